@@ -1,0 +1,30 @@
+//! tunstack: a TCP/IP stack that lives in a process and speaks IP through a Linux TUN device.
+//!
+//! The crate has three floors, and dependencies point one way only, downwards:
+//!
+//! - [`net`] — sockets in the manner of [`std::net`], on a stack that runs on a thread of its own;
+//! - `runtime` and [`device`] — the loop that joins clock, device and core;
+//! - [`proto`] — the protocol core: pure, `no_std`, without a clock, lock, thread or file.
+//!
+//! Start with [`net::Net`] to run a network of your own, or with [`proto::Stack`] to drive the core by
+//! hand (in virtual time, in a test, inside another event loop).
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod proto;
+pub mod rng;
+pub mod time;
+
+#[cfg(feature = "std")]
+pub mod device;
+#[cfg(feature = "std")]
+pub mod net;
+#[cfg(feature = "std")]
+pub mod runtime;
+
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod app;
+
+pub use ipnet;

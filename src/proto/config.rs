@@ -1,0 +1,190 @@
+//! Every limit and default of the core, each with its reason.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+/// Limits and defaults of a stack. All are fixed once the stack is made.
+///
+/// ```
+/// use core::time::Duration;
+/// use tunstack::proto::Config;
+///
+/// let config = Config { msl: Duration::from_secs(1), ..Config::default() };
+/// assert_eq!(config.time_wait(), Duration::from_secs(2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Maximum segment lifetime; TIME-WAIT lasts twice as long. RFC 9293 says 2 minutes, Linux 30 seconds:
+    /// we follow Linux, since nothing on a TUN outlives it.
+    pub msl: Duration,
+    /// Lower bound of the retransmission time-out. RFC 6298 says 1 s; 200 ms is what Linux and most
+    /// deployed stacks use.
+    pub rto_min: Duration,
+    /// Retransmission time-out before the first measurement (RFC 6298 section 2.1).
+    pub rto_initial: Duration,
+    /// Upper bound of the retransmission time-out (RFC 6298 rule 2.5: at least 60 s).
+    pub rto_max: Duration,
+    /// R1: after this many retransmissions of one segment the network layer is told that the first hop may
+    /// be dead and the application that there is trouble (RFC 9293 SHLD-10: at least 3).
+    pub r1_retransmits: u32,
+    /// R2: a connection whose oldest byte stays unacknowledged for this long is given up (RFC 9293
+    /// SHLD-11: at least 100 s). Linux's 15 retries take about as long as this.
+    pub r2: Duration,
+    /// R2 of a SYN (RFC 9293 MUST-23: at least 3 minutes).
+    pub r2_syn: Duration,
+    /// How many times a SYN-ACK is retransmitted before a half-open connection is forgotten (as Linux).
+    pub syn_ack_retransmits: u32,
+    /// How long an acknowledgement may wait for company (RFC 9293 MUST-40: less than 0.5 s).
+    pub delayed_ack: Duration,
+    /// How long a connection that the application has dropped may stay in FIN-WAIT-2 (as Linux).
+    pub fin_wait2_timeout: Duration,
+    /// First keep-alive probe after this much silence, where keep-alive is on (RFC 9293 MUST-28).
+    pub keepalive_idle: Duration,
+    /// Time between keep-alive probes (as Linux).
+    pub keepalive_interval: Duration,
+    /// Unanswered keep-alive probes before the connection is given up (RFC 9293 MUST-29; as Linux).
+    pub keepalive_probes: u32,
+    /// How long a segment may wait against silly-window avoidance before it goes out anyway (RFC 9293
+    /// section 3.8.6.2.1: 0.1 to 1.0 s).
+    pub sws_override: Duration,
+    /// Initial window in segments (RFC 6928).
+    pub initial_window_segments: u32,
+    /// Bytes an application may have written that the peer has not acknowledged, per connection.
+    pub send_buffer: usize,
+    /// Bytes a peer may have sent that the application has not read, per connection. Kept below a TUN's
+    /// default queue of 1,000 packets of 1,500 bytes, so that one connection does not overflow it.
+    pub recv_buffer: usize,
+    /// Separate stretches of out-of-order data kept per connection.
+    pub reassembly_ranges: usize,
+    /// Pages (of 4 KiB) that all connections together may hold.
+    pub pages: usize,
+    /// Backlog of a listener that doesn't name one (as `std`).
+    pub backlog: usize,
+    /// The largest backlog a listener may ask for (Linux: somaxconn).
+    pub backlog_max: usize,
+    /// Half-open connections per listener, whatever its backlog.
+    pub syn_queue: usize,
+    /// TCP connections, in all states that own buffers.
+    pub connections: usize,
+    /// Entries in TIME-WAIT; the oldest makes room for the newest.
+    pub time_wait_entries: usize,
+    /// UDP sockets.
+    pub udp_sockets: usize,
+    /// TCP listeners.
+    pub listeners: usize,
+    /// Bytes queued for reading per UDP socket.
+    pub udp_recv_buffer: usize,
+    /// Ports given to sockets that don't name one (as Linux).
+    pub ephemeral_ports: RangeInclusive<u16>,
+    /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
+    pub ttl: u8,
+    /// The smallest maximum segment size believed of a peer: a smaller one would multiply packets
+    /// (CVE-2019-11479).
+    pub mss_min: u16,
+    /// Challenge ACKs a connection may draw per `challenge_ack_window` (RFC 5961 section 7).
+    pub challenge_acks: u32,
+    /// The window in which `challenge_acks` are counted.
+    pub challenge_ack_window: Duration,
+    /// Challenge ACKs per second for the whole stack; each second's real cap is drawn at random between
+    /// half of it and one and a half times, so that it can't be probed (CVE-2016-5696).
+    pub challenge_acks_global: u32,
+    /// ICMP errors per second for the whole stack (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
+    pub icmp_errors_per_second: u32,
+    /// ICMP errors that may be sent in one burst.
+    pub icmp_errors_burst: u32,
+    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
+    pub outbox_packets: usize,
+    /// Bytes of small packets waiting for the device.
+    pub outbox_bytes: usize,
+    /// Packets on their way from the stack to itself.
+    pub loopback_packets: usize,
+    /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
+    pub transmit_quantum: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            msl: Duration::from_secs(30),
+            rto_min: Duration::from_millis(200),
+            rto_initial: Duration::from_secs(1),
+            rto_max: Duration::from_secs(120),
+            r1_retransmits: 3,
+            r2: Duration::from_secs(924),
+            r2_syn: Duration::from_secs(180),
+            syn_ack_retransmits: 5,
+            delayed_ack: Duration::from_millis(40),
+            fin_wait2_timeout: Duration::from_secs(60),
+            keepalive_idle: Duration::from_secs(7200),
+            keepalive_interval: Duration::from_secs(75),
+            keepalive_probes: 9,
+            sws_override: Duration::from_millis(200),
+            initial_window_segments: 10,
+            send_buffer: 512 << 10,
+            recv_buffer: 1 << 20,
+            reassembly_ranges: 256,
+            pages: 128 << 10,
+            backlog: 128,
+            backlog_max: 4096,
+            syn_queue: 1024,
+            connections: 1 << 20,
+            time_wait_entries: 1 << 16,
+            udp_sockets: 1 << 14,
+            listeners: 1 << 14,
+            udp_recv_buffer: 208 << 10,
+            ephemeral_ports: 32768..=60999,
+            ttl: 64,
+            mss_min: 48,
+            challenge_acks: 10,
+            challenge_ack_window: Duration::from_secs(5),
+            challenge_acks_global: 1000,
+            icmp_errors_per_second: 1000,
+            icmp_errors_burst: 50,
+            outbox_packets: 4096,
+            outbox_bytes: 8 << 20,
+            loopback_packets: 256,
+            transmit_quantum: 64,
+        }
+    }
+}
+
+impl Config {
+    /// How long an entry stays in TIME-WAIT: 2 MSL (RFC 9293 MUST-13).
+    pub fn time_wait(&self) -> Duration {
+        self.msl * 2
+    }
+}
+
+/// Secrets of one boot: they key everything an outsider must not guess.
+///
+/// The run loop draws them from the kernel; a simulation derives them from its seed.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Keys initial sequence numbers (RFC 6528 section 3, RFC 9293 MUST-9).
+    pub isn: [u8; 16],
+    /// Keys the choice of ports (RFC 6056).
+    pub ports: [u8; 16],
+    /// Keys hash tables that peers could otherwise make degenerate.
+    pub tables: [u8; 16],
+    /// Seeds the stack's random source.
+    pub rng: [u8; 32],
+}
+
+impl Secrets {
+    /// Secrets that are none: derived from a number, for tests and simulations.
+    pub fn from_number(seed: u64) -> Self {
+        let mut rng = crate::rng::Rng::from_number(seed);
+        let mut draw = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_le_bytes();
+        let (isn, ports, tables) = (draw(), draw(), draw());
+        let mut seed = [0; 32];
+        seed[..16].copy_from_slice(&draw());
+        seed[16..].copy_from_slice(&draw());
+        Secrets { isn, ports, tables, rng: seed }
+    }
+}
+
+impl core::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}

@@ -1,0 +1,214 @@
+//! Counters: plain numbers, one for everything worth knowing, one [`DropReason`] for every dropped packet.
+//!
+//! Every packet given to [`Stack::receive`](super::Stack::receive) is either delivered (`packets_delivered`)
+//! or dropped with exactly one reason, so `packets_in` is always the sum of the two.
+
+use core::fmt;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident => $text:literal,)+) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason { $($(#[doc = $doc])+ $name,)+ }
+
+        impl DropReason {
+            /// All reasons, in the order of their counters.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name,)+];
+
+            /// A short stable name, in the manner of a metric's label.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(DropReason::$name => $text,)+ }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than its headers say, or than any header.
+    Truncated => "truncated",
+    /// The IP version is neither 4 nor 6.
+    IpVersion => "ip-version",
+    /// A header length or total length that contradicts itself.
+    IpLength => "ip-length",
+    /// The IPv4 header checksum is wrong.
+    IpChecksum => "ip-checksum",
+    /// A malformed IPv4 option.
+    IpOption => "ip-option",
+    /// A source-routed packet (RFC 7126; IPv6 routing header with segments left, RFC 5095).
+    SourceRouted => "source-routed",
+    /// An IPv6 extension header chain that is malformed, too long or in the wrong order.
+    ExtensionHeader => "extension-header",
+    /// A source address that no host may use: multicast, broadcast, loopback from outside, class E.
+    MartianSource => "martian-source",
+    /// A destination that must not appear on this interface: loopback from outside, 0.0.0.0.
+    MartianDestination => "martian-destination",
+    /// Not addressed to this stack, and forwarding is off.
+    NotOurs => "not-ours",
+    /// A fragment (reassembly is not built yet).
+    Fragment => "fragment",
+    /// A transport protocol nobody here speaks.
+    UnknownProtocol => "unknown-protocol",
+    /// A transport packet for a broadcast or multicast address that may not be answered there.
+    NotUnicast => "not-unicast",
+    /// An ICMP checksum is wrong.
+    IcmpChecksum => "icmp-checksum",
+    /// An ICMP message that is malformed.
+    IcmpMalformed => "icmp-malformed",
+    /// An ICMP type that is not acted upon.
+    IcmpIgnored => "icmp-ignored",
+    /// An ICMP error that quotes a packet we can't have sent.
+    IcmpUnrelated => "icmp-unrelated",
+    /// A UDP length that contradicts the IP length.
+    UdpMalformed => "udp-malformed",
+    /// A UDP checksum is wrong (or zero over IPv6).
+    UdpChecksum => "udp-checksum",
+    /// No UDP socket is bound to the port.
+    UdpNoSocket => "udp-no-socket",
+    /// The UDP socket's receive queue is full.
+    UdpQueueFull => "udp-queue-full",
+    /// A TCP header that contradicts itself (data offset, reserved combinations, port 0).
+    TcpMalformed => "tcp-malformed",
+    /// A TCP checksum is wrong.
+    TcpChecksum => "tcp-checksum",
+    /// A TCP option with a length that is impossible.
+    TcpOption => "tcp-option",
+    /// No TCP connection or listener for the segment; answered with a reset unless it was one.
+    TcpNoSocket => "tcp-no-socket",
+    /// A SYN for a listener whose accept queue is full.
+    TcpBacklogFull => "tcp-backlog-full",
+    /// A SYN for a listener whose SYN queue is full.
+    TcpSynQueueFull => "tcp-syn-queue-full",
+    /// The ACK that ends a handshake, while the accept queue is full.
+    TcpAcceptQueueFull => "tcp-accept-queue-full",
+    /// A segment outside the receive window.
+    TcpOutOfWindow => "tcp-out-of-window",
+    /// A segment that acknowledges what was never sent, or long ago (RFC 5961).
+    TcpBadAck => "tcp-bad-ack",
+    /// A reset that did not hit RCV.NXT exactly, or a SYN in a synchronised state (RFC 5961).
+    TcpChallenged => "tcp-challenged",
+    /// A segment without ACK in a state that needs one, or otherwise of no use in the state.
+    TcpUnexpected => "tcp-unexpected",
+    /// A reset in TIME-WAIT (RFC 1337).
+    TcpTimeWaitReset => "tcp-time-wait-reset",
+    /// Data for a connection whose reader is gone; answered with a reset.
+    TcpDataAfterClose => "tcp-data-after-close",
+    /// The page pool has no page left for the segment's data.
+    NoMemory => "no-memory",
+    /// The loopback queue is full.
+    LoopbackFull => "loopback-full",
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What the stack has counted since it was made.
+        #[derive(Clone, Debug)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+            dropped: [u64; DropReason::ALL.len()],
+        }
+
+        impl Default for Counters {
+            fn default() -> Self {
+                Counters { $($name: 0,)+ dropped: [0; DropReason::ALL.len()] }
+            }
+        }
+
+        impl Counters {
+            /// Name and value of every counter but the drop reasons.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets received.
+    packets_in,
+    /// Bytes received, IP headers included.
+    bytes_in,
+    /// Packets that reached the layer they were meant for.
+    packets_delivered,
+    /// Packets that the device took.
+    packets_out,
+    /// Bytes that the device took, IP headers included.
+    bytes_out,
+    /// Replies given up because the queue of small packets was full.
+    replies_lost,
+    /// ICMP echo requests answered.
+    icmp_echo_replies,
+    /// ICMP errors sent.
+    icmp_errors_out,
+    /// ICMP errors not sent because of the rate limit.
+    icmp_errors_limited,
+    /// ICMP errors received and handed to a socket.
+    icmp_errors_in,
+    /// UDP datagrams delivered to a socket.
+    udp_in,
+    /// UDP datagrams sent.
+    udp_out,
+    /// TCP segments received with a good checksum.
+    tcp_segments_in,
+    /// TCP segments sent.
+    tcp_segments_out,
+    /// TCP segments that carried bytes sent before.
+    tcp_retransmits,
+    /// Retransmission time-outs.
+    tcp_timeouts,
+    /// Fast retransmits (RFC 5681).
+    tcp_fast_retransmits,
+    /// Zero-window probes sent.
+    tcp_window_probes,
+    /// Keep-alive probes sent.
+    tcp_keepalives,
+    /// Connections opened from this side.
+    tcp_active_opens,
+    /// Connections accepted from a peer's SYN.
+    tcp_passive_opens,
+    /// Connection attempts that failed.
+    tcp_attempts_failed,
+    /// Resets sent.
+    tcp_resets_out,
+    /// Resets received and believed.
+    tcp_resets_in,
+    /// Connections given up: R2, user time-out or keep-alive.
+    tcp_given_up,
+    /// Challenge ACKs sent (RFC 5961).
+    tcp_challenge_acks,
+    /// Challenge ACKs not sent because of a limit.
+    tcp_challenge_acks_limited,
+    /// Segments that arrived ahead of their turn and were kept.
+    tcp_out_of_order,
+    /// Segments that held nothing new.
+    tcp_duplicates,
+    /// TIME-WAIT entries evicted before their time because the table was full.
+    tcp_time_wait_overflow,
+    /// TIME-WAIT entries replaced by a new connection (RFC 9293 MAY-2).
+    tcp_time_wait_reused,
+    /// Times that a first hop was reported as perhaps dead (RFC 9293 MUST-20, R1).
+    negative_advice,
+}
+
+impl Counters {
+    /// Counts a dropped packet.
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// How many packets were dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// How many packets were dropped, for all reasons together.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

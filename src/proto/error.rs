@@ -1,0 +1,66 @@
+//! What socket verbs answer when they can't do what they were asked.
+
+/// Why a socket verb failed. Each variant has the meaning of the errno named beside it, and `net` turns it
+/// into the [`std::io::ErrorKind`](https://doc.rust-lang.org/std/io/enum.ErrorKind.html) that `std::net`
+/// gives for the same event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// EAGAIN: nothing to read, no room to write, nothing to accept; try again after the next event.
+    #[error("operation would block")]
+    WouldBlock,
+    /// EINPROGRESS, EALREADY: the handshake is still under way.
+    #[error("connection attempt in progress")]
+    InProgress,
+    /// ECONNREFUSED: the peer answered a SYN with RST, or ICMP said that nobody listens.
+    #[error("connection refused")]
+    ConnectionRefused,
+    /// ECONNRESET: the peer reset the connection.
+    #[error("connection reset by peer")]
+    ConnectionReset,
+    /// ECONNABORTED: the connection was aborted on this side.
+    #[error("connection aborted")]
+    ConnectionAborted,
+    /// ETIMEDOUT: the peer did not answer within R2, the user time-out or keep-alive's patience.
+    #[error("connection timed out")]
+    TimedOut,
+    /// EHOSTUNREACH.
+    #[error("no route to host")]
+    HostUnreachable,
+    /// ENETUNREACH.
+    #[error("network is unreachable")]
+    NetworkUnreachable,
+    /// ENOPROTOOPT as an ICMP error: the peer does not speak this protocol.
+    #[error("protocol not available")]
+    ProtocolUnreachable,
+    /// EADDRINUSE.
+    #[error("address in use")]
+    AddrInUse,
+    /// EADDRNOTAVAIL: the address isn't the stack's, or no free port is left.
+    #[error("address not available")]
+    AddrNotAvailable,
+    /// EISCONN.
+    #[error("socket is already connected")]
+    AlreadyConnected,
+    /// ENOTCONN.
+    #[error("socket is not connected")]
+    NotConnected,
+    /// EPIPE: written after the sending side was closed.
+    #[error("broken pipe")]
+    BrokenPipe,
+    /// EMSGSIZE: the datagram is larger than can be sent.
+    #[error("message too long")]
+    MessageTooLong,
+    /// ENOBUFS: a limit of [`Config`](super::Config) is reached.
+    #[error("no buffer space available")]
+    NoBufferSpace,
+    /// EINVAL.
+    #[error("invalid argument")]
+    InvalidInput,
+    /// EDESTADDRREQ.
+    #[error("destination address required")]
+    DestinationRequired,
+    /// EBADF: the handle was closed.
+    #[error("no such socket")]
+    NoSuchSocket,
+}

@@ -1,0 +1,32 @@
+//! The protocol core: one shard of a TCP/IP stack, pure.
+//!
+//! Nothing in here can reach a clock, thread, lock, file or environment; the compiler proves it, since the
+//! module is built under `no_std` and forbids `unsafe`. Time comes in as `now`, randomness as a seeded
+//! source, secrets as a value ([`Secrets`]). Packets come in through [`Stack::receive`] and leave through
+//! a [`PacketSink`].
+#![forbid(unsafe_code)]
+
+pub mod buf;
+pub mod config;
+pub(crate) mod context;
+pub mod counters;
+pub mod error;
+pub mod events;
+pub mod ip;
+pub mod packet;
+pub mod stack;
+pub mod tcp;
+pub mod timer_wheel;
+pub mod trace;
+pub mod udp;
+pub mod wire;
+
+pub use config::{Config, Secrets};
+pub use counters::{Counters, DropReason};
+pub use error::Error;
+pub use events::{Event, Owner, Readiness, SocketId};
+pub use packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
+pub use stack::Stack;
+pub use tcp::TcpId;
+pub use tcp::listener::ListenerId;
+pub use udp::UdpId;

@@ -1,0 +1,101 @@
+//! All that the protocol core and the devices share: packets in, packets out.
+
+use core::num::NonZeroU16;
+
+use crate::time::Instant;
+
+/// Names a network interface of the stack; given by [`Stack::add_interface`](super::Stack::add_interface).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(pub u16);
+
+impl DeviceId {
+    /// The way from the stack to itself; no device stands behind it.
+    pub const LOOPBACK: DeviceId = DeviceId(u16::MAX);
+}
+
+/// What is known of a received packet's transport checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChecksumState {
+    /// Nothing: the stack verifies it.
+    Unverified,
+    /// The device vouches for the payload (it never left this machine, or hardware checked it). The
+    /// checksum field itself may hold only the pseudo-header's sum.
+    Trusted,
+}
+
+/// One received IP datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// The datagram, from the first byte of its IP header; bytes past the IP length are padding.
+    pub bytes: &'a [u8],
+    /// When it arrived; round-trip times are taken from this.
+    pub at: Instant,
+    /// What is known of its transport checksum.
+    pub checksum: ChecksumState,
+    /// Set if this is a super-segment: a TCP (or UDP) payload that stands for several packets of this
+    /// many bytes each.
+    pub gso_size: Option<NonZeroU16>,
+}
+
+impl<'a> Packet<'a> {
+    /// A plain packet: its checksum is to be verified and it stands for itself alone.
+    pub fn plain(bytes: &'a [u8], at: Instant) -> Self {
+        Packet { bytes, at, checksum: ChecksumState::Unverified, gso_size: None }
+    }
+}
+
+/// One IP datagram to be sent, in pieces that lie in different places.
+#[derive(Clone, Copy, Debug)]
+pub struct Egress<'a> {
+    /// The interface it leaves by.
+    pub device: DeviceId,
+    /// IP and transport headers (or, for small packets, the whole datagram).
+    pub header: &'a [u8],
+    /// The payload, in order.
+    pub payload: &'a [&'a [u8]],
+    /// Set if the payload is to be cut into packets of this many bytes by the device.
+    pub gso_size: Option<NonZeroU16>,
+}
+
+impl Egress<'_> {
+    /// Length of the whole datagram in bytes.
+    pub fn len(&self) -> usize {
+        self.header.len() + self.payload.iter().map(|piece| piece.len()).sum::<usize>()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends the whole datagram to `out`.
+    pub fn copy_to(&self, out: &mut alloc::vec::Vec<u8>) {
+        out.reserve(self.len());
+        out.extend_from_slice(self.header);
+        for piece in self.payload {
+            out.extend_from_slice(piece);
+        }
+    }
+}
+
+/// What became of a packet handed to a [`PacketSink`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Sent {
+    /// The device took it, or lost it on its own account (a link that is down): state advances.
+    Taken,
+    /// The device has no room now: nothing happened, offer it again later.
+    Busy,
+}
+
+/// Where the stack's packets go: one or more devices.
+pub trait PacketSink {
+    /// Sends one datagram.
+    fn send(&mut self, egress: Egress<'_>) -> Sent;
+}
+
+impl<F: FnMut(Egress<'_>) -> Sent> PacketSink for F {
+    fn send(&mut self, egress: Egress<'_>) -> Sent {
+        self(egress)
+    }
+}

@@ -1,0 +1,61 @@
+//! What a connection can tell about itself.
+
+use core::time::Duration;
+
+use super::closing::State;
+use crate::proto::error::Error;
+
+/// A connection's inner life, as it stood when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// RFC 9293 state.
+    pub state: State,
+    /// Smoothed round-trip time; `None` before the first measurement.
+    pub srtt: Option<Duration>,
+    /// Round-trip time variation.
+    pub rttvar: Duration,
+    /// Smallest round-trip time measured.
+    pub min_rtt: Option<Duration>,
+    /// Current retransmission time-out, back-off included.
+    pub rto: Duration,
+    /// Retransmissions of the oldest byte in a row.
+    pub backoff: u32,
+    /// Congestion window in bytes.
+    pub cwnd: u64,
+    /// Slow-start threshold in bytes; `u64::MAX` while unset.
+    pub ssthresh: u64,
+    /// Largest segment we send, in bytes of text.
+    pub snd_mss: u32,
+    /// Largest segment the peer has sent so far.
+    pub rcv_mss: u32,
+    /// The window the peer offers, in bytes.
+    pub snd_wnd: u32,
+    /// The window we offer, in bytes.
+    pub rcv_wnd: u32,
+    /// Shift of the windows the peer sends.
+    pub snd_wscale: u8,
+    /// Shift of the windows we send.
+    pub rcv_wscale: u8,
+    /// Bytes written and not sent yet.
+    pub unsent: u64,
+    /// Bytes sent and not acknowledged yet.
+    pub unacknowledged: u64,
+    /// Bytes received in order and not read yet.
+    pub unread: u64,
+    /// Bytes of text acknowledged by the peer.
+    pub bytes_acked: u64,
+    /// Bytes of text received in order.
+    pub bytes_received: u64,
+    /// Segments sent that carried bytes sent before.
+    pub retransmits: u64,
+    /// Segments received that carried nothing new.
+    pub duplicates_in: u64,
+    /// Segments received ahead of their turn.
+    pub out_of_order_in: u64,
+    /// Unread bytes up to the urgent mark, if urgent data is pending (RFC 9293 MUST-33).
+    pub urgent_unread: Option<u64>,
+    /// The latest soft error (RFC 9293 MUST-47): the connection lives on.
+    pub soft_error: Option<Error>,
+    /// Type of service of the last segment received (RFC 9293 MAY-9).
+    pub received_tos: u8,
+}
