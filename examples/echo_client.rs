@@ -1,9 +1,8 @@
 //! The client of a socket lesson, on a stack of its own: `echo_client ADDR:PORT`.
 //!
 //! It sends each line that is typed to a server on this machine's kernel and prints what comes back; `q` (or
-//! the end of the input) ends it. Its own address is 10.9.1.2 (fd09:1::2), the kernel's side of its TUN
-//! device 10.9.1.1 (fd09:1::1). ADDR is any address of this machine that isn't a loopback one; one that the
-//! machine doesn't have is given to the kernel's side, so that a server bound to 0.0.0.0 can be reached there.
+//! the end of the input) ends it. It makes its own TUN device, so it needs the privilege to: run it with sudo,
+//! or in a namespace (see the README).
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -49,23 +48,28 @@ fn talk() -> io::Result<()> {
     }
 }
 
+/// A stack whose packets reach `server`, an address of the kernel's.
 fn network_that_reaches(server: IpAddr) -> io::Result<Net> {
     if server.is_loopback() {
-        // Loopback addresses mean "the one who says it": to this stack they are the stack itself, and the
-        // kernel drops them when they come from any device but lo.
+        // A loopback address means whoever says it: to this stack it is the stack itself, and the kernel drops
+        // packets to it that come from any device but lo.
         return Err(io::Error::other(format!(
-            "{server} never leaves the kernel; bind the server to 0.0.0.0 and run `echo_client 10.9.1.1:PORT`"
+            "{server} never leaves the kernel: bind the server to 0.0.0.0 and run `echo_client 10.9.0.1:PORT`"
         )));
     }
-    let (ours, kernels, everywhere) = match server {
-        IpAddr::V4(_) => ("10.9.1.2/24", "10.9.1.1/24", "0.0.0.0/0"),
-        IpAddr::V6(_) => ("fd09:1::2/64", "fd09:1::1/64", "::/0"),
-    };
-    let mut builder = Net::builder().addr(ours).host_addr(kernels).route(everywhere);
+    let builder = Net::builder();
     // Who can bind to an address has it.
-    let kernel_has_it = UdpSocket::bind((server, 0)).is_ok();
-    if !kernel_has_it && kernels != format!("{server}/{}", if server.is_ipv4() { 24 } else { 64 }) {
-        builder = builder.host_addr(IpNet::from(server));
-    }
+    let builder = if UdpSocket::bind((server, 0)).is_ok() {
+        // On some other interface: the way there leads through the kernel, whatever its address.
+        match server {
+            IpAddr::V4(_) => builder.addr("10.9.1.2/24").host_addr("10.9.1.1/24").route("0.0.0.0/0"),
+            IpAddr::V6(_) => builder.addr("fd09:1::2/64").host_addr("fd09:1::1/64").route("::/0"),
+        }
+    } else {
+        // On none: it becomes the kernel's side of our device, where a server bound to 0.0.0.0 listens, too.
+        let kernels = IpNet::new_assert(server, if server.is_ipv4() { 24 } else { 64 });
+        let ours = kernels.hosts().find(|host| *host != server && *host != kernels.network()).unwrap_or(server);
+        builder.addr(IpNet::new_assert(ours, kernels.prefix_len())).host_addr(kernels)
+    };
     Ok(builder.start()?)
 }
