@@ -14,6 +14,9 @@
 //!   slot      1 ns   64 ns   4.1 us   262 us  17 ms   1.1 s   69 s  73 min 3.3 d 208 d 36 y
 //! ```
 //!
+//! Moving a slot's timers costs some nanoseconds each, all at once: 4 ms for a million that were armed in
+//! order, ten times that in random order. A timer is moved down at most ten times in its life.
+//!
 //! Sorting stops at slots of [`GRAIN`] nanoseconds once all of a slot is due, so the two finest levels are
 //! only turned to when `now` falls into the middle of such a slot.
 
@@ -488,7 +491,9 @@ mod tests {
     #[test]
     fn a_wheel_that_was_once_full_gives_its_memory_back_when_empty() {
         let mut wheel = TimerWheel::new(at(0));
-        (0..100_000).for_each(|n| drop(wheel.insert(n, at(n * 7))));
+        for n in 0..100_000 {
+            wheel.insert(n, at(n * 7));
+        }
         assert_eq!(drain(&mut wheel, at(700_000)).len(), 100_000);
         assert_eq!(wheel.entries.capacity(), 0);
         wheel.insert(1, at(800_000));

@@ -170,6 +170,7 @@ fn length(range: &Range<u64>) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "sets of one range are what is meant")]
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;

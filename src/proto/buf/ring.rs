@@ -273,16 +273,13 @@ impl Drop for Ring {
     }
 }
 
-/// Whether a panic is under way, in which case another one would hide it.
-#[cfg(all(debug_assertions, test))]
+/// Whether a panic is under way, in which case another one would hide it. Only unit tests can know: the
+/// core has no threads to ask.
+#[cfg(debug_assertions)]
 fn panicking() -> bool {
-    extern crate std;
-    std::thread::panicking()
-}
-
-/// The core has no threads to ask.
-#[cfg(all(debug_assertions, not(test)))]
-fn panicking() -> bool {
+    #[cfg(test)]
+    return tests::panicking();
+    #[cfg(not(test))]
     false
 }
 
@@ -295,6 +292,12 @@ mod tests {
     use proptest::prelude::*;
 
     const PAGE: u64 = PAGE_SIZE as u64;
+
+    #[cfg(debug_assertions)]
+    pub(super) fn panicking() -> bool {
+        extern crate std;
+        std::thread::panicking()
+    }
 
     fn text(from: u64, len: usize) -> Vec<u8> {
         (from..from + len as u64).map(|position| (position % 251) as u8).collect()
