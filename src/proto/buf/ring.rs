@@ -496,7 +496,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn a_ring_behaves_like_a_map_from_positions_to_bytes(
             begin in prop_oneof![Just(1u64 << 32), 0u64..10_000],
