@@ -69,13 +69,6 @@ impl Sum {
     pub fn is_valid(self) -> bool {
         fold(self.words) == u16::MAX
     }
-
-    /// The sum so far, folded but not complemented, in host order: what an offloading device wants to find
-    /// in the checksum field if this is the sum of the pseudo-header.
-    #[inline]
-    pub fn partial(self) -> u16 {
-        u16::from_be(fold(self.words))
-    }
 }
 
 /// The sum of the 16-bit words of `bytes` in the machine's order, reduced to less than 2^33. A last odd byte
