@@ -556,3 +556,417 @@ fn parse_quoted_v6(bytes: &[u8]) -> Option<QuotedIp<'_>> {
     let (src, dst): (Ipv6Addr, Ipv6Addr) = (header.source_addr(), header.destination_addr());
     Some(QuotedIp { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, payload })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::wire::icmp;
+    use crate::proto::wire::testing::{any_ends, for_each_bit_turned, hex, ip};
+
+    /// "hello" over UDP from the Linux kernel.
+    const KERNEL_V4: &str = "4500002177d540004011aee20a0900010a090002 bbcd0007000dec1868656c6c6f";
+    const KERNEL_V6: &str = "60094d66000d1140fd090000000000000000000000000001fd090000000000000000000000000002
+        bfa60007000d023e68656c6c6f";
+
+    /// An IPv4 header with a right checksum, whatever it says.
+    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let header_len = usize::from(bytes[0] & 0xf) * 4;
+        bytes[10..12].fill(0);
+        let mut sum = Sum::new();
+        sum.add(&bytes[..header_len]);
+        bytes[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+        bytes
+    }
+
+    /// An IPv4 packet with these options and four bytes of payload.
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        let mut bytes = hex("45000000000140004011 0000 0a0900010a090002");
+        bytes[0] = 0x40 | (5 + options.len() / 4) as u8;
+        bytes.extend(options);
+        bytes.extend(b"text");
+        bytes[3] = bytes.len() as u8;
+        resealed(bytes)
+    }
+
+    /// An IPv6 packet: a chain of (kind, rest of the extension header after its next header octet) and what
+    /// follows it.
+    fn v6(chain: &[(u8, &[u8])], last: u8, payload: &[u8]) -> Vec<u8> {
+        let mut kinds: Vec<u8> = chain.iter().map(|(kind, _)| *kind).collect();
+        kinds.push(last);
+        let body: Vec<u8> =
+            chain.iter().zip(&kinds[1..]).flat_map(|((_, rest), next)| [&[*next], *rest].concat()).collect();
+        let mut bytes =
+            hex("6ab0000000000040fd090000000000000000000000000001fd090000000000000000000000000002");
+        bytes[4..6].copy_from_slice(&((body.len() + payload.len()) as u16).to_be_bytes());
+        bytes[6] = kinds[0];
+        [bytes, body, payload.to_vec()].concat()
+    }
+
+    fn problem(bytes: &[u8]) -> Option<ExtensionProblem> {
+        parse(bytes).unwrap().problem
+    }
+
+    /// Eight bytes of padding options, or of a used-up routing header of type 0.
+    const PADDING: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+    const ROUTE_DONE: &[u8] = &[0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn a_kernel_s_packets_are_read() {
+        let bytes = hex(KERNEL_V4);
+        let v4 = parse(&bytes).unwrap();
+        assert_eq!((v4.src, v4.dst), (ip("10.9.0.1"), ip("10.9.0.2")));
+        assert_eq!((v4.protocol, v4.hop_limit, v4.tos, v4.ident), (PROTOCOL_UDP, 64, 0, 0x77d5));
+        assert_eq!((v4.dont_fragment, v4.fragment, v4.source_routed), (true, None, false));
+        assert_eq!((v4.header_len, v4.payload, v4.whole), (20, &bytes[20..], &bytes[..]));
+        let bytes = hex(KERNEL_V6);
+        let v6 = parse(&bytes).unwrap();
+        assert_eq!((v6.src, v6.dst), (ip("fd09::1"), ip("fd09::2")));
+        assert_eq!(
+            (v6.protocol, v6.hop_limit, v6.tos, v6.fragment, v6.problem),
+            (PROTOCOL_UDP, 64, 0, None, None)
+        );
+        assert_eq!((v6.header_len, v6.payload, v6.whole), (40, &bytes[40..], &bytes[..]));
+    }
+
+    #[test]
+    fn a_kernel_s_header_written_anew_is_the_same_bytes() {
+        let bytes = hex(KERNEL_V4);
+        let parsed = parse(&bytes).unwrap();
+        let Parsed { src, dst, protocol, hop_limit, tos, ident, dont_fragment, .. } = parsed;
+        let mut out = HeaderBuf::new();
+        let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+        header.write(parsed.payload.len(), &mut out);
+        assert_eq!(out.as_slice(), &bytes[..20]);
+    }
+
+    #[test]
+    fn padding_behind_the_packet_is_cut_off() {
+        for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
+            let padded = [&good[..], &[1, 2, 3]].concat();
+            assert_eq!(parse(&padded), parse(&good));
+        }
+    }
+
+    #[test]
+    fn a_packet_cut_anywhere_is_truncated() {
+        for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
+            for len in 0..good.len() {
+                assert_eq!(parse(&good[..len]), Err(DropReason::Truncated), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_other_than_4_and_6_is_refused() {
+        for version in (0..16).filter(|version| ![4, 6].contains(version)) {
+            assert_eq!(parse(&[version << 4 | 5; 60]), Err(DropReason::IpVersion));
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_themselves_are_refused() {
+        let good = hex(KERNEL_V4);
+        for header_words in 0..5 {
+            let mut bytes = good.clone();
+            bytes[0] = 0x40 | header_words;
+            assert_eq!(parse(&bytes), Err(DropReason::IpLength));
+        }
+        for total_len in 0..20 {
+            let mut bytes = good.clone();
+            bytes[3] = total_len;
+            assert_eq!(parse(&resealed(bytes)), Err(DropReason::IpLength));
+        }
+        // A jumbogram: payload length 0, a hop-by-hop header with the jumbo option.
+        let mut jumbo = v6(&[(HOP_BY_HOP, &[0, 0xc2, 4, 0, 1, 0, 0])], PROTOCOL_UDP, b"text");
+        jumbo[4..6].fill(0);
+        assert_eq!(parse(&jumbo), Err(DropReason::IpLength));
+        assert_eq!(parse(&v6(&[], PROTOCOL_NO_NEXT_HEADER, b"")).unwrap().payload, b"");
+    }
+
+    //= RFC1122 section 3.2.1.2
+    #[test]
+    fn no_single_bit_turned_in_an_ipv4_header_goes_unnoticed() {
+        for good in [hex(KERNEL_V4), with_options(&[7, 7, 4, 0, 0, 0, 0, 0])] {
+            let header_len = usize::from(good[0] & 0xf) * 4;
+            for_each_bit_turned(&good, |at, turned| {
+                assert_eq!(parse(turned).is_err(), at < header_len, "octet {at}");
+            });
+        }
+    }
+
+    #[test]
+    fn options_are_stepped_over_and_source_routes_told() {
+        for (options, source_routed) in [
+            ("07070400 00000000", false),          // record route
+            ("01010101", false),                   // no operation
+            ("00838383", false),                   // nothing is read behind the end
+            ("94040000", false),                   // router alert
+            ("44040500 de060102 03040101", false), // timestamp, one nobody knows
+            ("8307040a 09000201", true),           // loose source route
+            ("01890304", true),                    // strict source route
+            ("94040000 8307040a 09000201", true),
+        ] {
+            let bytes = with_options(&hex(options));
+            let parsed = parse(&bytes).unwrap();
+            assert_eq!((parsed.payload, parsed.source_routed), (&b"text"[..], source_routed), "{options}");
+            assert_eq!(parsed.header_len, 20 + hex(options).len());
+        }
+        let kernel = hex("47000025c42e40004011ce710a0900010a090003 8307040a09000201 ed3200070009868c78");
+        assert!(parse(&kernel).unwrap().source_routed);
+    }
+
+    #[test]
+    fn malformed_options_are_refused() {
+        for options in ["07000000", "07010000", "07050000", "01010107", "8300ffff", "01018308"] {
+            assert_eq!(parse(&with_options(&hex(options))), Err(DropReason::IpOption), "{options}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_s_fragments_are_told() {
+        let first = hex("450004fc77f920004011c9e30a0900010a090002");
+        let last = hex("4500013477f9009d4011ed0e0a0900010a090002");
+        let fragment = |header: Vec<u8>, len: usize| {
+            let bytes = [header, vec![0xaa; len]].concat();
+            let parsed = parse(&bytes).unwrap();
+            assert_eq!(
+                (parsed.protocol, parsed.payload),
+                (PROTOCOL_UDP, &vec![0xaa; parsed.payload.len()][..])
+            );
+            parsed.fragment.unwrap()
+        };
+        assert_eq!(fragment(first, 1256), FragmentInfo { offset_bytes: 0, more: true, ident: 0x77f9 });
+        assert_eq!(fragment(last, 288), FragmentInfo { offset_bytes: 1256, more: false, ident: 0x77f9 });
+        let header = "60094d6604d82c40fd090000000000000000000000000001fd090000000000000000000000000002";
+        let first = hex(&[header, "1100000188ef770d"].concat());
+        assert_eq!(fragment(first, 1232), FragmentInfo { offset_bytes: 0, more: true, ident: 0x88ef_770d });
+        let mut last = hex(&[header, "110004d088ef770d"].concat());
+        last[4..6].copy_from_slice(&[1, 0x40]);
+        assert_eq!(fragment(last, 312), FragmentInfo { offset_bytes: 1232, more: false, ident: 0x88ef_770d });
+    }
+
+    //= RFC6946 section 4
+    #[test]
+    fn an_atomic_fragment_is_whole() {
+        let bytes = v6(&[(FRAGMENT, &[0, 0, 0, 1, 2, 3, 4])], PROTOCOL_UDP, b"text");
+        let parsed = parse(&bytes).unwrap();
+        assert_eq!((parsed.fragment, parsed.protocol, parsed.payload), (None, PROTOCOL_UDP, &b"text"[..]));
+        let bytes =
+            v6(&[(FRAGMENT, &[0, 0, 6, 1, 2, 3, 4]), (DESTINATION_OPTIONS, PADDING)], PROTOCOL_TCP, b"text");
+        let parsed = parse(&bytes).unwrap();
+        assert_eq!((parsed.fragment, parsed.protocol, parsed.payload), (None, PROTOCOL_TCP, &b"text"[..]));
+    }
+
+    #[test]
+    fn what_follows_a_real_fragment_header_is_left_alone() {
+        let chain: &[(u8, &[u8])] = &[(FRAGMENT, &[0, 0, 1, 0, 0, 0, 9]), (HOP_BY_HOP, PADDING)];
+        let bytes = v6(chain, PROTOCOL_UDP, b"");
+        let parsed = parse(&bytes).unwrap();
+        assert_eq!((parsed.protocol, parsed.payload, parsed.problem), (HOP_BY_HOP, &bytes[48..], None));
+        assert_eq!((parsed.header_len, parsed.protocol_at), (48, 40));
+    }
+
+    #[test]
+    fn a_fragment_that_reaches_past_the_longest_datagram_is_refused() {
+        let mut bytes = hex(KERNEL_V4);
+        bytes[6..8].copy_from_slice(&0x1fff_u16.to_be_bytes());
+        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::IpLength));
+        bytes[6..8].copy_from_slice(&0x1ffe_u16.to_be_bytes());
+        assert_eq!(parse(&resealed(bytes)).unwrap().fragment.unwrap().offset_bytes, 65_520);
+
+        //= RFC8200 section 4.5
+        let reaching = v6(&[(FRAGMENT, &[0, 0xff, 0xf8, 0, 0, 0, 9])], PROTOCOL_UDP, &[0; 8]);
+        assert_eq!(problem(&reaching), Some(ExtensionProblem::ErroneousField { pointer: 42 }));
+        let uneven = v6(&[(FRAGMENT, &[0, 0, 1, 0, 0, 0, 9])], PROTOCOL_UDP, &[0; 7]);
+        assert_eq!(problem(&uneven), Some(ExtensionProblem::ErroneousField { pointer: 4 }));
+    }
+
+    #[test]
+    fn extension_headers_are_stepped_over_in_any_order() {
+        let kernel = hex("6001d8df00113c40fd090000000000000000000000000001fd090000000000000000000000000002
+             1100010400000000 84180007000909a678");
+        let parsed = parse(&kernel).unwrap();
+        assert_eq!((parsed.protocol, parsed.payload), (PROTOCOL_UDP, &kernel[48..]));
+        assert_eq!((parsed.protocol_at, parsed.header_len, parsed.problem), (40, 48, None));
+
+        // Router alert and padding; a routing header that is used up; an option that may be skipped.
+        let alert = [0, 5, 2, 0, 0, 1, 0];
+        let skippable = [1, 0x3e, 3, 9, 9, 9, 0, 0, 0, 0, 1, 3, 0, 0, 0];
+        let chain: &[(u8, &[u8])] = &[
+            (HOP_BY_HOP, &alert),
+            (DESTINATION_OPTIONS, PADDING),
+            (ROUTING, ROUTE_DONE),
+            (FRAGMENT, &[0, 0, 0, 0, 0, 0, 9]),
+            (DESTINATION_OPTIONS, &skippable),
+            (ROUTING, ROUTE_DONE),
+        ];
+        let bytes = v6(chain, PROTOCOL_ICMPV6, b"text");
+        let parsed = parse(&bytes).unwrap();
+        assert_eq!((parsed.protocol, parsed.payload, parsed.problem), (PROTOCOL_ICMPV6, &b"text"[..], None));
+        assert_eq!(bytes[parsed.protocol_at], PROTOCOL_ICMPV6);
+        for none_followed in [PROTOCOL_NO_NEXT_HEADER, 50, 51, 135, 255] {
+            let bytes = v6(&[(DESTINATION_OPTIONS, PADDING)], none_followed, b"text");
+            assert_eq!(parse(&bytes).unwrap().protocol, none_followed);
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_too_long_or_cut_off_is_refused() {
+        let chain = |count| v6(&vec![(DESTINATION_OPTIONS, PADDING); count], PROTOCOL_UDP, b"text");
+        assert_eq!(parse(&chain(EXTENSION_HEADERS_MAX)).unwrap().protocol, PROTOCOL_UDP);
+        assert_eq!(parse(&chain(EXTENSION_HEADERS_MAX + 1)), Err(DropReason::ExtensionHeader));
+        for kind in [HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS] {
+            for len in 1..7 {
+                let cut = v6(&[(kind, &PADDING[..len])], PROTOCOL_UDP, b"");
+                assert_eq!(parse(&cut), Err(DropReason::ExtensionHeader), "{kind} {len}");
+            }
+        }
+        let longer_than_the_packet =
+            v6(&[(DESTINATION_OPTIONS, &[1, 1, 4, 0, 0, 0, 0])], PROTOCOL_UDP, b"text");
+        assert_eq!(parse(&longer_than_the_packet), Err(DropReason::ExtensionHeader));
+        for malformed in [[0, 1, 5, 0, 0, 0, 0], [0, 1, 3, 0, 0, 0, 1], [0, 5, 255, 0, 0, 0, 0]] {
+            let bytes = v6(&[(HOP_BY_HOP, &malformed)], PROTOCOL_UDP, b"text");
+            assert_eq!(parse(&bytes), Err(DropReason::ExtensionHeader));
+        }
+    }
+
+    //= RFC8200 section 4
+    #[test]
+    fn hop_by_hop_options_stand_first_or_are_a_problem() {
+        let bytes = v6(&[(DESTINATION_OPTIONS, PADDING), (HOP_BY_HOP, PADDING)], PROTOCOL_UDP, b"text");
+        let found = problem(&bytes).unwrap();
+        assert_eq!(found, ExtensionProblem::UnrecognizedNextHeader { pointer: 40 });
+        assert_eq!(found.answer(false), Some((1, 40)));
+        assert_eq!((found.answer(true), found.drop_reason()), (None, DropReason::ExtensionHeader));
+    }
+
+    //= RFC8200 section 4.2
+    #[test]
+    fn an_option_s_highest_bits_say_what_becomes_of_the_packet() {
+        for header in [HOP_BY_HOP, DESTINATION_OPTIONS] {
+            let answers = |kind: u8| {
+                let bytes = v6(&[(header, &[0, 1, 0, kind, 2, 0, 0])], PROTOCOL_UDP, b"text");
+                problem(&bytes).map(|problem| (problem.answer(false), problem.answer(true)))
+            };
+            assert_eq!(answers(0x1e), None);
+            assert_eq!(answers(0x5e), Some((None, None)));
+            assert_eq!(answers(0x9e), Some((Some((2, 44)), Some((2, 44)))));
+            assert_eq!(answers(0xde), Some((Some((2, 44)), None)));
+        }
+    }
+
+    //= RFC8200 section 4.4
+    #[test]
+    fn a_routing_header_with_segments_left_is_a_problem_whatever_its_type() {
+        for kind in [0, 2, 4, 200] {
+            let bytes =
+                v6(&[(HOP_BY_HOP, PADDING), (ROUTING, &[0, kind, 1, 0, 0, 0, 0])], PROTOCOL_UDP, b"text");
+            let found = problem(&bytes).unwrap();
+            assert_eq!(found, ExtensionProblem::RoutingSegmentsLeft { pointer: 50 });
+            assert_eq!((found.answer(false), found.drop_reason()), (Some((0, 50)), DropReason::SourceRouted));
+        }
+    }
+
+    #[test]
+    #[should_panic = "different families"]
+    fn a_header_between_families_is_a_mistake() {
+        let header = IpHeader {
+            src: ip("10.9.0.1"),
+            dst: ip("fd09::1"),
+            protocol: 6,
+            hop_limit: 1,
+            tos: 0,
+            ident: 0,
+            dont_fragment: true,
+        };
+        header.write(0, &mut HeaderBuf::new());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            (src, dst) in any_ends(),
+            (protocol, hop_limit, tos, ident, dont_fragment) in any::<(u8, u8, u8, u16, bool)>(),
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            prop_assume!(src.is_ipv4() || !is_extension(protocol));
+            let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+            let mut out = HeaderBuf::new();
+            header.write(payload.len(), &mut out);
+            prop_assert_eq!(out.len(), header.len());
+            let bytes = [&out[..], &payload].concat();
+            let is_v6 = src.is_ipv6();
+            prop_assert_eq!(parse(&bytes), Ok(Parsed {
+                src, dst, protocol, hop_limit, tos,
+                ident: if is_v6 { 0 } else { ident },
+                dont_fragment: dont_fragment || is_v6,
+                fragment: None,
+                whole: &bytes,
+                payload: &payload,
+                header_len: header.len(),
+                protocol_at: if is_v6 { 6 } else { 9 },
+                source_routed: false,
+                problem: None,
+            }));
+        }
+
+        #[test]
+        fn any_chain_of_harmless_headers_ends_at_the_payload(
+            kinds in prop::collection::vec(
+                prop::sample::select(vec![(DESTINATION_OPTIONS, PADDING), (ROUTING, ROUTE_DONE), (FRAGMENT, ROUTE_DONE)]),
+                0..=EXTENSION_HEADERS_MAX,
+            ),
+            last in prop::sample::select(vec![6u8, 17, 50, 51, 58, 59, 200]),
+            payload in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let bytes = v6(&kinds, last, &payload);
+            let parsed = parse(&bytes).unwrap();
+            prop_assert_eq!((parsed.protocol, parsed.payload, parsed.problem), (last, &payload[..], None));
+            prop_assert_eq!(bytes[parsed.protocol_at], last);
+            prop_assert_eq!(parsed.header_len, 40 + 8 * kinds.len());
+            let quoted = icmp::quoted(&bytes).unwrap();
+            prop_assert_eq!((quoted.protocol, quoted.transport), (last, &payload[..]));
+            for cut in 0..bytes.len() {
+                let _ = icmp::quoted(&bytes[..cut]);
+                prop_assert!(parse(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(
+            version in prop::sample::select(vec![0x45u8, 0x46, 0x4f, 0x60, 0x6f, 0x00]),
+            next in prop::sample::select(vec![0u8, 43, 44, 60, 6, 17]),
+            mut bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..3, Just(44), Just(60)], 8..200),
+        ) {
+            bytes[0] = version;
+            bytes[6] = next;
+            // A payload length near the truth, so that the chain is reached.
+let near = bytes.len().saturating_sub(40) as u16;
+            bytes[4..6].copy_from_slice(&near.to_be_bytes());
+            for candidate in [bytes.clone(), if bytes.len() >= 60 { resealed(bytes) } else { bytes }] {
+                if let Ok(parsed) = parse(&candidate) {
+                    prop_assert!(parsed.header_len + parsed.payload.len() == parsed.whole.len());
+                    prop_assert!(parsed.protocol_at < parsed.header_len);
+                    prop_assert_eq!(parsed.whole[parsed.protocol_at], parsed.protocol);
+                    prop_assert!(parsed.whole.ends_with(parsed.payload));
+                }
+            }
+        }
+
+        #[test]
+        fn any_options_are_walked_without_panic(
+            options in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..8], 4..=40)
+        ) {
+            let options = &options[..options.len() / 4 * 4];
+            match parse(&with_options(options)) {
+                Ok(parsed) => prop_assert_eq!(parsed.payload, b"text"),
+                Err(reason) => prop_assert_eq!(reason, DropReason::IpOption),
+            }
+        }
+    }
+}
