@@ -43,6 +43,20 @@ pub(crate) mod testing {
         ]
     }
 
+    /// An IPv6 packet: a chain of (kind, rest of the extension header after its next header octet) and what
+    /// follows it.
+    pub(crate) fn ipv6_chain(chain: &[(u8, &[u8])], last: u8, payload: &[u8]) -> Vec<u8> {
+        let mut kinds: Vec<u8> = chain.iter().map(|(kind, _)| *kind).collect();
+        kinds.push(last);
+        let body: Vec<u8> =
+            chain.iter().zip(&kinds[1..]).flat_map(|((_, rest), next)| [&[*next], *rest].concat()).collect();
+        let mut bytes =
+            hex("6ab0000000000040fd090000000000000000000000000001fd090000000000000000000000000002");
+        bytes[4..6].copy_from_slice(&((body.len() + payload.len()) as u16).to_be_bytes());
+        bytes[6] = kinds[0];
+        [bytes, body, payload.to_vec()].concat()
+    }
+
     /// Calls `check` with every copy of `bytes` that has one bit turned.
     pub(crate) fn for_each_bit_turned(bytes: &[u8], mut check: impl FnMut(usize, &[u8])) {
         let mut turned = bytes.to_vec();
