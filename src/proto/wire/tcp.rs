@@ -3,14 +3,12 @@
 //! Owns: the fixed header, its checksum, and which control bit rules. Owns not: options (`tcp_options`), and
 //! whether a segment is acceptable anywhere; that is `proto::tcp`.
 //!
-//! Received headers are read through `etherparse`. Those we send are laid out here: its `TcpHeader` carries
-//! its own 40-byte option buffer by value and gives out a 60-byte copy, which takes longer than all the rest
-//! of a bare acknowledgement.
+//! Fixed headers are read and written through `etherparse`.
 
 use core::net::IpAddr;
 
-use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::HeaderSliceError;
+use etherparse::{TcpHeader as FixedHeader, TcpHeaderSlice};
 
 use super::HeaderBuf;
 use super::checksum::Sum;
@@ -237,35 +235,13 @@ impl TcpHeader<'_> {
     pub fn write(&self, src: IpAddr, dst: IpAddr, payload: &[&[u8]], out: &mut HeaderBuf) {
         let start = out.len();
         let header_len = self.len();
-        let [s0, s1] = self.src_port.to_be_bytes();
-        let [d0, d1] = self.dst_port.to_be_bytes();
-        let [q0, q1, q2, q3] = self.seq.0.to_be_bytes();
-        let [a0, a1, a2, a3] = self.ack.unwrap_or_default().0.to_be_bytes();
-        let data_offset = (header_len / 4) as u8;
-        let [w0, w1] = self.window.to_be_bytes();
-        let [u0, u1] = self.urgent.unwrap_or_default().to_be_bytes();
-        let fixed = [
-            s0,
-            s1,
-            d0,
-            d1,
-            q0,
-            q1,
-            q2,
-            q3,
-            a0,
-            a1,
-            a2,
-            a3,
-            data_offset << 4,
-            self.flags(),
-            w0,
-            w1,
-            0,
-            0,
-            u0,
-            u1,
-        ];
+        let mut fixed = FixedHeader::new(self.src_port, self.dst_port, self.seq.0, self.window);
+        fixed.acknowledgment_number = self.ack.unwrap_or_default().0;
+        fixed.urgent_pointer = self.urgent.unwrap_or_default();
+        let mut fixed = fixed.to_bytes();
+        // What `etherparse` can't know: it has been told of no options, and the octet of flags is one.
+        fixed[12] = (header_len / 4) as u8 * 16;
+        fixed[13] = self.flags();
         out.try_extend_from_slice(&fixed).expect("the header buffer has room for a TCP header");
         if header_len > HEADER_LEN {
             self.options.write(out);
