@@ -282,6 +282,12 @@ mod tests {
     fn a_fragment_that_can_t_be_part_of_a_datagram_is_a_problem() {
         let reaching = ipv6_chain(&[(FRAGMENT, &[0, 0xff, 0xf8, 0, 0, 0, 9])], PROTOCOL_UDP, &[0; 8]);
         assert_eq!(problem(&reaching), Some(ExtensionProblem::ErroneousField { pointer: 42 }));
+        // 65,520 + 8 bytes fit, but not behind eight more that belong to every fragment.
+        let fragment: &[u8] = &[0, 0xff, 0xf0, 0, 0, 0, 9];
+        let fitting = ipv6_chain(&[(FRAGMENT, fragment)], PROTOCOL_UDP, &[0; 8]);
+        assert_eq!(problem(&fitting), None);
+        let pushed = ipv6_chain(&[(HOP_BY_HOP, PADDING), (FRAGMENT, fragment)], PROTOCOL_UDP, &[0; 8]);
+        assert_eq!(problem(&pushed), Some(ExtensionProblem::ErroneousField { pointer: 50 }));
         let uneven = ipv6_chain(&[(FRAGMENT, &[0, 0, 1, 0, 0, 0, 9])], PROTOCOL_UDP, &[0; 7]);
         assert_eq!(problem(&uneven), Some(ExtensionProblem::ErroneousField { pointer: 4 }));
     }
@@ -382,6 +388,8 @@ mod tests {
             let found = problem(&bytes).unwrap();
             assert_eq!(found, ExtensionProblem::RoutingSegmentsLeft { pointer: 50 });
             assert_eq!((found.answer(false), found.drop_reason()), (Some((0, 50)), DropReason::SourceRouted));
+            let used_up = ipv6_chain(&[(ROUTING, &[0, kind, 0, 0, 0, 0, 0])], PROTOCOL_UDP, b"text");
+            assert_eq!(problem(&used_up), None);
         }
     }
 
