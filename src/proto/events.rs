@@ -3,9 +3,7 @@
 //! Events are edges, merged per socket: after an event, use the socket until it answers
 //! [`Error::WouldBlock`](super::Error::WouldBlock).
 
-use alloc::collections::VecDeque;
-
-use hashbrown::HashMap;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use super::tcp::TcpId;
 use super::tcp::listener::ListenerId;
@@ -65,7 +63,7 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     order: VecDeque<SocketId>,
-    pending: HashMap<SocketId, (Owner, Readiness)>,
+    pending: BTreeMap<SocketId, (Owner, Readiness)>,
 }
 
 impl Events {

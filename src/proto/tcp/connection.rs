@@ -334,8 +334,10 @@ impl Connection {
             urgent: plan.urgent,
             ..Says::ack(plan.start.wire(), self.rcv.nxt().wire(), window)
         };
-        let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
-        let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &pieces);
+        let sent = {
+            let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
+            emit::send(sink, path.device, path.tuple, path.marks, &says, &pieces)
+        };
         if sent == Sent::Taken {
             match plan.kind {
                 Kind::New => {}

@@ -42,6 +42,15 @@ pub struct TcpOptions {
 pub struct BadOption;
 
 impl TcpOptions {
+    /// No options.
+    pub const NONE: TcpOptions = TcpOptions {
+        mss: None,
+        window_scale: None,
+        sack_permitted: false,
+        timestamps: None,
+        sack: ArrayVec::new_const(),
+    };
+
     /// Reads all options of a header. A known option of the wrong length is skipped like an unknown one; of
     /// two of a kind the last counts.
     ///
