@@ -112,3 +112,109 @@ fn fold(sum: u64) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use etherparse::checksum::Sum16BitWords;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::wire::testing::{any_ends, hex, ip};
+
+    /// RFC 1071 to the letter: 16-bit words in wire order, end-around carry after every addition.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for word in bytes.chunks(2) {
+            sum += u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0));
+            if sum > 0xffff {
+                sum -= 0xffff;
+            }
+        }
+        !(sum as u16)
+    }
+
+    fn of(pieces: &[Vec<u8>]) -> Sum {
+        let mut sum = Sum::new();
+        pieces.iter().for_each(|piece| sum.add(piece));
+        sum
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071_comes_out() {
+        assert_eq!(of(&[hex("0001 f203 f4f5 f6f7")]).finish(), !0xddf2);
+    }
+
+    #[test]
+    fn a_header_of_the_kernel_is_valid_and_its_checksum_is_found_again() {
+        let mut header = hex("4500003c8f264000400697810a0900010a090002");
+        assert!(of(&[header.clone()]).is_valid());
+        header[10..12].fill(0);
+        assert_eq!(of(&[header]).finish(), 0x9781);
+    }
+
+    #[test]
+    fn a_long_run_of_the_largest_words_does_not_overflow() {
+        let ones = alloc::vec![0xff; 65_535];
+        assert_eq!(of(&[ones.clone()]).finish(), naive(&ones));
+        assert_eq!(
+            of(&[ones.clone(), ones.clone(), ones.clone()]).finish(),
+            naive(&[&ones[..], &ones, &ones].concat())
+        );
+    }
+
+    #[test]
+    fn an_empty_sum_is_zero_and_not_valid() {
+        assert_eq!(Sum::new().finish(), 0xffff);
+        assert!(!Sum::new().is_valid());
+    }
+
+    #[test]
+    fn every_length_and_alignment_is_summed_whole() {
+        let bytes: Vec<u8> = (0..200u32).map(|n| (n * 151 + 13) as u8).collect();
+        for from in 0..9 {
+            for to in from..bytes.len() {
+                let slice = &bytes[from..to];
+                assert_eq!(of(&[slice.to_vec()]).finish(), naive(slice), "{from}..{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_pseudo_header_is_that_of_the_rfcs() {
+        let v4 = Sum::pseudo_header(ip("10.9.0.1"), ip("10.9.0.2"), 6, 0xabcd);
+        assert_eq!(v4.finish(), naive(&hex("0a090001 0a090002 00 06 abcd")));
+        let v6 = Sum::pseudo_header(ip("fd09::1"), ip("fd09::2"), 58, 0x1_2345);
+        let laid_out = "fd090000000000000000000000000001 fd090000000000000000000000000002 00012345 000000 3a";
+        assert_eq!(v6.finish(), naive(&hex(laid_out)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_sum_as_if_they_were_one(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..100), 0..8)
+        ) {
+            prop_assert_eq!(of(&pieces).finish(), naive(&pieces.concat()));
+        }
+
+        #[test]
+        fn any_long_slice_sums_as_etherparse_has_it(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
+            let theirs = Sum16BitWords::new().add_slice(&bytes).ones_complement().to_be();
+            prop_assert_eq!(of(&[bytes]).finish(), theirs);
+        }
+
+        #[test]
+        fn a_sum_with_its_checksum_in_it_is_valid(
+            (src, dst) in any_ends(), protocol in 1u8.., mut bytes in prop::collection::vec(any::<u8>(), 2..300)
+        ) {
+            bytes[..2].fill(0);
+            let mut sum = Sum::pseudo_header(src, dst, protocol, bytes.len());
+            sum.add(&bytes);
+            bytes[..2].copy_from_slice(&sum.finish().to_be_bytes());
+            let mut sum = Sum::pseudo_header(src, dst, protocol, bytes.len());
+            sum.add(&bytes);
+            prop_assert!(sum.is_valid());
+        }
+    }
+}

@@ -229,3 +229,193 @@ pub fn quoted(bytes: &[u8]) -> Option<Quoted<'_>> {
     let ip::QuotedIp { src, dst, protocol, payload } = ip::parse_quoted(bytes)?;
     Some(Quoted { src, dst, protocol, transport: payload })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::wire::testing::{any_ends, for_each_bit_turned, hex, ip};
+
+    const UNVERIFIED: ChecksumState = ChecksumState::Unverified;
+
+    /// Echo requests of the Linux kernel from 10.9.0.1 and fd09::1 to 10.9.0.2 and fd09::2.
+    fn kernel_pings() -> [(Vec<u8>, IpAddr, IpAddr); 2] {
+        [
+            (hex("0800bbfb2ff300010001020304050607"), ip("10.9.0.1"), ip("10.9.0.2")),
+            (hex("800049992ff400010001020304050607"), ip("fd09::1"), ip("fd09::2")),
+        ]
+    }
+
+    /// Its port unreachables for a datagram from port 1000 to port 2000.
+    fn kernel_unreachables() -> [(Vec<u8>, IpAddr, IpAddr); 2] {
+        let v4 = "0303187600000000 45000020000100004011 66b80a0900020a090001 03e807d0000c0000 64617461";
+        let v6 = "0104933f00000000 60000000000c1140 fd090000000000000000000000000002
+            fd090000000000000000000000000001 03e807d0000c2145 64617461";
+        [(hex(v4), ip("10.9.0.1"), ip("10.9.0.2")), (hex(v6), ip("fd09::1"), ip("fd09::2"))]
+    }
+
+    fn written(message: &Message<'_>, src: IpAddr, dst: IpAddr) -> Vec<u8> {
+        let mut out = HeaderBuf::new();
+        message.write_header(src, dst, &mut out);
+        [&out[..], message.body()].concat()
+    }
+
+    fn error_of(bytes: &[u8], src: IpAddr, dst: IpAddr) -> ErrorMessage<'_> {
+        match parse(bytes, src, dst, UNVERIFIED).unwrap() {
+            Message::Error(error) => error,
+            other => panic!("not an error: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_kernel_s_ping_is_read_and_written_byte_by_byte() {
+        for (bytes, src, dst) in kernel_pings() {
+            let message = parse(&bytes, src, dst, UNVERIFIED).unwrap();
+            let Message::EchoRequest(echo) = message else { panic!("not a request: {message:?}") };
+            assert_eq!((echo.seq, echo.data), (1, &[0, 1, 2, 3, 4, 5, 6, 7][..]));
+            assert_eq!(written(&message, src, dst), bytes);
+            let reply = written(&Message::EchoReply(echo), dst, src);
+            assert_eq!(parse(&reply, dst, src, UNVERIFIED), Ok(Message::EchoReply(echo)));
+            assert!(matches!(reply[0], 0 | 129));
+        }
+    }
+
+    #[test]
+    fn a_kernel_s_port_unreachable_tells_whose_packet_it_was() {
+        for (bytes, src, dst) in kernel_unreachables() {
+            let error = error_of(&bytes, src, dst);
+            assert_eq!((error.kind, error.code), if src.is_ipv4() { (3, 3) } else { (1, 4) });
+            let packet = quoted(error.quoted).unwrap();
+            assert_eq!((packet.src, packet.dst, packet.protocol), (dst, src, PROTOCOL_UDP));
+            assert_eq!((packet.ports(), packet.tcp_seq()), (Some((1000, 2000)), None));
+            assert_eq!(written(&Message::Error(error), src, dst), bytes);
+        }
+    }
+
+    #[test]
+    fn no_single_bit_turned_on_the_way_goes_unnoticed() {
+        for (bytes, src, dst) in kernel_pings().into_iter().chain(kernel_unreachables()) {
+            for_each_bit_turned(&bytes, |_, turned| {
+                assert_eq!(parse(turned, src, dst, UNVERIFIED), Err(DropReason::IcmpChecksum));
+                assert!(parse(turned, src, dst, ChecksumState::Trusted).is_ok());
+            });
+        }
+    }
+
+    #[test]
+    fn icmpv6_covers_the_addresses_and_icmp_does_not() {
+        let [(v4, ..), (v6, src, _)] = kernel_pings();
+        assert!(parse(&v4, ip("1.2.3.4"), ip("5.6.7.8"), UNVERIFIED).is_ok());
+        assert_eq!(parse(&v6, src, ip("fd09::3"), UNVERIFIED), Err(DropReason::IcmpChecksum));
+    }
+
+    #[test]
+    fn less_than_eight_bytes_are_no_message() {
+        for (bytes, src, dst) in kernel_pings() {
+            for len in 0..HEADER_LEN {
+                let cut = parse(&bytes[..len], src, dst, ChecksumState::Trusted);
+                assert_eq!(cut, Err(DropReason::IcmpMalformed));
+            }
+        }
+    }
+
+    #[test]
+    fn errors_are_told_from_the_rest_in_each_family() {
+        let errors =
+            |address: IpAddr| (0..=255u8).filter(|kind| is_error(address, &[*kind])).collect::<Vec<_>>();
+        assert_eq!(errors(ip("10.9.0.1")), [3, 4, 5, 11, 12]);
+        assert_eq!(errors(ip("fd09::1")), (0..128).chain([137]).collect::<Vec<_>>());
+        assert!(is_error(ip("10.9.0.1"), &[]) && is_error(ip("fd09::1"), &[]));
+    }
+
+    #[test]
+    fn a_quoted_segment_tells_ports_and_sequence_number_from_its_first_eight_bytes() {
+        let segment = "4500003c8f264000400697810a0900010a090002 922e0007 2c48e981";
+        let packet = hex(segment);
+        let whole = quoted(&packet).unwrap();
+        assert_eq!((whole.protocol, whole.ports()), (PROTOCOL_TCP, Some((37_422, 7))));
+        assert_eq!(whole.tcp_seq(), Some(0x2c48_e981));
+        let cut = quoted(&packet[..24]).unwrap();
+        assert_eq!((cut.ports(), cut.tcp_seq()), (Some((37_422, 7)), None));
+        assert_eq!(quoted(&packet[..20]).unwrap().ports(), None);
+        assert_eq!(quoted(&packet[..19]), None);
+    }
+
+    #[test]
+    fn a_quoted_packet_is_read_through_its_options_and_extension_headers() {
+        // A datagram of the kernel's with a record-route option, and one with destination options.
+        let options = hex("4700002578d34000401192cf0a0900010a090002 0707080a09000100 ed3200070009868d78");
+        assert_eq!(quoted(&options).unwrap().ports(), Some((0xed32, 7)));
+        let extension =
+            hex("6001d8df00113c40fd090000000000000000000000000001fd090000000000000000000000000002
+             1100010400000000 84180007000909a678");
+        let packet = quoted(&extension).unwrap();
+        assert_eq!((packet.protocol, packet.ports()), (PROTOCOL_UDP, Some((0x8418, 7))));
+        assert_eq!(quoted(&extension[..47]), None);
+    }
+
+    #[test]
+    fn a_quoted_fragment_that_is_not_the_first_tells_no_ports() {
+        let v4 = hex("4500013477f9009d4011ed0e0a0900010a090002 e0e1e2e3e4e5e6e7");
+        assert_eq!(quoted(&v4).map(|packet| (packet.protocol, packet.ports())), Some((PROTOCOL_UDP, None)));
+        let v6 = "60094d6601402c40fd090000000000000000000000000001fd090000000000000000000000000002";
+        let later = hex(&[v6, "110004d088ef770d c8c9cacbcccdcecf"].concat());
+        assert_eq!(
+            quoted(&later).map(|packet| (packet.protocol, packet.ports())),
+            Some((PROTOCOL_UDP, None))
+        );
+        let first = hex(&[v6, "1100000188ef770d bfa600070608b89b"].concat());
+        assert_eq!(quoted(&first).unwrap().ports(), Some((0xbfa6, 7)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_again(
+            (src, dst) in any_ends(),
+            which in 0..4,
+            (kind, code, word) in any::<(u8, u8, u32)>(),
+            body in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let echo = Echo { ident: (word >> 16) as u16, seq: word as u16, data: &body };
+            let message = match which {
+                0 => Message::EchoRequest(echo),
+                1 => Message::EchoReply(echo),
+                2 => Message::Error(ErrorMessage { kind: [3, 4][kind as usize % 2], code, word, quoted: &body }),
+                _ => Message::Other(Other { kind: [17, 200][kind as usize % 2], code, word, body: &body }),
+            };
+            // 17 is an error in ICMPv6.
+            prop_assume!(!(src.is_ipv6() && which == 3 && kind % 2 == 0));
+            let bytes = written(&message, src, dst);
+            prop_assert_eq!(parse(&bytes, src, dst, UNVERIFIED), Ok(message));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(
+            (src, dst) in any_ends(), bytes in prop::collection::vec(any::<u8>(), 0..100)
+        ) {
+            let _ = parse(&bytes, src, dst, UNVERIFIED);
+            if let Ok(message) = parse(&bytes, src, dst, ChecksumState::Trusted) {
+                prop_assert_eq!(message.body(), &bytes[HEADER_LEN..]);
+            }
+        }
+
+        #[test]
+        fn any_quoted_bytes_are_read_without_panic(
+            version in prop::sample::select(alloc::vec![0x45u8, 0x46, 0x4f, 0x60, 0x00]),
+            mut bytes in prop::collection::vec(any::<u8>(), 1..200),
+            next in prop::sample::select(alloc::vec![0u8, 43, 44, 60, 6, 17]),
+        ) {
+            bytes[0] = version;
+            if let Some(next_header) = bytes.get_mut(6) {
+                *next_header = next;
+            }
+            if let Some(packet) = quoted(&bytes) {
+                let _ = (packet.ports(), packet.tcp_seq());
+                prop_assert!(packet.transport.len() + 20 <= bytes.len());
+            }
+        }
+    }
+}

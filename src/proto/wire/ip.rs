@@ -8,10 +8,15 @@
 //! `etherparse` neither looks into IPv4 options nor keeps the offsets that an ICMPv6 parameter problem has to
 //! point at.
 
-use core::net::{IpAddr, Ipv6Addr};
+mod extensions;
 
-use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6FragmentHeaderSlice, Ipv6Header};
-use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice};
+use core::net::IpAddr;
+
+use etherparse::{
+    IpFragOffset, IpNumber, Ipv4Header, Ipv4HeaderSlice, Ipv6FlowLabel, Ipv6Header, Ipv6HeaderSlice,
+};
+
+pub use extensions::{ExtensionProblem, OptionAction};
 
 use super::HeaderBuf;
 use super::checksum::Sum;
@@ -27,19 +32,6 @@ pub const PROTOCOL_UDP: u8 = 17;
 pub const PROTOCOL_ICMPV6: u8 = 58;
 /// Next header value for "nothing follows" (RFC 8200 section 4.7).
 pub const PROTOCOL_NO_NEXT_HEADER: u8 = 59;
-
-/// Next header value of hop-by-hop options.
-const HOP_BY_HOP: u8 = 0;
-/// Next header value of a routing header.
-const ROUTING: u8 = 43;
-/// Next header value of a fragment header.
-const FRAGMENT: u8 = 44;
-/// Next header value of destination options.
-const DESTINATION_OPTIONS: u8 = 60;
-
-/// Extension headers followed in one packet. A packet that needs more than one of each kind is not in the
-/// wild; the bound is what keeps a chain of empty headers from costing more than a packet's worth of time.
-const EXTENSION_HEADERS_MAX: usize = 8;
 
 /// What a header we send says.
 ///
@@ -186,86 +178,6 @@ pub struct FragmentInfo {
     pub ident: u32,
 }
 
-/// Why an IPv6 packet must be discarded because of its extension headers, and how that is answered. All
-/// pointers count bytes from the start of the IPv6 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExtensionProblem {
-    /// A next header value that is not allowed where it stands: hop-by-hop options anywhere but first
-    /// (RFC 8200 section 4.1). Parameter problem code 1.
-    UnrecognizedNextHeader {
-        /// Of the next header octet.
-        pointer: u32,
-    },
-    /// An option nobody here knows and whose type forbids to skip it (RFC 8200 section 4.2). Parameter
-    /// problem code 2, if it is to be answered at all.
-    UnrecognizedOption {
-        /// Of the option type octet.
-        pointer: u32,
-        /// What its two highest bits ask for.
-        action: OptionAction,
-    },
-    /// A routing header, of whatever type, that is not used up: none is supported, and type 0 must not be
-    /// (RFC 8200 section 4.4, RFC 5095). Parameter problem code 0.
-    RoutingSegmentsLeft {
-        /// Of the routing type octet.
-        pointer: u32,
-    },
-    /// A field that contradicts itself: a fragment that is not a multiple of eight bytes long, or that would
-    /// reach past 65,535 bytes (RFC 8200 section 4.5). Parameter problem code 0.
-    ErroneousField {
-        /// Of the field.
-        pointer: u32,
-    },
-}
-
-impl ExtensionProblem {
-    /// The reason under which the packet's drop is counted.
-    pub fn drop_reason(self) -> DropReason {
-        match self {
-            ExtensionProblem::RoutingSegmentsLeft { .. } => DropReason::SourceRouted,
-            ExtensionProblem::UnrecognizedNextHeader { .. }
-            | ExtensionProblem::UnrecognizedOption { .. }
-            | ExtensionProblem::ErroneousField { .. } => DropReason::ExtensionHeader,
-        }
-    }
-
-    /// Code and pointer of the ICMPv6 parameter problem (type 4) that is due, if one is. `to_multicast`
-    /// tells whether the packet went to a multicast address; only code 2 may be sent then (RFC 4443 section
-    /// 2.4 e.3).
-    pub fn answer(self, to_multicast: bool) -> Option<(u8, u32)> {
-        use super::icmp::v6;
-        let (code, pointer, to_multicast_too) = match self {
-            ExtensionProblem::UnrecognizedNextHeader { pointer } => {
-                (v6::CODE_PARAM_PROBLEM_UNRECOG_NEXT_HEADER, pointer, false)
-            }
-            ExtensionProblem::UnrecognizedOption { pointer, action } => match action {
-                OptionAction::Discard => return None,
-                OptionAction::Report => (v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, pointer, true),
-                OptionAction::ReportUnlessMulticast => {
-                    (v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, pointer, false)
-                }
-            },
-            ExtensionProblem::RoutingSegmentsLeft { pointer }
-            | ExtensionProblem::ErroneousField { pointer } => {
-                (v6::CODE_PARAM_PROBLEM_ERR_HEADER_FIELD, pointer, false)
-            }
-        };
-        (to_multicast_too || !to_multicast).then_some((code, pointer))
-    }
-}
-
-/// What the two highest bits of an unknown IPv6 option's type ask for, where it is not to be skipped (RFC
-/// 8200 section 4.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OptionAction {
-    /// 01: discard.
-    Discard,
-    /// 10: discard, and tell the source whatever the destination was.
-    Report,
-    /// 11: discard, and tell the source unless the destination was multicast.
-    ReportUnlessMulticast,
-}
-
 /// Reads and validates the IP headers of a datagram. Bytes past the length that the header states are
 /// padding.
 ///
@@ -355,7 +267,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| DropReason::Truncated)?;
     let payload_len = usize::from(header.payload_length());
     let protocol = header.next_header().0;
-    if payload_len == 0 && protocol == HOP_BY_HOP {
+    if payload_len == 0 && protocol == extensions::HOP_BY_HOP {
         // A jumbogram (RFC 2675), or nonsense: a hop-by-hop header that isn't there.
         return Err(DropReason::IpLength);
     }
@@ -377,123 +289,10 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         source_routed: false,
         problem: None,
     };
-    if is_extension(protocol) {
-        follow_extensions(&mut parsed)?;
+    if extensions::is_extension(protocol) {
+        extensions::follow(&mut parsed)?;
     }
     Ok(parsed)
-}
-
-/// Whether a next header value names an extension header that is followed. Authentication (51) and
-/// encapsulation (50) are for protocols that nobody here speaks.
-#[inline]
-fn is_extension(next_header: u8) -> bool {
-    matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
-}
-
-/// Follows the chain of extension headers to its end, to a fragment, or to the first problem.
-#[cold]
-fn follow_extensions(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
-    let mut followed = 0;
-    while is_extension(parsed.protocol) && parsed.fragment.is_none() {
-        if followed == EXTENSION_HEADERS_MAX {
-            return Err(DropReason::ExtensionHeader);
-        }
-        if parsed.protocol == HOP_BY_HOP && followed > 0 {
-            let pointer = parsed.protocol_at as u32;
-            parsed.problem = Some(ExtensionProblem::UnrecognizedNextHeader { pointer });
-        } else if parsed.protocol == FRAGMENT {
-            follow_fragment(parsed)?;
-        } else {
-            follow_plain(parsed)?;
-        }
-        if parsed.problem.is_some() {
-            return Ok(());
-        }
-        followed += 1;
-    }
-    Ok(())
-}
-
-/// Steps over hop-by-hop options, destination options or a routing header.
-fn follow_plain(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
-    let at = parsed.header_len as u32;
-    let extension =
-        Ipv6RawExtHeaderSlice::from_slice(parsed.payload).map_err(|_| DropReason::ExtensionHeader)?;
-    parsed.problem = if parsed.protocol == ROUTING {
-        //= RFC8200 section 4.4: with segments left, discard and point at the routing type; else ignore.
-        match extension.payload() {
-            [_, 0, ..] => None,
-            _ => Some(ExtensionProblem::RoutingSegmentsLeft { pointer: at + 2 }),
-        }
-    } else {
-        walk_v6_options(extension.payload(), at + 2)?
-    };
-    if parsed.problem.is_none() {
-        step_over(parsed, extension.slice().len(), extension.next_header().0);
-    }
-    Ok(())
-}
-
-/// Reads a fragment header: a real fragment ends the chain, an atomic one is stepped over.
-fn follow_fragment(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
-    let at = parsed.header_len as u32;
-    let fragment =
-        Ipv6FragmentHeaderSlice::from_slice(parsed.payload).map_err(|_| DropReason::ExtensionHeader)?;
-    let offset_bytes = usize::from(fragment.fragment_offset().value()) * 8;
-    let more = fragment.more_fragments();
-    let len = parsed.payload.len() - fragment.slice().len();
-    //= RFC8200 section 4.5: a length that is no multiple of 8 with M set points at the payload length, a
-    //# reassembled length beyond 65,535 at the fragment offset.
-    if more && !len.is_multiple_of(8) {
-        parsed.problem = Some(ExtensionProblem::ErroneousField { pointer: 4 });
-        return Ok(());
-    }
-    let before = parsed.header_len - Ipv6Header::LEN;
-    if before + offset_bytes + len > usize::from(u16::MAX) {
-        parsed.problem = Some(ExtensionProblem::ErroneousField { pointer: at + 2 });
-        return Ok(());
-    }
-    //= RFC6946 section 4: an atomic fragment is processed in isolation from all other fragments.
-    if more || offset_bytes > 0 {
-        parsed.fragment = Some(FragmentInfo { offset_bytes, more, ident: fragment.identification() });
-    }
-    step_over(parsed, fragment.slice().len(), fragment.next_header().0);
-    Ok(())
-}
-
-/// Moves the payload's begin behind an extension header of `len` bytes.
-fn step_over(parsed: &mut Parsed<'_>, len: usize, next_header: u8) {
-    parsed.protocol = next_header;
-    parsed.protocol_at = parsed.header_len;
-    parsed.header_len += len;
-    parsed.payload = parsed.payload.get(len..).unwrap_or_default();
-}
-
-/// Walks hop-by-hop or destination options, the first of which stands at `at`. None asks anything of this
-/// host; those that forbid to be skipped are problems.
-fn walk_v6_options(mut options: &[u8], mut at: u32) -> Result<Option<ExtensionProblem>, DropReason> {
-    const PAD_1: u8 = 0;
-    loop {
-        let len = match *options {
-            [] => return Ok(None),
-            [PAD_1, ..] => 1,
-            [kind, len, ..] => {
-                let action = match kind >> 6 {
-                    0b00 => None,
-                    0b01 => Some(OptionAction::Discard),
-                    0b10 => Some(OptionAction::Report),
-                    _ => Some(OptionAction::ReportUnlessMulticast),
-                };
-                if let Some(action) = action {
-                    return Ok(Some(ExtensionProblem::UnrecognizedOption { pointer: at, action }));
-                }
-                2 + usize::from(len)
-            }
-            [_] => return Err(DropReason::ExtensionHeader),
-        };
-        options = options.get(len..).ok_or(DropReason::ExtensionHeader)?;
-        at += len as u32;
-    }
 }
 
 /// The two ends and the payload of a packet that an ICMP error quotes: like [`parse`], but the packet may
@@ -530,29 +329,265 @@ pub(super) fn parse_quoted(bytes: &[u8]) -> Option<QuotedIp<'_>> {
 fn parse_quoted_v6(bytes: &[u8]) -> Option<QuotedIp<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let end = (Ipv6Header::LEN + usize::from(header.payload_length())).min(bytes.len());
-    let mut protocol = header.next_header().0;
-    let mut payload = bytes.get(Ipv6Header::LEN..end).unwrap_or_default();
-    for _ in 0..EXTENSION_HEADERS_MAX {
-        let len = match protocol {
-            FRAGMENT => {
-                let fragment = Ipv6FragmentHeaderSlice::from_slice(payload).ok()?;
-                if fragment.fragment_offset() != IpFragOffset::ZERO {
-                    protocol = fragment.next_header().0;
-                    payload = &[];
-                    break;
-                }
-                protocol = fragment.next_header().0;
-                fragment.slice().len()
-            }
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
-                let extension = Ipv6RawExtHeaderSlice::from_slice(payload).ok()?;
-                protocol = extension.next_header().0;
-                extension.slice().len()
-            }
-            _ => break,
-        };
-        payload = payload.get(len..)?;
+    let behind = bytes.get(Ipv6Header::LEN..end)?;
+    let (protocol, payload) = extensions::skip_quoted(header.next_header().0, behind)?;
+    let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
+    Some(QuotedIp { src, dst, protocol, payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::wire::testing::{any_ends, for_each_bit_turned, hex, ip, ipv6_chain};
+
+    /// "hello" over UDP from the Linux kernel.
+    const KERNEL_V4: &str = "4500002177d540004011aee20a0900010a090002 bbcd0007000dec1868656c6c6f";
+    const KERNEL_V6: &str = "60094d66000d1140fd090000000000000000000000000001fd090000000000000000000000000002
+        bfa60007000d023e68656c6c6f";
+
+    /// An IPv4 header with a right checksum, whatever it says.
+    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let header_len = usize::from(bytes[0] & 0xf) * 4;
+        bytes[10..12].fill(0);
+        let mut sum = Sum::new();
+        sum.add(&bytes[..header_len]);
+        bytes[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+        bytes
     }
-    let (src, dst): (Ipv6Addr, Ipv6Addr) = (header.source_addr(), header.destination_addr());
-    Some(QuotedIp { src: IpAddr::V6(src), dst: IpAddr::V6(dst), protocol, payload })
+
+    /// An IPv4 packet with these options and four bytes of payload.
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        let mut bytes = hex("45000000000140004011 0000 0a0900010a090002");
+        bytes[0] = 0x40 | (5 + options.len() / 4) as u8;
+        bytes.extend(options);
+        bytes.extend(b"text");
+        bytes[3] = bytes.len() as u8;
+        resealed(bytes)
+    }
+
+    #[test]
+    fn a_kernel_s_packets_are_read() {
+        let bytes = hex(KERNEL_V4);
+        let v4 = parse(&bytes).unwrap();
+        assert_eq!((v4.src, v4.dst), (ip("10.9.0.1"), ip("10.9.0.2")));
+        assert_eq!((v4.protocol, v4.hop_limit, v4.tos, v4.ident), (PROTOCOL_UDP, 64, 0, 0x77d5));
+        assert_eq!((v4.dont_fragment, v4.fragment, v4.source_routed), (true, None, false));
+        assert_eq!((v4.header_len, v4.payload, v4.whole), (20, &bytes[20..], &bytes[..]));
+        let bytes = hex(KERNEL_V6);
+        let v6 = parse(&bytes).unwrap();
+        assert_eq!((v6.src, v6.dst), (ip("fd09::1"), ip("fd09::2")));
+        assert_eq!(
+            (v6.protocol, v6.hop_limit, v6.tos, v6.fragment, v6.problem),
+            (PROTOCOL_UDP, 64, 0, None, None)
+        );
+        assert_eq!((v6.header_len, v6.payload, v6.whole), (40, &bytes[40..], &bytes[..]));
+    }
+
+    #[test]
+    fn a_kernel_s_header_written_anew_is_the_same_bytes() {
+        let bytes = hex(KERNEL_V4);
+        let parsed = parse(&bytes).unwrap();
+        let Parsed { src, dst, protocol, hop_limit, tos, ident, dont_fragment, .. } = parsed;
+        let mut out = HeaderBuf::new();
+        let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+        header.write(parsed.payload.len(), &mut out);
+        assert_eq!(out.as_slice(), &bytes[..20]);
+    }
+
+    #[test]
+    fn padding_behind_the_packet_is_cut_off() {
+        for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
+            let padded = [&good[..], &[1, 2, 3]].concat();
+            assert_eq!(parse(&padded), parse(&good));
+        }
+    }
+
+    #[test]
+    fn a_packet_cut_anywhere_is_truncated() {
+        for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
+            for len in 0..good.len() {
+                assert_eq!(parse(&good[..len]), Err(DropReason::Truncated), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_other_than_4_and_6_is_refused() {
+        for version in (0..16).filter(|version| ![4, 6].contains(version)) {
+            assert_eq!(parse(&[version << 4 | 5; 60]), Err(DropReason::IpVersion));
+        }
+    }
+
+    #[test]
+    fn lengths_that_contradict_themselves_are_refused() {
+        let good = hex(KERNEL_V4);
+        for header_words in 0..5 {
+            let mut bytes = good.clone();
+            bytes[0] = 0x40 | header_words;
+            assert_eq!(parse(&bytes), Err(DropReason::IpLength));
+        }
+        for total_len in 0..20 {
+            let mut bytes = good.clone();
+            bytes[3] = total_len;
+            assert_eq!(parse(&resealed(bytes)), Err(DropReason::IpLength));
+        }
+        // A jumbogram: payload length 0, a hop-by-hop header with the jumbo option.
+        let mut jumbo =
+            ipv6_chain(&[(extensions::HOP_BY_HOP, &[0, 0xc2, 4, 0, 1, 0, 0])], PROTOCOL_UDP, b"text");
+        jumbo[4..6].fill(0);
+        assert_eq!(parse(&jumbo), Err(DropReason::IpLength));
+        assert_eq!(parse(&ipv6_chain(&[], PROTOCOL_NO_NEXT_HEADER, b"")).unwrap().payload, b"");
+    }
+
+    //= RFC1122 section 3.2.1.2
+    #[test]
+    fn no_single_bit_turned_in_an_ipv4_header_goes_unnoticed() {
+        for good in [hex(KERNEL_V4), with_options(&[7, 7, 4, 0, 0, 0, 0, 0])] {
+            let header_len = usize::from(good[0] & 0xf) * 4;
+            for_each_bit_turned(&good, |at, turned| {
+                assert_eq!(parse(turned).is_err(), at < header_len, "octet {at}");
+            });
+        }
+    }
+
+    #[test]
+    fn options_are_stepped_over_and_source_routes_told() {
+        for (options, source_routed) in [
+            ("07070400 00000000", false),          // record route
+            ("01010101", false),                   // no operation
+            ("00838383", false),                   // nothing is read behind the end
+            ("94040000", false),                   // router alert
+            ("44040500 de060102 03040101", false), // timestamp, one nobody knows
+            ("8307040a 09000201", true),           // loose source route
+            ("01890304", true),                    // strict source route
+            ("94040000 8307040a 09000201", true),
+        ] {
+            let bytes = with_options(&hex(options));
+            let parsed = parse(&bytes).unwrap();
+            assert_eq!((parsed.payload, parsed.source_routed), (&b"text"[..], source_routed), "{options}");
+            assert_eq!(parsed.header_len, 20 + hex(options).len());
+        }
+        let kernel = hex("47000025c42e40004011ce710a0900010a090003 8307040a09000201 ed3200070009868c78");
+        assert!(parse(&kernel).unwrap().source_routed);
+    }
+
+    #[test]
+    fn malformed_options_are_refused() {
+        for options in ["07000000", "07010000", "07050000", "01010107", "8300ffff", "01018308"] {
+            assert_eq!(parse(&with_options(&hex(options))), Err(DropReason::IpOption), "{options}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_s_fragments_are_told() {
+        let first = hex("450004fc77f920004011c9e30a0900010a090002");
+        let last = hex("4500013477f9009d4011ed0e0a0900010a090002");
+        let fragment = |header: Vec<u8>, len: usize| {
+            let bytes = [header, vec![0xaa; len]].concat();
+            let parsed = parse(&bytes).unwrap();
+            assert_eq!(
+                (parsed.protocol, parsed.payload),
+                (PROTOCOL_UDP, &vec![0xaa; parsed.payload.len()][..])
+            );
+            parsed.fragment.unwrap()
+        };
+        assert_eq!(fragment(first, 1256), FragmentInfo { offset_bytes: 0, more: true, ident: 0x77f9 });
+        assert_eq!(fragment(last, 288), FragmentInfo { offset_bytes: 1256, more: false, ident: 0x77f9 });
+        let header = "60094d6604d82c40fd090000000000000000000000000001fd090000000000000000000000000002";
+        let first = hex(&[header, "1100000188ef770d"].concat());
+        assert_eq!(fragment(first, 1232), FragmentInfo { offset_bytes: 0, more: true, ident: 0x88ef_770d });
+        let mut last = hex(&[header, "110004d088ef770d"].concat());
+        last[4..6].copy_from_slice(&[1, 0x40]);
+        assert_eq!(fragment(last, 312), FragmentInfo { offset_bytes: 1232, more: false, ident: 0x88ef_770d });
+    }
+
+    #[test]
+    fn an_ipv4_fragment_that_reaches_past_the_longest_datagram_is_refused() {
+        let mut bytes = hex(KERNEL_V4);
+        bytes[6..8].copy_from_slice(&0x1fff_u16.to_be_bytes());
+        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::IpLength));
+        bytes[6..8].copy_from_slice(&0x1ffe_u16.to_be_bytes());
+        assert_eq!(parse(&resealed(bytes)).unwrap().fragment.unwrap().offset_bytes, 65_520);
+    }
+
+    #[test]
+    #[should_panic = "different families"]
+    fn a_header_between_families_is_a_mistake() {
+        let header = IpHeader {
+            src: ip("10.9.0.1"),
+            dst: ip("fd09::1"),
+            protocol: 6,
+            hop_limit: 1,
+            tos: 0,
+            ident: 0,
+            dont_fragment: true,
+        };
+        header.write(0, &mut HeaderBuf::new());
+    }
+
+    proptest! {
+            #[test]
+            fn what_is_written_is_read_again(
+                (src, dst) in any_ends(),
+                (protocol, hop_limit, tos, ident, dont_fragment) in any::<(u8, u8, u8, u16, bool)>(),
+                payload in prop::collection::vec(any::<u8>(), 0..100),
+            ) {
+                prop_assume!(src.is_ipv4() || !extensions::is_extension(protocol));
+                let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+                let mut out = HeaderBuf::new();
+                header.write(payload.len(), &mut out);
+                prop_assert_eq!(out.len(), header.len());
+                let bytes = [&out[..], &payload].concat();
+                let is_v6 = src.is_ipv6();
+                prop_assert_eq!(parse(&bytes), Ok(Parsed {
+                    src, dst, protocol, hop_limit, tos,
+                    ident: if is_v6 { 0 } else { ident },
+                    dont_fragment: dont_fragment || is_v6,
+                    fragment: None,
+                    whole: &bytes,
+                    payload: &payload,
+                    header_len: header.len(),
+                    protocol_at: if is_v6 { 6 } else { 9 },
+                    source_routed: false,
+                    problem: None,
+                }));
+            }
+
+            #[test]
+            fn any_bytes_are_read_without_panic(
+                version in prop::sample::select(vec![0x45u8, 0x46, 0x4f, 0x60, 0x6f, 0x00]),
+                next in prop::sample::select(vec![0u8, 43, 44, 60, 6, 17]),
+                mut bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..3, Just(44), Just(60)], 8..200),
+            ) {
+                bytes[0] = version;
+                bytes[6] = next;
+                // A payload length near the truth, so that the chain is reached.
+    let near = bytes.len().saturating_sub(40) as u16;
+                bytes[4..6].copy_from_slice(&near.to_be_bytes());
+                for candidate in [bytes.clone(), if bytes.len() >= 60 { resealed(bytes) } else { bytes }] {
+                    if let Ok(parsed) = parse(&candidate) {
+                        prop_assert!(parsed.header_len + parsed.payload.len() == parsed.whole.len());
+                        prop_assert!(parsed.protocol_at < parsed.header_len);
+                        prop_assert_eq!(parsed.whole[parsed.protocol_at], parsed.protocol);
+                        prop_assert!(parsed.whole.ends_with(parsed.payload));
+                    }
+                }
+            }
+
+            #[test]
+            fn any_options_are_walked_without_panic(
+                options in prop::collection::vec(prop_oneof![any::<u8>(), 0u8..8], 4..=40)
+            ) {
+                let options = &options[..options.len() / 4 * 4];
+                match parse(&with_options(options)) {
+                    Ok(parsed) => prop_assert_eq!(parsed.payload, b"text"),
+                    Err(reason) => prop_assert_eq!(reason, DropReason::IpOption),
+                }
+            }
+        }
 }
