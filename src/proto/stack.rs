@@ -89,6 +89,8 @@ pub struct TcpCensus {
 /// ```
 #[derive(Debug)]
 pub struct Stack {
+    /// First, so that it is dropped first: debug builds call pages a leak while their pool still lives.
+    pool: Pool,
     config: Config,
     counters: Counters,
     ip: Layer,
@@ -98,7 +100,6 @@ pub struct Stack {
     events: Events,
     trace: Trace,
     rng: Rng,
-    pool: Pool,
     timers: TimerWheel<TimerKey>,
     /// Packets on their way from the stack to itself.
     loopback: VecDeque<Vec<u8>>,
