@@ -133,7 +133,7 @@ impl Stack {
         Stack {
             counters: Counters::default(),
             ip: Layer::new(&config, now),
-            udp: udp::Sockets::new(secrets.tables, secrets.ports),
+            udp: udp::Sockets::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
             outbox: Outbox::new(&config),
             events: Events::default(),

@@ -329,3 +329,139 @@ impl Layer {
         self.idents.get_or_insert_with(|| Idents::new(rng)).next(src, dst, protocol)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{TUN, World, header, ip};
+    use super::*;
+    use crate::proto::wire;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_connected_network_is_reached_from_the_address_in_it() {
+        let world = World::new();
+        let route = world.ip.route(ip("10.9.0.77"), None).unwrap();
+        assert_eq!(route, Route { device: TUN, source: ip("10.9.0.2"), mtu: 1500 });
+        let route = world.ip.route(ip("fd09::1"), None).unwrap();
+        assert_eq!(route, Route { device: TUN, source: ip("fd09::2"), mtu: 1500 });
+        assert_eq!(world.ip.route(ip("8.8.8.8"), None), Err(Error::NetworkUnreachable));
+        assert_eq!(world.ip.route(ip("2001:db8::1"), None), Err(Error::NetworkUnreachable));
+    }
+
+    #[test]
+    fn our_own_addresses_are_reached_through_the_loopback() {
+        let world = World::new();
+        for (to, from) in [
+            ("10.9.0.2", "10.9.0.2"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.3.2.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("fd09::2", "fd09::2"),
+        ] {
+            let route = world.ip.route(ip(to), None).unwrap();
+            assert_eq!(route, Route { device: DeviceId::LOOPBACK, source: ip(from), mtu: 65_535 }, "{to}");
+        }
+        let route = world.ip.route(ip("127.0.0.1"), Some(ip("10.9.0.2"))).unwrap();
+        assert_eq!(route.source, ip("10.9.0.2"));
+    }
+
+    #[test]
+    fn a_source_that_is_given_must_be_ours_of_the_family_and_allowed_outside() {
+        let world = World::new();
+        let route = |to, from| world.ip.route(ip(to), Some(ip(from))).map(|route| route.source);
+        assert_eq!(route("10.9.0.1", "10.9.0.3"), Err(Error::AddrNotAvailable));
+        assert_eq!(route("10.9.0.1", "fd09::2"), Err(Error::InvalidInput));
+        assert_eq!(route("10.9.0.1", "127.0.0.1"), Err(Error::InvalidInput));
+        assert_eq!(route("10.9.0.1", "10.9.0.2"), Ok(ip("10.9.0.2")));
+    }
+
+    #[test]
+    fn what_stands_for_no_host_has_no_route_not_even_a_default_one() {
+        let mut world = World::new();
+        world.ip.add_route(net("0.0.0.0/0"), TUN).unwrap();
+        world.ip.add_route(net("::/0"), TUN).unwrap();
+        for nobody in ["0.0.0.0", "0.1.2.3", "::", "::ffff:10.9.0.1"] {
+            assert_eq!(world.ip.route(ip(nobody), None), Err(Error::NetworkUnreachable), "{nobody}");
+        }
+        assert_eq!(world.ip.route(ip("8.8.8.8"), None).map(|route| route.device), Ok(TUN));
+        assert_eq!(world.ip.route(ip("2001:db8::1"), None).map(|route| route.device), Ok(TUN));
+    }
+
+    #[test]
+    fn link_scoped_destinations_are_sought_where_the_source_lives() {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1400);
+        world.ip.add_address(TUN, net("fe80::1/64")).unwrap();
+        world.ip.add_address(other, net("fe80::2/64")).unwrap();
+        let by = |to, from: &str| world.ip.route(ip(to), Some(ip(from))).unwrap().device;
+        assert_eq!(by("fe80::9", "fe80::2"), other);
+        assert_eq!(by("fe80::9", "fe80::1"), TUN);
+        assert_eq!(by("ff02::1", "fe80::2"), other);
+        assert_eq!(world.ip.route(ip("ff02::1"), None).unwrap().source, ip("fe80::1"));
+    }
+
+    #[test]
+    fn the_limited_broadcast_finds_an_interface_without_a_route() {
+        let world = World::new();
+        let route = world.ip.route(ip("255.255.255.255"), None).unwrap();
+        assert_eq!((route.device, route.source), (TUN, ip("10.9.0.2")));
+    }
+
+    #[test]
+    fn routes_by_interfaces_that_do_not_exist_are_refused() {
+        let mut world = World::new();
+        assert_eq!(world.ip.add_route(net("0.0.0.0/0"), DeviceId(5)), Err(Error::InvalidInput));
+        assert_eq!(world.ip.add_route(net("0.0.0.0/0"), DeviceId::LOOPBACK), Err(Error::InvalidInput));
+    }
+
+    #[test]
+    fn a_change_of_mtu_reaches_routes() {
+        let mut world = World::new();
+        world.ip.set_mtu(TUN, 1280);
+        assert_eq!(world.ip.route(ip("10.9.0.1"), None).map(|route| route.mtu), Ok(1280));
+    }
+
+    #[test]
+    fn broadcast_and_multicast_are_told_from_hosts() {
+        let world = World::new();
+        for all in ["255.255.255.255", "10.9.0.255", "10.9.0.0", "224.0.0.9", "ff02::5"] {
+            assert!(world.ip.is_broadcast_or_multicast(ip(all)), "{all}");
+        }
+        for one in ["10.9.0.1", "10.9.1.255", "8.8.8.8", "fd09::1", "127.0.0.1"] {
+            assert!(!world.ip.is_broadcast_or_multicast(ip(one)), "{one}");
+        }
+    }
+
+    #[test]
+    fn our_addresses_are_told_in_the_order_they_were_given() {
+        let world = World::new();
+        let addresses: Vec<_> = world.ip.addresses().collect();
+        assert_eq!(addresses, [(TUN, net("10.9.0.2/24")), (TUN, net("fd09::2/64"))]);
+    }
+
+    #[test]
+    fn what_is_sent_reads_back_and_what_finds_no_room_is_counted() {
+        let mut world = World::new();
+        let sent = header("10.9.0.2", "10.9.0.1", 99);
+        send(&mut world.ctx(), TUN, &sent, &[b"he", b"", b"llo"]);
+        let (device, bytes) = world.sent().unwrap();
+        let read = wire::ip::parse(&bytes).unwrap();
+        assert_eq!((device, read.src, read.dst, read.payload), (TUN, sent.src, sent.dst, &b"hello"[..]));
+        send(&mut world.ctx(), TUN, &sent, &[&[0; 1481]]);
+        send(&mut world.ctx(), DeviceId(9), &sent, &[b"nowhere"]);
+        assert!(world.sent().is_none());
+        assert_eq!(world.counters.replies_lost, 2);
+    }
+
+    #[test]
+    fn a_full_outbox_loses_the_newest() {
+        let mut world = World::with(Config { outbox_packets: 1, ..Config::default() });
+        for _ in 0..3 {
+            send(&mut world.ctx(), TUN, &header("10.9.0.2", "10.9.0.1", 99), &[]);
+        }
+        assert_eq!(world.counters.replies_lost, 2);
+    }
+}

@@ -68,8 +68,15 @@ impl Outbox {
         self.fits(len, self.packets_max - self.packets_max / 4, self.bytes_max - self.bytes_max / 4)
     }
 
+    /// Whether no more than half of the queue is taken: room enough to tell those who wait for it.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        self.queue.len() <= self.packets_max / 2 && self.bytes <= self.bytes_max / 2
+    }
+
     fn fits(&self, len: usize, packets_max: usize, bytes_max: usize) -> bool {
-        self.queue.len() < packets_max && self.bytes.saturating_add(len) <= bytes_max
+        // One datagram finds room whatever the limits: else a large one could never be sent.
+        let fits = self.queue.len() < packets_max && self.bytes.saturating_add(len) <= bytes_max;
+        fits || self.queue.is_empty()
     }
 }
 

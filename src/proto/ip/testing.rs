@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::outbox::Outbox;
-use super::{Datagram, Layer, input};
+use super::{Datagram, Layer, icmp, input};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::{Context, TimerKey};
@@ -13,9 +13,10 @@ use crate::proto::events::{Event, Events};
 use crate::proto::packet::{DeviceId, Packet};
 use crate::proto::timer_wheel::TimerWheel;
 use crate::proto::trace::Trace;
+use crate::proto::udp::Sockets;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::Message;
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP};
 use crate::proto::wire::udp::UdpHeader;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -97,6 +98,29 @@ impl World {
         input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))
     }
 
+    /// Takes a packet as far as this layer and UDP go; TCP's end at the door.
+    pub(crate) fn receive(
+        &mut self,
+        udp: &mut Sockets,
+        device: DeviceId,
+        packet: &Packet<'_>,
+    ) -> Result<(), DropReason> {
+        let mut ctx = self.ctx();
+        let datagram = input::receive(&mut ctx, device, packet)?;
+        match datagram.protocol {
+            PROTOCOL_TCP => Ok(()),
+            PROTOCOL_UDP => udp.receive(&mut ctx, &datagram),
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => match icmp::receive(&mut ctx, &datagram)? {
+                Some(error) if error.protocol == PROTOCOL_UDP => udp.icmp_error(&mut ctx, &error),
+                Some(_) | None => Ok(()),
+            },
+            _ => {
+                icmp::send_protocol_unreachable(&mut ctx, &datagram);
+                Err(DropReason::UnknownProtocol)
+            }
+        }
+    }
+
     /// Takes the oldest datagram that waits to be sent.
     pub(crate) fn sent(&mut self) -> Option<(DeviceId, Vec<u8>)> {
         self.outbox.pop()
@@ -137,7 +161,7 @@ pub(crate) fn udp(src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// A whole ICMP or ICMPv6 datagram.
-pub(crate) fn icmp(src: &str, dst: &str, message: Message<'_>) -> Vec<u8> {
+pub(crate) fn icmp_message(src: &str, dst: &str, message: Message<'_>) -> Vec<u8> {
     let protocol = if ip(src).is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
     let mut written = HeaderBuf::new();
     message.write_header(ip(src), ip(dst), &mut written);
