@@ -98,9 +98,4 @@ impl Events {
             self.order.retain(|queued| *queued != socket);
         }
     }
-
-    /// Whether nothing is pending.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
-    }
 }

@@ -187,6 +187,11 @@ impl Stack {
         &mut self.trace
     }
 
+    /// How many UDP sockets are open.
+    pub fn udp_sockets(&self) -> usize {
+        self.udp.len()
+    }
+
     /// How many TCP objects exist.
     pub fn tcp_census(&self) -> TcpCensus {
         TcpCensus { timers: self.timers.len(), pages: self.pool.in_use(), ..self.tcp.census() }
@@ -294,6 +299,8 @@ impl Stack {
         };
         self.counters.packets_out += packets;
         self.counters.bytes_out += bytes;
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.outbox_drained(&mut ctx);
         progress
     }
 
