@@ -12,6 +12,8 @@ mod discard;
 mod echo;
 mod pipe;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::net::IpAddr;
