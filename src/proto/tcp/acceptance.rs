@@ -62,7 +62,12 @@ impl Connection {
         }
     }
 
-    fn checks(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit, arrival: &Arrival<'_>) -> Check {
+    fn checks(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
         self.check_sequence(ctx, global, arrival)?;
         self.check_reset(ctx, global, arrival)?;
         self.check_syn(ctx, global, arrival)?;
@@ -142,7 +147,12 @@ impl Connection {
     }
 
     /// Fourth (there is no third: no security compartments): a SYN is challenged (RFC 5961 section 4.2).
-    fn check_syn(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit, arrival: &Arrival<'_>) -> Check {
+    fn check_syn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
         if arrival.segment.control == Control::Syn {
             return self.challenge(ctx, global, DropReason::TcpChallenged);
         }
@@ -150,7 +160,12 @@ impl Connection {
     }
 
     /// Fifth: the acknowledgement.
-    fn check_ack(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit, arrival: &Arrival<'_>) -> Check {
+    fn check_ack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
         let Some(ack) = arrival.segment.ack else {
             return ControlFlow::Break(Verdict::Dropped(DropReason::TcpUnexpected));
         };
@@ -225,7 +240,12 @@ impl Connection {
         }
     }
 
-    fn challenge(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit, reason: DropReason) -> Check {
+    fn challenge(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        reason: DropReason,
+    ) -> Check {
         if self.challenge.allows(ctx, global) {
             self.rcv.ack.duplicate();
         }

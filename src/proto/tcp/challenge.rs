@@ -52,7 +52,8 @@ impl GlobalChallengeLimit {
 
     /// Whether one more may be sent now; spends it if so. Phases without an allowance of their own ask here.
     pub(crate) fn allows(&mut self, ctx: &mut Context<'_>) -> bool {
-        let second_is_over = self.second_start.is_none_or(|start| ctx.now.since(start) >= Duration::from_secs(1));
+        let second_is_over =
+            self.second_start.is_none_or(|start| ctx.now.since(start) >= Duration::from_secs(1));
         if second_is_over {
             let cap = ctx.config.challenge_acks_global;
             self.second_start = Some(ctx.now);

@@ -186,7 +186,7 @@ impl Connection {
     pub(crate) fn deadline(&self, options: &SocketOptions, now: Instant) -> Option<Instant> {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
         [
-            self.snd.timer_deadline(&patience(options)),
+            self.snd.timer_deadline(&self.patience(options)),
             // An ACK that is due waits for the device, not for the clock.
             self.rcv.ack.deadline().filter(|at| *at > now),
             keepalive.map(|settings| self.keepalive.deadline(&settings)).filter(|at| *at < Instant::MAX),
@@ -204,7 +204,7 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
-        let expiry = self.snd.timer_expired(&patience(options), ctx.now);
+        let expiry = self.snd.timer_expired(&self.patience(options), ctx.now);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
             Some(Expiry::Trouble) => self.trouble(ctx, remote),
@@ -250,8 +250,7 @@ impl Connection {
     /// The largest segment for a path of `mtu` bytes.
     //= RFC9293 MUST-16
     pub(crate) fn follow_mtu(&mut self, mtu: usize, is_ipv4: bool) {
-        let fits = mtu.saturating_sub(header_len(is_ipv4)).max(1) as u64;
-        self.snd.set_mss(self.peer_mss.min(fits));
+        self.snd.set_mss(self.peer_mss.min(mss_for(mtu, is_ipv4)));
     }
 
     /// What a reset of ours says.
@@ -313,6 +312,15 @@ impl Connection {
         ctx.counters.negative_advice += 1;
         self.soft_error.get_or_insert(Error::TimedOut);
         self.signals |= Readiness::SOFT_ERROR;
+    }
+
+    fn patience(&self, options: &SocketOptions) -> Patience {
+        Patience {
+            r1: options.r1_retransmits,
+            r2: options.r2,
+            user_timeout: options.user_timeout,
+            orphan: self.orphan,
+        }
     }
 
     //= RFC9293 MUST-26
@@ -388,11 +396,12 @@ struct Path<'a> {
 /// Pieces that one segment's text may lie in: 64 KiB of pages, and one cut at each end.
 const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
 
+/// The text that fits into a datagram of `mtu` bytes beside the headers.
+pub(crate) fn mss_for(mtu: usize, is_ipv4: bool) -> u64 {
+    mtu.saturating_sub(header_len(is_ipv4)).max(1) as u64
+}
+
 /// IP and TCP headers without options.
 pub(crate) fn header_len(is_ipv4: bool) -> usize {
     if is_ipv4 { 40 } else { 60 }
-}
-
-fn patience(options: &SocketOptions) -> Patience {
-    Patience { r1: options.r1_retransmits, r2: options.r2, user_timeout: options.user_timeout }
 }

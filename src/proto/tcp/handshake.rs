@@ -55,7 +55,12 @@ impl PeerSyn {
     //= RFC9293 MUST-14
     //= RFC9293 SHLD-5/v4
     //= RFC9293 SHLD-5/v6
-    pub(crate) fn our_options(config: &Config, mtu: usize, is_ipv4: bool, peer: Option<&PeerSyn>) -> TcpOptions {
+    pub(crate) fn our_options(
+        config: &Config,
+        mtu: usize,
+        is_ipv4: bool,
+        peer: Option<&PeerSyn>,
+    ) -> TcpOptions {
         //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
         let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
@@ -140,10 +145,7 @@ pub(crate) enum Outcome {
     Ended(Ending),
     /// The connection is open. What else the segment says is still to be processed: from the first check on,
     /// or only its text where it was the SYN-ACK.
-    Established {
-        settled: Settled,
-        only_text: bool,
-    },
+    Established { settled: Settled, only_text: bool },
 }
 
 impl Handshake {
@@ -201,7 +203,12 @@ impl Handshake {
     }
 
     /// Retransmits, or gives up. `Some` if it gives up.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions) -> Option<Ending> {
+    pub(crate) fn timer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+    ) -> Option<Ending> {
         //= RFC9293 MUST-22
         if ctx.now >= self.gives_up_at(options) {
             return Some(Ending::TimedOut);
@@ -213,7 +220,10 @@ impl Handshake {
                 ctx.counters.negative_advice += 1;
                 self.soft_error.get_or_insert(Error::TimedOut);
             }
-            let doubled = ctx.config.rto_initial.saturating_mul(1u32.checked_shl(self.retransmissions).unwrap_or(u32::MAX));
+            let doubled = ctx
+                .config
+                .rto_initial
+                .saturating_mul(1u32.checked_shl(self.retransmissions).unwrap_or(u32::MAX));
             self.next_at = ctx.now + doubled.min(ctx.config.rto_max);
             self.last_sent = ctx.now;
             ctx.counters.tcp_retransmits += 1;

@@ -82,7 +82,10 @@ impl HalfOpen {
             return false;
         }
         self.retransmissions += 1;
-        let delay = ctx.config.rto_initial.saturating_mul(1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX));
+        let delay = ctx
+            .config
+            .rto_initial
+            .saturating_mul(1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX));
         self.timer = Some(ctx.timers.insert(TimerKey::HalfOpen(id), ctx.now + delay.min(ctx.config.rto_max)));
         self.last_sent = ctx.now;
         ctx.counters.tcp_retransmits += 1;

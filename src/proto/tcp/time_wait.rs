@@ -73,7 +73,12 @@ impl TimeWaitTable {
     }
 
     /// Removes an entry whose timer has fired, or (with `disarm`) one that makes room for a new connection.
-    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: TimeWaitId, disarm: bool) -> Option<FourTuple> {
+    pub(crate) fn remove(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TimeWaitId,
+        disarm: bool,
+    ) -> Option<FourTuple> {
         let (entry, timer) = self.entries.remove(id)?;
         if disarm {
             ctx.timers.remove(timer);

@@ -4,7 +4,7 @@ use super::*;
 use crate::proto::context::TimerKey;
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ip::icmp::{IcmpError, IcmpErrorKind};
-use crate::proto::tcp::connection::Ending;
+use crate::proto::tcp::connection::{Ending, mss_for};
 use crate::proto::tcp::time_wait::TimeWait;
 use crate::proto::trace::{Record, TraceLevel};
 
@@ -83,19 +83,16 @@ impl Endpoint {
     }
 
     /// The handshake is done: the socket is a connection now.
-    pub(super) fn opened(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: TcpId,
-        settled: &Settled,
-    ) -> Option<&mut Connection> {
-        let socket = self.sockets.get_mut(id)?;
-        let active = matches!(socket.phase, Phase::Opening(_));
-        let close_wanted = matches!(&socket.phase, Phase::Opening(opening) if opening.close_wanted);
-        let mut connection = Box::new(Connection::new(ctx.config, settled, ctx.now));
+    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, mut settled: Settled) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let (active, close_wanted) = match &socket.phase {
+            Phase::Opening(opening) => (true, opening.close_wanted),
+            Phase::Synchronised(_) | Phase::Over(_) => (false, false),
+        };
         if let Ok(route) = ctx.ip.route(socket.tuple.remote, Some(socket.tuple.local)) {
-            connection.follow_mtu(route.mtu, socket.tuple.local.is_ipv4());
+            settled.snd.mss = settled.snd.mss.min(mss_for(route.mtu, socket.tuple.local.is_ipv4()));
         }
+        let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
         connection.signals |= Readiness::WRITABLE;
         if socket.read_shut {
             connection.rcv.discard();
@@ -104,15 +101,12 @@ impl Endpoint {
             connection.close_write(ctx);
         }
         if socket.holder == Holder::Nobody {
+            // Nothing is unread yet, so this can't abort.
             connection.close(ctx, None);
         }
         let ends = socket.tuple.ends();
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends, active });
         socket.phase = Phase::Synchronised(connection);
-        match &mut socket.phase {
-            Phase::Synchronised(connection) => Some(connection),
-            Phase::Opening(_) | Phase::Over(_) => None,
-        }
     }
 
     /// Puts a connection into its listener's accept queue.

@@ -123,7 +123,11 @@ impl Endpoint {
     }
 
     /// Takes a datagram that carries TCP.
-    pub(crate) fn receive(&mut self, ctx: &mut Context<'_>, datagram: &Datagram<'_>) -> Result<(), DropReason> {
+    pub(crate) fn receive(
+        &mut self,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
         //= RFC9293 MUST-57/opening
         //= RFC9293 MUST-57/validation
         if datagram.cast != Cast::Unicast {
@@ -187,7 +191,8 @@ impl Endpoint {
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
         let marks = Marks::of(&listener.options);
         listener.half_open += 1;
-        let id = self.half_open.insert(HalfOpen::new(*tuple, listener_id, iss, peer, marks, route.mtu, ctx.now));
+        let id =
+            self.half_open.insert(HalfOpen::new(*tuple, listener_id, iss, peer, marks, route.mtu, ctx.now));
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
         Ok(())
@@ -209,7 +214,7 @@ impl Endpoint {
                 Ok(())
             }
             syn_queue::Outcome::Established(settled) => {
-                let socket = self.promote(ctx, id, &settled)?;
+                let socket = self.promote(ctx, id, settled)?;
                 self.for_socket(ctx, socket, segment, datagram)
             }
         }
@@ -225,8 +230,13 @@ impl Endpoint {
         let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
         let verdict = match &mut socket.phase {
             Phase::Opening(opening) => {
-                let outcome =
-                    opening.segment_arrives(ctx, &mut self.challenge, &socket.tuple, &socket.options, segment);
+                let outcome = opening.segment_arrives(
+                    ctx,
+                    &mut self.challenge,
+                    &socket.tuple,
+                    &socket.options,
+                    segment,
+                );
                 self.after_opening(ctx, id, outcome, segment, datagram)
             }
             Phase::Synchronised(connection) => {
@@ -268,7 +278,8 @@ impl Endpoint {
             handshake::Outcome::Continues => Verdict::Accepted,
             handshake::Outcome::Ended(ending) => Verdict::Ended(ending),
             handshake::Outcome::Established { settled, only_text } => {
-                let Some(connection) = self.opened(ctx, id, &settled) else {
+                self.opened(ctx, id, settled.clone());
+                let Some(connection) = self.sockets.get_mut(id).and_then(Socket::connection) else {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
                 // Our ACK finishes the handshake on their side.
@@ -277,7 +288,7 @@ impl Endpoint {
                     connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
                 } else {
                     let seq = connection.rcv.nxt().unwrap(segment.seq);
-                    connection.segment_arrives(ctx, &mut GlobalChallengeLimit::new(), &arrival(segment, seq, datagram))
+                    connection.segment_arrives(ctx, &mut self.challenge, &arrival(segment, seq, datagram))
                 }
             }
         }
@@ -309,7 +320,12 @@ impl Endpoint {
     }
 
     /// Turns a half-open connection into a socket in its listener's accept queue.
-    fn promote(&mut self, ctx: &mut Context<'_>, id: HalfOpenId, settled: &Settled) -> Result<TcpId, DropReason> {
+    fn promote(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: HalfOpenId,
+        settled: Settled,
+    ) -> Result<TcpId, DropReason> {
         let entry = self.half_open.get(id).ok_or(DropReason::TcpNoSocket)?;
         let (tuple, listener_id) = (entry.tuple, entry.listener);
         let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
@@ -357,6 +373,13 @@ impl Socket {
             last_state: State::Closed,
             is_ready: false,
             timer: None,
+        }
+    }
+
+    fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.phase {
+            Phase::Synchronised(connection) => Some(connection),
+            Phase::Opening(_) | Phase::Over(_) => None,
         }
     }
 

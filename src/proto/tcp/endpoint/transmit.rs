@@ -58,7 +58,12 @@ impl Endpoint {
 }
 
 impl Socket {
-    fn take_turn(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, quantum: usize) -> (Turn, usize) {
+    fn take_turn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        quantum: usize,
+    ) -> (Turn, usize) {
         let Phase::Synchronised(connection) = &mut self.phase else { return (Turn::Done, 0) };
         // Without a route the segments are lost on the way, like any that a network loses.
         let route = ctx.ip.route(self.tuple.remote, Some(self.tuple.local)).ok();

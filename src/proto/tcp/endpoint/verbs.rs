@@ -40,7 +40,11 @@ impl Endpoint {
         self.listeners.get(id).map(|listener| listener.options).ok_or(Error::NoSuchSocket)
     }
 
-    pub(crate) fn set_listener_options(&mut self, id: ListenerId, options: SocketOptions) -> Result<(), Error> {
+    pub(crate) fn set_listener_options(
+        &mut self,
+        id: ListenerId,
+        options: SocketOptions,
+    ) -> Result<(), Error> {
         self.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
         Ok(())
     }
@@ -49,7 +53,11 @@ impl Endpoint {
         self.listeners.get(id).map(|listener| listener.local).ok_or(Error::NoSuchSocket)
     }
 
-    pub(crate) fn accept(&mut self, ctx: &mut Context<'_>, id: ListenerId) -> Result<(TcpId, SocketAddr), Error> {
+    pub(crate) fn accept(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: ListenerId,
+    ) -> Result<(TcpId, SocketAddr), Error> {
         let listener = self.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let accepted = listener.pop().ok_or(Error::WouldBlock)?;
         if listener.has_waiting() {
@@ -395,7 +403,11 @@ impl Socket {
                 if let Some(error) = self.error.take() {
                     return Err(error);
                 }
-                return if remains.rcv.is_some() || self.read_shut { Ok(0) } else { Err(Error::NotConnected) };
+                return if remains.rcv.is_some() || self.read_shut {
+                    Ok(0)
+                } else {
+                    Err(Error::NotConnected)
+                };
             }
         };
         if their_fin || self.read_shut { Ok(0) } else { Err(Error::WouldBlock) }

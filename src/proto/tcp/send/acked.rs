@@ -41,7 +41,12 @@ struct AckFacts {
 
 impl SendHalf {
     /// Takes an acceptable acknowledgement.
-    pub(crate) fn acknowledge(&mut self, acked: &Acknowledgement, pool: &mut super::Pool, counters: &mut Counters) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        acked: &Acknowledgement,
+        pool: &mut super::Pool,
+        counters: &mut Counters,
+    ) {
         let facts = self.facts(acked);
         self.update_window(acked);
         if let Some(rtt) = facts.rtt {

@@ -88,6 +88,9 @@ pub(crate) struct Patience {
     pub(crate) r2: Duration,
     /// The user time-out, which replaces R2 where it is set.
     pub(crate) user_timeout: Option<Duration>,
+    /// Nobody holds the connection: a window that stays shut for R2 ends it, even if the peer is alive, or
+    /// peers could make us keep what they do not want for ever.
+    pub(crate) orphan: bool,
 }
 
 impl SendHalf {
@@ -228,6 +231,7 @@ impl SendHalf {
     fn gives_up_at(&self, patience: &Patience) -> Option<Instant> {
         match patience.user_timeout {
             Some(timeout) => self.timer.stuck_since.map(|since| since + timeout),
+            None if patience.orphan => self.timer.stuck_since.map(|since| since + patience.r2),
             None => self.timer.silent_since.map(|since| since + patience.r2),
         }
     }
