@@ -3,16 +3,16 @@
 //! Owns the table of connections in any phase and the table of listeners. Keyed hashing keeps a peer from
 //! choosing addresses that collide.
 
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
-use siphasher::sip::SipHasher13;
 
 use super::TcpId;
 use super::listener::ListenerId;
 use super::syn_queue::HalfOpenId;
 use super::time_wait::TimeWaitId;
+use crate::proto::hash::Keyed;
 use crate::proto::trace::Ends;
 
 /// The four numbers that name a connection.
@@ -78,30 +78,18 @@ pub(crate) enum Target {
     TimeWait(TimeWaitId),
 }
 
-/// Keyed hashing for tables that peers fill.
-#[derive(Clone, Debug)]
-pub(crate) struct TableKey(pub(crate) [u8; 16]);
-
-impl BuildHasher for TableKey {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_key(&self.0)
-    }
-}
-
 /// Both tables.
 #[derive(Debug)]
 pub(crate) struct Demux {
-    connections: HashMap<FourTuple, Target, TableKey>,
-    listeners: HashMap<(IpAddr, u16), ListenerId, TableKey>,
+    connections: HashMap<FourTuple, Target, Keyed>,
+    listeners: HashMap<(IpAddr, u16), ListenerId, Keyed>,
 }
 
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
         Demux {
-            connections: HashMap::with_hasher(TableKey(key)),
-            listeners: HashMap::with_hasher(TableKey(key)),
+            connections: HashMap::with_hasher(Keyed::new(key)),
+            listeners: HashMap::with_hasher(Keyed::new(key)),
         }
     }
 
