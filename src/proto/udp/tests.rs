@@ -1,10 +1,13 @@
 use super::*;
 use crate::proto::config::Config;
+use crate::proto::config::Secrets;
 use crate::proto::events::Event;
 use crate::proto::ip::testing::{TUN, World, icmp_message, ip, udp};
-use crate::proto::packet::{ChecksumState, DeviceId, Packet};
+use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, Sent};
+use crate::proto::stack::{Progress, Stack};
 use crate::proto::wire::icmp::{ErrorMessage, Message};
 use crate::proto::wire::ip as wire_ip;
+use crate::time::Instant;
 
 /// A world with sockets in it.
 struct Host {
@@ -32,7 +35,7 @@ impl Host {
     }
 
     fn send(&mut self, id: UdpId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
-        self.sockets.send_to(&mut self.world.ctx(), id, data, to.map(addr))
+        self.sockets.send_to(&mut self.world.ctx(), id, data, to.map(addr), None)
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
@@ -42,7 +45,7 @@ impl Host {
 
     fn recv(&mut self, id: UdpId) -> Result<(Vec<u8>, SocketAddr), Error> {
         let mut out = [0; 2000];
-        self.sockets.recv_from(id, &mut out, false).map(|(len, from)| (out[..len].to_vec(), from))
+        self.sockets.recv_from(id, &mut out, false).map(|read| (out[..read.len].to_vec(), read.from))
     }
 
     /// Tells the socket's host that `about`, sent by it, met with an error.
@@ -175,6 +178,27 @@ fn a_wildcard_socket_sends_from_the_address_that_leads_there() {
 }
 
 #[test]
+fn a_server_on_the_wildcard_can_answer_from_the_address_it_was_asked_at() {
+    //= RFC1122 section 4.1.3.5: the specific-destination address MUST be passed up, and an application MUST be
+    //# able to specify the source address.
+    let mut host = Host::new();
+    host.world.ip.add_address(TUN, "10.9.0.5/24".parse().unwrap()).unwrap();
+    let id = host.bind("0.0.0.0:7").unwrap();
+    host.receive(&udp("10.9.0.1:9", "10.9.0.5:7", b"who")).unwrap();
+    let asked = host.sockets.recv_from(id, &mut [0; 9], false).unwrap();
+    assert_eq!(asked.to, ip("10.9.0.5"));
+    let mut answer_from = |source| {
+        let ctx = &mut host.world.ctx();
+        host.sockets.send_to(ctx, id, b"me", Some(asked.from), Some(source))?;
+        Ok(host.world.sent().map(|(_, bytes)| wire_ip::parse(&bytes).unwrap().src))
+    };
+    assert_eq!(answer_from(asked.to), Ok(Some(asked.to)));
+    assert_eq!(answer_from(ip("10.9.0.2")), Ok(Some(ip("10.9.0.2"))));
+    assert_eq!(answer_from(ip("10.9.0.255")), Err(Error::AddrNotAvailable));
+    assert_eq!(answer_from(ip("10.9.0.77")), Err(Error::AddrNotAvailable));
+}
+
+#[test]
 fn a_connected_socket_hears_its_peer_alone() {
     let mut host = Host::new();
     let id = host.bind("0.0.0.0:7").unwrap();
@@ -292,8 +316,9 @@ fn peeking_leaves_the_datagram_and_reading_drops_what_does_not_fit() {
     }
     let mut out = [0; 3];
     let from = addr("10.9.0.1:9");
-    assert_eq!(host.sockets.recv_from(id, &mut out, true), Ok((3, from)));
-    assert_eq!(host.sockets.recv_from(id, &mut out, false), Ok((3, from)));
+    let read = UdpReceived { len: 3, sent_len: 5, from, to: ip("10.9.0.2") };
+    assert_eq!(host.sockets.recv_from(id, &mut out, true), Ok(read));
+    assert_eq!(host.sockets.recv_from(id, &mut out, false), Ok(read));
     assert_eq!(&out, b"fir");
     assert_eq!(host.recv(id), Ok((b"second".to_vec(), from)));
 }
@@ -462,4 +487,62 @@ fn a_closed_socket_is_nobody() {
     assert_eq!(host.sockets.take_error(id), Err(Error::NoSuchSocket));
     host.sockets.close(&mut host.world.ctx(), id);
     assert!(host.bind("10.9.0.2:7").is_ok());
+}
+
+/// Two sockets of one stack, which talks to itself.
+fn stack() -> (Stack, DeviceId) {
+    let mut stack = Stack::new(Config::default(), &Secrets::from_number(2), Instant::ZERO);
+    let tun = stack.add_interface(1500);
+    stack.add_address(tun, "10.9.0.2/24".parse().unwrap()).unwrap();
+    (stack, tun)
+}
+
+fn run(stack: &mut Stack) {
+    let progress = stack.transmit(Instant::ZERO, &mut |_egress: Egress<'_>| Sent::Taken);
+    assert_eq!(progress, Progress::Idle);
+}
+
+#[test]
+fn sockets_of_one_stack_talk_to_one_another() {
+    let (mut stack, _) = stack();
+    let now = Instant::ZERO;
+    for at in ["127.0.0.1:7", "10.9.0.2:7", "[::1]:7"] {
+        let server = stack.udp_bind(now, addr(at), OWNER).unwrap();
+        let wildcard = if addr(at).is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let client = stack.udp_bind(now, addr(wildcard), OWNER).unwrap();
+        stack.udp_connect(now, client, addr(at)).unwrap();
+        stack.udp_send_to(now, client, b"hello", None).unwrap();
+        run(&mut stack);
+        let read = stack.udp_recv_msg(server, &mut [0; 9]).unwrap();
+        let expected = UdpReceived {
+            len: 5,
+            sent_len: 5,
+            from: stack.udp_local_addr(client).unwrap(),
+            to: addr(at).ip(),
+        };
+        assert_eq!(read, expected);
+    }
+}
+
+#[test]
+fn a_port_of_ours_without_a_listener_refuses() {
+    let (mut stack, _) = stack();
+    let now = Instant::ZERO;
+    let client = stack.udp_bind(now, addr("0.0.0.0:0"), OWNER).unwrap();
+    stack.udp_connect(now, client, addr("127.0.0.1:9")).unwrap();
+    stack.udp_send_to(now, client, b"hello", None).unwrap();
+    run(&mut stack);
+    assert_eq!(stack.udp_recv_from(client, &mut [0; 9]), Err(Error::ConnectionRefused));
+}
+
+#[test]
+fn a_refused_sender_hears_from_the_stack_when_the_device_goes_on() {
+    let (mut stack, _) = stack();
+    let now = Instant::ZERO;
+    let id = stack.udp_bind(now, addr("0.0.0.0:7"), OWNER).unwrap();
+    while stack.udp_send_to(now, id, &[0; 1400], Some(addr("10.9.0.1:9"))).is_ok() {}
+    assert!(stack.next_event().is_none());
+    run(&mut stack);
+    let event = stack.next_event().unwrap();
+    assert_eq!((event.socket, event.readiness), (SocketId::Udp(id), Readiness::WRITABLE));
 }
