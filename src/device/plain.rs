@@ -215,7 +215,9 @@ pub enum OpenError {
         name: String,
     },
     /// Another process is attached to the device.
-    #[error("{name} is in use by another process (`ip -details tuntap` shows which): stop it, or choose another name")]
+    #[error(
+        "{name} is in use by another process (`ip -details tuntap` shows which): stop it, or choose another name"
+    )]
     Busy {
         /// The device.
         name: String,

@@ -34,6 +34,7 @@ fn errno(error: Error) -> Errno {
         Error::NoBufferSpace => Errno::NOBUFS,
         Error::InvalidInput => Errno::INVAL,
         Error::DestinationRequired => Errno::DESTADDRREQ,
+        Error::PermissionDenied => Errno::ACCESS,
         Error::NoSuchSocket => Errno::BADF,
     }
 }

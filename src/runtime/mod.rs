@@ -21,11 +21,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub(crate) use clock::now;
+pub(crate) use lines::level as trace_level;
 pub(crate) use run::Runner;
 pub use service::Service;
 pub(crate) use shard::{Patience, Shared};
 pub(crate) use waiting::Side;
-pub(crate) use clock::now;
 
 /// How the end of a stack went; see [`Net::shutdown`](crate::net::Net::shutdown).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -93,7 +93,9 @@ impl Runner {
                             self.device.control();
                         }
                     }
-                    Err(error) => return Stopped::Failed { cause: format!("can't wait for events: {error}") },
+                    Err(error) => {
+                        return Stopped::Failed { cause: format!("can't wait for events: {error}") };
+                    }
                 },
                 Next::Stop(stopped) => return stopped,
             }
@@ -172,7 +174,13 @@ impl Runner {
 }
 
 /// The stack's last act: what is still there is reset.
-fn end(shard: &mut Shard, closing: Closing, connections: usize, drained: bool, now: Instant) -> ShutdownReport {
+fn end(
+    shard: &mut Shard,
+    closing: Closing,
+    connections: usize,
+    drained: bool,
+    now: Instant,
+) -> ShutdownReport {
     let resets = |shard: &Shard| shard.stack.counters().tcp_resets_out;
     let before = resets(shard);
     shard.stack.tcp_abort_all(now);

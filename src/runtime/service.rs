@@ -65,3 +65,21 @@ pub trait Service: Send {
     /// until everything is finished or the time allowed for it is over. Called at most once.
     fn on_closing(&mut self, stack: &mut Stack, now: Instant);
 }
+
+impl<S: Service + ?Sized> Service for Box<S> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn start(&mut self, stack: &mut Stack, owner: Owner, now: Instant) -> io::Result<()> {
+        (**self).start(stack, owner, now)
+    }
+
+    fn on_event(&mut self, stack: &mut Stack, event: Event, now: Instant) {
+        (**self).on_event(stack, event, now);
+    }
+
+    fn on_closing(&mut self, stack: &mut Stack, now: Instant) {
+        (**self).on_closing(stack, now);
+    }
+}

@@ -18,8 +18,8 @@ use super::service::Service;
 use super::waiting::{Side, Waiting, Wake};
 use super::{ShutdownReport, Stopped, clock};
 use crate::device::Device;
-use crate::proto::stack::Progress;
 use crate::proto::events::Events;
+use crate::proto::stack::Progress;
 use crate::proto::{DeviceId, Egress, Error, ListenerId, Owner, PacketSink, Sent, SocketId, Stack};
 use crate::time::Instant;
 
@@ -112,11 +112,43 @@ impl Shared {
         look(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The device's MTU now; 0 once the stack has stopped.
+    pub(crate) fn mtu(&self) -> usize {
+        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.mtu()))
+    }
+
+    /// Datagrams that the device lost on its own account, while the stack runs.
+    pub(crate) fn device_lost(&self) -> u64 {
+        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.lost()))
+    }
+
+    /// Asks the stack for something, without changing it.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Stack) -> Result<T, Error>) -> io::Result<T> {
+        let shard = self.enter()?;
+        question(&shard.stack).map_err(|error| shard.explain(error))
+    }
+
+    /// Uses the stack for something that only a running one can do, such as opening a socket.
+    ///
+    /// # Errors
+    /// Whatever `verb` answers; `NetworkDown` with [`Stopped`] inside if the stack is ending or has ended.
+    pub(crate) fn open<T>(
+        &self,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let running = self.look(|shard| shard.running());
+        running.map_err(|stopped| stopped.to_io())?;
+        self.call(verb)
+    }
+
     /// Uses the stack, then sends what this caused.
     ///
     /// # Errors
-    /// Whatever `verb` answers; `NetworkDown` with [`Stopped`] inside if the stack is no more.
-    pub(crate) fn call<T>(&self, verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>) -> io::Result<T> {
+    /// Whatever `verb` answers.
+    pub(crate) fn call<T>(
+        &self,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
         let _alarm = Alarm(self);
         let mut shard = self.enter()?;
         let now = shard.now();
@@ -140,6 +172,9 @@ impl Shared {
     ) -> io::Result<T> {
         let _alarm = Alarm(self);
         let mut shard = self.enter()?;
+        if let (Side::Write, Some(stopped)) = (side, &shard.stopped) {
+            return Err(stopped.to_io());
+        }
         let began = shard.now();
         let mut now = began;
         loop {
@@ -206,9 +241,7 @@ impl Shared {
     pub(crate) fn add_service(&self, mut service: Box<dyn Service>) -> io::Result<()> {
         let _alarm = Alarm(self);
         let mut shard = self.enter()?;
-        if let Some(stopped) = &shard.stopped {
-            return Err(stopped.to_io());
-        }
+        shard.running().map_err(|stopped| stopped.to_io())?;
         // Owner 0 is the application.
         let owner = Owner(u32::try_from(shard.services.len() + 1).map_err(|_| io::ErrorKind::InvalidInput)?);
         let now = shard.now();
@@ -400,6 +433,20 @@ impl Shard {
             (Error::NoSuchSocket, Some(stopped), _) => stopped.to_io(),
             (Error::NoSuchSocket, None, Some(_)) => Stopped::Shutdown(ShutdownReport::default()).to_io(),
             (error, _, _) => error.into(),
+        }
+    }
+
+    /// Why the stack has stopped, if it has.
+    pub(crate) fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Whether the stack is neither ending nor has ended.
+    fn running(&self) -> Result<(), Stopped> {
+        match (&self.stopped, &self.closing) {
+            (Some(stopped), _) => Err(stopped.clone()),
+            (None, Some(_)) => Err(Stopped::Shutdown(ShutdownReport::default())),
+            (None, None) => Ok(()),
         }
     }
 }
