@@ -95,7 +95,9 @@ fn a_tap_device_is_not_taken_for_a_tun() {
 #[test]
 fn bad_addresses_are_usage_errors_that_quote_what_was_given() {
     in_namespace(|| {
-        for cidr in ["10.9.0.300/24", "10.9.0.2/33", "10.9.0.2", "nonsense", "fd09::2/129", "10.9.0.0/24", "::/64"] {
+        for cidr in
+            ["10.9.0.300/24", "10.9.0.2/33", "10.9.0.2", "nonsense", "fd09::2/129", "10.9.0.0/24", "::/64"]
+        {
             complains(&up_fails(&format!("--addr {cidr}")), 2, &["--addr"]);
             complains(&up_fails(&format!("--host-addr {cidr}")), 2, &["--host-addr"]);
         }

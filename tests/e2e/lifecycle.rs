@@ -18,7 +18,8 @@ fn connect(address: &str) -> TcpStream {
 }
 
 fn say_hello() {
-    let nc = run_with_input(Command::new("nc").args(["-N", "10.9.0.2", "7"]), "hello\n", Duration::from_secs(10));
+    let nc =
+        run_with_input(Command::new("nc").args(["-N", "10.9.0.2", "7"]), "hello\n", Duration::from_secs(10));
     assert_eq!(nc.stdout, "hello\n", "{nc:?}");
 }
 
@@ -109,7 +110,11 @@ fn with_host_addr_none_it_needs_no_privilege_and_touches_nothing() {
         command.arg(env!("CARGO_BIN_EXE_tunstack"));
         command.args(["up", "--tun", "mine0", "--addr", "10.9.0.2/24", "--host-addr", "none"]);
         let mut daemon = Daemon::start(&mut command);
-        assert!(daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 echo:7"), "{}", daemon.ready_line());
+        assert!(
+            daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 echo:7"),
+            "{}",
+            daemon.ready_line()
+        );
         sh("ping -c 1 -W 2 -M do -s 1372 10.9.0.2");
         say_hello();
         assert_eq!(sh("ip -o address show dev mine0 scope global"), before, "{}", look());
@@ -277,7 +282,9 @@ fn at_trace_each_segment_is_a_line_in_tcpdumps_manner() {
     in_namespace(|| {
         let log = log_of_a_conversation("-vvv");
         let segments: Vec<_> = log.lines().filter(|line| line.contains("Flags [")).collect();
-        for part in ["Flags [S]", "Flags [S.]", "Flags [P.]", "Flags [F.]", "seq ", "ack ", "win ", "length 6"] {
+        for part in
+            ["Flags [S]", "Flags [S.]", "Flags [P.]", "Flags [F.]", "seq ", "ack ", "win ", "length 6"]
+        {
             assert!(segments.iter().any(|line| line.contains(part)), "{part:?} is missing: {log}");
         }
     });

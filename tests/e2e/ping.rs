@@ -10,7 +10,10 @@ fn all_answered(arguments: &str, count: u32) {
     let ended = run(Command::new("ping").args(arguments.split_whitespace()), Duration::from_secs(40));
     let report = format!("ping {arguments} ({}):\n{}{}", ended.status, ended.stdout, ended.stderr);
     assert!(ended.status.success(), "{report}");
-    assert!(report.contains(&format!("{count} packets transmitted, {count} received, 0% packet loss")), "{report}");
+    assert!(
+        report.contains(&format!("{count} packets transmitted, {count} received, 0% packet loss")),
+        "{report}"
+    );
     assert!(!report.contains("wrong data byte") && !report.contains("DUP!"), "{report}");
 }
 
@@ -58,7 +61,10 @@ fn a_ping_too_large_for_the_mtu_does_no_harm() {
     in_namespace(|| {
         let _daemon = Daemon::up("");
         // It arrives in fragments; whether it is answered is not this test's business.
-        run(Command::new("ping").args(["-q", "-c", "2", "-i", "0.2", "-W", "1", "-s", "9000", "10.9.0.2"]), Duration::from_secs(10));
+        run(
+            Command::new("ping").args(["-q", "-c", "2", "-i", "0.2", "-W", "1", "-s", "9000", "10.9.0.2"]),
+            Duration::from_secs(10),
+        );
         all_answered("-q -c 3 -i 0.2 -W 2 10.9.0.2", 3);
     });
 }
@@ -78,7 +84,8 @@ fn ping_finds_the_addresses_and_prefixes_it_was_given() {
 fn an_address_that_is_not_the_stacks_does_not_answer() {
     in_namespace(|| {
         let _daemon = Daemon::up("");
-        let ended = run(Command::new("ping").args(["-c", "1", "-W", "1", "10.9.0.77"]), Duration::from_secs(10));
+        let ended =
+            run(Command::new("ping").args(["-c", "1", "-W", "1", "10.9.0.77"]), Duration::from_secs(10));
         assert!(!ended.status.success(), "{}", ended.stdout);
     });
 }

@@ -15,7 +15,10 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A script that uses the binary under test instead of building one.
 fn script(name: &str) -> Command {
     let mut command = Command::new(script_path(name));
-    command.env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack")).env_remove("RUST_LOG").env_remove("SUDO_USER");
+    command
+        .env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack"))
+        .env_remove("RUST_LOG")
+        .env_remove("SUDO_USER");
     command
 }
 
@@ -80,7 +83,8 @@ fn rootless_prints_an_nsenter_line_that_reaches_the_stack() {
         let mut daemon = Daemon::start(&mut script("rootless"));
         assert!(daemon.ready_line().starts_with("ready: tun0 10.9.0.2/24"), "{}", daemon.ready_line());
         let advice = daemon.process().wait_for_stderr("nc -N", LIMIT);
-        let lines: Vec<_> = advice.lines().map(str::trim).filter(|line| line.contains("nsenter -t")).collect();
+        let lines: Vec<_> =
+            advice.lines().map(str::trim).filter(|line| line.contains("nsenter -t")).collect();
         assert_eq!(lines.len(), 2, "{advice}");
         for (line, expected) in lines.iter().zip(["3 received", "hello\n"]) {
             // As it stands, as a user would paste it.
@@ -104,7 +108,11 @@ fn a_persistent_tun_lets_its_owner_run_the_daemon_without_privilege() {
         command.args(["--tun", "mine0", "--host-addr", "none"]);
         command.env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack"));
         let daemon = Daemon::start(&mut command);
-        assert!(daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 fd09::2/64"), "{}", daemon.ready_line());
+        assert!(
+            daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 fd09::2/64"),
+            "{}",
+            daemon.ready_line()
+        );
         let nc = run_with_input(Command::new("nc").args(["-6", "-N", "fd09::2", "7"]), "hello\n", LIMIT);
         assert_eq!(nc.stdout, "hello\n", "{nc:?}");
         drop(daemon);

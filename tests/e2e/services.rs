@@ -124,7 +124,8 @@ fn a_service_can_be_put_on_any_port_and_the_rest_left_out() {
 /// Sends `size` pseudo-random bytes to the echo service on one thread, reads them back on another.
 fn echo_through(address: &str, size: usize) {
     let stream = connect(address);
-    let sent: Vec<u8> = (0..size as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    let sent: Vec<u8> =
+        (0..size as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
     let mut received = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -141,7 +142,8 @@ fn echo_returns_every_byte_of_sizes_around_the_edges() {
     in_namespace(|| {
         let _daemon = Daemon::up("");
         // Around one segment, two, the initial window, a page, and the largest window without scaling.
-        for size in [0, 1, 1447, 1448, 1449, 1459, 1460, 1461, 2920, 4096, 14_600, 65_535, 65_536, 1_000_000] {
+        for size in [0, 1, 1447, 1448, 1449, 1459, 1460, 1461, 2920, 4096, 14_600, 65_535, 65_536, 1_000_000]
+        {
             echo_through("10.9.0.2:7", size);
             echo_through("[fd09::2]:7", size);
         }
@@ -199,6 +201,8 @@ fn a_client_that_resets_in_mid_transfer_costs_nobody_else_anything() {
             // Unread data makes the kernel close with a reset.
             drop(stream);
         }
-        eventually("echo answers", Duration::from_secs(5), || nc("-N 10.9.0.2 7", "hello\n").stdout == "hello\n");
+        eventually("echo answers", Duration::from_secs(5), || {
+            nc("-N 10.9.0.2 7", "hello\n").stdout == "hello\n"
+        });
     });
 }

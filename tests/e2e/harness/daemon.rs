@@ -54,7 +54,8 @@ impl Daemon {
 
     /// Processor time used so far, in ticks of 1/100 s, over all threads.
     pub(crate) fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the daemon runs");
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("the daemon runs");
         // The second field is the name in parentheses, which may hold blanks; utime and stime are 14 and 15.
         let after_name = stat.rsplit_once(')').expect("the name stands in parentheses").1;
         let fields: Vec<_> = after_name.split_whitespace().collect();
@@ -78,7 +79,8 @@ pub(crate) fn up_fails(arguments: &str) -> Ended {
 /// An example's command line. `cargo test` builds examples beside the tests.
 pub(crate) fn example(name: &str) -> Command {
     let test_binary = env::current_exe().expect("the test binary has a path");
-    let profile = test_binary.parent().and_then(|deps| deps.parent()).expect("it lies in target/PROFILE/deps");
+    let profile =
+        test_binary.parent().and_then(|deps| deps.parent()).expect("it lies in target/PROFILE/deps");
     let path: PathBuf = profile.join("examples").join(name);
     assert!(path.is_file(), "{} is not there: build it with `cargo build --examples`", path.display());
     let mut command = Command::new(path);

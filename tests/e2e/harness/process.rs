@@ -21,7 +21,8 @@ impl Process {
     /// Starts a program with all three streams piped.
     pub(crate) fn start(command: &mut Command) -> Process {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"));
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{command:?} can't be started: {error}"));
         Process {
             name: format!("{command:?}"),
             stdin: child.stdin.take(),
@@ -62,7 +63,8 @@ impl Process {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).expect("the process can be signalled");
+        rustix::process::kill_process(Pid::from_child(&self.child), signal)
+            .expect("the process can be signalled");
     }
 
     /// Whether the program still runs.

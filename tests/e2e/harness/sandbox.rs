@@ -58,7 +58,8 @@ pub(crate) fn in_namespace_for<F: FnOnce()>(limit: Duration, body: F) {
 /// name, this does not depend on how many threads the runner uses.
 fn test_name<F>() -> String {
     let full = std::any::type_name::<F>();
-    let path = full.strip_suffix("::{{closure}}").expect("the body of a test is a closure in the test itself");
+    let path =
+        full.strip_suffix("::{{closure}}").expect("the body of a test is a closure in the test itself");
     path.split_once("::").expect("the path of a test starts with its crate").1.to_owned()
 }
 
@@ -143,7 +144,8 @@ fn on_path(tool: &str) -> bool {
 
 /// There are several programs called `nc`; only OpenBSD's has `-N`.
 fn check_netcat() -> Result<(), String> {
-    let help = Command::new("nc").arg("-h").output().map_err(|error| format!("nc can't be started: {error}"))?;
+    let help =
+        Command::new("nc").arg("-h").output().map_err(|error| format!("nc can't be started: {error}"))?;
     if String::from_utf8_lossy(&help.stderr).contains("OpenBSD") {
         return Ok(());
     }
@@ -171,7 +173,11 @@ fn probe_namespaces() -> Result<Namespace, String> {
 /// What the kernel's settings say about the refusal, and the command that mends it.
 fn namespace_advice() -> String {
     let settings = [
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        (
+            "kernel/apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("user/max_user_namespaces", "0", "user.max_user_namespaces=15000"),
         ("user/max_net_namespaces", "0", "user.max_net_namespaces=15000"),
@@ -180,7 +186,8 @@ fn namespace_advice() -> String {
     for (file, bad, mend) in settings {
         let value = fs::read_to_string(format!("/proc/sys/{file}")).unwrap_or_default();
         if value.trim() == bad {
-            advice += &format!("{} is {bad}, which forbids them: sudo sysctl -w {mend}\n", file.replace('/', "."));
+            advice +=
+                &format!("{} is {bad}, which forbids them: sudo sysctl -w {mend}\n", file.replace('/', "."));
         }
     }
     if advice.is_empty() {
