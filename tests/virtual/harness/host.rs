@@ -1,0 +1,240 @@
+//! What stands at an end of a link: our stack, or another one, behind the same few verbs.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tunstack::proto::stack::{Progress, Shutdown};
+use tunstack::proto::{
+    Config, DeviceId, Egress, Error, ListenerId, Owner, Packet, Secrets, Sent, Stack, TcpId, UdpId,
+};
+use tunstack::time::Instant;
+
+/// Names a connection of a host.
+pub(crate) type Conn = usize;
+
+/// How far a read, write or open came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Io {
+    /// So many bytes; a read of 0 is the end of the stream.
+    Done(usize),
+    Block,
+    Failed(String),
+}
+
+/// A host in virtual time.
+pub(crate) trait Host {
+    fn ip(&self) -> IpAddr;
+    fn receive(&mut self, now: Instant, bytes: &[u8]);
+    /// Runs timers and collects what is to be sent. `true` if anything was.
+    fn poll(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> bool;
+    fn deadline(&mut self, now: Instant) -> Option<Instant>;
+    fn listen(&mut self, now: Instant, port: u16);
+    fn accept(&mut self, now: Instant) -> Option<Conn>;
+    fn connect(&mut self, now: Instant, remote: SocketAddr) -> Conn;
+    fn opened(&mut self, conn: Conn) -> Io;
+    fn local_port(&self, conn: Conn) -> u16;
+    fn peer_port(&self, conn: Conn) -> u16;
+    fn write(&mut self, now: Instant, conn: Conn, data: &[u8]) -> Io;
+    fn read(&mut self, now: Instant, conn: Conn, out: &mut [u8]) -> Io;
+    /// No more will be written.
+    fn finish(&mut self, now: Instant, conn: Conn);
+    /// The application has no more use for the connection.
+    fn release(&mut self, now: Instant, conn: Conn);
+    fn udp_bind(&mut self, now: Instant, port: u16);
+    fn udp_send(&mut self, now: Instant, to: SocketAddr, data: &[u8]) -> bool;
+    fn udp_recv(&mut self) -> Option<(Vec<u8>, SocketAddr)>;
+    /// What must hold after every step.
+    fn check(&self, now: Instant);
+    /// What is still there when nothing should be.
+    fn left_over(&self) -> Option<String>;
+    /// Whether the wire oracle holds for what this host sends.
+    fn is_ours(&self) -> bool;
+    /// A few words for a failure.
+    fn describe(&self) -> String;
+}
+
+/// The stack under test.
+pub(crate) struct OurHost {
+    pub(crate) stack: Stack,
+    pub(crate) device: DeviceId,
+    ip: IpAddr,
+    listener: Option<ListenerId>,
+    conns: Vec<TcpId>,
+    udp: Option<UdpId>,
+    nodelay: bool,
+    checked_at: Option<Instant>,
+}
+
+impl OurHost {
+    pub(crate) fn new(
+        config: Config,
+        seed: u64,
+        now: Instant,
+        net: &str,
+        mtu: usize,
+        nodelay: bool,
+    ) -> OurHost {
+        let mut stack = Stack::new(config, &Secrets::from_number(seed), now);
+        let device = stack.add_interface(mtu);
+        let net: tunstack::ipnet::IpNet = net.parse().unwrap();
+        stack.add_address(device, net).unwrap();
+        OurHost {
+            stack,
+            device,
+            ip: net.addr(),
+            listener: None,
+            conns: Vec::new(),
+            udp: None,
+            nodelay,
+            checked_at: None,
+        }
+    }
+
+    fn adopt(&mut self, now: Instant, id: TcpId) -> Conn {
+        let mut options = self.stack.tcp_options(id).unwrap();
+        options.nodelay = self.nodelay;
+        self.stack.tcp_set_options(now, id, options).unwrap();
+        self.conns.push(id);
+        self.conns.len() - 1
+    }
+}
+
+fn io(result: Result<usize, Error>) -> Io {
+    match result {
+        Ok(count) => Io::Done(count),
+        Err(Error::WouldBlock | Error::InProgress) => Io::Block,
+        Err(error) => Io::Failed(format!("{error:?}")),
+    }
+}
+
+impl Host for OurHost {
+    fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    fn receive(&mut self, now: Instant, bytes: &[u8]) {
+        self.stack.receive(self.device, &Packet::plain(bytes, now));
+    }
+
+    fn poll(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> bool {
+        self.stack.advance(now);
+        if let Some(deadline) = self.stack.deadline() {
+            assert!(deadline > now, "a deadline that has passed: {deadline:?} at {now:?}");
+        }
+        let before = out.len();
+        loop {
+            let progress = self.stack.transmit(now, &mut |egress: Egress<'_>| {
+                assert_eq!((egress.device, egress.gso_size), (self.device, None));
+                let mut bytes = Vec::new();
+                egress.copy_to(&mut bytes);
+                out.push(bytes);
+                Sent::Taken
+            });
+            match progress {
+                Progress::More => assert!(out.len() - before < 100_000, "a flood at one instant"),
+                Progress::Idle => break,
+                Progress::Busy => panic!("busy, though the sink never is"),
+            }
+        }
+        while self.stack.next_event().is_some() {}
+        assert!(!self.stack.wants_transmit(), "something to send after transmit came to Idle");
+        self.checked_at = Some(now);
+        out.len() > before
+    }
+
+    fn deadline(&mut self, _now: Instant) -> Option<Instant> {
+        self.stack.deadline()
+    }
+
+    fn listen(&mut self, now: Instant, port: u16) {
+        let local = SocketAddr::new(self.ip, port);
+        self.listener = Some(self.stack.tcp_listen(now, local, None, Owner::APPLICATION).unwrap());
+    }
+
+    fn accept(&mut self, now: Instant) -> Option<Conn> {
+        match self.stack.tcp_accept(now, self.listener?) {
+            Ok((id, _)) => Some(self.adopt(now, id)),
+            Err(Error::WouldBlock) => None,
+            Err(error) => panic!("accept: {error:?}"),
+        }
+    }
+
+    fn connect(&mut self, now: Instant, remote: SocketAddr) -> Conn {
+        let id = self.stack.tcp_connect(now, None, remote, None, Owner::APPLICATION).unwrap();
+        self.adopt(now, id)
+    }
+
+    fn opened(&mut self, conn: Conn) -> Io {
+        io(self.stack.tcp_connect_result(self.conns[conn]).map(|()| 0))
+    }
+
+    fn local_port(&self, conn: Conn) -> u16 {
+        self.stack.tcp_local_addr(self.conns[conn]).unwrap().port()
+    }
+
+    fn peer_port(&self, conn: Conn) -> u16 {
+        self.stack.tcp_peer_addr(self.conns[conn]).unwrap().port()
+    }
+
+    fn write(&mut self, now: Instant, conn: Conn, data: &[u8]) -> Io {
+        io(self.stack.tcp_write(now, self.conns[conn], data))
+    }
+
+    fn read(&mut self, now: Instant, conn: Conn, out: &mut [u8]) -> Io {
+        io(self.stack.tcp_read(now, self.conns[conn], out))
+    }
+
+    fn finish(&mut self, now: Instant, conn: Conn) {
+        self.stack.tcp_shutdown(now, self.conns[conn], Shutdown::Write).unwrap();
+    }
+
+    fn release(&mut self, now: Instant, conn: Conn) {
+        self.stack.tcp_close(now, self.conns[conn]);
+    }
+
+    fn udp_bind(&mut self, now: Instant, port: u16) {
+        let local = SocketAddr::new(self.ip, port);
+        self.udp = Some(self.stack.udp_bind(now, local, Owner::APPLICATION).unwrap());
+    }
+
+    fn udp_send(&mut self, now: Instant, to: SocketAddr, data: &[u8]) -> bool {
+        self.stack.udp_send_to(now, self.udp.unwrap(), data, Some(to)).is_ok()
+    }
+
+    fn udp_recv(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
+        let mut out = vec![0; 65_535];
+        let (len, from) = self.stack.udp_recv_from(self.udp?, &mut out).ok()?;
+        out.truncate(len);
+        Some((out, from))
+    }
+
+    fn check(&self, _now: Instant) {
+        let counters = self.stack.counters();
+        assert_eq!(counters.packets_in, counters.packets_delivered + counters.dropped_total());
+    }
+
+    fn left_over(&self) -> Option<String> {
+        let census = self.stack.tcp_census();
+        let listeners = usize::from(self.listener.is_some());
+        let clean = (census.sockets, census.half_open, census.time_wait, census.timers, census.pages)
+            == (0, 0, 0, 0, 0);
+        (!clean || census.listeners != listeners).then(|| format!("{census:?}"))
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("{:?}", self.stack.tcp_census());
+        for id in &self.conns {
+            text += &format!("\n    {:?}", self.stack.tcp_info(*id));
+        }
+        for reason in tunstack::proto::DropReason::ALL {
+            let count = self.stack.counters().dropped(*reason);
+            if count > 0 {
+                text += &format!("\n    dropped {reason}: {count}");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,135 @@
+//! The oracle on the wire: what may be said of every segment a correct TCP sends, whatever happens to it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::wire::{self, Opt, Tcp};
+
+/// One direction of one connection, in numbers relative to its initial sequence number.
+#[derive(Clone, Debug, Default)]
+struct Half {
+    iss: u32,
+    /// Past the last octet of sequence space sent.
+    sent_to: u64,
+    /// Past the last octet that the receiver has ever offered to take, as far as that news has arrived here.
+    may_send_to: u64,
+    /// The right edge and the acknowledgement that this side has sent for the other half.
+    offered_to: u64,
+    acked_to: u64,
+    fin_at: Option<u64>,
+    shift: u32,
+    offers_scale: bool,
+}
+
+/// Watches a link.
+#[derive(Debug, Default)]
+pub(crate) struct Monitor {
+    halves: HashMap<(SocketAddr, SocketAddr), Half>,
+    pub(crate) segments: u64,
+    pub(crate) retransmitted: u64,
+    /// Keep the last segments for a failure's report.
+    pub(crate) tail: std::collections::VecDeque<String>,
+}
+
+impl Monitor {
+    /// A host has sent a segment. `ours` says whether it is held to the rules.
+    pub(crate) fn sent(&mut self, tcp: &Tcp, ours: bool, mtu: usize, len: usize) {
+        self.segments += 1;
+        let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
+        if tcp.has(wire::SYN) {
+            self.sent_syn(tcp);
+        }
+        if tcp.has(wire::RST) {
+            return;
+        }
+        let other_iss = self.halves.get(&back).map(|half| half.iss);
+        let both_scale = self.scales(key, back);
+        let Some(half) = self.halves.get_mut(&key) else { return };
+        let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
+        let end = seq + u64::from(tcp.seq_len());
+        if ours {
+            assert!(len <= mtu, "{len} bytes into an MTU of {mtu}");
+            let seq_known = seq <= half.sent_to || tcp.seq.wrapping_sub(half.iss) > u32::MAX - 2;
+            assert!(seq_known, "sequence numbers {}..{seq} were left out", half.sent_to);
+            if !tcp.payload.is_empty() {
+                let text_end = seq + u64::from(tcp.has(wire::SYN)) + tcp.payload.len() as u64;
+                // A window probe may put one octet past the edge.
+                let limit = half.may_send_to + 1;
+                assert!(text_end <= limit, "text up to {text_end}, offered only {}", half.may_send_to);
+                if let Some(fin) = half.fin_at {
+                    assert!(text_end <= fin, "text up to {text_end} after FIN at {fin}");
+                }
+            }
+            if tcp.has(wire::FIN) {
+                let at = end - 1;
+                assert_eq!(*half.fin_at.get_or_insert(at), at, "FIN has moved");
+            }
+        }
+        if seq < half.sent_to && tcp.seq_len() > 0 {
+            self.retransmitted += 1;
+        }
+        if seq <= half.sent_to {
+            half.sent_to = half.sent_to.max(end);
+        }
+        if let (true, Some(other_iss)) = (tcp.has(wire::ACK), other_iss) {
+            let shift = if both_scale && !tcp.has(wire::SYN) { half.shift } else { 0 };
+            let ack = u64::from(tcp.ack.wrapping_sub(other_iss));
+            let edge = ack + (u64::from(tcp.window) << shift);
+            if ours {
+                assert!(ack >= half.acked_to, "ACK went back from {} to {ack}", half.acked_to);
+                //= RFC9293 SHLD-14 (RFC 7323 section 2.4 allows for the rounding)
+                let slack = (1u64 << shift) - 1;
+                assert!(edge + slack >= half.offered_to, "window shrank from {} to {edge}", half.offered_to);
+            }
+            half.acked_to = half.acked_to.max(ack);
+            half.offered_to = half.offered_to.max(edge);
+        }
+    }
+
+    /// A segment has arrived undamaged: its receiver may send up to what it offers.
+    pub(crate) fn arrived(&mut self, tcp: &Tcp) {
+        let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
+        if !tcp.has(wire::ACK) && !tcp.has(wire::SYN) {
+            return;
+        }
+        let shift = match self.scales(key, back) && !tcp.has(wire::SYN) {
+            true => self.halves.get(&key).map_or(0, |half| half.shift),
+            false => 0,
+        };
+        let Some(half) = self.halves.get_mut(&back) else { return };
+        let ack = if tcp.has(wire::ACK) { u64::from(tcp.ack.wrapping_sub(half.iss)) } else { 1 };
+        if ack <= half.sent_to {
+            half.may_send_to = half.may_send_to.max(ack + (u64::from(tcp.window) << shift));
+        }
+    }
+
+    fn sent_syn(&mut self, tcp: &Tcp) {
+        let scale = Opt::decode_all(&tcp.options).into_iter().find_map(|option| match option {
+            Opt::WindowScale(shift) => Some(u32::from(shift.min(14))),
+            _ => None,
+        });
+        let key = (tcp.src, tcp.dst);
+        if self.halves.get(&key).is_none_or(|half| half.iss != tcp.seq) {
+            let half = Half {
+                iss: tcp.seq,
+                shift: scale.unwrap_or(0),
+                offers_scale: scale.is_some(),
+                may_send_to: 1,
+                ..Half::default()
+            };
+            self.halves.insert(key, half);
+        }
+    }
+
+    fn scales(&self, a: (SocketAddr, SocketAddr), b: (SocketAddr, SocketAddr)) -> bool {
+        let offers = |key| self.halves.get(key).is_some_and(|half: &Half| half.offers_scale);
+        offers(&a) && offers(&b)
+    }
+
+    pub(crate) fn note(&mut self, line: String) {
+        if self.tail.len() == 60 {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+}

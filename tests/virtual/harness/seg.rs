@@ -1,0 +1,190 @@
+//! How tests write a segment, and how a recorded one is printed: the same short line both ways.
+//!
+//! ```text
+//! FLAGS SEQ[:END] [ack N] [win N] [urg N] [<option,...>]
+//! ```
+//!
+//! `FLAGS` is `-` or letters of `S F R P U A E C`. Sequence numbers are relative to the sender's initial one, so
+//! that a SYN stands at 0 and the first byte of text at 1; they may be negative. `END` is past the last byte
+//! of text (SYN and FIN not counted). `win` is the field as it stands on the wire. Options: `mss N`, `ws N`, `sackok`,
+//! `nop`, `eol`, `opt KIND HEX`, `raw HEX`; `<>` says that there are none.
+//!
+//! What an expectation leaves out is not compared, but for the ACK number and the length.
+
+use std::fmt::Write as _;
+
+use super::wire::{self, Opt, Tcp};
+
+const LETTERS: [(char, u8); 8] = [
+    ('S', wire::SYN),
+    ('F', wire::FIN),
+    ('R', wire::RST),
+    ('P', wire::PSH),
+    ('U', wire::URG),
+    ('A', wire::ACK),
+    ('E', 64),
+    ('C', 128),
+];
+
+/// A segment in relative numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seg {
+    pub(crate) flags: u8,
+    pub(crate) seq: u32,
+    pub(crate) len: usize,
+    pub(crate) ack: Option<u32>,
+    pub(crate) win: Option<u16>,
+    pub(crate) urg: Option<u16>,
+    pub(crate) options: Option<Vec<Opt>>,
+}
+
+impl Seg {
+    /// Reads the line described above.
+    pub(crate) fn parse(line: &str) -> Seg {
+        try_parse(line).unwrap_or_else(|| panic!("not a segment: {line:?}"))
+    }
+
+    /// A recorded segment, in numbers relative to the two initial ones.
+    pub(crate) fn of(tcp: &Tcp, sender_iss: u32, receiver_iss: u32) -> Seg {
+        Seg {
+            flags: tcp.flags,
+            seq: tcp.seq.wrapping_sub(sender_iss),
+            len: tcp.payload.len(),
+            ack: tcp.has(wire::ACK).then(|| tcp.ack.wrapping_sub(receiver_iss)),
+            win: Some(tcp.window),
+            urg: tcp.has(wire::URG).then_some(tcp.urgent),
+            options: Some(Opt::decode_all(&tcp.options)),
+        }
+    }
+
+    /// Whether `actual` is as this expectation says.
+    pub(crate) fn matches(&self, actual: &Seg) -> bool {
+        self.flags == actual.flags
+            && self.seq == actual.seq
+            && self.len == actual.len
+            && self.ack == actual.ack
+            && (self.win.is_none() || self.win == actual.win)
+            && (self.urg.is_none() || self.urg == actual.urg)
+            && (self.options.is_none() || self.options == actual.options)
+    }
+
+    /// The line, in columns.
+    pub(crate) fn line(&self) -> String {
+        let flags = flags_text(self.flags);
+        let seq = self.seq as i32;
+        let mut line = match self.len {
+            0 => format!("{flags:<3} {seq}"),
+            len => format!("{flags:<3} {seq}:{}", i64::from(seq) + len as i64),
+        };
+        if let Some(ack) = self.ack {
+            let _ = write!(line, "{:pad$} ack {}", "", ack as i32, pad = 19usize.saturating_sub(line.len()));
+        }
+        if let Some(win) = self.win {
+            let _ = write!(line, "{:pad$} win {win}", "", pad = 32usize.saturating_sub(line.len()));
+        }
+        if let Some(urg) = self.urg {
+            let _ = write!(line, " urg {urg}");
+        }
+        if let Some(options) = self.options.as_ref().filter(|options| !options.is_empty()) {
+            let texts: Vec<String> = options.iter().map(option_text).collect();
+            let _ = write!(line, " <{}>", texts.join(","));
+        }
+        line
+    }
+}
+
+/// Letters of a flags octet.
+pub(crate) fn flags_text(flags: u8) -> String {
+    match LETTERS.iter().filter(|(_, bit)| flags & bit != 0).map(|(letter, _)| *letter).collect::<String>() {
+        none if none.is_empty() => "-".into(),
+        some => some,
+    }
+}
+
+fn option_text(option: &Opt) -> String {
+    match option {
+        Opt::End => "eol".into(),
+        Opt::Nop => "nop".into(),
+        Opt::Mss(mss) => format!("mss {mss}"),
+        Opt::WindowScale(shift) => format!("ws {shift}"),
+        Opt::SackPermitted => "sackok".into(),
+        Opt::Other { kind, body } => format!("opt {kind} {}", hex(body)),
+        Opt::Raw(bytes) => format!("raw {}", hex(bytes)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn try_parse(line: &str) -> Option<Seg> {
+    let (head, options) = match line.split_once('<') {
+        Some((head, rest)) => (head, Some(parse_options(rest.trim().strip_suffix('>')?)?)),
+        None => (line, None),
+    };
+    let mut words = head.split_whitespace();
+    let mut flags = 0;
+    for letter in words.next()?.chars().filter(|letter| *letter != '-') {
+        flags |= LETTERS.iter().find(|(name, _)| *name == letter)?.1;
+    }
+    let (seq, len) = match words.next()?.split_once(':') {
+        Some((from, to)) => {
+            let from: i64 = from.parse().ok()?;
+            (from, usize::try_from(to.parse::<i64>().ok()? - from).ok()?)
+        }
+        None => (0, 0),
+    };
+    let seq = if len == 0 { head.split_whitespace().nth(1)?.split(':').next()?.parse().ok()? } else { seq };
+    let mut seg = Seg { flags, seq: seq as u32, len, ack: None, win: None, urg: None, options };
+    while let Some(word) = words.next() {
+        let value: i64 = words.next()?.parse().ok()?;
+        match word {
+            "ack" => seg.ack = Some(value as u32),
+            "win" => seg.win = Some(value.try_into().ok()?),
+            "urg" => seg.urg = Some(value.try_into().ok()?),
+            _ => return None,
+        }
+    }
+    Some(seg)
+}
+
+fn parse_options(text: &str) -> Option<Vec<Opt>> {
+    let mut options = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let mut words = item.split_whitespace();
+        options.push(match words.next()? {
+            "mss" => Opt::Mss(words.next()?.parse().ok()?),
+            "ws" => Opt::WindowScale(words.next()?.parse().ok()?),
+            "sackok" => Opt::SackPermitted,
+            "nop" => Opt::Nop,
+            "eol" => Opt::End,
+            "opt" => Opt::Other {
+                kind: words.next()?.parse().ok()?,
+                body: words.next().map_or(Some(Vec::new()), parse_hex)?,
+            },
+            "raw" => Opt::Raw(parse_hex(words.next()?)?),
+            _ => return None,
+        });
+    }
+    Some(options)
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[test]
+fn a_line_reads_back_as_it_was_written() {
+    for line in [
+        "SA  0               ack 1       win 65535 <mss 1460,nop,ws 7>",
+        "PA  1:1461          ack -3      win 12",
+        "R   5",
+        "UA  1:3             ack 1       win 0 urg 2 <opt 254 abcd>",
+        "-   -1:4",
+    ] {
+        assert_eq!(
+            Seg::parse(line).line().split_whitespace().collect::<Vec<_>>(),
+            line.split_whitespace().collect::<Vec<_>>()
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! The protocol core in virtual time: exact scripts, random workloads through bad links, and smoltcp as the peer.
+//!
+//! Nothing here reads a clock or a random device, so every run is the same run. Randomised tests print the
+//! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
+
+mod harness;
