@@ -100,6 +100,8 @@ pub struct Config {
     pub loopback_packets: usize,
     /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
     pub transmit_quantum: usize,
+    /// Segments sent before the driver looks again at what has come in.
+    pub transmit_budget: usize,
 }
 
 impl Default for Config {
@@ -144,6 +146,7 @@ impl Default for Config {
             outbox_bytes: 8 << 20,
             loopback_packets: 256,
             transmit_quantum: 64,
+            transmit_budget: 256,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::ip::Layer;
 use super::ip::outbox::Outbox;
 use super::tcp::TcpId;
 use super::tcp::syn_queue::HalfOpenId;
+use super::tcp::time_wait::TimeWaitId;
 use super::timer_wheel::TimerWheel;
 use super::trace::Trace;
 use crate::rng::Rng;
@@ -20,6 +21,8 @@ pub(crate) enum TimerKey {
     Tcp(TcpId),
     /// A half-open connection of a listener.
     HalfOpen(HalfOpenId),
+    /// An entry in TIME-WAIT.
+    TimeWait(TimeWaitId),
 }
 
 /// Everything that is shared, for the time of one verb.

@@ -57,6 +57,10 @@ pub enum Error {
     /// EINVAL.
     #[error("invalid argument")]
     InvalidInput,
+    /// EACCES: a datagram to a broadcast address without the option that allows it, or (as an ICMP error)
+    /// something on the way forbids the traffic.
+    #[error("permission denied")]
+    PermissionDenied,
     /// EDESTADDRREQ.
     #[error("destination address required")]
     DestinationRequired,

@@ -3,9 +3,7 @@
 //! Events are edges, merged per socket: after an event, use the socket until it answers
 //! [`Error::WouldBlock`](super::Error::WouldBlock).
 
-use alloc::collections::VecDeque;
-
-use hashbrown::HashMap;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use super::tcp::TcpId;
 use super::tcp::listener::ListenerId;
@@ -65,7 +63,7 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     order: VecDeque<SocketId>,
-    pending: HashMap<SocketId, (Owner, Readiness)>,
+    pending: BTreeMap<SocketId, (Owner, Readiness)>,
 }
 
 impl Events {
@@ -99,10 +97,5 @@ impl Events {
             // Leaving the id in `order` would let a socket opened and closed in a loop grow the queue.
             self.order.retain(|queued| *queued != socket);
         }
-    }
-
-    /// Whether nothing is pending.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
     }
 }

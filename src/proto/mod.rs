@@ -12,6 +12,7 @@ pub(crate) mod context;
 pub mod counters;
 pub mod error;
 pub mod events;
+pub(crate) mod hash;
 pub mod ip;
 pub mod packet;
 pub mod stack;

@@ -89,6 +89,8 @@ pub struct TcpCensus {
 /// ```
 #[derive(Debug)]
 pub struct Stack {
+    /// First, so that it is dropped first: debug builds call pages a leak while their pool still lives.
+    pool: Pool,
     config: Config,
     counters: Counters,
     ip: Layer,
@@ -98,7 +100,6 @@ pub struct Stack {
     events: Events,
     trace: Trace,
     rng: Rng,
-    pool: Pool,
     timers: TimerWheel<TimerKey>,
     /// Packets on their way from the stack to itself.
     loopback: VecDeque<Vec<u8>>,
@@ -132,7 +133,7 @@ impl Stack {
         Stack {
             counters: Counters::default(),
             ip: Layer::new(&config, now),
-            udp: udp::Sockets::new(secrets.tables, secrets.ports),
+            udp: udp::Sockets::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
             outbox: Outbox::new(&config),
             events: Events::default(),
@@ -184,6 +185,11 @@ impl Stack {
     /// The trace: set its level, take its records.
     pub fn trace(&mut self) -> &mut Trace {
         &mut self.trace
+    }
+
+    /// How many UDP sockets are open.
+    pub fn udp_sockets(&self) -> usize {
+        self.udp.len()
     }
 
     /// How many TCP objects exist.
@@ -293,6 +299,8 @@ impl Stack {
         };
         self.counters.packets_out += packets;
         self.counters.bytes_out += bytes;
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.outbox_drained(&mut ctx);
         progress
     }
 

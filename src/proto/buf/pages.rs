@@ -1,6 +1,15 @@
 //! The page pool: the one place that stream data takes memory from, with a hard limit.
+//!
+//! Owns: how many pages are lent out, and a short stack of spare ones. Does not own the pages themselves
+//! while they are lent out; whoever takes a page gives it back to the same pool. A page keeps what its last
+//! borrower wrote: borrowers read only what they have written, which [`super::ring::Ring`] checks in debug
+//! builds.
 
 use alloc::boxed::Box;
+#[cfg(debug_assertions)]
+use alloc::sync::{Arc, Weak};
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
@@ -9,16 +18,152 @@ pub const PAGE_SIZE: usize = 4096;
 pub type Page = Box<[u8; PAGE_SIZE]>;
 
 /// A bounded supply of pages.
+///
+/// ```
+/// use tunstack::proto::buf::pages::Pool;
+///
+/// let mut pool = Pool::new(1);
+/// let page = pool.take().unwrap();
+/// assert!(pool.take().is_none());
+/// pool.give(page);
+/// assert_eq!(pool.in_use(), 0);
+/// ```
 #[derive(Debug)]
-pub struct Pool {}
+pub struct Pool {
+    limit: usize,
+    in_use: usize,
+    /// Last in, first out, so that the page handed out next is the one most likely still in the cache.
+    spare: Vec<Page>,
+    #[cfg(debug_assertions)]
+    alive: Arc<()>,
+}
 
 impl Pool {
+    /// Most pages kept for the next borrower (1 MiB); more go back to the allocator.
+    pub const SPARE_MAX: usize = 256;
+
     /// A pool that lends out at most `limit` pages.
-    pub fn new(limit: usize) -> Self { todo!() }
+    pub fn new(limit: usize) -> Self {
+        Pool {
+            limit,
+            in_use: 0,
+            spare: Vec::new(),
+            #[cfg(debug_assertions)]
+            alive: Arc::new(()),
+        }
+    }
+
     /// Borrows a page, or `None` at the limit. Its contents are arbitrary.
-    pub fn take(&mut self) -> Option<Page> { todo!() }
+    pub fn take(&mut self) -> Option<Page> {
+        if self.in_use >= self.limit {
+            return None;
+        }
+        let page = match self.spare.pop() {
+            Some(page) => page,
+            None => fresh()?,
+        };
+        self.in_use += 1;
+        Some(page)
+    }
+
     /// Takes a page back.
-    pub fn give(&mut self, page: Page) { todo!() }
+    pub fn give(&mut self, page: Page) {
+        debug_assert!(self.in_use > 0, "a page came back that this pool did not lend");
+        self.in_use = self.in_use.saturating_sub(1);
+        if self.spare.len() < Self::SPARE_MAX {
+            self.spare.push(page);
+        }
+    }
+
     /// Pages lent out now.
-    pub fn in_use(&self) -> usize { todo!() }
+    pub fn in_use(&self) -> usize {
+        self.in_use
+    }
+
+    /// Pages that may be lent out at once.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Pages that [`take`](Self::take) can still lend before some come back.
+    pub fn available(&self) -> usize {
+        self.limit.saturating_sub(self.in_use)
+    }
+
+    /// Pages kept for the next borrower.
+    pub fn spare(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// Lets a borrower find out whether its pages still have a place to go back to.
+    #[cfg(debug_assertions)]
+    pub(super) fn alive(&self) -> Weak<()> {
+        Arc::downgrade(&self.alive)
+    }
+}
+
+/// A zeroed page, made on the heap: `Box::new([0; PAGE_SIZE])` may build it on the stack and copy it.
+fn fresh() -> Option<Page> {
+    vec![0; PAGE_SIZE].into_boxed_slice().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_pool_lends_no_more_than_its_limit() {
+        let mut pool = Pool::new(2);
+        let first = pool.take().unwrap();
+        let _second = pool.take().unwrap();
+        assert!(pool.take().is_none());
+        assert_eq!((pool.in_use(), pool.available()), (2, 0));
+        pool.give(first);
+        assert!(pool.take().is_some());
+        assert!(Pool::new(0).take().is_none());
+    }
+
+    #[test]
+    fn the_page_given_back_last_is_lent_first() {
+        let mut pool = Pool::new(4);
+        let (mut cold, mut hot) = (pool.take().unwrap(), pool.take().unwrap());
+        cold[0] = 1;
+        hot[0] = 2;
+        pool.give(cold);
+        pool.give(hot);
+        assert_eq!(pool.take().unwrap()[0], 2);
+        assert_eq!(pool.take().unwrap()[0], 1);
+    }
+
+    #[test]
+    fn pages_beyond_a_small_reserve_go_back_to_the_allocator() {
+        let mut pool = Pool::new(2 * Pool::SPARE_MAX);
+        let pages: Vec<Page> = core::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(pages.len(), 2 * Pool::SPARE_MAX);
+        for page in pages {
+            pool.give(page);
+        }
+        assert_eq!((pool.in_use(), pool.spare()), (0, Pool::SPARE_MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn the_account_of_lent_pages_is_exact(limit in 0usize..8, takes in prop::collection::vec(any::<bool>(), 0..100)) {
+            let mut pool = Pool::new(limit);
+            let mut lent = Vec::new();
+            for take in takes {
+                if take {
+                    match pool.take() {
+                        Some(page) => lent.push(page),
+                        None => prop_assert_eq!(lent.len(), limit),
+                    }
+                } else if let Some(page) = lent.pop() {
+                    pool.give(page);
+                }
+                prop_assert_eq!(pool.in_use(), lent.len());
+                prop_assert_eq!(pool.available(), limit - lent.len());
+            }
+        }
+    }
 }

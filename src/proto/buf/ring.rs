@@ -1,28 +1,546 @@
 //! A paged ring addressed by position: stream bytes at absolute `u64` positions.
+//!
+//! Owns bytes and the pages they stand in. Does not own the knowledge of *which* positions have been
+//! written (that is the business of whoever reassembles or retransmits), nor any limit except the pool's.
+//!
+//! ```text
+//!               start                                end
+//!                 |                                   |
+//!   ... forgotten v  kept                             v  nothing yet ...
+//!   ----+---------:---------+---------+---------+-----:---+----
+//!       |     page          |  page   |  (gap)  |   page  |
+//!   ----+-------------------+---------+---------+---------+----
+//!       ^ a multiple of PAGE_SIZE
+//! ```
 
-use super::pages::Pool;
+use alloc::collections::VecDeque;
+#[cfg(debug_assertions)]
+use alloc::sync::Weak;
+use core::ops::Range;
+
+use super::pages::{PAGE_SIZE, Page, Pool};
+#[cfg(debug_assertions)]
+use super::ranges::Ranges;
 
 /// Bytes at positions; owns pages only where bytes were written. `start` is the lowest position kept.
+///
+/// Pages are lent by a [`Pool`], so an owner that goes away calls [`clear`](Self::clear) first: dropping a
+/// ring cannot give its pages back. Debug builds panic when that is forgotten while the pool still lives,
+/// and when a position is read that was never written (it could hold another connection's bytes).
+///
+/// ```
+/// use tunstack::proto::buf::{pages::Pool, ring::Ring};
+///
+/// let mut pool = Pool::new(16);
+/// let mut ring = Ring::new(1_000);
+/// assert_eq!(ring.write_at(1_000, b"hello, ", &mut pool), 7);
+/// assert_eq!(ring.write_at(1_007, b"world", &mut pool), 5);
+/// let text: Vec<u8> = ring.pieces(1_000, 12).flatten().copied().collect();
+/// assert_eq!(text, b"hello, world");
+///
+/// ring.advance(1_012, &mut pool);
+/// assert_eq!(pool.in_use(), 0);
+/// ```
 #[derive(Debug)]
-pub struct Ring {}
+pub struct Ring {
+    start: u64,
+    /// One past the highest position written, or `start` when nothing is kept.
+    end: u64,
+    /// The pages from the one that `start` falls in, as far as any was ever needed; `None` in gaps.
+    slots: VecDeque<Option<Page>>,
+    held: usize,
+    #[cfg(debug_assertions)]
+    audit: Audit,
+}
 
 impl Ring {
+    /// How far beyond [`start`](Self::start) a byte may stand: a window is at most 1 GiB (RFC 7323
+    /// section 2.3), and a page table for more would only be a bug's way to eat memory.
+    pub const SPAN_MAX: u64 = 1 << 30;
+
     /// An empty ring whose first byte will stand at position `at`. Owns no page.
-    pub fn new(at: u64) -> Self { todo!() }
+    pub const fn new(at: u64) -> Self {
+        Ring {
+            start: at,
+            end: at,
+            slots: VecDeque::new(),
+            held: 0,
+            #[cfg(debug_assertions)]
+            audit: Audit { written: Ranges::new(), lender: Weak::new() },
+        }
+    }
+
     /// The lowest position kept.
-    pub fn start(&self) -> u64 { todo!() }
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// One past the highest position written, or [`start`](Self::start) when nothing is kept.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Copies `data` to positions `at..`, taking pages as needed; gaps are allowed (out-of-order data).
-    /// Returns how many bytes were stored: fewer than all only when the pool is empty.
-    /// `at` must not lie below `start`.
-    pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize { todo!() }
+    /// Returns how many bytes were stored, from the first on: fewer than all only when the pool is empty.
+    ///
+    /// # Panics
+    /// If `at` lies below [`start`](Self::start) or the data ends more than [`SPAN_MAX`](Self::SPAN_MAX)
+    /// beyond it; a window keeps callers inside both.
+    pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
+        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        if data.is_empty() {
+            return 0;
+        }
+        let span = (at - self.start).saturating_add(data.len() as u64);
+        assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
+        let (first, mut offset) = self.locate(at);
+        let (last, _) = self.locate(at + (data.len() as u64 - 1));
+        if self.slots.len() <= last {
+            self.slots.resize_with(last + 1, || None);
+        }
+        let mut rest = data;
+        for slot in self.slots.range_mut(first..=last) {
+            if slot.is_none() {
+                let Some(page) = pool.take() else { break };
+                *slot = Some(page);
+                self.held += 1;
+            }
+            let Some(page) = slot else { break };
+            let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - offset));
+            page[offset..offset + now.len()].copy_from_slice(now);
+            rest = later;
+            offset = 0;
+        }
+        let stored = data.len() - rest.len();
+        if !rest.is_empty() {
+            self.drop_unused_slots();
+        }
+        if stored != 0 {
+            self.end = self.end.max(at + stored as u64);
+            #[cfg(debug_assertions)]
+            self.audit.wrote(at..at + stored as u64, pool);
+        }
+        stored
+    }
+
     /// Copies bytes from positions `from..` into `out`. They must have been written.
-    pub fn read_at(&self, from: u64, out: &mut [u8]) { todo!() }
+    ///
+    /// # Panics
+    /// If they can't have been written.
+    pub fn read_at(&self, from: u64, out: &mut [u8]) {
+        let mut rest = out;
+        for piece in self.pieces(from, rest.len()) {
+            let (now, later) = rest.split_at_mut(piece.len());
+            now.copy_from_slice(piece);
+            rest = later;
+        }
+    }
+
     /// The pieces that hold positions `from..from + len`, in order. They must have been written.
-    pub fn pieces(&self, from: u64, len: usize) -> impl Iterator<Item = &[u8]> { core::iter::empty() }
-    /// Forgets everything below `to` and gives emptied pages back. `to` may lie past all data.
-    pub fn advance(&mut self, to: u64, pool: &mut Pool) { todo!() }
-    /// Gives all pages back.
-    pub fn clear(&mut self, pool: &mut Pool) { todo!() }
+    ///
+    /// # Panics
+    /// If they can't have been written.
+    pub fn pieces(&self, from: u64, len: usize) -> impl Iterator<Item = &[u8]> {
+        let to = from.saturating_add(len as u64);
+        self.check_readable(from..to);
+        let (first, offset) = if len == 0 { (self.slots.len(), 0) } else { self.locate(from) };
+        Pieces { slots: self.slots.range(first..), offset, rest: len }
+    }
+
+    /// Forgets everything below `to` and gives emptied pages back. `to` may lie past all data; a `to`
+    /// below [`start`](Self::start) changes nothing.
+    pub fn advance(&mut self, to: u64, pool: &mut Pool) {
+        if to >= self.end {
+            self.clear(pool);
+            self.start = self.start.max(to);
+            self.end = self.start;
+            return;
+        }
+        if to <= self.start {
+            return;
+        }
+        let (emptied, _) = self.locate(to);
+        for page in self.slots.drain(..emptied).flatten() {
+            self.held -= 1;
+            pool.give(page);
+        }
+        self.start = to;
+        #[cfg(debug_assertions)]
+        self.audit.written.remove_below(to);
+    }
+
+    /// Gives all pages back, and the memory of the page table with them. The ring is empty afterwards;
+    /// [`start`](Self::start) stays where it is.
+    pub fn clear(&mut self, pool: &mut Pool) {
+        for page in core::mem::take(&mut self.slots).into_iter().flatten() {
+            pool.give(page);
+        }
+        self.held = 0;
+        self.end = self.start;
+        #[cfg(debug_assertions)]
+        self.audit.written.clear();
+    }
+
     /// Pages owned.
-    pub fn pages(&self) -> usize { todo!() }
+    pub fn pages(&self) -> usize {
+        self.held
+    }
+
+    /// The slot that holds a position at or above `start`, and the place within its page.
+    fn locate(&self, position: u64) -> (usize, usize) {
+        let page = PAGE_SIZE as u64;
+        // Both fit: the span is bounded, and a remainder is smaller than a page.
+        ((position / page - self.start / page) as usize, (position % page) as usize)
+    }
+
+    /// Takes back what a write reserved before the pool ran dry.
+    fn drop_unused_slots(&mut self) {
+        while let Some(None) = self.slots.back() {
+            self.slots.pop_back();
+        }
+        if self.slots.is_empty() {
+            self.slots = VecDeque::new();
+        }
+    }
+
+    fn check_readable(&self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        assert!(
+            self.start <= range.start && range.end <= self.end,
+            "read of {range:?} from a ring that holds {}..{}",
+            self.start,
+            self.end
+        );
+        #[cfg(debug_assertions)]
+        assert!(
+            self.audit.written.covers(range.clone()),
+            "read of {range:?} from a ring in which {:?} was written",
+            self.audit.written
+        );
+    }
+}
+
+/// Walks the pages from the first that is wanted.
+struct Pieces<'a> {
+    slots: alloc::collections::vec_deque::Iter<'a, Option<Page>>,
+    offset: usize,
+    rest: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.rest == 0 {
+            return None;
+        }
+        let page = self.slots.next().and_then(Option::as_ref).expect("read from a gap in a ring");
+        let end = PAGE_SIZE.min(self.offset + self.rest);
+        let piece = &page[self.offset..end];
+        self.rest -= piece.len();
+        self.offset = 0;
+        Some(piece)
+    }
+}
+
+/// What only debug builds remember.
+#[cfg(debug_assertions)]
+#[derive(Debug)]
+struct Audit {
+    written: Ranges,
+    /// Dies with the pool that lent the pages.
+    lender: Weak<()>,
+}
+
+#[cfg(debug_assertions)]
+impl Audit {
+    fn wrote(&mut self, range: Range<u64>, pool: &Pool) {
+        self.written.insert(range);
+        if self.lender.strong_count() == 0 {
+            self.lender = pool.alive();
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // A pool that is gone already took the account of its pages with it.
+        let leaked = self.held != 0 && self.audit.lender.strong_count() != 0;
+        assert!(!leaked || panicking(), "a ring was dropped with {} pages of a living pool", self.held);
+    }
+}
+
+/// Whether a panic is under way, in which case another one would hide it. Only unit tests can know: the
+/// core has no threads to ask.
+#[cfg(debug_assertions)]
+fn panicking() -> bool {
+    #[cfg(test)]
+    return tests::panicking();
+    #[cfg(not(test))]
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    const PAGE: u64 = PAGE_SIZE as u64;
+
+    #[cfg(debug_assertions)]
+    pub(super) fn panicking() -> bool {
+        extern crate std;
+        std::thread::panicking()
+    }
+
+    fn text(from: u64, len: usize) -> Vec<u8> {
+        (from..from + len as u64).map(|position| (position % 251) as u8).collect()
+    }
+
+    fn read(ring: &Ring, from: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        ring.read_at(from, &mut out);
+        assert_eq!(ring.pieces(from, len).collect::<Vec<_>>().concat(), out);
+        out
+    }
+
+    #[test]
+    fn bytes_come_back_from_where_they_were_put_across_page_borders() {
+        let mut pool = Pool::new(8);
+        let mut ring = Ring::new(PAGE - 10);
+        assert_eq!(ring.write_at(PAGE - 10, &text(PAGE - 10, 9_000), &mut pool), 9_000);
+        assert_eq!((ring.pages(), pool.in_use()), (4, 4));
+        assert_eq!(read(&ring, PAGE - 10, 9_000), text(PAGE - 10, 9_000));
+        assert_eq!(read(&ring, 2 * PAGE - 1, 2), text(2 * PAGE - 1, 2));
+        assert_eq!(ring.pieces(PAGE, 2 * PAGE_SIZE).map(<[u8]>::len).collect::<Vec<_>>(), [PAGE_SIZE; 2]);
+        ring.clear(&mut pool);
+    }
+
+    #[test]
+    fn an_emptied_ring_gives_back_even_the_page_it_had_begun() {
+        let mut pool = Pool::new(8);
+        let mut ring = Ring::new(100);
+        ring.write_at(100, &text(100, 5_000), &mut pool);
+        ring.advance(5_099, &mut pool);
+        assert_eq!(ring.pages(), 1);
+        ring.advance(5_100, &mut pool);
+        assert_eq!((ring.pages(), pool.in_use(), ring.start()), (0, 0, 5_100));
+        assert_eq!(ring.slots.capacity(), 0);
+        assert_eq!(ring.write_at(5_100, b"more", &mut pool), 4);
+        assert_eq!(read(&ring, 5_100, 4), b"more");
+        ring.clear(&mut pool);
+    }
+
+    #[test]
+    fn a_gap_owns_no_page() {
+        let mut pool = Pool::new(8);
+        let mut ring = Ring::new(0);
+        ring.write_at(50 * PAGE, b"far", &mut pool);
+        ring.write_at(0, b"near", &mut pool);
+        assert_eq!(ring.pages(), 2);
+        assert_eq!(read(&ring, 50 * PAGE, 3), b"far");
+        ring.advance(20 * PAGE, &mut pool);
+        assert_eq!((ring.pages(), ring.start(), ring.end()), (1, 20 * PAGE, 50 * PAGE + 3));
+        assert_eq!(read(&ring, 50 * PAGE, 3), b"far");
+        ring.clear(&mut pool);
+    }
+
+    #[test]
+    fn an_empty_pool_cuts_a_write_short_at_a_page_border() {
+        let mut pool = Pool::new(2);
+        let mut ring = Ring::new(10);
+        assert_eq!(ring.write_at(10, &text(10, 100_000), &mut pool), 2 * PAGE_SIZE - 10);
+        assert_eq!(ring.end(), 2 * PAGE);
+        assert_eq!(ring.slots.len(), 2);
+        assert_eq!(ring.write_at(2 * PAGE, b"x", &mut pool), 0);
+        ring.advance(PAGE, &mut pool);
+        assert_eq!(ring.write_at(2 * PAGE, b"x", &mut pool), 1);
+        assert_eq!(read(&ring, PAGE, 100), text(PAGE, 100));
+        ring.clear(&mut pool);
+
+        let mut starved = Ring::new(0);
+        assert_eq!(starved.write_at(50, b"x", &mut Pool::new(0)), 0);
+        assert_eq!((starved.end(), starved.slots.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn forgetting_past_all_data_moves_the_start_there() {
+        let mut pool = Pool::new(2);
+        let mut ring = Ring::new(0);
+        ring.write_at(0, b"abc", &mut pool);
+        ring.advance(1_000_000, &mut pool);
+        assert_eq!((ring.start(), ring.end(), ring.pages()), (1_000_000, 1_000_000, 0));
+        ring.advance(5, &mut pool);
+        assert_eq!(ring.start(), 1_000_000);
+    }
+
+    #[test]
+    fn positions_next_to_the_end_of_the_number_space_work() {
+        let mut pool = Pool::new(4);
+        let at = u64::MAX - 5_000;
+        let mut ring = Ring::new(at);
+        assert_eq!(ring.write_at(at, &text(at, 5_000), &mut pool), 5_000);
+        assert_eq!(read(&ring, at, 5_000), text(at, 5_000));
+        ring.advance(u64::MAX, &mut pool);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "below the start")]
+    fn writing_below_the_start_is_a_bug_of_the_caller() {
+        Ring::new(10).write_at(9, b"x", &mut Pool::new(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the start")]
+    fn writing_a_gigabyte_ahead_is_refused_before_memory_is_taken() {
+        Ring::new(0).write_at(Ring::SPAN_MAX, b"x", &mut Pool::new(1));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "was written")]
+    fn reading_what_was_never_written_is_caught() {
+        let mut pool = Pool::new(1);
+        let mut ring = Ring::new(0);
+        ring.write_at(10, b"x", &mut pool);
+        let _ = ring.pieces(9, 2).count();
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "dropped with 1 pages")]
+    fn a_ring_dropped_with_pages_is_caught() {
+        let mut pool = Pool::new(1);
+        Ring::new(0).write_at(0, b"x", &mut pool);
+    }
+
+    #[test]
+    fn a_ring_may_outlive_its_pool_with_pages_in_hand() {
+        let mut ring = Ring::new(0);
+        ring.write_at(0, b"x", &mut Pool::new(1));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Write { gap: u64, len: usize, fill: u8 },
+        Append { len: usize, fill: u8 },
+        Advance { by: u64 },
+        AdvanceToEnd,
+        Clear,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => (0u64..60_000, 0usize..9_000, any::<u8>()).prop_map(|(gap, len, fill)| Op::Write { gap, len, fill }),
+            4 => (0usize..9_000, any::<u8>()).prop_map(|(len, fill)| Op::Append { len, fill }),
+            4 => (0u64..20_000).prop_map(|by| Op::Advance { by }),
+            1 => Just(Op::AdvanceToEnd),
+            1 => Just(Op::Clear),
+        ]
+    }
+
+    /// One map entry per byte.
+    #[derive(Default)]
+    struct Model {
+        start: u64,
+        bytes: BTreeMap<u64, u8>,
+    }
+
+    impl Model {
+        fn end(&self) -> u64 {
+            self.bytes.last_key_value().map_or(self.start, |(&position, _)| position + 1)
+        }
+
+        fn write(&mut self, at: u64, data: &[u8]) {
+            self.bytes.extend((at..).zip(data.iter().copied()));
+        }
+
+        fn advance(&mut self, to: u64) {
+            self.start = self.start.max(to);
+            self.bytes = self.bytes.split_off(&self.start);
+        }
+
+        /// The maximal written runs.
+        fn runs(&self) -> Vec<(u64, Vec<u8>)> {
+            let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
+            for (&position, &byte) in &self.bytes {
+                match runs.last_mut() {
+                    Some((at, run)) if *at + run.len() as u64 == position => run.push(byte),
+                    _ => runs.push((position, vec![byte])),
+                }
+            }
+            runs
+        }
+
+        /// Pages that hold a written byte.
+        fn pages(&self) -> usize {
+            let mut pages: Vec<u64> = self.bytes.keys().map(|position| position / PAGE).collect();
+            pages.dedup();
+            pages.len()
+        }
+    }
+
+    /// Stores the same in both and compares what they say about it.
+    fn write(ring: &mut Ring, model: &mut Model, pool: &mut Pool, at: u64, (len, fill): (usize, u8)) {
+        let data: Vec<u8> = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
+        let stored = ring.write_at(at, &data, pool);
+        assert!(stored == len || pool.available() == 0);
+        model.write(at, &data[..stored]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn a_ring_behaves_like_a_map_from_positions_to_bytes(
+            begin in prop_oneof![Just(1u64 << 32), 0u64..10_000],
+            ops in prop::collection::vec(op(), 1..30),
+            limit in 1usize..30,
+        ) {
+            // The pool is dropped first, or a failure would be reported as a leak.
+            let mut ring = Ring::new(begin);
+            let mut pool = Pool::new(limit);
+            let mut model = Model { start: begin, ..Model::default() };
+            for op in ops {
+                match op {
+                    Op::Write { gap, len, fill } => {
+                        let at = ring.start() + gap;
+                        write(&mut ring, &mut model, &mut pool, at, (len, fill));
+                    }
+                    Op::Append { len, fill } => {
+                        let at = ring.end();
+                        write(&mut ring, &mut model, &mut pool, at, (len, fill));
+                    }
+                    Op::Advance { by } => {
+                        ring.advance(model.start + by, &mut pool);
+                        model.advance(model.start + by);
+                    }
+                    Op::AdvanceToEnd => {
+                        ring.advance(model.end(), &mut pool);
+                        model.advance(model.end());
+                    }
+                    Op::Clear => {
+                        ring.clear(&mut pool);
+                        model.bytes.clear();
+                    }
+                }
+                prop_assert_eq!((ring.start(), ring.end()), (model.start, model.end()));
+                prop_assert_eq!(ring.pages(), pool.in_use());
+                // A page may be kept whose written bytes all lie below the start, but only the first.
+                prop_assert!((model.pages()..=model.pages() + 1).contains(&ring.pages()));
+                prop_assert!(!model.bytes.is_empty() || ring.pages() == 0 && ring.slots.capacity() == 0);
+                for (at, run) in model.runs() {
+                    prop_assert_eq!(read(&ring, at, run.len()), run);
+                }
+            }
+            ring.clear(&mut pool);
+            prop_assert_eq!(pool.in_use(), 0);
+        }
+    }
 }

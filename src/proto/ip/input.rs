@@ -1,9 +1,505 @@
 //! What comes in: validation of IPv4 and IPv6, in the order of the headers.
+//!
+//! Owns the checks that need to know our addresses; whether the headers hold together is
+//! [`wire::ip`](crate::proto::wire::ip)'s to say. RFC 791, RFC 1122 section 3.2.1, RFC 1812 section 5.3.7
+//! (martians), RFC 4291, RFC 8200 section 4.
+//!
+//! Time to live and hop limit are looked at nowhere: a datagram that has reached us has arrived, with
+//! whatever is left of them (RFC 1122 section 3.2.1.7).
 
-use super::Datagram;
+use core::net::{IpAddr, Ipv4Addr};
+
+use super::{Cast, Datagram, Layer, address, icmp};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::packet::{DeviceId, Packet};
+use crate::proto::wire::ip::{self as wire, PROTOCOL_NO_NEXT_HEADER, Parsed};
 
 /// Validates a packet. Errors that deserve an ICMP answer have been answered through `ctx`.
-pub(crate) fn receive<'p>(ctx: &mut Context<'_>, device: DeviceId, packet: &Packet<'p>) -> Result<Datagram<'p>, DropReason> { todo!() }
+pub(crate) fn receive<'p>(
+    ctx: &mut Context<'_>,
+    device: DeviceId,
+    packet: &Packet<'p>,
+) -> Result<Datagram<'p>, DropReason> {
+    let parsed = wire::parse(packet.bytes)?;
+    check_source_route(&parsed)?;
+    check_source(ctx.ip, device, &parsed)?;
+    check_destination(device, &parsed)?;
+    let cast = ctx.ip.cast(parsed.dst).ok_or(DropReason::NotOurs)?;
+    let datagram = Datagram {
+        device,
+        src: parsed.src,
+        dst: parsed.dst,
+        cast,
+        protocol: parsed.protocol,
+        hop_limit: parsed.hop_limit,
+        tos: parsed.tos,
+        payload: parsed.payload,
+        whole: parsed.whole,
+        checksum: packet.checksum,
+        at: packet.at,
+        gso_size: packet.gso_size,
+    };
+    check_extensions(ctx, &parsed, &datagram)?;
+    check_whole(&parsed)?;
+    check_something_follows(&parsed)?;
+    Ok(datagram)
+}
+
+/// Source routes let a stranger choose the way of our answers: refused, as RFC 7126 sections 4.3 and 4.4
+/// advise. (IPv6's are an extension header.)
+fn check_source_route(parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    if parsed.source_routed { Err(DropReason::SourceRouted) } else { Ok(()) }
+}
+
+/// A source must be a single host, and not this one.
+fn check_source(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    let src = parsed.src;
+    let is_plausible = if device == DeviceId::LOOPBACK {
+        layer.is_local(src)
+    } else if asks_for_its_address(parsed) {
+        true
+    } else {
+        //= RFC1122 section 3.2.1.3: a host MUST silently discard a datagram whose source address is invalid
+        //# by the rules of the section.
+        address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src)
+    };
+    if is_plausible { Ok(()) } else { Err(DropReason::MartianSource) }
+}
+
+/// A host that has no address yet may have none as its source, as long as it speaks to all (RFC 1122
+/// section 3.2.1.3 a, RFC 4291 section 2.5.2).
+fn asks_for_its_address(parsed: &Parsed<'_>) -> bool {
+    match (parsed.src, parsed.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => src.is_unspecified() && dst == Ipv4Addr::BROADCAST,
+        (src, dst) => src.is_unspecified() && dst.is_ipv6() && dst.is_multicast(),
+    }
+}
+
+/// Destinations that may not be on a wire, or not on one that leads outside.
+fn check_destination(device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    let from_outside = device != DeviceId::LOOPBACK;
+    let is_martian = match parsed.dst {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || (from_outside && v4.is_loopback()),
+        IpAddr::V6(v6) => {
+            v6.is_unspecified()
+                || address::is_mapped(v6)
+                || (from_outside && (v6.is_loopback() || address::is_multicast_of_one_node(v6)))
+        }
+    };
+    if is_martian { Err(DropReason::MartianDestination) } else { Ok(()) }
+}
+
+/// Extension headers that forbid to go on are answered as RFC 8200 section 4 says.
+fn check_extensions(
+    ctx: &mut Context<'_>,
+    parsed: &Parsed<'_>,
+    datagram: &Datagram<'_>,
+) -> Result<(), DropReason> {
+    let Some(problem) = parsed.problem else { return Ok(()) };
+    if let Some((code, pointer)) = problem.answer(datagram.cast != Cast::Unicast) {
+        icmp::send_parameter_problem(ctx, datagram, code, pointer);
+    }
+    Err(problem.drop_reason())
+}
+
+/// The place of reassembly: a part of a datagram goes there.
+fn check_whole(parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    if parsed.fragment.is_some() { Err(DropReason::Fragment) } else { Ok(()) }
+}
+
+/// What follows "no next header" is to be ignored (RFC 8200 section 4.7), not called unknown.
+fn check_something_follows(parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    let nothing = parsed.src.is_ipv6() && parsed.protocol == PROTOCOL_NO_NEXT_HEADER;
+    if nothing { Err(DropReason::UnknownProtocol) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::{self, TUN, World, datagram, header, ip, udp};
+    use crate::proto::udp::Sockets;
+    use crate::proto::wire::checksum::Sum;
+    use crate::proto::wire::icmp::{self as wire_icmp, Message, v6};
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn verdict(world: &mut World, src: &str, dst: &str) -> Result<Cast, DropReason> {
+        world.input(&datagram(&header(src, dst, 6), b"text")).map(|datagram| datagram.cast)
+    }
+
+    #[test]
+    fn a_datagram_to_us_is_ours() {
+        let mut world = World::new();
+        let sent = header("10.9.0.1", "10.9.0.2", 6);
+        let bytes = datagram(&testing_tos(sent), b"text");
+        let read = world.input(&bytes).unwrap();
+        assert_eq!((read.src, read.dst, read.cast), (sent.src, sent.dst, Cast::Unicast));
+        assert_eq!((read.protocol, read.tos, read.payload, read.whole), (6, 0xb8, &b"text"[..], &bytes[..]));
+    }
+
+    fn testing_tos(header: crate::proto::wire::ip::IpHeader) -> crate::proto::wire::ip::IpHeader {
+        crate::proto::wire::ip::IpHeader { tos: 0xb8, ..header }
+    }
+
+    #[test]
+    fn no_time_to_live_is_too_short_to_have_arrived() {
+        //= RFC1122 section 3.2.1.7: a host MUST NOT discard a datagram just because it was received with TTL less
+        //# than 2.
+        let mut world = World::new();
+        for (src, dst) in [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")] {
+            for hop_limit in [0, 1] {
+                let header = crate::proto::wire::ip::IpHeader { hop_limit, ..header(src, dst, 6) };
+                assert_eq!(world.input(&datagram(&header, &[])).unwrap().hop_limit, hop_limit);
+            }
+        }
+    }
+
+    #[test]
+    fn sources_that_no_host_may_have_are_martians() {
+        let mut world = World::new();
+        for src in [
+            "0.0.0.0",
+            "0.0.0.9",
+            "127.0.0.1",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "10.9.0.255",
+            "10.9.0.0",
+            "10.9.0.2",
+        ] {
+            assert_eq!(verdict(&mut world, src, "10.9.0.2"), Err(DropReason::MartianSource), "{src}");
+        }
+        for src in ["::", "::1", "ff02::1", "fd09::2", "::ffff:10.9.0.1"] {
+            assert_eq!(verdict(&mut world, src, "fd09::2"), Err(DropReason::MartianSource), "{src}");
+        }
+    }
+
+    #[test]
+    fn link_local_sources_are_not_martians() {
+        let mut world = World::new();
+        assert_eq!(verdict(&mut world, "169.254.3.4", "10.9.0.2"), Ok(Cast::Unicast));
+        assert_eq!(verdict(&mut world, "fe80::1", "fd09::2"), Ok(Cast::Unicast));
+    }
+
+    #[test]
+    fn a_host_without_an_address_may_speak_to_all() {
+        let mut world = World::new();
+        assert_eq!(verdict(&mut world, "0.0.0.0", "255.255.255.255"), Ok(Cast::Broadcast));
+        assert_eq!(verdict(&mut world, "0.0.0.0", "10.9.0.255"), Err(DropReason::MartianSource));
+        assert_eq!(verdict(&mut world, "::", "ff02::1:ff00:2"), Ok(Cast::Multicast));
+    }
+
+    #[test]
+    fn destinations_are_ours_everybodys_or_nobodys() {
+        let mut world = World::new();
+        for (dst, expected) in [
+            ("10.9.0.2", Ok(Cast::Unicast)),
+            ("10.9.0.255", Ok(Cast::Broadcast)),
+            ("10.9.0.0", Ok(Cast::Broadcast)),
+            ("255.255.255.255", Ok(Cast::Broadcast)),
+            ("224.0.0.1", Ok(Cast::Multicast)),
+            ("224.0.0.251", Err(DropReason::NotOurs)),
+            ("10.9.0.3", Err(DropReason::NotOurs)),
+            ("127.0.0.1", Err(DropReason::MartianDestination)),
+            ("0.0.0.0", Err(DropReason::MartianDestination)),
+        ] {
+            assert_eq!(verdict(&mut world, "10.9.0.1", dst), expected, "{dst}");
+        }
+        for (dst, expected) in [
+            ("fd09::2", Ok(Cast::Unicast)),
+            ("ff02::1", Ok(Cast::Multicast)),
+            ("ff02::1:ff00:2", Ok(Cast::Multicast)),
+            ("ff02::fb", Err(DropReason::NotOurs)),
+            ("fd09::3", Err(DropReason::NotOurs)),
+            ("::1", Err(DropReason::MartianDestination)),
+            ("::", Err(DropReason::MartianDestination)),
+            ("ff01::1", Err(DropReason::MartianDestination)),
+            ("::ffff:10.9.0.2", Err(DropReason::MartianDestination)),
+        ] {
+            assert_eq!(verdict(&mut world, "fd09::1", dst), expected, "{dst}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_ours_is_ours_on_every_interface() {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1500);
+        let bytes = datagram(&header("192.168.7.7", "10.9.0.2", 6), &[]);
+        assert!(world.input_by(other, &bytes).is_ok());
+    }
+
+    #[test]
+    fn by_the_loopback_only_our_own_packets_come() {
+        let mut world = World::new();
+        let mut by_loopback = |src, dst| {
+            world.input_by(DeviceId::LOOPBACK, &datagram(&header(src, dst, 6), &[])).map(|read| read.cast)
+        };
+        assert_eq!(by_loopback("127.0.0.1", "127.0.0.1"), Ok(Cast::Unicast));
+        assert_eq!(by_loopback("10.9.0.2", "10.9.0.2"), Ok(Cast::Unicast));
+        assert_eq!(by_loopback("::1", "::1"), Ok(Cast::Unicast));
+        assert_eq!(by_loopback("fd09::2", "ff01::1"), Ok(Cast::Multicast));
+        assert_eq!(by_loopback("10.9.0.1", "10.9.0.2"), Err(DropReason::MartianSource));
+    }
+
+    /// An IPv4 datagram with options, and its checksum made good.
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        let mut bytes = datagram(&header("10.9.0.1", "10.9.0.2", 6), &[options, b"text"].concat());
+        bytes[0] = 0x40 | (5 + options.len() / 4) as u8;
+        fix_checksum(&mut bytes);
+        bytes
+    }
+
+    fn fix_checksum(bytes: &mut [u8]) {
+        let header_len = usize::from(bytes[0] & 15) * 4;
+        bytes[10..12].fill(0);
+        if let Some(header) = bytes.get(..header_len) {
+            let mut sum = Sum::new();
+            sum.add(header);
+            let sum = sum.finish().to_be_bytes();
+            bytes[10..12].copy_from_slice(&sum);
+        }
+    }
+
+    #[test]
+    fn options_are_skipped_and_source_routes_refused() {
+        let mut world = World::new();
+        assert_eq!(world.input(&with_options(&[1, 1, 1, 0])).map(|read| read.payload), Ok(&b"text"[..]));
+        // Router alert.
+        assert!(world.input(&with_options(&[148, 4, 0, 0])).is_ok());
+        for kind in [131, 137] {
+            let options = [kind, 7, 4, 10, 9, 0, 7, 0];
+            assert_eq!(world.input(&with_options(&options)).err(), Some(DropReason::SourceRouted));
+        }
+        assert_eq!(world.input(&with_options(&[7, 1, 0, 0])).err(), Some(DropReason::IpOption));
+    }
+
+    #[test]
+    fn parts_of_datagrams_are_not_taken_for_whole_ones() {
+        let mut world = World::new();
+        for (flags, offset) in [(0x20, 0), (0x20, 1), (0, 1)] {
+            let mut bytes = datagram(&header("10.9.0.1", "10.9.0.2", 6), &[0; 16]);
+            (bytes[6], bytes[7]) = (flags, offset);
+            fix_checksum(&mut bytes);
+            assert_eq!(world.input(&bytes).err(), Some(DropReason::Fragment));
+        }
+        assert!(world.sent().is_none());
+    }
+
+    /// An IPv6 datagram whose payload begins with an extension header.
+    fn v6_with(dst: &str, next_header: u8, payload: &[u8]) -> Vec<u8> {
+        datagram(&header("fd09::1", dst, next_header), payload)
+    }
+
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION_OPTIONS: u8 = 60;
+
+    /// Code and pointer of the parameter problem that was sent, which must quote `about`.
+    fn parameter_problem(world: &mut World, about: &[u8]) -> Option<(u8, u32)> {
+        let (_, bytes) = world.sent()?;
+        let read = crate::proto::wire::ip::parse(&bytes).unwrap();
+        let message =
+            wire_icmp::parse(read.payload, read.src, read.dst, crate::proto::ChecksumState::Unverified);
+        let Ok(Message::Error(error)) = message else { panic!("not an error: {message:?}") };
+        assert_eq!((error.kind, read.dst, error.quoted), (v6::TYPE_PARAMETER_PROBLEM, ip("fd09::1"), about));
+        Some((error.code, error.word))
+    }
+
+    #[test]
+    fn extension_headers_are_skipped() {
+        let mut world = World::new();
+        let destination_options = [6, 0, 1, 4, 0, 0, 0, 0];
+        let routing_used_up = [6, 0, 0, 0, 0, 0, 0, 0];
+        let atomic_fragment = [6, 0, 0, 0, 0, 0, 0, 7];
+        for (kind, extension) in [
+            (HOP_BY_HOP, destination_options),
+            (DESTINATION_OPTIONS, destination_options),
+            (ROUTING, routing_used_up),
+            (FRAGMENT, atomic_fragment),
+        ] {
+            let bytes = v6_with("fd09::2", kind, &[&extension[..], b"text"].concat());
+            let read = world.input(&bytes).unwrap();
+            assert_eq!((read.protocol, read.payload), (6, &b"text"[..]), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_of_ipv6_is_dropped_without_an_answer() {
+        let mut world = World::new();
+        let bytes = v6_with("fd09::2", FRAGMENT, &[6, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(world.input(&bytes).err(), Some(DropReason::Fragment));
+        assert!(world.sent().is_none());
+    }
+
+    #[test]
+    fn a_routing_header_with_segments_left_draws_a_parameter_problem() {
+        //= RFC5095 section 3
+        let mut world = World::new();
+        let bytes = v6_with(
+            "fd09::2",
+            ROUTING,
+            &[6, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        );
+        assert_eq!(world.input(&bytes).err(), Some(DropReason::SourceRouted));
+        assert_eq!(parameter_problem(&mut world, &bytes), Some((0, 42)));
+    }
+
+    #[test]
+    fn an_unknown_option_is_answered_as_its_type_asks() {
+        //= RFC8200 section 4.2
+        let option = |kind: u8| [6, 0, kind, 4, 0, 0, 0, 0];
+        for (kind, dst, reason, answer) in [
+            (0x3e, "fd09::2", None, None),
+            (0x7e, "fd09::2", Some(DropReason::ExtensionHeader), None),
+            (0xbe, "fd09::2", Some(DropReason::ExtensionHeader), Some((2, 42))),
+            (0xbe, "ff02::1", Some(DropReason::ExtensionHeader), Some((2, 42))),
+            (0xfe, "fd09::2", Some(DropReason::ExtensionHeader), Some((2, 42))),
+            (0xfe, "ff02::1", Some(DropReason::ExtensionHeader), None),
+        ] {
+            let mut world = World::new();
+            let bytes = v6_with(dst, DESTINATION_OPTIONS, &option(kind));
+            assert_eq!(world.input(&bytes).err(), reason, "{kind:#x} {dst}");
+            assert_eq!(parameter_problem(&mut world, &bytes), answer, "{kind:#x} {dst}");
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_options_out_of_place_are_an_unknown_header() {
+        let mut world = World::new();
+        let bytes = v6_with(
+            "fd09::2",
+            DESTINATION_OPTIONS,
+            &[[HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0], [6, 0, 1, 4, 0, 0, 0, 0]].concat(),
+        );
+        assert_eq!(world.input(&bytes).err(), Some(DropReason::ExtensionHeader));
+        assert_eq!(parameter_problem(&mut world, &bytes), Some((1, 40)));
+    }
+
+    #[test]
+    fn an_icmp_error_behind_a_bad_extension_header_draws_no_error() {
+        let mut world = World::new();
+        let mut payload = [58, 0, 0xbe, 4, 0, 0, 0, 0].to_vec();
+        payload.extend([1, 4, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            world.input(&v6_with("fd09::2", DESTINATION_OPTIONS, &payload)).err(),
+            Some(DropReason::ExtensionHeader)
+        );
+        assert!(world.sent().is_none());
+        let echo = payload.len() - 8;
+        payload[echo] = 128;
+        assert!(world.input(&v6_with("fd09::2", DESTINATION_OPTIONS, &payload)).is_err());
+        assert!(world.sent().is_some());
+    }
+
+    #[test]
+    fn nothing_that_follows_draws_no_answer() {
+        let mut world = World::new();
+        assert_eq!(world.input(&v6_with("fd09::2", 59, b"junk")).err(), Some(DropReason::UnknownProtocol));
+        assert!(world.sent().is_none());
+    }
+
+    /// Packets of every kind that the layer knows, to be damaged.
+    fn packet() -> impl Strategy<Value = Vec<u8>> {
+        let protocol = prop_oneof![
+            Just(1_u8),
+            Just(6),
+            Just(17),
+            Just(58),
+            Just(0),
+            Just(43),
+            Just(44),
+            Just(60),
+            Just(132),
+            any::<u8>()
+        ];
+        let v4 = (
+            "10.9.0.[1-4]|10.9.0.255|127.0.0.1|224.0.0.1|0.0.0.0",
+            "10.9.0.2|10.9.0.255|127.0.0.1|224.0.0.1|10.9.0.3",
+        );
+        let v6 = ("fd09::[1-4]|fe80::1|::1|::|ff02::1", "fd09::[23]|ff02::1|::1");
+        let ends = prop_oneof![v4, v6];
+        let payload = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..120),
+            prop::collection::vec(0_u8..4, 0..60),
+            Just(udp("10.9.0.2:9", "10.9.0.1:7", b"quoted")).prop_map(|quoted| [
+                &[3, 3, 0, 0, 0, 0, 0, 0][..],
+                &quoted
+            ]
+            .concat()),
+        ];
+        let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        (ends, protocol, payload, damage, any::<bool>()).prop_map(
+            |((src, dst), protocol, payload, damage, fix)| {
+                let mut bytes = datagram(&header(&src, &dst, protocol), &payload);
+                for (at, value) in damage {
+                    let at = at.index(bytes.len());
+                    bytes[at] = value;
+                }
+                if fix && bytes[0] >> 4 == 4 {
+                    fix_checksum(&mut bytes);
+                }
+                bytes
+            },
+        )
+    }
+
+    /// Gives a packet to the layers and checks what holds for every packet.
+    fn survive(world: &mut World, sockets: &mut Sockets, device: DeviceId, bytes: &[u8], trusted: bool) {
+        let mut packet = Packet::plain(bytes, world.now);
+        if trusted {
+            packet.checksum = crate::proto::ChecksumState::Trusted;
+        }
+        let verdict = world.receive(sockets, device, &packet);
+        let answer = world.sent();
+        assert!(world.sent().is_none(), "two answers to one packet");
+        let Some((_, answer)) = answer else { return };
+        let answered = crate::proto::wire::ip::parse(&answer).expect("an answer is a good packet");
+        let asked = crate::proto::wire::ip::parse(bytes).expect("only good packets are answered");
+        assert_eq!(answered.dst, asked.src);
+        assert!(address::is_single_host(answered.dst) && world.ip.is_local(answered.src));
+        assert!(answer.len() <= bytes.len().max(1280), "an answer that multiplies what it answers");
+        let unicast = world.ip.is_local(asked.dst);
+        let message = wire_icmp::parse(
+            answered.payload,
+            answered.src,
+            answered.dst,
+            crate::proto::ChecksumState::Unverified,
+        )
+        .expect("an answer's checksum is good");
+        match message {
+            Message::EchoReply(_) => assert!(verdict.is_ok() && (unicast || answered.src.is_ipv6())),
+            Message::Error(error) => {
+                assert!(verdict.is_err() && bytes.starts_with(error.quoted) && asked.fragment.is_none());
+                assert!(unicast || (error.kind, error.code) == (v6::TYPE_PARAMETER_PROBLEM, 2));
+            }
+            Message::EchoRequest(_) | Message::Other(_) => panic!("an answer that asks: {message:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_layer_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), trusted: bool) {
+            let mut sockets = Sockets::new([1; 16]);
+            survive(&mut World::new(), &mut sockets, TUN, &bytes, trusted);
+        }
+
+        #[test]
+        fn every_packet_is_delivered_or_dropped_and_answered_by_the_rules(
+            packets in prop::collection::vec((packet(), any::<bool>(), any::<bool>()), 1..8),
+        ) {
+            let mut world = World::new();
+            let mut sockets = Sockets::new([1; 16]);
+            for local in ["0.0.0.0:7", "[fd09::2]:3"] {
+                sockets.bind(&mut world.ctx(), local.parse().unwrap(), Default::default()).unwrap();
+            }
+            for (bytes, trusted, by_loopback) in packets {
+                let device = if by_loopback { DeviceId::LOOPBACK } else { testing::TUN };
+                survive(&mut world, &mut sockets, device, &bytes, trusted);
+            }
+        }
+    }
+}

@@ -1,23 +1,125 @@
 //! Small packets waiting for a device: ICMP answers, resets, SYN-ACKs, UDP datagrams. Bounded.
+//!
+//! TCP's own segments never wait here: they are planned when the device has room. A part of the room is
+//! kept for answers, so that an application that sends datagrams faster than the device takes them
+//! can't silence the rest of the stack.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+
 use crate::proto::config::Config;
 use crate::proto::packet::DeviceId;
 
 /// A bounded queue of complete datagrams.
 #[derive(Debug)]
-pub struct Outbox {}
+pub struct Outbox {
+    queue: VecDeque<(DeviceId, Vec<u8>)>,
+    bytes: usize,
+    packets_max: usize,
+    bytes_max: usize,
+}
 
 impl Outbox {
-    pub(crate) fn new(config: &Config) -> Self { todo!() }
+    /// An empty queue with the limits of `config`.
+    pub(crate) fn new(config: &Config) -> Self {
+        Outbox {
+            queue: VecDeque::new(),
+            bytes: 0,
+            packets_max: config.outbox_packets,
+            bytes_max: config.outbox_bytes,
+        }
+    }
+
     /// Queues a datagram; `false` if there is no room (nothing happened).
-    pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool { todo!() }
+    pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
+        if !self.has_room(bytes.len()) {
+            return false;
+        }
+        self.bytes += bytes.len();
+        self.queue.push_back((device, bytes));
+        true
+    }
+
     /// The oldest datagram.
-    pub(crate) fn front(&self) -> Option<(DeviceId, &[u8])> { todo!() }
+    pub(crate) fn front(&self) -> Option<(DeviceId, &[u8])> {
+        self.queue.front().map(|(device, bytes)| (*device, bytes.as_slice()))
+    }
+
     /// Removes the oldest datagram.
-    pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> { todo!() }
+    pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
+        let (device, bytes) = self.queue.pop_front()?;
+        self.bytes -= bytes.len();
+        Some((device, bytes))
+    }
+
     /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool { todo!() }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Whether a datagram of `len` bytes would find room.
-    pub(crate) fn has_room(&self, len: usize) -> bool { todo!() }
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.fits(len, self.packets_max, self.bytes_max)
+    }
+
+    /// Whether an application's datagram of `len` bytes would find room: a quarter of the queue is kept
+    /// for the stack's own answers.
+    pub(crate) fn has_room_for_application(&self, len: usize) -> bool {
+        self.fits(len, self.packets_max - self.packets_max / 4, self.bytes_max - self.bytes_max / 4)
+    }
+
+    /// Whether no more than half of the queue is taken: room enough to tell those who wait for it.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        self.queue.len() <= self.packets_max / 2 && self.bytes <= self.bytes_max / 2
+    }
+
+    fn fits(&self, len: usize, packets_max: usize, bytes_max: usize) -> bool {
+        // One datagram finds room whatever the limits: else a large one could never be sent.
+        let fits = self.queue.len() < packets_max && self.bytes.saturating_add(len) <= bytes_max;
+        fits || self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn outbox(packets: usize, bytes: usize) -> Outbox {
+        Outbox::new(&Config { outbox_packets: packets, outbox_bytes: bytes, ..Config::default() })
+    }
+
+    #[test]
+    fn datagrams_leave_in_the_order_they_came() {
+        let mut outbox = outbox(4, 100);
+        assert!(outbox.push(DeviceId(0), vec![1]));
+        assert!(outbox.push(DeviceId(1), vec![2, 3]));
+        assert_eq!(outbox.front(), Some((DeviceId(0), &[1][..])));
+        assert_eq!(outbox.pop(), Some((DeviceId(0), vec![1])));
+        assert_eq!(outbox.pop(), Some((DeviceId(1), vec![2, 3])));
+        assert_eq!(outbox.pop(), None);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn packets_and_bytes_are_both_limited_and_room_returns() {
+        let mut outbox = outbox(2, 10);
+        assert!(outbox.push(DeviceId(0), vec![0; 6]));
+        assert!(!outbox.push(DeviceId(0), vec![0; 5]));
+        assert!(outbox.push(DeviceId(0), vec![0; 4]));
+        assert!(!outbox.has_room(0));
+        outbox.pop();
+        assert!(outbox.has_room(6) && !outbox.has_room(7));
+    }
+
+    #[test]
+    fn an_application_leaves_a_quarter_to_the_stack() {
+        let mut outbox = outbox(8, 80);
+        for _ in 0..6 {
+            assert!(outbox.has_room_for_application(1));
+            assert!(outbox.push(DeviceId(0), vec![0]));
+        }
+        assert!(!outbox.has_room_for_application(1));
+        assert!(outbox.has_room(1));
+    }
 }

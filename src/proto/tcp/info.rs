@@ -59,3 +59,34 @@ pub struct TcpInfo {
     /// Type of service of the last segment received (RFC 9293 MAY-9).
     pub received_tos: u8,
 }
+
+impl TcpInfo {
+    /// What a socket tells that has no connection.
+    pub(crate) const CLOSED: TcpInfo = TcpInfo {
+        state: State::Closed,
+        srtt: None,
+        rttvar: Duration::ZERO,
+        min_rtt: None,
+        rto: Duration::ZERO,
+        backoff: 0,
+        cwnd: 0,
+        ssthresh: u64::MAX,
+        snd_mss: 0,
+        rcv_mss: 0,
+        snd_wnd: 0,
+        rcv_wnd: 0,
+        snd_wscale: 0,
+        rcv_wscale: 0,
+        unsent: 0,
+        unacknowledged: 0,
+        unread: 0,
+        bytes_acked: 0,
+        bytes_received: 0,
+        retransmits: 0,
+        duplicates_in: 0,
+        out_of_order_in: 0,
+        urgent_unread: None,
+        soft_error: None,
+        received_tos: 0,
+    };
+}

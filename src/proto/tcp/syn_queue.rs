@@ -1,6 +1,163 @@
-//! Half-open connections.
+//! Half-open connections of listeners: SYN-RECEIVED after a passive open (RFC 9293 section 3.10.7.4).
+//!
+//! An entry owns no buffers and costs about a hundred bytes, so that a SYN flood is cheap to bear.
+
+use core::time::Duration;
+
+use slotmap::SlotMap;
+
+use super::challenge::GlobalChallengeLimit;
+use super::connection::Settled;
+use super::demux::FourTuple;
+use super::emit::{self, Marks, Says};
+use super::handshake::PeerSyn;
+use super::listener::ListenerId;
+use super::recv::window::Window;
+use crate::proto::context::{Context, TimerKey};
+use crate::proto::counters::DropReason;
+use crate::proto::timer_wheel::TimerId;
+use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::time::Instant;
 
 slotmap::new_key_type! {
     /// Names a half-open connection.
     pub(crate) struct HalfOpenId;
+}
+
+/// All half-open connections.
+pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
+
+/// A half-open connection.
+#[derive(Debug)]
+pub(crate) struct HalfOpen {
+    pub(crate) tuple: FourTuple,
+    pub(crate) listener: ListenerId,
+    iss: SeqNr,
+    peer: PeerSyn,
+    marks: Marks,
+    mtu: u16,
+    retransmissions: u8,
+    last_sent: Instant,
+    timer: Option<TimerId>,
+}
+
+/// What a segment did to a half-open connection.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nothing, or it was answered.
+    Dropped(DropReason),
+    /// Something was sent; the handshake goes on.
+    Continues,
+    /// The entry is to be forgotten: back to LISTEN.
+    Forget,
+    /// The peer's last ACK: the connection is open once there is room for it.
+    Established(Settled),
+}
+
+impl HalfOpen {
+    /// An entry for a SYN that has just come.
+    pub(crate) fn new(
+        tuple: FourTuple,
+        listener: ListenerId,
+        iss: SeqNr,
+        peer: PeerSyn,
+        marks: Marks,
+        mtu: usize,
+        now: Instant,
+    ) -> Self {
+        let mtu = mtu.min(u16::MAX.into()) as u16;
+        HalfOpen { tuple, listener, iss, peer, marks, mtu, retransmissions: 0, last_sent: now, timer: None }
+    }
+
+    /// Sends the SYN-ACK and arms its timer.
+    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+        self.timer = Some(ctx.timers.insert(TimerKey::HalfOpen(id), ctx.now + ctx.config.rto_initial));
+        self.send_syn_ack(ctx);
+    }
+
+    /// The timer has fired (and is disarmed): retransmits the SYN-ACK, or gives up with `false`.
+    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) -> bool {
+        self.timer = None;
+        if u32::from(self.retransmissions) >= ctx.config.syn_ack_retransmits {
+            return false;
+        }
+        self.retransmissions += 1;
+        let delay = ctx
+            .config
+            .rto_initial
+            .saturating_mul(1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX));
+        self.timer = Some(ctx.timers.insert(TimerKey::HalfOpen(id), ctx.now + delay.min(ctx.config.rto_max)));
+        self.last_sent = ctx.now;
+        ctx.counters.tcp_retransmits += 1;
+        self.send_syn_ack(ctx);
+        true
+    }
+
+    /// Disarms the timer of an entry that is going.
+    pub(crate) fn disarm(&mut self, ctx: &mut Context<'_>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.timers.remove(timer);
+        }
+    }
+
+    /// A segment has come.
+    pub(crate) fn segment_arrives(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        segment: &Segment<'_>,
+    ) -> Outcome {
+        if self.peer.is_repeated_by(segment) {
+            // Our SYN-ACK was lost, or is late.
+            self.send_syn_ack(ctx);
+            return Outcome::Continues;
+        }
+        if !self.peer.accepts(ctx.config, segment) {
+            if segment.control != Control::Rst && global.allows(ctx) {
+                self.send_ack(ctx);
+            }
+            return Outcome::Dropped(DropReason::TcpOutOfWindow);
+        }
+        let acks_our_syn = segment.ack == Some(self.iss.plus(1));
+        match (segment.control, segment.ack) {
+            (Control::Rst, _) if segment.seq == self.peer.rcv_nxt() => {
+                ctx.counters.tcp_resets_in += 1;
+                Outcome::Forget
+            }
+            (Control::Rst, _) => {
+                if global.allows(ctx) {
+                    self.send_ack(ctx);
+                }
+                Outcome::Dropped(DropReason::TcpChallenged)
+            }
+            // RFC 9293 section 3.10.7.4, fourth check: a passive open returns to LISTEN.
+            (Control::Syn, _) => Outcome::Forget,
+            (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => Outcome::Established(self.settle(ctx)),
+            (Control::None | Control::Fin, Some(_)) => {
+                emit::refuse(ctx, &self.tuple, segment);
+                Outcome::Dropped(DropReason::TcpBadAck)
+            }
+        }
+    }
+
+    fn settle(&self, ctx: &Context<'_>) -> Settled {
+        // Karn's rule: a SYN-ACK that was sent twice measures nothing.
+        let rtt: Option<Duration> = (self.retransmissions == 0).then(|| ctx.now.since(self.last_sent));
+        self.peer.settle(ctx.config, self.iss, rtt)
+    }
+
+    fn send_syn_ack(&self, ctx: &mut Context<'_>) {
+        let is_ipv4 = self.tuple.local.is_ipv4();
+        let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer));
+        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), window, &options);
+        emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
+
+    fn send_ack(&self, ctx: &mut Context<'_>) {
+        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
+        emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
 }

@@ -13,3 +13,59 @@ pub mod udp;
 
 /// Room for the headers of one packet: IPv6 (40) and TCP with all options (60), and some to spare.
 pub type HeaderBuf = arrayvec::ArrayVec<u8, 128>;
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What the tests of this module share.
+
+    use alloc::vec::Vec;
+    use core::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    /// Bytes from hexadecimal digits; white space is skipped.
+    pub(crate) fn hex(digits: &str) -> Vec<u8> {
+        let nibbles: Vec<u8> =
+            digits.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16).unwrap() as u8).collect();
+        nibbles.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// An address from its text.
+    pub(crate) fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Two addresses of one family, any.
+    pub(crate) fn any_ends() -> impl Strategy<Value = (IpAddr, IpAddr)> {
+        prop_oneof![
+            any::<([u8; 4], [u8; 4])>().prop_map(|(a, b)| (a.into(), b.into())),
+            any::<([u8; 16], [u8; 16])>().prop_map(|(a, b)| (a.into(), b.into())),
+        ]
+    }
+
+    /// An IPv6 packet: a chain of (kind, rest of the extension header after its next header octet) and what
+    /// follows it.
+    pub(crate) fn ipv6_chain(chain: &[(u8, &[u8])], last: u8, payload: &[u8]) -> Vec<u8> {
+        let mut kinds: Vec<u8> = chain.iter().map(|(kind, _)| *kind).collect();
+        kinds.push(last);
+        let body: Vec<u8> =
+            chain.iter().zip(&kinds[1..]).flat_map(|((_, rest), next)| [&[*next], *rest].concat()).collect();
+        let mut bytes =
+            hex("6ab0000000000040fd090000000000000000000000000001fd090000000000000000000000000002");
+        bytes[4..6].copy_from_slice(&((body.len() + payload.len()) as u16).to_be_bytes());
+        bytes[6] = kinds[0];
+        [bytes, body, payload.to_vec()].concat()
+    }
+
+    /// Calls `check` with every copy of `bytes` that has one bit turned.
+    pub(crate) fn for_each_bit_turned(bytes: &[u8], mut check: impl FnMut(usize, &[u8])) {
+        let mut turned = bytes.to_vec();
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                turned[at] ^= 1 << bit;
+                check(at, &turned);
+                turned[at] ^= 1 << bit;
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What tests of the layers stand on: a world that lends out a [`Context`], and packets.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::outbox::Outbox;
+use super::{Datagram, Layer, icmp, input};
+use crate::proto::buf::pages::Pool;
+use crate::proto::config::{Config, Secrets};
+use crate::proto::context::{Context, TimerKey};
+use crate::proto::counters::{Counters, DropReason};
+use crate::proto::events::{Event, Events};
+use crate::proto::packet::{DeviceId, Packet};
+use crate::proto::timer_wheel::TimerWheel;
+use crate::proto::trace::Trace;
+use crate::proto::udp::Sockets;
+use crate::proto::wire::HeaderBuf;
+use crate::proto::wire::icmp::Message;
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::proto::wire::udp::UdpHeader;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Everything a [`Context`] borrows.
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+    pub(crate) ip: Layer,
+    pub(crate) outbox: Outbox,
+    pub(crate) events: Events,
+    pub(crate) trace: Trace,
+    pub(crate) rng: Rng,
+    pub(crate) pool: Pool,
+    pub(crate) timers: TimerWheel<TimerKey>,
+}
+
+/// The interface that [`World::new`] makes.
+pub(crate) const TUN: DeviceId = DeviceId(0);
+
+impl World {
+    /// A world with one interface of MTU 1500, 10.9.0.2/24 and fd09::2/64.
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    /// The same with other limits.
+    pub(crate) fn with(config: Config) -> Self {
+        let now = Instant::from_millis(1000);
+        let mut ip = Layer::new(&config, now);
+        let device = ip.add_interface(1500);
+        assert_eq!(device, TUN);
+        for address in ["10.9.0.2/24", "fd09::2/64"] {
+            ip.add_address(device, address.parse().unwrap()).unwrap();
+        }
+        World {
+            now,
+            counters: Counters::default(),
+            ip,
+            outbox: Outbox::new(&config),
+            events: Events::default(),
+            trace: Trace::default(),
+            rng: Rng::from_seed(Secrets::from_number(1).rng),
+            pool: Pool::new(config.pages),
+            timers: TimerWheel::new(now),
+            config,
+        }
+    }
+
+    /// The context of one verb.
+    pub(crate) fn ctx(&mut self) -> Context<'_> {
+        Context {
+            now: self.now,
+            config: &self.config,
+            counters: &mut self.counters,
+            ip: &mut self.ip,
+            outbox: &mut self.outbox,
+            events: &mut self.events,
+            trace: &mut self.trace,
+            rng: &mut self.rng,
+            pool: &mut self.pool,
+            timers: &mut self.timers,
+        }
+    }
+
+    /// Validates a packet that came by [`TUN`].
+    pub(crate) fn input<'p>(&mut self, bytes: &'p [u8]) -> Result<Datagram<'p>, DropReason> {
+        self.input_by(TUN, bytes)
+    }
+
+    /// Validates a packet.
+    pub(crate) fn input_by<'p>(
+        &mut self,
+        device: DeviceId,
+        bytes: &'p [u8],
+    ) -> Result<Datagram<'p>, DropReason> {
+        let now = self.now;
+        input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))
+    }
+
+    /// Takes a packet as far as this layer and UDP go; TCP's end at the door.
+    pub(crate) fn receive(
+        &mut self,
+        udp: &mut Sockets,
+        device: DeviceId,
+        packet: &Packet<'_>,
+    ) -> Result<(), DropReason> {
+        let mut ctx = self.ctx();
+        let datagram = input::receive(&mut ctx, device, packet)?;
+        match datagram.protocol {
+            PROTOCOL_TCP => Ok(()),
+            PROTOCOL_UDP => udp.receive(&mut ctx, &datagram),
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => match icmp::receive(&mut ctx, &datagram)? {
+                Some(error) if error.protocol == PROTOCOL_UDP => udp.icmp_error(&mut ctx, &error),
+                Some(_) | None => Ok(()),
+            },
+            _ => {
+                icmp::send_protocol_unreachable(&mut ctx, &datagram);
+                Err(DropReason::UnknownProtocol)
+            }
+        }
+    }
+
+    /// Takes the oldest datagram that waits to be sent.
+    pub(crate) fn sent(&mut self) -> Option<(DeviceId, Vec<u8>)> {
+        self.outbox.pop()
+    }
+
+    /// Takes the oldest event.
+    pub(crate) fn event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+}
+
+/// Shorthand for an address in a test.
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A header between two hosts.
+pub(crate) fn header(src: &str, dst: &str, protocol: u8) -> IpHeader {
+    IpHeader { src: ip(src), dst: ip(dst), protocol, hop_limit: 64, tos: 0, ident: 1, dont_fragment: false }
+}
+
+/// A whole datagram.
+pub(crate) fn datagram(header: &IpHeader, payload: &[u8]) -> Vec<u8> {
+    let mut written = HeaderBuf::new();
+    header.write(payload.len(), &mut written);
+    [&written[..], payload].concat()
+}
+
+/// A whole UDP datagram between two sockets.
+pub(crate) fn udp(src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
+    let (src, dst): (core::net::SocketAddr, core::net::SocketAddr) =
+        (src.parse().unwrap(), dst.parse().unwrap());
+    let mut written = HeaderBuf::new();
+    let ports = UdpHeader { src_port: src.port(), dst_port: dst.port() };
+    ports.write(src.ip(), dst.ip(), &[data], &mut written);
+    let header = IpHeader { src: src.ip(), dst: dst.ip(), ..header("::", "::", PROTOCOL_UDP) };
+    datagram(&header, &[&written[..], data].concat())
+}
+
+/// A whole ICMP or ICMPv6 datagram.
+pub(crate) fn icmp_message(src: &str, dst: &str, message: Message<'_>) -> Vec<u8> {
+    let protocol = if ip(src).is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
+    let mut written = HeaderBuf::new();
+    message.write_header(ip(src), ip(dst), &mut written);
+    datagram(&header(src, dst, protocol), &[&written[..], message.body()].concat())
+}

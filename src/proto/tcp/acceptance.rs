@@ -1,0 +1,254 @@
+//! A segment arrives for a synchronised connection: the checks of RFC 9293 section 3.10.7.4 in their order,
+//! one short function each, with those of RFC 5961.
+
+use core::ops::ControlFlow;
+
+use super::challenge::GlobalChallengeLimit;
+use super::closing::{OurSide, State, TheirSide};
+use super::connection::{Connection, Ending};
+use super::recv::Text;
+use super::send::acked::Acknowledgement;
+use super::seq::RcvPos;
+use crate::proto::context::Context;
+use crate::proto::counters::DropReason;
+use crate::proto::events::Readiness;
+use crate::proto::wire::tcp::{Control, Segment};
+
+/// What became of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was of use.
+    Accepted,
+    /// It was not.
+    Dropped(DropReason),
+    /// It ends the connection.
+    Ended(Ending),
+}
+
+/// A segment on its way through the checks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) segment: &'a Segment<'a>,
+    /// SEG.SEQ, unwrapped.
+    pub(crate) seq: RcvPos,
+    /// Size of the packets it stands for.
+    pub(crate) segment_size: u64,
+    /// Type of service of its datagram.
+    pub(crate) tos: u8,
+}
+
+type Check = ControlFlow<Verdict>;
+
+impl Connection {
+    /// Takes a segment.
+    pub(crate) fn segment_arrives(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Verdict {
+        match self.checks(ctx, global, arrival) {
+            ControlFlow::Continue(()) => Verdict::Accepted,
+            ControlFlow::Break(verdict) => verdict,
+        }
+    }
+
+    /// Takes text and FIN of the SYN-ACK that finished an active handshake: its other fields are done with.
+    /// `arrival.seq` is the position after the SYN.
+    pub(crate) fn first_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Verdict {
+        match self.take_text(ctx, arrival) {
+            ControlFlow::Continue(()) => Verdict::Accepted,
+            ControlFlow::Break(verdict) => verdict,
+        }
+    }
+
+    fn checks(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        self.check_sequence(ctx, global, arrival)?;
+        self.check_reset(ctx, global, arrival)?;
+        self.check_syn(ctx, global, arrival)?;
+        self.check_ack(ctx, global, arrival)?;
+        self.keepalive.heard(ctx.now);
+        self.received_tos = arrival.tos;
+        self.check_urgent(arrival);
+        self.take_text(ctx, arrival)
+    }
+
+    /// First: is any of it in the window? Otherwise it draws an ACK, unless it is a reset.
+    fn check_sequence(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        if self.is_acceptable(arrival) {
+            return ControlFlow::Continue(());
+        }
+        if arrival.segment.control != Control::Rst {
+            // Two stacks that answer each other's bare ACKs must not do so for ever. Whatever has text or
+            // FIN can't be part of such a loop, and its sender needs the answer.
+            if !arrival.segment.is_empty() {
+                self.rcv.duplicates += 1;
+                ctx.counters.tcp_duplicates += 1;
+                self.rcv.ack.at_once();
+            } else if self.challenge.allows(ctx, global) {
+                self.rcv.ack.at_once();
+            }
+            self.keepalive.heard(ctx.now);
+        }
+        ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow))
+    }
+
+    fn is_acceptable(&self, arrival: &Arrival<'_>) -> bool {
+        let (nxt, edge) = (self.rcv.nxt(), self.rcv.window.edge());
+        let (start, end) = (arrival.seq, arrival.seq.plus(arrival.segment.len().into()));
+        if arrival.segment.is_empty() {
+            // RFC 9293 wants a bare segment strictly below the edge. A sender that has filled our window and
+            // lost a segment of it sends its ACKs from the edge itself; like Linux we take them.
+            nxt <= start && start <= edge
+        } else {
+            //= RFC9293 MUST-66: with a window of zero, what stands at RCV.NXT is looked at, but for its text.
+            start == nxt || (start < edge && nxt < end)
+        }
+    }
+
+    /// Second: a reset must hit RCV.NXT exactly (RFC 5961 section 3.2).
+    fn check_reset(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        if arrival.segment.control != Control::Rst {
+            return ControlFlow::Continue(());
+        }
+        if arrival.seq != self.rcv.nxt() {
+            return self.challenge(ctx, global, DropReason::TcpChallenged);
+        }
+        //= RFC9293 SHLD-2: text in a reset is not looked at.
+        ctx.counters.tcp_resets_in += 1;
+        let ending = match self.state() {
+            State::Closing | State::LastAck => Ending::ResetWhenDone,
+            State::Closed
+            | State::Listen
+            | State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::TimeWait => Ending::ResetByPeer,
+        };
+        ControlFlow::Break(Verdict::Ended(ending))
+    }
+
+    /// Fourth (there is no third: no security compartments): a SYN is challenged (RFC 5961 section 4.2).
+    fn check_syn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        if arrival.segment.control == Control::Syn {
+            return self.challenge(ctx, global, DropReason::TcpChallenged);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Fifth: the acknowledgement.
+    fn check_ack(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        let Some(ack) = arrival.segment.ack else {
+            return ControlFlow::Break(Verdict::Dropped(DropReason::TcpUnexpected));
+        };
+        let ack = self.snd.una().unwrap(ack);
+        //= RFC9293 MAY-12: RFC 5961 section 5.2, as strict as it may be.
+        let is_too_old = self.snd.una().since(ack) > self.snd.max_wnd();
+        if ack > self.snd.nxt() || is_too_old {
+            return self.challenge(ctx, global, DropReason::TcpBadAck);
+        }
+        if ack >= self.snd.una() {
+            let acknowledgement = Acknowledgement {
+                ack,
+                seq: arrival.seq,
+                //= RFC9293 MUST-1
+                wnd: u64::from(arrival.segment.window) << self.snd.scale(),
+                is_bare: arrival.segment.is_empty(),
+                at: ctx.now,
+            };
+            self.snd.acknowledge(&acknowledgement, ctx.pool, ctx.counters);
+            self.after_acknowledgement(ctx);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {
+        self.soft_error = None;
+        if self.sides.ours() == OurSide::Closing && self.snd.fin_acknowledged() {
+            self.sides.our_fin_acknowledged();
+            self.signals |= Readiness::WRITABLE;
+            self.watch_fin_wait2(ctx);
+        }
+        if self.snd.take_writable() {
+            self.signals |= Readiness::WRITABLE;
+        }
+    }
+
+    /// Sixth: the urgent pointer.
+    //= RFC9293 MUST-30
+    //= RFC9293 MUST-32
+    fn check_urgent(&mut self, arrival: &Arrival<'_>) {
+        if let Some(pointer) = arrival.segment.urgent.filter(|_| self.sides.theirs() == TheirSide::Open) {
+            if self.rcv.note_urgent(arrival.seq.plus(pointer.into())) {
+                self.signals |= Readiness::URGENT;
+            }
+        }
+    }
+
+    /// Seventh and eighth: text and FIN.
+    fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
+        let segment = arrival.segment;
+        if segment.is_empty() || self.sides.theirs() == TheirSide::Closed {
+            return ControlFlow::Continue(());
+        }
+        let text_end = arrival.seq.plus(segment.payload.len() as u64);
+        //= RFC9293 SHLD-3: text for a reader who is gone.
+        if self.orphan && text_end > self.rcv.nxt() {
+            return ControlFlow::Break(Verdict::Ended(Ending::Aborted));
+        }
+        let before = self.rcv.readable();
+        let fin = segment.control == Control::Fin;
+        let text = self.rcv.segment(ctx, arrival.seq, segment.payload, fin, arrival.segment_size);
+        if self.rcv.readable() > before {
+            self.signals |= Readiness::READABLE;
+        }
+        if self.rcv.fin_received() {
+            self.sides.their_fin_received();
+            self.signals |= Readiness::READABLE;
+        }
+        match text {
+            Text::None | Text::InOrder | Text::Ahead | Text::Duplicate => ControlFlow::Continue(()),
+            Text::NoMemory => ControlFlow::Break(Verdict::Dropped(DropReason::NoMemory)),
+        }
+    }
+
+    fn challenge(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        reason: DropReason,
+    ) -> Check {
+        if self.challenge.allows(ctx, global) {
+            self.rcv.ack.duplicate();
+        }
+        ControlFlow::Break(Verdict::Dropped(reason))
+    }
+}

@@ -1,0 +1,43 @@
+//! Congestion control: how much may be in flight (RFC 5681).
+//!
+//! A controller owns the congestion window and nothing else: loss recovery tells it what happened, and
+//! asks how large the window is now.
+
+pub mod new_reno;
+
+use core::fmt::Debug;
+
+/// A congestion controller. Sizes are bytes of sequence space.
+pub trait Controller: Debug + Send {
+    /// The congestion window.
+    fn cwnd(&self) -> u64;
+
+    /// The slow-start threshold; `u64::MAX` while unset.
+    fn ssthresh(&self) -> u64;
+
+    /// New data was acknowledged outside fast recovery. `cwnd_limited` tells whether the window was what
+    /// held the sender back; if it was not, it must not grow (RFC 7661's concern).
+    fn on_ack(&mut self, acked: u64, cwnd_limited: bool);
+
+    /// Fast recovery begins with `flight` bytes in flight, after three duplicate ACKs.
+    fn on_enter_recovery(&mut self, flight: u64);
+
+    /// Another duplicate ACK in fast recovery: a segment has left the network.
+    fn on_duplicate_ack(&mut self);
+
+    /// A partial ACK in fast recovery (RFC 6582 section 3.2 step 3).
+    fn on_partial_ack(&mut self, acked: u64);
+
+    /// Fast recovery ends with `flight` bytes still in flight.
+    fn on_exit_recovery(&mut self, flight: u64);
+
+    /// The retransmission timer expired with `flight` bytes in flight. `first` is false if it was the
+    /// same data's retransmission that was lost again.
+    fn on_timeout(&mut self, flight: u64, first: bool);
+
+    /// The connection was idle for longer than the retransmission time-out (RFC 5681 section 4.1).
+    fn on_idle(&mut self);
+
+    /// The maximum segment size has changed.
+    fn on_mss(&mut self, mss: u64);
+}

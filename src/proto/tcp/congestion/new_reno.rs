@@ -1,0 +1,160 @@
+//! NewReno: RFC 5681 with RFC 6582's fast recovery and RFC 6928's initial window.
+
+use super::Controller;
+
+/// The NewReno controller.
+#[derive(Clone, Debug)]
+pub struct NewReno {
+    cwnd: u64,
+    ssthresh: u64,
+    mss: u64,
+    initial_window: u64,
+    /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465).
+    acked_since_growth: u64,
+}
+
+impl NewReno {
+    /// A controller with the initial window of RFC 6928: `segments` of `mss` bytes, but no more than 14,600
+    /// bytes unless two segments are larger than that.
+    pub fn new(mss: u64, segments: u64) -> Self {
+        let initial_window = (segments * mss).min((2 * mss).max(14_600));
+        NewReno { cwnd: initial_window, ssthresh: u64::MAX, mss, initial_window, acked_since_growth: 0 }
+    }
+
+    /// After a lost SYN or SYN-ACK the window starts at one segment (RFC 5681 section 3.1).
+    pub fn start_small(&mut self) {
+        self.cwnd = self.mss;
+    }
+
+    fn half(&self, flight: u64) -> u64 {
+        (flight / 2).max(2 * self.mss)
+    }
+}
+
+impl Controller for NewReno {
+    fn cwnd(&self) -> u64 {
+        self.cwnd
+    }
+
+    fn ssthresh(&self) -> u64 {
+        self.ssthresh
+    }
+
+    //= RFC9293 MUST-19: slow start and congestion avoidance.
+    fn on_ack(&mut self, acked: u64, cwnd_limited: bool) {
+        if !cwnd_limited {
+            return;
+        }
+        if self.cwnd < self.ssthresh {
+            // Appropriate byte counting without RFC 3465's limit L: receivers acknowledge whole batches,
+            // and a limit per ACK would turn slow start into a crawl.
+            self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd + self.mss));
+            return;
+        }
+        self.acked_since_growth += acked;
+        if self.acked_since_growth >= self.cwnd {
+            self.acked_since_growth -= self.cwnd;
+            self.cwnd += self.mss;
+        }
+    }
+
+    fn on_enter_recovery(&mut self, flight: u64) {
+        self.ssthresh = self.half(flight);
+        // Three duplicate ACKs: three segments have left the network.
+        self.cwnd = self.ssthresh + 3 * self.mss;
+        self.acked_since_growth = 0;
+    }
+
+    fn on_duplicate_ack(&mut self) {
+        self.cwnd += self.mss;
+    }
+
+    fn on_partial_ack(&mut self, acked: u64) {
+        self.cwnd = self.cwnd.saturating_sub(acked);
+        if acked >= self.mss {
+            self.cwnd += self.mss;
+        }
+        self.cwnd = self.cwnd.max(self.mss);
+    }
+
+    fn on_exit_recovery(&mut self, flight: u64) {
+        // RFC 6582 section 3.2 step 3, option 1: no burst when little is in flight.
+        self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss);
+    }
+
+    fn on_timeout(&mut self, flight: u64, first: bool) {
+        // RFC 5681 section 3.1: ssthresh stays when a retransmission is lost again.
+        if first {
+            self.ssthresh = self.half(flight);
+        }
+        self.cwnd = self.mss;
+        self.acked_since_growth = 0;
+    }
+
+    fn on_idle(&mut self) {
+        self.cwnd = self.cwnd.min(self.initial_window);
+    }
+
+    fn on_mss(&mut self, mss: u64) {
+        self.mss = mss;
+        self.cwnd = self.cwnd.max(mss);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initial_window_is_that_of_rfc_6928() {
+        assert_eq!(NewReno::new(1460, 10).cwnd(), 14_600);
+        assert_eq!(NewReno::new(536, 10).cwnd(), 5_360);
+        assert_eq!(NewReno::new(9000, 10).cwnd(), 18_000);
+    }
+
+    //= RFC9293 MUST-19
+    #[test]
+    fn slow_start_doubles_and_congestion_avoidance_adds_a_segment_per_window() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_ack(10_000, true);
+        assert_eq!(cc.cwnd(), 20_000);
+        cc.on_timeout(20_000, true);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (1000, 10_000));
+        for _ in 0..9 {
+            cc.on_ack(1000, true);
+        }
+        assert_eq!(cc.cwnd(), 10_000);
+        for _ in 0..10 {
+            cc.on_ack(1000, true);
+        }
+        assert_eq!(cc.cwnd(), 11_000);
+    }
+
+    #[test]
+    fn a_window_that_was_not_used_does_not_grow() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_ack(5000, false);
+        assert_eq!(cc.cwnd(), 10_000);
+    }
+
+    #[test]
+    fn fast_recovery_inflates_deflates_and_ends_at_half() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_enter_recovery(10_000);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
+        cc.on_duplicate_ack();
+        assert_eq!(cc.cwnd(), 9000);
+        cc.on_partial_ack(3000);
+        assert_eq!(cc.cwnd(), 7000);
+        cc.on_exit_recovery(10_000);
+        assert_eq!(cc.cwnd(), 5000);
+    }
+
+    #[test]
+    fn a_retransmission_lost_again_leaves_ssthresh_alone() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_timeout(10_000, true);
+        cc.on_timeout(1000, false);
+        assert_eq!(cc.ssthresh(), 5000);
+    }
+}

@@ -1,0 +1,407 @@
+//! A synchronised connection: two halves, who closed first, and the timers that belong to neither half.
+//!
+//! Owns the sending and the receiving half. How a segment is judged stands in `acceptance`; which
+//! connections exist, and what becomes of one that ends, in `endpoint`.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use super::challenge::ChallengeBudget;
+use super::closing::{OurSide, Sides, State, TheirSide};
+use super::demux::FourTuple;
+use super::emit::{self, Marks, Says};
+use super::info::TcpInfo;
+use super::keepalive::{self, KeepAliveTimer};
+use super::options::SocketOptions;
+use super::recv::RecvHalf;
+use super::send::plan::{Kind, TextPlan};
+use super::send::timer::{Expiry, Patience};
+use super::send::{SendHalf, SendStart};
+use super::seq::RcvPos;
+use crate::proto::buf::pages::PAGE_SIZE;
+use crate::proto::config::Config;
+use crate::proto::context::Context;
+use crate::proto::error::Error;
+use crate::proto::events::Readiness;
+use crate::proto::packet::{DeviceId, PacketSink, Sent};
+use crate::proto::trace::CloseReason;
+use crate::proto::wire::tcp::Control;
+use crate::time::Instant;
+
+/// How a connection, or an attempt at one, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Both sides closed, and theirs closed first.
+    Closed,
+    /// Both sides closed, and we closed first.
+    TimeWait,
+    /// The peer sent a reset.
+    ResetByPeer,
+    /// The peer sent a reset when all was said (CLOSING, LAST-ACK): nobody needs to hear of it.
+    ResetWhenDone,
+    /// We abort: the peer gets a reset.
+    Aborted,
+    /// The peer did not acknowledge what we sent for too long.
+    TimedOut,
+    /// The peer did not answer keep-alive probes.
+    KeepAliveTimedOut,
+    /// An orphan in FIN-WAIT-2 waited long enough.
+    FinWait2TimedOut,
+    /// The peer refused the attempt.
+    Refused,
+    /// An ICMP error ended the attempt.
+    Unreachable(Error),
+}
+
+impl Ending {
+    /// What the application hears.
+    pub(crate) fn error(self) -> Option<Error> {
+        match self {
+            Ending::Closed | Ending::TimeWait | Ending::ResetWhenDone | Ending::FinWait2TimedOut => None,
+            Ending::ResetByPeer => Some(Error::ConnectionReset),
+            Ending::Aborted => Some(Error::ConnectionAborted),
+            Ending::TimedOut | Ending::KeepAliveTimedOut => Some(Error::TimedOut),
+            Ending::Refused => Some(Error::ConnectionRefused),
+            Ending::Unreachable(error) => Some(error),
+        }
+    }
+
+    /// What the log says.
+    pub(crate) fn reason(self) -> CloseReason {
+        match self {
+            Ending::Closed | Ending::TimeWait => CloseReason::Closed,
+            Ending::ResetByPeer | Ending::ResetWhenDone => CloseReason::ResetByPeer,
+            Ending::Aborted => CloseReason::Aborted,
+            Ending::TimedOut | Ending::KeepAliveTimedOut => CloseReason::TimedOut,
+            Ending::FinWait2TimedOut => CloseReason::FinWait2TimedOut,
+            Ending::Refused => CloseReason::Refused,
+            Ending::Unreachable(_) => CloseReason::Unreachable,
+        }
+    }
+}
+
+/// What a finished handshake settled.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) snd: SendStart,
+    /// The position after the peer's SYN.
+    pub(crate) rcv_first: RcvPos,
+    /// The shift of the windows we send.
+    pub(crate) rcv_scale: u8,
+    /// What the peer's MSS option said, or its default.
+    pub(crate) peer_mss: u64,
+}
+
+/// A synchronised connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) snd: SendHalf,
+    pub(crate) rcv: RecvHalf,
+    pub(crate) sides: Sides,
+    pub(crate) challenge: ChallengeBudget,
+    pub(crate) keepalive: KeepAliveTimer,
+    /// The application has let go of the handle.
+    pub(crate) orphan: bool,
+    /// When an orphan in FIN-WAIT-2 is given up.
+    fin_wait2_until: Option<Instant>,
+    /// What to tell the application.
+    pub(crate) signals: Readiness,
+    pub(crate) received_tos: u8,
+    /// The latest soft error since the peer last acknowledged anything (RFC 9293 MUST-47).
+    pub(crate) soft_error: Option<Error>,
+    peer_mss: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(config: &Config, settled: &Settled, now: Instant) -> Self {
+        Connection {
+            snd: SendHalf::new(config, &settled.snd, now),
+            rcv: RecvHalf::new(settled.rcv_first, config.recv_buffer as u64, settled.rcv_scale),
+            sides: Sides::OPEN,
+            challenge: ChallengeBudget::new(now),
+            keepalive: KeepAliveTimer::new(now),
+            orphan: false,
+            fin_wait2_until: None,
+            signals: Readiness::empty(),
+            received_tos: 0,
+            soft_error: None,
+            peer_mss: settled.peer_mss,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.sides.state()
+    }
+
+    /// The application closes our side.
+    pub(crate) fn close_write(&mut self, ctx: &mut Context<'_>) {
+        if self.sides.ours() == OurSide::Open {
+            self.sides.close_ours();
+            self.snd.close();
+            self.snd.timer_refresh(ctx.now);
+        }
+    }
+
+    /// The application lets go of the handle. `Some` if that aborts the connection.
+    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, linger: Option<Duration>) -> Option<Ending> {
+        //= RFC9293 SHLD-3: who closes without having read all tells the peer so.
+        if self.rcv.readable() > 0 || linger == Some(Duration::ZERO) {
+            return Some(Ending::Aborted);
+        }
+        self.close_write(ctx);
+        self.orphan = true;
+        self.rcv.clear_ahead(ctx.pool);
+        self.rcv.discard();
+        self.watch_fin_wait2(ctx);
+        None
+    }
+
+    /// How the connection has ended, if it has.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        match self.state() {
+            State::TimeWait => Some(Ending::TimeWait),
+            State::Closed => Some(Ending::Closed),
+            State::Listen
+            | State::SynSent
+            | State::SynReceived
+            | State::Established
+            | State::FinWait1
+            | State::FinWait2
+            | State::CloseWait
+            | State::Closing
+            | State::LastAck => None,
+        }
+    }
+
+    /// Starts the orphan's FIN-WAIT-2 timer when it gets there.
+    pub(crate) fn watch_fin_wait2(&mut self, ctx: &Context<'_>) {
+        if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until.is_none() {
+            self.fin_wait2_until = Some(ctx.now + ctx.config.fin_wait2_timeout);
+        }
+    }
+
+    /// When [`timer`](Self::timer) has something to do.
+    pub(crate) fn deadline(&self, options: &SocketOptions, now: Instant) -> Option<Instant> {
+        let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
+        [
+            self.snd.timer_deadline(&self.patience(options)),
+            // An ACK that is due waits for the device, not for the clock.
+            self.rcv.ack.deadline().filter(|at| *at > now),
+            keepalive.map(|settings| self.keepalive.deadline(&settings)).filter(|at| *at < Instant::MAX),
+            self.fin_wait2_until,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Runs what is due. `Some` if that ends the connection.
+    pub(crate) fn timer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        remote: IpAddr,
+        options: &SocketOptions,
+    ) -> Option<Ending> {
+        let expiry = self.snd.timer_expired(&self.patience(options), ctx.now);
+        match expiry {
+            Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
+            Some(Expiry::Trouble) => self.trouble(ctx, remote),
+            Some(Expiry::Retransmit | Expiry::GoOn) | None => {}
+        }
+        if matches!(expiry, Some(Expiry::Trouble | Expiry::Retransmit)) {
+            ctx.counters.tcp_timeouts += 1;
+        }
+        if let Some(settings) = options.keepalive.filter(|_| self.may_keep_alive()) {
+            if self.keepalive.expired(&settings, ctx.now) == Some(keepalive::Expiry::GiveUp) {
+                return Some(Ending::KeepAliveTimedOut);
+            }
+        }
+        self.fin_wait2_until.filter(|at| *at <= ctx.now).map(|_| Ending::FinWait2TimedOut)
+    }
+
+    /// Whether [`transmit`](Self::transmit) has something to send.
+    pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
+        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.keepalive.probe_is_due()
+    }
+
+    /// Sends one segment, if there is one to send.
+    pub(crate) fn transmit(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        device: DeviceId,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+    ) -> Option<Sent> {
+        let path = Path { device, tuple, marks: Marks::of(options) };
+        if let Some(plan) = self.snd.plan(options.nodelay) {
+            Some(self.send_text(ctx, sink, &path, &plan))
+        } else if self.rcv.ack.is_due(ctx.now) {
+            Some(self.send_ack(ctx, sink, &path))
+        } else if self.keepalive.probe_is_due() {
+            Some(self.send_keepalive(ctx, sink, &path))
+        } else {
+            None
+        }
+    }
+
+    /// The largest segment for a path of `mtu` bytes.
+    //= RFC9293 MUST-16
+    pub(crate) fn follow_mtu(&mut self, mtu: usize, is_ipv4: bool) {
+        self.snd.set_mss(self.peer_mss.min(mss_for(mtu, is_ipv4)));
+    }
+
+    /// What a reset of ours says.
+    pub(crate) fn reset(&self) -> Says<'static> {
+        Says::reset(self.snd.nxt().wire(), Some(self.rcv.nxt().wire()))
+    }
+
+    /// Gives memory back. Unread bytes stay if the application can still read them.
+    pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
+        self.snd.clear(ctx.pool);
+        if self.orphan {
+            self.rcv.clear(ctx.pool);
+        } else {
+            self.rcv.clear_ahead(ctx.pool);
+        }
+    }
+
+    pub(crate) fn info(&self) -> TcpInfo {
+        let rtt = self.snd.rtt();
+        TcpInfo {
+            state: self.state(),
+            srtt: rtt.srtt(),
+            rttvar: rtt.rttvar(),
+            min_rtt: rtt.min_rtt(),
+            rto: rtt.rto(),
+            backoff: self.snd.retransmissions(),
+            cwnd: self.snd.cc().cwnd(),
+            ssthresh: self.snd.cc().ssthresh(),
+            snd_mss: self.snd.mss() as u32,
+            rcv_mss: self.rcv.mss() as u32,
+            snd_wnd: self.snd.wnd() as u32,
+            rcv_wnd: self.rcv.wnd() as u32,
+            snd_wscale: self.snd.scale(),
+            rcv_wscale: self.rcv.window.scale(),
+            unsent: self.snd.unsent(),
+            unacknowledged: self.snd.outstanding(),
+            unread: self.rcv.readable(),
+            bytes_acked: self.snd.bytes_acked(),
+            bytes_received: self.rcv.bytes_received(),
+            retransmits: self.snd.retransmits(),
+            duplicates_in: self.rcv.duplicates,
+            out_of_order_in: self.rcv.out_of_order,
+            urgent_unread: self.rcv.urgent_unread(),
+            soft_error: self.soft_error,
+            received_tos: self.received_tos,
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        self.snd.check_invariants();
+        self.rcv.check_invariants();
+        debug_assert_eq!(self.rcv.fin_received(), self.sides.theirs() == TheirSide::Closed);
+    }
+
+    //= RFC9293 MUST-20/r1
+    //= RFC9293 SHLD-9
+    fn trouble(&mut self, ctx: &mut Context<'_>, remote: IpAddr) {
+        ctx.ip.negative_advice(remote);
+        ctx.counters.negative_advice += 1;
+        self.soft_error.get_or_insert(Error::TimedOut);
+        self.signals |= Readiness::SOFT_ERROR;
+    }
+
+    fn patience(&self, options: &SocketOptions) -> Patience {
+        Patience {
+            r1: options.r1_retransmits,
+            r2: options.r2,
+            user_timeout: options.user_timeout,
+            orphan: self.orphan,
+        }
+    }
+
+    //= RFC9293 MUST-26
+    fn may_keep_alive(&self) -> bool {
+        !self.snd.is_unfinished()
+    }
+
+    fn send_text(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        path: &Path<'_>,
+        plan: &TextPlan,
+    ) -> Sent {
+        let (window, edge) = self.rcv.window_field();
+        let says = Says {
+            control: if plan.fin { Control::Fin } else { Control::None },
+            psh: plan.psh,
+            urgent: plan.urgent,
+            ..Says::ack(plan.start.wire(), self.rcv.nxt().wire(), window)
+        };
+        let sent = {
+            let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
+            emit::send(sink, path.device, path.tuple, path.marks, &says, &pieces)
+        };
+        if sent == Sent::Taken {
+            match plan.kind {
+                Kind::New => {}
+                Kind::Retransmission => ctx.counters.tcp_retransmits += 1,
+                Kind::Probe => ctx.counters.tcp_window_probes += 1,
+            }
+            self.snd.commit(plan, ctx.now);
+            self.rcv.acknowledged(edge);
+            emit::note_sent(ctx, path.tuple, &says, plan.len as usize);
+        }
+        sent
+    }
+
+    fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
+        let (window, edge) = self.rcv.window_field();
+        let says = Says::ack(self.snd.nxt().wire(), self.rcv.nxt().wire(), window);
+        let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
+        if sent == Sent::Taken {
+            self.rcv.acknowledged(edge);
+            emit::note_sent(ctx, path.tuple, &says, 0);
+        }
+        sent
+    }
+
+    //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
+    fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
+        let (window, edge) = self.rcv.window_field();
+        let seq = self.snd.nxt().wire().plus(u32::MAX);
+        let says = Says::ack(seq, self.rcv.nxt().wire(), window);
+        let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
+        if sent == Sent::Taken {
+            self.rcv.acknowledged(edge);
+            self.keepalive.probe_sent(ctx.now);
+            ctx.counters.tcp_keepalives += 1;
+            emit::note_sent(ctx, path.tuple, &says, 0);
+        }
+        sent
+    }
+}
+
+/// How a connection's segments travel.
+struct Path<'a> {
+    device: DeviceId,
+    tuple: &'a FourTuple,
+    marks: Marks,
+}
+
+/// Pieces that one segment's text may lie in: 64 KiB of pages, and one cut at each end.
+const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
+
+/// The text that fits into a datagram of `mtu` bytes beside the headers.
+pub(crate) fn mss_for(mtu: usize, is_ipv4: bool) -> u64 {
+    mtu.saturating_sub(header_len(is_ipv4)).max(1) as u64
+}
+
+/// IP and TCP headers without options.
+pub(crate) fn header_len(is_ipv4: bool) -> usize {
+    if is_ipv4 { 40 } else { 60 }
+}

@@ -1,0 +1,182 @@
+//! Segments on their way out: headers from a connection's numbers, and control segments for the outbox.
+
+use super::demux::FourTuple;
+use super::options::SocketOptions;
+use crate::proto::context::Context;
+use crate::proto::ip;
+use crate::proto::ip::Datagram;
+use crate::proto::packet::{DeviceId, Egress, PacketSink, Sent};
+use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
+use crate::proto::wire::HeaderBuf;
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
+use crate::proto::wire::tcp::{Control, Segment, SeqNr, TcpHeader};
+use crate::proto::wire::tcp_options::TcpOptions;
+use crate::time::Instant;
+
+/// What a segment to be sent says, but for its ports and text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Says<'a> {
+    pub(crate) seq: SeqNr,
+    pub(crate) ack: Option<SeqNr>,
+    pub(crate) control: Control,
+    pub(crate) psh: bool,
+    pub(crate) urgent: Option<u16>,
+    pub(crate) window: u16,
+    pub(crate) options: &'a TcpOptions,
+}
+
+/// No options.
+pub(crate) static NO_OPTIONS: TcpOptions = TcpOptions::NONE;
+
+impl<'a> Says<'a> {
+    /// A bare acknowledgement.
+    pub(crate) fn ack(seq: SeqNr, ack: SeqNr, window: u16) -> Self {
+        Says {
+            seq,
+            ack: Some(ack),
+            control: Control::None,
+            psh: false,
+            urgent: None,
+            window,
+            options: &NO_OPTIONS,
+        }
+    }
+
+    /// A reset.
+    pub(crate) fn reset(seq: SeqNr, ack: Option<SeqNr>) -> Self {
+        Says { seq, ack, control: Control::Rst, psh: false, urgent: None, window: 0, options: &NO_OPTIONS }
+    }
+
+    /// A SYN, or with `ack` a SYN-ACK.
+    pub(crate) fn syn(isn: SeqNr, ack: Option<SeqNr>, window: u16, options: &'a TcpOptions) -> Self {
+        Says { seq: isn, ack, control: Control::Syn, psh: false, urgent: None, window, options }
+    }
+
+    fn header(&self, tuple: &FourTuple) -> TcpHeader<'a> {
+        TcpHeader {
+            src_port: tuple.local_port,
+            dst_port: tuple.remote_port,
+            seq: self.seq,
+            ack: self.ack,
+            control: self.control,
+            psh: self.psh,
+            urgent: self.urgent,
+            window: self.window,
+            options: self.options,
+        }
+    }
+}
+
+/// The IP side of a connection's segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) ttl: u8,
+    pub(crate) tos: u8,
+}
+
+impl Marks {
+    //= RFC9293 MUST-48
+    //= RFC9293 MUST-49
+    //= RFC9293 SHLD-22
+    pub(crate) fn of(options: &SocketOptions) -> Self {
+        // The two low bits are ECN's and not the application's to set (RFC 3168 section 5).
+        Marks { ttl: options.ttl, tos: options.tos & !0b11 }
+    }
+
+    fn ip_header(self, tuple: &FourTuple) -> IpHeader {
+        IpHeader {
+            src: tuple.local,
+            dst: tuple.remote,
+            protocol: PROTOCOL_TCP,
+            hop_limit: self.ttl,
+            tos: self.tos,
+            ident: 0,
+            dont_fragment: true,
+        }
+    }
+}
+
+/// Hands a segment with `text` to the sink.
+pub(crate) fn send(
+    sink: &mut dyn PacketSink,
+    device: DeviceId,
+    tuple: &FourTuple,
+    marks: Marks,
+    says: &Says<'_>,
+    text: &[&[u8]],
+) -> Sent {
+    let mut headers = HeaderBuf::new();
+    let tcp = says.header(tuple);
+    let len = tcp.len() + text.iter().map(|piece| piece.len()).sum::<usize>();
+    marks.ip_header(tuple).write(len, &mut headers);
+    tcp.write(tuple.local, tuple.remote, text, &mut headers);
+    sink.send(Egress { device, header: &headers, payload: text, gso_size: None })
+}
+
+/// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
+pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says: &Says<'_>) {
+    let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
+        ctx.counters.replies_lost += 1;
+        return;
+    };
+    let mut header = HeaderBuf::new();
+    says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
+    ip::send(ctx, route.device, &marks.ip_header(tuple), &[&header]);
+    note_sent(ctx, tuple, says, 0);
+}
+
+/// Counts and traces a segment that was sent.
+pub(crate) fn note_sent(ctx: &mut Context<'_>, tuple: &FourTuple, says: &Says<'_>, len: usize) {
+    ctx.counters.tcp_segments_out += 1;
+    if says.control == Control::Rst {
+        ctx.counters.tcp_resets_out += 1;
+    }
+    ctx.trace.record(ctx.now, TraceLevel::Trace, || {
+        let segment = SegmentLine {
+            seq: says.seq.0,
+            ack: says.ack.map(|ack| ack.0),
+            flags: says.header(tuple).flags(),
+            window: says.window,
+            len,
+        };
+        Record::Segment { direction: Direction::Out, ends: tuple.ends(), segment }
+    });
+}
+
+/// Traces a segment that was received.
+pub(crate) fn trace_received(trace: &mut Trace, at: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+    trace.record(at, TraceLevel::Trace, || {
+        let line = SegmentLine {
+            seq: segment.seq.0,
+            ack: segment.ack.map(|ack| ack.0),
+            flags: segment.flags,
+            window: segment.window,
+            len: segment.payload.len(),
+        };
+        Record::Segment { direction: Direction::In, ends: tuple.ends(), segment: line }
+    });
+}
+
+/// Answers a segment that no connection wants with a reset (RFC 9293 section 3.10.7.1). Never answers a
+/// reset.
+pub(crate) fn refuse(ctx: &mut Context<'_>, tuple: &FourTuple, segment: &Segment<'_>) {
+    if segment.control == Control::Rst {
+        return;
+    }
+    let says = match segment.ack {
+        Some(ack) => Says::reset(ack, None),
+        None => Says::reset(SeqNr(0), Some(segment.seq.plus(segment.len()))),
+    };
+    let marks = Marks { ttl: ctx.config.ttl, tos: 0 };
+    queue(ctx, tuple, marks, &says);
+}
+
+/// The four-tuple of a received segment, seen from here.
+pub(crate) fn tuple_of(datagram: &Datagram<'_>, segment: &Segment<'_>) -> FourTuple {
+    FourTuple {
+        local: datagram.dst,
+        remote: datagram.src,
+        local_port: segment.dst_port,
+        remote_port: segment.src_port,
+    }
+}

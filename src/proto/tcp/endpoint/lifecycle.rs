@@ -1,0 +1,314 @@
+//! What becomes of a socket after each event: promotion, readiness, timers, and the end.
+
+use super::*;
+use crate::proto::context::TimerKey;
+use crate::proto::events::{Readiness, SocketId};
+use crate::proto::ip::icmp::{IcmpError, IcmpErrorKind};
+use crate::proto::tcp::connection::{Ending, mss_for};
+use crate::proto::tcp::time_wait::TimeWait;
+use crate::proto::trace::{Record, TraceLevel};
+
+impl Endpoint {
+    /// A timer of ours has fired, and is disarmed.
+    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, key: TimerKey) {
+        match key {
+            TimerKey::Tcp(id) => self.socket_timer(ctx, id),
+            TimerKey::HalfOpen(id) => {
+                let keeps = self.half_open.get_mut(id).is_some_and(|entry| entry.timer(ctx, id));
+                if !keeps {
+                    ctx.counters.tcp_attempts_failed += 1;
+                    self.forget_half_open(ctx, id);
+                }
+            }
+            TimerKey::TimeWait(id) => {
+                if let Some(tuple) = self.time_wait.remove(ctx, id, false) {
+                    self.demux.forget(&tuple, Target::TimeWait(id));
+                }
+            }
+        }
+    }
+
+    fn socket_timer(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.timer = None;
+        let ending = match &mut socket.phase {
+            Phase::Opening(opening) => opening.timer(ctx, &socket.tuple, &socket.options),
+            Phase::Synchronised(connection) => connection.timer(ctx, socket.tuple.remote, &socket.options),
+            Phase::Over(_) => None,
+        };
+        match ending {
+            Some(ending) => {
+                ctx.counters.tcp_given_up += 1;
+                self.finish(ctx, id, ending);
+            }
+            None => self.settle(ctx, id),
+        }
+    }
+
+    /// An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2, RFC 5927).
+    //= RFC9293 MUST-54
+    pub(crate) fn icmp_error(&mut self, ctx: &mut Context<'_>, error: &IcmpError) -> Result<(), DropReason> {
+        let tuple = FourTuple::new(error.local, error.remote);
+        let seq = SeqNr(error.seq.ok_or(DropReason::IcmpMalformed)?);
+        let Some(Target::Socket(id)) = self.demux.find(&tuple) else { return Err(DropReason::IcmpUnrelated) };
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::IcmpUnrelated) };
+        let meaning = Meaning::of(error.kind).ok_or(DropReason::IcmpIgnored)?;
+        let soft_error = match &mut socket.phase {
+            Phase::Opening(opening) if !opening.sent(seq) => return Err(DropReason::IcmpUnrelated),
+            Phase::Opening(opening) => {
+                //= RFC9293 SHLD-26: only before the connection is synchronised (RFC 5927 section 5.2).
+                if let Meaning::Hard(error) = meaning {
+                    ctx.counters.icmp_errors_in += 1;
+                    self.finish(ctx, id, Ending::Unreachable(error));
+                    return Ok(());
+                }
+                &mut opening.soft_error
+            }
+            Phase::Synchronised(connection) => {
+                let quoted = connection.snd.una().unwrap(seq);
+                if quoted < connection.snd.una() || quoted >= connection.snd.nxt() {
+                    return Err(DropReason::IcmpUnrelated);
+                }
+                &mut connection.soft_error
+            }
+            Phase::Over(_) => return Err(DropReason::IcmpUnrelated),
+        };
+        //= RFC9293 MUST-47
+        //= RFC9293 SHLD-25
+        //= RFC9293 MUST-56/unreachable
+        *soft_error = Some(meaning.error());
+        ctx.counters.icmp_errors_in += 1;
+        socket.raise(ctx, id, Readiness::SOFT_ERROR);
+        Ok(())
+    }
+
+    /// The handshake is done: the socket is a connection now.
+    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, mut settled: Settled) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let (active, close_wanted) = match &socket.phase {
+            Phase::Opening(opening) => (true, opening.close_wanted),
+            Phase::Synchronised(_) | Phase::Over(_) => (false, false),
+        };
+        if let Ok(route) = ctx.ip.route(socket.tuple.remote, Some(socket.tuple.local)) {
+            settled.snd.mss = settled.snd.mss.min(mss_for(route.mtu, socket.tuple.local.is_ipv4()));
+        }
+        let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
+        connection.signals |= Readiness::WRITABLE;
+        if socket.read_shut {
+            connection.rcv.discard();
+        }
+        if close_wanted {
+            connection.close_write(ctx);
+        }
+        if socket.holder == Holder::Nobody {
+            // Nothing is unread yet, so this can't abort.
+            connection.close(ctx, None);
+        }
+        let ends = socket.tuple.ends();
+        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends, active });
+        socket.phase = Phase::Synchronised(connection);
+    }
+
+    /// Puts a connection into its listener's accept queue.
+    pub(super) fn enqueue_for_accept(&mut self, ctx: &mut Context<'_>, listener_id: ListenerId, id: TcpId) {
+        if let Some(listener) = self.listeners.get_mut(listener_id) {
+            listener.push(id);
+            ctx.events.raise(SocketId::Listener(listener_id), listener.owner, Readiness::READABLE);
+        }
+    }
+
+    /// Brings everything that depends on a socket's state up to date. To be called after whatever may have
+    /// changed it.
+    pub(super) fn settle(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.trace_state(ctx);
+        if let Phase::Synchronised(connection) = &mut socket.phase {
+            if let Some(ending) = connection.ending() {
+                return self.finish(ctx, id, ending);
+            }
+            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
+            if !socket.is_ready && connection.wants_transmit(&socket.options, ctx.now) {
+                socket.is_ready = true;
+                self.ready.push_back(id);
+            }
+            socket.raise(ctx, id, signals);
+        }
+        socket.rearm(ctx, id);
+    }
+
+    /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
+    pub(super) fn finish(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.disarm(ctx);
+        let over = Phase::Over(Box::new(Remains { rcv: None, info: TcpInfo::CLOSED }));
+        let (rcv, mut info, error) = match core::mem::replace(&mut socket.phase, over) {
+            Phase::Opening(opening) => {
+                ctx.counters.tcp_attempts_failed += 1;
+                // As Linux: what ICMP said explains a time-out better than the time-out does.
+                let error = opening.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
+                (None, TcpInfo { soft_error: opening.soft_error, ..TcpInfo::CLOSED }, error)
+            }
+            Phase::Synchronised(mut connection) => {
+                if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
+                    emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &connection.reset());
+                }
+                connection.release(ctx);
+                let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
+                let info = connection.info();
+                let Connection { rcv, snd, .. } = *connection;
+                let entry = TimeWait {
+                    tuple: socket.tuple,
+                    snd_nxt: snd.nxt().wire(),
+                    rcv_nxt: rcv.nxt().wire(),
+                    window: rcv.window_field().0,
+                    marks: Marks::of(&socket.options),
+                };
+                (Some((rcv, entry)), info, error)
+            }
+            Phase::Over(remains) => {
+                socket.phase = Phase::Over(remains);
+                return;
+            }
+        };
+        info.state = State::Closed;
+        socket.error = socket.error.or(error);
+        socket.trace_end(ctx, &info, ending);
+        let tuple = socket.tuple;
+        let (rcv, entry) = rcv.unzip();
+        socket.phase = Phase::Over(Box::new(Remains { rcv, info }));
+        self.demux.forget(&tuple, Target::Socket(id));
+        if let Some(entry) = entry.filter(|_| ending == Ending::TimeWait) {
+            self.wait(ctx, tuple, entry);
+        }
+        self.after_end(ctx, id);
+    }
+
+    /// Remembers a connection for 2 MSL.
+    fn wait(&mut self, ctx: &mut Context<'_>, tuple: FourTuple, entry: TimeWait) {
+        let (entry_id, evicted) = self.time_wait.insert(ctx, entry);
+        self.demux.point(tuple, Target::TimeWait(entry_id));
+        if let Some((old_id, old_tuple)) = evicted {
+            self.demux.forget(&old_tuple, Target::TimeWait(old_id));
+        }
+    }
+
+    fn after_end(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        match socket.holder {
+            Holder::Nobody => self.remove(ctx, id),
+            Holder::Application => {
+                let mut readiness = Readiness::READABLE | Readiness::WRITABLE;
+                readiness.set(Readiness::ERROR, socket.error.is_some());
+                socket.raise(ctx, id, readiness);
+            }
+            // Whoever accepts it will find out.
+            Holder::Queue(_) => {}
+        }
+    }
+
+    /// Removes a socket whose handle is gone and whose connection is over.
+    pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        if let Some(mut socket) = self.sockets.remove(id) {
+            socket.disarm(ctx);
+            if let Phase::Over(remains) = &mut socket.phase {
+                if let Some(rcv) = &mut remains.rcv {
+                    rcv.clear(ctx.pool);
+                }
+            }
+            self.demux.forget(&socket.tuple, Target::Socket(id));
+            ctx.events.forget(SocketId::Tcp(id));
+        }
+    }
+}
+
+impl Socket {
+    /// Tells the application, if it holds the handle.
+    pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
+        //= RFC9293 SHLD-20
+        let muted = if self.options.report_soft_errors { Readiness::empty() } else { Readiness::SOFT_ERROR };
+        if self.holder == Holder::Application {
+            ctx.events.raise(SocketId::Tcp(id), self.owner, readiness - muted);
+        }
+    }
+
+    /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
+    pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let deadline = match &self.phase {
+            Phase::Opening(opening) => Some(opening.deadline(&self.options)),
+            Phase::Synchronised(connection) => connection.deadline(&self.options, ctx.now),
+            Phase::Over(_) => None,
+        };
+        match (deadline, self.timer) {
+            (Some(at), Some((timer, armed))) if at < armed => {
+                ctx.timers.reschedule(timer, at);
+                self.timer = Some((timer, at));
+            }
+            (Some(at), None) => self.timer = Some((ctx.timers.insert(TimerKey::Tcp(id), at), at)),
+            (Some(_), Some(_)) | (None, _) => {}
+        }
+    }
+
+    fn disarm(&mut self, ctx: &mut Context<'_>) {
+        if let Some((timer, _)) = self.timer.take() {
+            ctx.timers.remove(timer);
+        }
+    }
+
+    fn trace_state(&mut self, ctx: &mut Context<'_>) {
+        let (from, to) = (self.last_state, self.state());
+        if from != to {
+            self.last_state = to;
+            let ends = self.tuple.ends();
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+        }
+    }
+
+    fn trace_end(&mut self, ctx: &mut Context<'_>, info: &TcpInfo, ending: Ending) {
+        let ends = self.tuple.ends();
+        let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
+        let from = core::mem::replace(&mut self.last_state, to);
+        ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
+            ends,
+            reason: ending.reason(),
+            bytes_in: info.bytes_received,
+            bytes_out: info.bytes_acked,
+            duration: ctx.now.since(self.opened),
+        });
+    }
+}
+
+/// What an ICMP error means to a connection.
+#[derive(Clone, Copy, Debug)]
+enum Meaning {
+    /// It ends an attempt to open one.
+    Hard(Error),
+    /// It is only reported.
+    Soft(Error),
+}
+
+impl Meaning {
+    /// `None` for what is not for TCP to hear. The next hop's MTU is path MTU discovery's, which has its room
+    /// in `ip`.
+    fn of(kind: IcmpErrorKind) -> Option<Self> {
+        match kind {
+            IcmpErrorKind::PortUnreachable => Some(Meaning::Hard(Error::ConnectionRefused)),
+            IcmpErrorKind::ProtocolUnreachable => Some(Meaning::Hard(Error::ProtocolUnreachable)),
+            IcmpErrorKind::NetworkUnreachable => Some(Meaning::Soft(Error::NetworkUnreachable)),
+            //= RFC9293 MUST-56/time-exceeded
+            IcmpErrorKind::HostUnreachable | IcmpErrorKind::Prohibited | IcmpErrorKind::TimeExceeded => {
+                Some(Meaning::Soft(Error::HostUnreachable))
+            }
+            //= RFC9293 MUST-56/parameter
+            IcmpErrorKind::ParameterProblem => Some(Meaning::Soft(Error::ProtocolUnreachable)),
+            //= RFC9293 MUST-55
+            IcmpErrorKind::SourceQuench | IcmpErrorKind::PacketTooBig(_) => None,
+        }
+    }
+
+    fn error(self) -> Error {
+        match self {
+            Meaning::Hard(error) | Meaning::Soft(error) => error,
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The TCP endpoint: which connections exist, and the way of a segment to the one it concerns.
+//!
+//! Owns the sockets, listeners, half-open connections, the TIME-WAIT table, demultiplexing, the secrets of
+//! this layer and the list of connections with something to send. `verbs` holds what an application may
+//! ask, `lifecycle` what becomes of a socket after each event, `transmit` the sending.
+
+mod lifecycle;
+mod transmit;
+mod verbs;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use slotmap::SlotMap;
+
+use super::TcpId;
+use super::acceptance::{Arrival, Verdict};
+use super::challenge::GlobalChallengeLimit;
+use super::closing::State;
+use super::connection::{Connection, Settled};
+use super::demux::{Demux, FourTuple, Target};
+use super::emit::{self, Marks};
+use super::handshake::{self, Handshake, PeerSyn};
+use super::info::TcpInfo;
+use super::isn::IsnGenerator;
+use super::listener::{Listener, ListenerId};
+use super::options::SocketOptions;
+use super::ports::PortChooser;
+use super::recv::RecvHalf;
+use super::syn_queue::{self, HalfOpen, HalfOpenId, SynQueue};
+use super::time_wait::{self, TimeWaitId, TimeWaitTable};
+use crate::proto::config::{Config, Secrets};
+use crate::proto::context::Context;
+use crate::proto::counters::DropReason;
+use crate::proto::error::Error;
+use crate::proto::events::Owner;
+use crate::proto::ip::{Cast, Datagram};
+use crate::proto::timer_wheel::TimerId;
+use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::time::Instant;
+
+/// The endpoint.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    sockets: SlotMap<TcpId, Socket>,
+    listeners: SlotMap<ListenerId, Listener>,
+    half_open: SynQueue,
+    time_wait: TimeWaitTable,
+    demux: Demux,
+    isn: IsnGenerator,
+    ports: PortChooser,
+    challenge: GlobalChallengeLimit,
+    /// Connections that may have something to send.
+    ready: VecDeque<TcpId>,
+    /// Sockets that could not write because the page pool was empty.
+    starved: Vec<TcpId>,
+}
+
+/// A socket: it outlives its connection for as long as the application holds the handle.
+#[derive(Debug)]
+struct Socket {
+    tuple: FourTuple,
+    owner: Owner,
+    options: SocketOptions,
+    phase: Phase,
+    holder: Holder,
+    /// Told once.
+    error: Option<Error>,
+    /// Reads answer end of stream once all is read.
+    read_shut: bool,
+    opened: Instant,
+    /// For the trace.
+    last_state: State,
+    is_ready: bool,
+    timer: Option<(TimerId, Instant)>,
+}
+
+/// The phase a socket is in: three different types, since their fields mean something in one phase only.
+#[derive(Debug)]
+enum Phase {
+    /// An active open is under way.
+    Opening(Box<Handshake>),
+    /// Data may flow.
+    Synchronised(Box<Connection>),
+    /// The connection is over, or never was.
+    Over(Box<Remains>),
+}
+
+/// What is left of a connection.
+#[derive(Debug)]
+struct Remains {
+    /// Unread bytes; `None` if the connection was never open.
+    rcv: Option<RecvHalf>,
+    info: TcpInfo,
+}
+
+/// Who holds a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    /// The application.
+    Application,
+    /// A listener's accept queue.
+    Queue(ListenerId),
+    /// Nobody: it goes when its connection does.
+    Nobody,
+}
+
+impl Endpoint {
+    pub(crate) fn new(config: &Config, secrets: &Secrets) -> Self {
+        Endpoint {
+            sockets: SlotMap::with_key(),
+            listeners: SlotMap::with_key(),
+            half_open: SynQueue::with_key(),
+            time_wait: TimeWaitTable::default(),
+            demux: Demux::new(secrets.tables),
+            isn: IsnGenerator::new(secrets.isn),
+            ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
+            challenge: GlobalChallengeLimit::new(),
+            ready: VecDeque::new(),
+            starved: Vec::new(),
+        }
+    }
+
+    /// Takes a datagram that carries TCP.
+    pub(crate) fn receive(
+        &mut self,
+        ctx: &mut Context<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        //= RFC9293 MUST-57/opening
+        //= RFC9293 MUST-57/validation
+        if datagram.cast != Cast::Unicast {
+            return Err(DropReason::NotUnicast);
+        }
+        //= RFC9293 MUST-3
+        let segment = Segment::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
+        ctx.counters.tcp_segments_in += 1;
+        let tuple = emit::tuple_of(datagram, &segment);
+        emit::trace_received(ctx.trace, ctx.now, &tuple, &segment);
+        match self.demux.find(&tuple) {
+            Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
+            Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &segment, datagram),
+            Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &tuple, &segment),
+            None => self.for_listener(ctx, &tuple, &segment, None),
+        }
+    }
+
+    /// LISTEN (RFC 9293 section 3.10.7.2), or CLOSED (3.10.7.1) if nobody listens. `old_nxt` is set if an
+    /// entry in TIME-WAIT made room for this SYN.
+    fn for_listener(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+        old_nxt: Option<SeqNr>,
+    ) -> Result<(), DropReason> {
+        let Some(listener_id) = self.demux.find_listener(tuple.local, tuple.local_port) else {
+            emit::refuse(ctx, tuple, segment);
+            return Err(DropReason::TcpNoSocket);
+        };
+        match (segment.control, segment.ack) {
+            (Control::Rst, _) => Err(DropReason::TcpUnexpected),
+            (_, Some(_)) => {
+                emit::refuse(ctx, tuple, segment);
+                Err(DropReason::TcpUnexpected)
+            }
+            // SYN with FIN is no way to open a connection, though RFC 9293 does not forbid it (as Linux).
+            (Control::Syn, None) if !segment.fin_with_syn => {
+                self.begin_half_open(ctx, listener_id, tuple, segment, old_nxt)
+            }
+            (Control::Syn | Control::Fin | Control::None, None) => Err(DropReason::TcpUnexpected),
+        }
+    }
+
+    fn begin_half_open(
+        &mut self,
+        ctx: &mut Context<'_>,
+        listener_id: ListenerId,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+        old_nxt: Option<SeqNr>,
+    ) -> Result<(), DropReason> {
+        let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        listener.admits_syn(ctx.config)?;
+        let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
+        let iss = match old_nxt {
+            Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
+            None => self.isn.generate(ctx.now, tuple),
+        };
+        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+        let marks = Marks::of(&listener.options);
+        listener.half_open += 1;
+        let id =
+            self.half_open.insert(HalfOpen::new(*tuple, listener_id, iss, peer, marks, route.mtu, ctx.now));
+        self.demux.point(*tuple, Target::HalfOpen(id));
+        self.half_open[id].begin(ctx, id);
+        Ok(())
+    }
+
+    fn for_half_open(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: HalfOpenId,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(entry) = self.half_open.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
+        match entry.segment_arrives(ctx, &mut self.challenge, segment) {
+            syn_queue::Outcome::Dropped(reason) => Err(reason),
+            syn_queue::Outcome::Continues => Ok(()),
+            syn_queue::Outcome::Forget => {
+                self.forget_half_open(ctx, id);
+                Ok(())
+            }
+            syn_queue::Outcome::Established(settled) => {
+                let socket = self.promote(ctx, id, settled)?;
+                self.for_socket(ctx, socket, segment, datagram)
+            }
+        }
+    }
+
+    fn for_socket(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
+        let verdict = match &mut socket.phase {
+            Phase::Opening(opening) => {
+                let outcome = opening.segment_arrives(
+                    ctx,
+                    &mut self.challenge,
+                    &socket.tuple,
+                    &socket.options,
+                    segment,
+                );
+                self.after_opening(ctx, id, outcome, segment, datagram)
+            }
+            Phase::Synchronised(connection) => {
+                let seq = connection.rcv.nxt().unwrap(segment.seq);
+                let arrival = arrival(segment, seq, datagram);
+                let verdict = connection.segment_arrives(ctx, &mut self.challenge, &arrival);
+                connection.check_invariants();
+                verdict
+            }
+            Phase::Over(_) => return Err(DropReason::TcpNoSocket),
+        };
+        match verdict {
+            Verdict::Accepted => {
+                self.settle(ctx, id);
+                Ok(())
+            }
+            Verdict::Dropped(reason) => {
+                self.settle(ctx, id);
+                Err(reason)
+            }
+            Verdict::Ended(ending) => {
+                self.finish(ctx, id, ending);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a segment did to an active open; if it is open now, the rest of the segment.
+    fn after_opening(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        outcome: handshake::Outcome,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Verdict {
+        match outcome {
+            handshake::Outcome::Dropped(reason) => Verdict::Dropped(reason),
+            handshake::Outcome::Continues => Verdict::Accepted,
+            handshake::Outcome::Ended(ending) => Verdict::Ended(ending),
+            handshake::Outcome::Established { settled, only_text } => {
+                self.opened(ctx, id, settled.clone());
+                let Some(connection) = self.sockets.get_mut(id).and_then(Socket::connection) else {
+                    return Verdict::Dropped(DropReason::TcpNoSocket);
+                };
+                // Our ACK finishes the handshake on their side.
+                connection.rcv.ack.at_once();
+                if only_text {
+                    connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
+                } else {
+                    let seq = connection.rcv.nxt().unwrap(segment.seq);
+                    connection.segment_arrives(ctx, &mut self.challenge, &arrival(segment, seq, datagram))
+                }
+            }
+        }
+    }
+
+    fn for_time_wait(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TimeWaitId,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Result<(), DropReason> {
+        match self.time_wait.segment_arrives(ctx, &mut self.challenge, id, segment) {
+            time_wait::Outcome::Dropped(reason) => Err(reason),
+            time_wait::Outcome::Restarted => Ok(()),
+            time_wait::Outcome::Reopens(old_nxt) => {
+                let admits = self
+                    .demux
+                    .find_listener(tuple.local, tuple.local_port)
+                    .and_then(|id| self.listeners.get(id))
+                    .map_or(Err(DropReason::TcpUnexpected), |listener| listener.admits_syn(ctx.config));
+                admits?;
+                self.time_wait.remove(ctx, id, true);
+                self.demux.forget(tuple, Target::TimeWait(id));
+                ctx.counters.tcp_time_wait_reused += 1;
+                self.for_listener(ctx, tuple, segment, Some(old_nxt))
+            }
+        }
+    }
+
+    /// Turns a half-open connection into a socket in its listener's accept queue.
+    fn promote(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: HalfOpenId,
+        settled: Settled,
+    ) -> Result<TcpId, DropReason> {
+        let entry = self.half_open.get(id).ok_or(DropReason::TcpNoSocket)?;
+        let (tuple, listener_id) = (entry.tuple, entry.listener);
+        let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        // As Linux: the peer believes that it is connected, and will send its ACK again with its data.
+        if listener.is_full() {
+            return Err(DropReason::TcpAcceptQueueFull);
+        }
+        if self.sockets.len() >= ctx.config.connections {
+            return Err(DropReason::NoMemory);
+        }
+        let (options, owner) = (listener.options, listener.owner);
+        let socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let socket_id = self.sockets.insert(socket);
+        self.forget_half_open(ctx, id);
+        self.demux.point(tuple, Target::Socket(socket_id));
+        ctx.counters.tcp_passive_opens += 1;
+        self.opened(ctx, socket_id, settled);
+        self.enqueue_for_accept(ctx, listener_id, socket_id);
+        Ok(socket_id)
+    }
+
+    /// Forgets a half-open connection.
+    fn forget_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+        if let Some(mut entry) = self.half_open.remove(id) {
+            entry.disarm(ctx);
+            self.demux.forget(&entry.tuple, Target::HalfOpen(id));
+            if let Some(listener) = self.listeners.get_mut(entry.listener) {
+                listener.half_open = listener.half_open.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn new(tuple: FourTuple, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
+        Socket {
+            tuple,
+            owner,
+            options,
+            phase: Phase::Over(Box::new(Remains { rcv: None, info: TcpInfo::CLOSED })),
+            holder,
+            error: None,
+            read_shut: false,
+            opened: now,
+            last_state: State::Closed,
+            is_ready: false,
+            timer: None,
+        }
+    }
+
+    fn connection(&mut self) -> Option<&mut Connection> {
+        match &mut self.phase {
+            Phase::Synchronised(connection) => Some(connection),
+            Phase::Opening(_) | Phase::Over(_) => None,
+        }
+    }
+
+    fn state(&self) -> State {
+        match &self.phase {
+            Phase::Opening(opening) if opening.has_peer_syn() => State::SynReceived,
+            Phase::Opening(_) => State::SynSent,
+            Phase::Synchronised(connection) => connection.state(),
+            Phase::Over(_) => State::Closed,
+        }
+    }
+}
+
+fn arrival<'a>(segment: &'a Segment<'a>, seq: super::seq::RcvPos, datagram: &Datagram<'_>) -> Arrival<'a> {
+    let whole = segment.payload.len() as u64;
+    let segment_size = datagram.gso_size.map_or(whole, |size| u64::from(size.get()).min(whole));
+    Arrival { segment, seq, segment_size, tos: datagram.tos }
+}

@@ -1,0 +1,85 @@
+//! Sending: connections with something to send take turns.
+
+use super::*;
+use crate::proto::events::{Readiness, SocketId};
+use crate::proto::packet::{DeviceId, PacketSink, Sent};
+use crate::proto::stack::Progress;
+
+/// How one connection's turn ended.
+enum Turn {
+    /// It has nothing left to send.
+    Done,
+    /// Its quantum is used up.
+    More,
+    /// The device has no room.
+    Busy,
+}
+
+impl Endpoint {
+    /// Whether [`transmit`](Self::transmit) has something to do.
+    pub(crate) fn wants_transmit(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Gives each ready connection its turns, up to a budget of packets.
+    pub(crate) fn transmit(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink) -> Progress {
+        self.wake_starved(ctx);
+        let mut budget = ctx.config.transmit_budget;
+        while let Some(id) = self.ready.pop_front() {
+            let Some(socket) = self.sockets.get_mut(id) else { continue };
+            let quantum = ctx.config.transmit_quantum.min(budget);
+            let (turn, sent) = socket.take_turn(ctx, sink, quantum);
+            budget -= sent;
+            match turn {
+                Turn::Done => socket.is_ready = false,
+                Turn::More => self.ready.push_back(id),
+                Turn::Busy => self.ready.push_front(id),
+            }
+            socket.rearm(ctx, id);
+            match turn {
+                Turn::Busy => return Progress::Busy,
+                Turn::Done | Turn::More if budget == 0 => return Progress::More,
+                Turn::Done | Turn::More => {}
+            }
+        }
+        Progress::Idle
+    }
+
+    /// Lets sockets try again that found the page pool empty.
+    fn wake_starved(&mut self, ctx: &mut Context<'_>) {
+        if !self.starved.is_empty() && ctx.pool.in_use() < ctx.config.pages {
+            for id in core::mem::take(&mut self.starved) {
+                if let Some(socket) = self.sockets.get(id) {
+                    ctx.events.raise(SocketId::Tcp(id), socket.owner, Readiness::WRITABLE);
+                }
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn take_turn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        quantum: usize,
+    ) -> (Turn, usize) {
+        let Phase::Synchronised(connection) = &mut self.phase else { return (Turn::Done, 0) };
+        // Without a route the segments are lost on the way, like any that a network loses.
+        let route = ctx.ip.route(self.tuple.remote, Some(self.tuple.local)).ok();
+        let device = route.map_or(DeviceId::LOOPBACK, |route| route.device);
+        if let Some(route) = route {
+            connection.follow_mtu(route.mtu, self.tuple.local.is_ipv4());
+        }
+        let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
+        let sink: &mut dyn PacketSink = if route.is_some() { sink } else { &mut nowhere };
+        for sent in 0..quantum {
+            match connection.transmit(ctx, sink, device, &self.tuple, &self.options) {
+                Some(Sent::Taken) => {}
+                Some(Sent::Busy) => return (Turn::Busy, sent),
+                None => return (Turn::Done, sent),
+            }
+        }
+        (Turn::More, quantum)
+    }
+}

@@ -1,0 +1,425 @@
+//! What an application may ask of TCP (RFC 9293 section 3.9.1).
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::*;
+use crate::proto::events::{Readiness, SocketId};
+use crate::proto::stack::{Shutdown, TcpCensus};
+use crate::proto::tcp::closing::{OurSide, TheirSide};
+use crate::proto::tcp::connection::Ending;
+
+/// Listeners.
+impl Endpoint {
+    //= RFC9293 MUST-41
+    //= RFC9293 MUST-42
+    pub(crate) fn listen(
+        &mut self,
+        ctx: &mut Context<'_>,
+        local: SocketAddr,
+        backlog: Option<usize>,
+        owner: Owner,
+    ) -> Result<ListenerId, Error> {
+        if !local.ip().is_unspecified() && !ctx.ip.is_local(local.ip()) {
+            return Err(Error::AddrNotAvailable);
+        }
+        if self.listeners.len() >= ctx.config.listeners {
+            return Err(Error::NoBufferSpace);
+        }
+        let port = match local.port() {
+            0 => self.free_listening_port(local.ip())?,
+            port if self.demux.is_listened(local.ip(), port) => return Err(Error::AddrInUse),
+            port => port,
+        };
+        let local = SocketAddr::new(local.ip(), port);
+        let id = self.listeners.insert(Listener::new(ctx.config, local, backlog, owner));
+        self.demux.add_listener(local, id);
+        Ok(id)
+    }
+
+    pub(crate) fn listener_options(&self, id: ListenerId) -> Result<SocketOptions, Error> {
+        self.listeners.get(id).map(|listener| listener.options).ok_or(Error::NoSuchSocket)
+    }
+
+    pub(crate) fn set_listener_options(
+        &mut self,
+        id: ListenerId,
+        options: SocketOptions,
+    ) -> Result<(), Error> {
+        self.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
+        Ok(())
+    }
+
+    pub(crate) fn listener_addr(&self, id: ListenerId) -> Result<SocketAddr, Error> {
+        self.listeners.get(id).map(|listener| listener.local).ok_or(Error::NoSuchSocket)
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: ListenerId,
+    ) -> Result<(TcpId, SocketAddr), Error> {
+        let listener = self.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let accepted = listener.pop().ok_or(Error::WouldBlock)?;
+        if listener.has_waiting() {
+            ctx.events.raise(SocketId::Listener(id), listener.owner, Readiness::READABLE);
+        }
+        let socket = self.sockets.get_mut(accepted).ok_or(Error::WouldBlock)?;
+        socket.holder = Holder::Application;
+        let mut readiness = Readiness::WRITABLE;
+        readiness.set(Readiness::READABLE, socket.has_something_to_read());
+        socket.raise(ctx, accepted, readiness);
+        Ok((accepted, socket.tuple.remote_addr()))
+    }
+
+    pub(crate) fn close_listener(&mut self, ctx: &mut Context<'_>, id: ListenerId) {
+        let Some(mut listener) = self.listeners.remove(id) else { return };
+        self.demux.remove_listener(listener.local);
+        ctx.events.forget(SocketId::Listener(id));
+        let half_open: Vec<HalfOpenId> =
+            self.half_open.iter().filter(|(_, entry)| entry.listener == id).map(|(id, _)| id).collect();
+        for entry in half_open {
+            self.forget_half_open(ctx, entry);
+        }
+        while let Some(waiting) = listener.pop() {
+            self.abort(ctx, waiting);
+        }
+    }
+
+    fn free_listening_port(&mut self, local: IpAddr) -> Result<u16, Error> {
+        let demux = &self.demux;
+        let nowhere = SocketAddr::new(local, 0);
+        let free = |port| !demux.is_listened(local, port);
+        self.ports.choose(local, nowhere, free).ok_or(Error::AddrNotAvailable)
+    }
+}
+
+/// Opening.
+impl Endpoint {
+    pub(crate) fn connect(
+        &mut self,
+        ctx: &mut Context<'_>,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: Option<SocketOptions>,
+        owner: Owner,
+    ) -> Result<TcpId, Error> {
+        let (tuple, mtu) = self.choose_ends(ctx, local, remote)?;
+        if self.sockets.len() >= ctx.config.connections {
+            return Err(Error::NoBufferSpace);
+        }
+        let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
+        let iss = self.isn_for(ctx, &tuple);
+        let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
+        socket.phase = Phase::Opening(Box::new(Handshake::begin(ctx, &tuple, &options, iss, mtu)));
+        let id = self.sockets.insert(socket);
+        self.demux.point(tuple, Target::Socket(id));
+        ctx.counters.tcp_active_opens += 1;
+        self.settle(ctx, id);
+        Ok(id)
+    }
+
+    pub(crate) fn connect_result(&mut self, id: TcpId) -> Result<(), Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        match &socket.phase {
+            Phase::Opening(_) => Err(Error::InProgress),
+            Phase::Synchronised(_) => Ok(()),
+            Phase::Over(remains) => match socket.error.take() {
+                Some(error) => Err(error),
+                None if remains.rcv.is_some() => Ok(()),
+                None => Err(Error::NotConnected),
+            },
+        }
+    }
+
+    /// Both ends of a connection to be opened, and the path's MTU.
+    fn choose_ends(
+        &mut self,
+        ctx: &Context<'_>,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<(FourTuple, usize), Error> {
+        if remote.port() == 0 || local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
+            return Err(Error::InvalidInput);
+        }
+        //= RFC9293 MUST-46/broadcast
+        //= RFC9293 MUST-46/invalid
+        if remote.ip().is_unspecified() || ctx.ip.is_broadcast_or_multicast(remote.ip()) {
+            return Err(Error::NetworkUnreachable);
+        }
+        //= RFC9293 MUST-43
+        let source = local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        if source.is_some_and(|source| !ctx.ip.is_local(source)) {
+            return Err(Error::AddrNotAvailable);
+        }
+        //= RFC9293 MUST-44
+        let route = ctx.ip.route(remote.ip(), source)?;
+        let wanted = local.map_or(0, |local| local.port());
+        let port = match wanted {
+            0 => self.free_port(route.source, remote).ok_or(Error::AddrNotAvailable)?,
+            port if self.is_taken(route.source, port, remote) => return Err(Error::AddrInUse),
+            port => port,
+        };
+        Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route.mtu))
+    }
+
+    fn free_port(&mut self, source: IpAddr, remote: SocketAddr) -> Option<u16> {
+        let demux = &self.demux;
+        let free = |port| {
+            let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
+            demux.find(&tuple).is_none() && !demux.is_listened(source, port)
+        };
+        self.ports.choose(source, remote, free)
+    }
+
+    /// Whether a port asked for by number is in use towards `remote`. An entry in TIME-WAIT is no hindrance:
+    /// it gives way to a deliberate reuse only once it is gone, so it counts as taken, too.
+    fn is_taken(&self, source: IpAddr, port: u16, remote: SocketAddr) -> bool {
+        let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
+        self.demux.find(&tuple).is_some()
+    }
+
+    fn isn_for(&self, ctx: &Context<'_>, tuple: &FourTuple) -> SeqNr {
+        self.isn.generate(ctx.now, tuple)
+    }
+}
+
+/// Reading, writing, closing.
+impl Endpoint {
+    pub(crate) fn read(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        out: &mut [u8],
+        peek: bool,
+    ) -> Result<usize, Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        if out.is_empty() {
+            return Ok(0);
+        }
+        let rcv = match &mut socket.phase {
+            Phase::Opening(_) => return Err(Error::WouldBlock),
+            Phase::Synchronised(connection) => Some(&mut connection.rcv),
+            Phase::Over(remains) => remains.rcv.as_mut(),
+        };
+        let count = rcv.map_or(0, |rcv| rcv.read(out, peek, ctx.pool));
+        if count > 0 {
+            self.settle(ctx, id);
+            return Ok(count);
+        }
+        socket.end_of_reading()
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        data: &[u8],
+        urgent: bool,
+    ) -> Result<usize, Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let connection = match &mut socket.phase {
+            Phase::Opening(opening) if opening.close_wanted => return Err(Error::BrokenPipe),
+            Phase::Opening(_) => return Err(Error::WouldBlock),
+            Phase::Synchronised(connection) => connection,
+            Phase::Over(_) => return Err(Error::BrokenPipe),
+        };
+        if connection.sides.ours() != OurSide::Open {
+            return Err(Error::BrokenPipe);
+        }
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let written = connection.snd.write(data, ctx.pool, ctx.now);
+        if written == 0 {
+            if connection.snd.room() > 0 && !self.starved.contains(&id) {
+                self.starved.push(id);
+            }
+            return Err(Error::WouldBlock);
+        }
+        if urgent {
+            connection.snd.mark_urgent();
+        }
+        connection.snd.timer_refresh(ctx.now);
+        self.settle(ctx, id);
+        Ok(written)
+    }
+
+    pub(crate) fn shutdown(&mut self, ctx: &mut Context<'_>, id: TcpId, how: Shutdown) -> Result<(), Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let (read, write) = (how != Shutdown::Write, how != Shutdown::Read);
+        match &mut socket.phase {
+            Phase::Over(_) => return Err(Error::NotConnected),
+            Phase::Opening(opening) => {
+                if write && !opening.has_peer_syn() {
+                    // RFC 9293 section 3.10.4: CLOSE in SYN-SENT deletes the attempt.
+                    self.finish(ctx, id, Ending::Aborted);
+                    return Ok(());
+                }
+                opening.close_wanted |= write;
+            }
+            Phase::Synchronised(connection) => {
+                if read {
+                    connection.rcv.discard();
+                }
+                if write {
+                    connection.close_write(ctx);
+                }
+            }
+        }
+        if read {
+            socket.read_shut = true;
+            socket.raise(ctx, id, Readiness::READABLE);
+        }
+        self.settle(ctx, id);
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let linger = socket.options.linger;
+        socket.holder = Holder::Nobody;
+        ctx.events.forget(SocketId::Tcp(id));
+        let ending = match &mut socket.phase {
+            Phase::Opening(opening) if opening.has_peer_syn() => None,
+            Phase::Opening(_) => Some(Ending::Aborted),
+            Phase::Synchronised(connection) => connection.close(ctx, linger),
+            Phase::Over(_) => return self.remove(ctx, id),
+        };
+        match ending {
+            Some(ending) => self.finish(ctx, id, ending),
+            None => self.settle(ctx, id),
+        }
+    }
+
+    pub(crate) fn abort(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.holder = Holder::Nobody;
+        match &mut socket.phase {
+            Phase::Over(_) => self.remove(ctx, id),
+            Phase::Opening(_) => self.finish(ctx, id, Ending::Aborted),
+            Phase::Synchronised(connection) => {
+                connection.orphan = true;
+                self.finish(ctx, id, Ending::Aborted);
+            }
+        }
+    }
+
+    pub(crate) fn abort_all(&mut self, ctx: &mut Context<'_>) {
+        let ids: Vec<TcpId> = self.sockets.keys().collect();
+        for id in ids {
+            // The handle stays with whoever holds it: reads and writes tell what happened.
+            if !matches!(self.sockets.get(id), Some(Socket { phase: Phase::Over(_), .. }) | None) {
+                self.finish(ctx, id, Ending::Aborted);
+            }
+        }
+    }
+}
+
+/// Asking and telling.
+impl Endpoint {
+    pub(crate) fn options(&self, id: TcpId) -> Result<SocketOptions, Error> {
+        self.socket(id).map(|socket| socket.options)
+    }
+
+    //= RFC9293 SHLD-21
+    pub(crate) fn set_options(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        options: SocketOptions,
+    ) -> Result<(), Error> {
+        self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
+        self.settle(ctx, id);
+        Ok(())
+    }
+
+    pub(crate) fn local_addr(&self, id: TcpId) -> Result<SocketAddr, Error> {
+        self.socket(id).map(|socket| socket.tuple.local_addr())
+    }
+
+    pub(crate) fn peer_addr(&self, id: TcpId) -> Result<SocketAddr, Error> {
+        let socket = self.socket(id)?;
+        match socket.phase {
+            Phase::Synchronised(_) => Ok(socket.tuple.remote_addr()),
+            Phase::Opening(_) | Phase::Over(_) => Err(Error::NotConnected),
+        }
+    }
+
+    pub(crate) fn take_error(&mut self, id: TcpId) -> Result<Option<Error>, Error> {
+        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.error.take())
+    }
+
+    pub(crate) fn info(&self, id: TcpId) -> Result<TcpInfo, Error> {
+        let socket = self.socket(id)?;
+        Ok(match &socket.phase {
+            Phase::Opening(opening) => {
+                TcpInfo { state: socket.state(), soft_error: opening.soft_error, ..TcpInfo::CLOSED }
+            }
+            Phase::Synchronised(connection) => connection.info(),
+            Phase::Over(remains) => {
+                let waits = matches!(self.demux.find(&socket.tuple), Some(Target::TimeWait(_)));
+                let state = if waits && remains.rcv.is_some() { State::TimeWait } else { State::Closed };
+                let unread = remains.rcv.as_ref().map_or(0, RecvHalf::readable);
+                TcpInfo { state, unread, ..remains.info.clone() }
+            }
+        })
+    }
+
+    pub(crate) fn unfinished(&self) -> usize {
+        let unfinished = |socket: &&Socket| match &socket.phase {
+            Phase::Opening(_) => socket.holder == Holder::Nobody,
+            Phase::Synchronised(connection) => connection.snd.is_unfinished(),
+            Phase::Over(_) => false,
+        };
+        self.sockets.values().filter(unfinished).count()
+    }
+
+    pub(crate) fn census(&self) -> TcpCensus {
+        TcpCensus {
+            sockets: self.sockets.len(),
+            listeners: self.listeners.len(),
+            half_open: self.half_open.len(),
+            time_wait: self.time_wait.len(),
+            ..TcpCensus::default()
+        }
+    }
+
+    fn socket(&self, id: TcpId) -> Result<&Socket, Error> {
+        self.sockets.get(id).ok_or(Error::NoSuchSocket)
+    }
+}
+
+impl Socket {
+    /// What a read answers when there is nothing to read.
+    //= RFC9293 MUST-12
+    fn end_of_reading(&mut self) -> Result<usize, Error> {
+        let their_fin = match &self.phase {
+            Phase::Opening(_) => false,
+            Phase::Synchronised(connection) => connection.sides.theirs() == TheirSide::Closed,
+            Phase::Over(remains) => {
+                if let Some(error) = self.error.take() {
+                    return Err(error);
+                }
+                return if remains.rcv.is_some() || self.read_shut {
+                    Ok(0)
+                } else {
+                    Err(Error::NotConnected)
+                };
+            }
+        };
+        if their_fin || self.read_shut { Ok(0) } else { Err(Error::WouldBlock) }
+    }
+
+    fn has_something_to_read(&self) -> bool {
+        match &self.phase {
+            Phase::Opening(_) => false,
+            Phase::Synchronised(connection) => {
+                connection.rcv.readable() > 0 || connection.sides.theirs() == TheirSide::Closed
+            }
+            Phase::Over(_) => true,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The three-way handshake: what both sides of it share, and the active side (SYN-SENT, and SYN-RECEIVED
+//! after a simultaneous open). RFC 9293 sections 3.5, 3.10.7.3 and 3.10.7.4.
+//!
+//! A handshake owns no buffers; promotion builds a new object from what was [`Settled`]. The passive side's
+//! entries live in `syn_queue`.
+
+use core::time::Duration;
+
+use super::challenge::GlobalChallengeLimit;
+use super::connection::{Ending, Settled, header_len};
+use super::demux::FourTuple;
+use super::emit::{self, Marks, Says};
+use super::options::SocketOptions;
+use super::recv::window::Window;
+use super::send::SendStart;
+use super::seq::{RcvPos, SndPos};
+use crate::proto::config::Config;
+use crate::proto::context::Context;
+use crate::proto::counters::DropReason;
+use crate::proto::error::Error;
+use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::proto::wire::tcp_options::TcpOptions;
+use crate::time::Instant;
+
+/// What the peer's SYN said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerSyn {
+    /// IRS.
+    pub(crate) irs: SeqNr,
+    /// The largest segment it takes.
+    mss: u16,
+    /// Its window shift, if it offers scaling.
+    scale: Option<u8>,
+    /// Its window, never scaled in a SYN.
+    window: u16,
+}
+
+impl PeerSyn {
+    /// RFC 7323 section 2.3: larger shifts count as this one.
+    const SCALE_MAX: u8 = 14;
+
+    pub(crate) fn of(config: &Config, segment: &Segment<'_>, is_ipv4: bool) -> Self {
+        //= RFC9293 MUST-15/v4
+        //= RFC9293 MUST-15/v6
+        let default = if is_ipv4 { 536 } else { 1220 };
+        PeerSyn {
+            irs: segment.seq,
+            mss: segment.options.mss.unwrap_or(default).max(config.mss_min),
+            scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
+            window: segment.window,
+        }
+    }
+
+    /// The options of our SYN; `peer` is what theirs said, if it came first.
+    //= RFC9293 MUST-14
+    //= RFC9293 SHLD-5/v4
+    //= RFC9293 SHLD-5/v6
+    pub(crate) fn our_options(
+        config: &Config,
+        mtu: usize,
+        is_ipv4: bool,
+        peer: Option<&PeerSyn>,
+    ) -> TcpOptions {
+        //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
+        let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
+        let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
+        TcpOptions {
+            mss: Some(mss),
+            window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
+            ..TcpOptions::NONE
+        }
+    }
+
+    /// What the handshake has settled, with our SYN numbered `iss`.
+    pub(crate) fn settle(&self, config: &Config, iss: SeqNr, rtt: Option<Duration>) -> Settled {
+        let syn = RcvPos::of_syn(self.irs);
+        Settled {
+            snd: SendStart {
+                syn: SndPos::of_syn(iss),
+                mss: self.mss.into(),
+                wnd: self.window.into(),
+                scale: self.scale.unwrap_or(0),
+                wl1: syn,
+                rtt,
+            },
+            rcv_first: syn.plus(1),
+            rcv_scale: self.scale.map_or(0, |_| Window::scale_for(config.recv_buffer as u64)),
+            peer_mss: self.mss.into(),
+        }
+    }
+
+    /// Whether a segment is acceptable before the connection is synchronised: at RCV.NXT, or in the window
+    /// that our SYN offered.
+    pub(crate) fn accepts(&self, config: &Config, segment: &Segment<'_>) -> bool {
+        let offset = segment.seq.minus(self.irs.plus(1));
+        let window = i32::from(Window::syn_field(config.recv_buffer as u64));
+        (0..window.max(1)).contains(&offset)
+    }
+
+    /// Whether a segment repeats the peer's SYN.
+    pub(crate) fn is_repeated_by(&self, segment: &Segment<'_>) -> bool {
+        segment.control == Control::Syn && segment.seq == self.irs
+    }
+
+    /// RCV.NXT.
+    pub(crate) fn rcv_nxt(&self) -> SeqNr {
+        self.irs.plus(1)
+    }
+}
+
+/// How far an active open has come.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// SYN-SENT.
+    SynSent,
+    /// SYN-RECEIVED, after a simultaneous open (RFC 9293 MUST-10).
+    SynReceived(PeerSyn),
+}
+
+/// An active open under way.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    iss: SeqNr,
+    stage: Stage,
+    /// The path's MTU, for the MSS we announce.
+    mtu: usize,
+    retransmissions: u32,
+    first_sent: Instant,
+    last_sent: Instant,
+    next_at: Instant,
+    /// The application has closed while in SYN-RECEIVED: FIN follows as soon as we are established.
+    pub(crate) close_wanted: bool,
+    /// The latest soft error (RFC 9293 MUST-47).
+    pub(crate) soft_error: Option<Error>,
+}
+
+/// What a segment did to an active open.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nothing.
+    Dropped(DropReason),
+    /// Something was sent; the open goes on.
+    Continues,
+    /// It failed.
+    Ended(Ending),
+    /// The connection is open. What else the segment says is still to be processed: from the first check on,
+    /// or only its text where it was the SYN-ACK.
+    Established { settled: Settled, only_text: bool },
+}
+
+impl Handshake {
+    /// Begins an open: sends the SYN.
+    pub(crate) fn begin(
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+        iss: SeqNr,
+        mtu: usize,
+    ) -> Self {
+        let handshake = Handshake {
+            iss,
+            stage: Stage::SynSent,
+            mtu,
+            retransmissions: 0,
+            first_sent: ctx.now,
+            last_sent: ctx.now,
+            next_at: ctx.now + ctx.config.rto_initial,
+            close_wanted: false,
+            soft_error: None,
+        };
+        handshake.send(ctx, tuple, options);
+        handshake
+    }
+
+    /// Whether the peer's SYN has come (SYN-RECEIVED).
+    pub(crate) fn has_peer_syn(&self) -> bool {
+        matches!(self.stage, Stage::SynReceived(_))
+    }
+
+    /// Whether an ICMP error that quotes sequence number `seq` can be about our SYN.
+    pub(crate) fn sent(&self, seq: SeqNr) -> bool {
+        seq == self.iss
+    }
+
+    /// A segment has come.
+    pub(crate) fn segment_arrives(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+        segment: &Segment<'_>,
+    ) -> Outcome {
+        match self.stage {
+            Stage::SynSent => self.in_syn_sent(ctx, tuple, options, segment),
+            Stage::SynReceived(peer) => self.in_syn_received(ctx, global, tuple, options, segment, &peer),
+        }
+    }
+
+    /// When [`timer`](Self::timer) has something to do.
+    pub(crate) fn deadline(&self, options: &SocketOptions) -> Instant {
+        self.next_at.min(self.gives_up_at(options))
+    }
+
+    /// Retransmits, or gives up. `Some` if it gives up.
+    pub(crate) fn timer(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+    ) -> Option<Ending> {
+        //= RFC9293 MUST-22
+        if ctx.now >= self.gives_up_at(options) {
+            return Some(Ending::TimedOut);
+        }
+        if ctx.now >= self.next_at {
+            self.retransmissions += 1;
+            if self.retransmissions == options.r1_retransmits {
+                ctx.ip.negative_advice(tuple.remote);
+                ctx.counters.negative_advice += 1;
+                self.soft_error.get_or_insert(Error::TimedOut);
+            }
+            let doubled = ctx
+                .config
+                .rto_initial
+                .saturating_mul(1u32.checked_shl(self.retransmissions).unwrap_or(u32::MAX));
+            self.next_at = ctx.now + doubled.min(ctx.config.rto_max);
+            self.last_sent = ctx.now;
+            ctx.counters.tcp_retransmits += 1;
+            ctx.counters.tcp_timeouts += 1;
+            self.send(ctx, tuple, options);
+        }
+        None
+    }
+
+    //= RFC9293 MUST-23
+    fn gives_up_at(&self, options: &SocketOptions) -> Instant {
+        self.first_sent + options.user_timeout.unwrap_or(options.r2_syn)
+    }
+
+    /// Sends our SYN, as a SYN-ACK once the peer's has come.
+    fn send(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions) {
+        let peer = match &self.stage {
+            Stage::SynSent => None,
+            Stage::SynReceived(peer) => Some(peer),
+        };
+        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer);
+        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), window, &syn_options);
+        emit::queue(ctx, tuple, Marks::of(options), &says);
+    }
+
+    /// RFC 9293 section 3.10.7.3.
+    fn in_syn_sent(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+        segment: &Segment<'_>,
+    ) -> Outcome {
+        // First: the ACK, which can only be for our SYN.
+        let acks_our_syn = segment.ack == Some(self.iss.plus(1));
+        if segment.ack.is_some() && !acks_our_syn {
+            emit::refuse(ctx, tuple, segment);
+            return Outcome::Dropped(DropReason::TcpBadAck);
+        }
+        match segment.control {
+            // Second: a reset is believed only with an acceptable ACK.
+            Control::Rst if acks_our_syn => {
+                ctx.counters.tcp_resets_in += 1;
+                Outcome::Ended(Ending::Refused)
+            }
+            // Fourth: the SYN.
+            Control::Syn => {
+                let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+                if acks_our_syn {
+                    let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+                    return Outcome::Established { settled, only_text: true };
+                }
+                self.simultaneous_open(ctx, tuple, options, peer)
+            }
+            Control::Rst | Control::None | Control::Fin => Outcome::Dropped(DropReason::TcpUnexpected),
+        }
+    }
+
+    //= RFC9293 MUST-10
+    fn simultaneous_open(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+        peer: PeerSyn,
+    ) -> Outcome {
+        self.stage = Stage::SynReceived(peer);
+        self.next_at = ctx.now + ctx.config.rto_initial;
+        self.last_sent = ctx.now;
+        self.send(ctx, tuple, options);
+        Outcome::Continues
+    }
+
+    /// RFC 9293 section 3.10.7.4, for a connection that was opened actively (MUST-11).
+    fn in_syn_received(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        tuple: &FourTuple,
+        options: &SocketOptions,
+        segment: &Segment<'_>,
+        peer: &PeerSyn,
+    ) -> Outcome {
+        // A simultaneous open's SYN-ACK repeats the SYN and brings the ACK we wait for.
+        let acks_our_syn = segment.ack == Some(self.iss.plus(1));
+        if peer.is_repeated_by(segment) && acks_our_syn {
+            return self.established(ctx, peer);
+        }
+        if peer.is_repeated_by(segment) {
+            self.send(ctx, tuple, options);
+            return Outcome::Continues;
+        }
+        if !peer.accepts(ctx.config, segment) {
+            if segment.control != Control::Rst && global.allows(ctx) {
+                self.send_ack(ctx, tuple, options, peer);
+            }
+            return Outcome::Dropped(DropReason::TcpOutOfWindow);
+        }
+        match (segment.control, segment.ack) {
+            (Control::Rst, _) if segment.seq == peer.rcv_nxt() => {
+                ctx.counters.tcp_resets_in += 1;
+                Outcome::Ended(Ending::Refused)
+            }
+            (Control::Rst | Control::Syn, _) => {
+                if global.allows(ctx) {
+                    self.send_ack(ctx, tuple, options, peer);
+                }
+                Outcome::Dropped(DropReason::TcpChallenged)
+            }
+            (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => self.established(ctx, peer),
+            (Control::None | Control::Fin, Some(_)) => {
+                emit::refuse(ctx, tuple, segment);
+                Outcome::Dropped(DropReason::TcpBadAck)
+            }
+        }
+    }
+
+    fn established(&self, ctx: &Context<'_>, peer: &PeerSyn) -> Outcome {
+        let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+        Outcome::Established { settled, only_text: false }
+    }
+
+    fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
+        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        emit::queue(ctx, tuple, Marks::of(options), &Says::ack(self.iss.plus(1), peer.rcv_nxt(), window));
+    }
+
+    /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).
+    fn measured(&self, now: Instant) -> Option<Duration> {
+        (self.retransmissions == 0).then(|| now.since(self.last_sent))
+    }
+}

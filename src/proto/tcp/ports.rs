@@ -1,0 +1,96 @@
+//! The choice of a local port: RFC 6056 section 3.3.4, the double-hash algorithm.
+//!
+//! Ports towards one destination rise one by one, so that they are reused as late as possible, from an
+//! offset that an outsider can't compute.
+
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
+
+use siphasher::sip::SipHasher13;
+
+/// Chooses ports.
+#[derive(Clone)]
+pub(crate) struct PortChooser {
+    key: [u8; 16],
+    range: RangeInclusive<u16>,
+    /// One counter for each of the destinations that hash to it (RFC 6056's `table`).
+    counters: [u32; Self::COUNTERS],
+}
+
+impl PortChooser {
+    const COUNTERS: usize = 64;
+
+    pub(crate) fn new(key: [u8; 16], range: RangeInclusive<u16>) -> Self {
+        PortChooser { key, range, counters: [0; Self::COUNTERS] }
+    }
+
+    /// A port towards `remote` that `is_free`, or `None` if there is none.
+    pub(crate) fn choose(
+        &mut self,
+        local: IpAddr,
+        remote: SocketAddr,
+        mut is_free: impl FnMut(u16) -> bool,
+    ) -> Option<u16> {
+        let (low, high) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
+        let count = high.checked_sub(low)? + 1;
+        let hash = self.hash(local, remote);
+        // Two independent halves of one keyed hash: the offset, and the counter's place.
+        let offset = hash as u32;
+        let counter = &mut self.counters[(hash >> 32) as usize % Self::COUNTERS];
+        for _ in 0..count {
+            let port = low + (offset.wrapping_add(*counter)) % count;
+            *counter = counter.wrapping_add(1);
+            let port = port as u16;
+            if is_free(port) {
+                return Some(port);
+            }
+        }
+        None
+    }
+
+    fn hash(&self, local: IpAddr, remote: SocketAddr) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        for address in [local, remote.ip()] {
+            match address {
+                IpAddr::V4(v4) => hasher.write_u32(v4.to_bits()),
+                IpAddr::V6(v6) => hasher.write(&v6.octets()),
+            }
+        }
+        hasher.write_u16(remote.port());
+        hasher.finish()
+    }
+}
+
+impl core::fmt::Debug for PortChooser {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PortChooser({:?})", self.range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeSet;
+
+    fn ends() -> (IpAddr, SocketAddr) {
+        ("10.9.0.2".parse().unwrap(), "10.9.0.1:80".parse().unwrap())
+    }
+
+    #[test]
+    fn every_port_is_used_once_before_any_is_used_twice() {
+        let mut ports = PortChooser::new([3; 16], 100..=199);
+        let (local, remote) = ends();
+        let chosen: BTreeSet<u16> =
+            (0..100).map(|_| ports.choose(local, remote, |_| true).unwrap()).collect();
+        assert_eq!(chosen, (100..=199).collect());
+    }
+
+    #[test]
+    fn taken_ports_are_passed_over_until_none_is_left() {
+        let mut ports = PortChooser::new([3; 16], 65_530..=65_535);
+        let (local, remote) = ends();
+        assert_eq!(ports.choose(local, remote, |port| port == 65_535), Some(65_535));
+        assert_eq!(ports.choose(local, remote, |_| false), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! The receiving half of a synchronised connection: their bytes, up to where the application reads.
+//!
+//! ```text
+//!        read            nxt                     edge
+//!   ──────┼───────────────┼───────────────────────┼──────────▶ positions (RcvPos)
+//!   given │    unread     │  acceptable:          │  outside
+//!   to the│  in the ring, │  out-of-order text is │  the window
+//!   app   │  acknowledged │  kept here (`ahead`)  │
+//!         └──────── capacity ─────────────────────┘
+//! ```
+//!
+//! Owns the receive ring, reassembly, the window we offer, the acknowledgement we owe and the urgent mark.
+//! Does not own the decision whether a segment is acceptable (`acceptance`), nor the sending of anything.
+//! RFC 9293 sections 3.4, 3.8.5, 3.8.6 and 3.10.7.4.
+
+pub(crate) mod ack;
+pub(crate) mod window;
+
+use crate::proto::buf::pages::Pool;
+use crate::proto::buf::ranges::Ranges;
+use crate::proto::buf::ring::Ring;
+use crate::proto::context::Context;
+use crate::proto::tcp::seq::RcvPos;
+
+use ack::AckIntent;
+use window::Window;
+
+/// What became of a segment's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// There was none.
+    None,
+    /// RCV.NXT moved.
+    InOrder,
+    /// Kept for later.
+    Ahead,
+    /// All of it was here already.
+    Duplicate,
+    /// No page, or no range, was left for (the rest of) it.
+    NoMemory,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub(crate) struct RecvHalf {
+    nxt: RcvPos,
+    read: RcvPos,
+    ring: Ring,
+    /// Text beyond `nxt` that is in the ring.
+    ahead: Ranges,
+    /// Where their FIN stands, once one was seen.
+    fin: Option<RcvPos>,
+    pub(crate) window: Window,
+    pub(crate) ack: AckIntent,
+    /// The position after the last urgent byte (RFC 9293 MUST-62).
+    urgent: Option<RcvPos>,
+    /// The largest segment the peer has sent, at least [`Self::MSS_FLOOR`].
+    mss: u64,
+    /// Nobody will read: text is acknowledged and thrown away.
+    discarding: bool,
+    first: RcvPos,
+    pub(crate) duplicates: u64,
+    pub(crate) out_of_order: u64,
+}
+
+impl RecvHalf {
+    /// Peers that send only small segments are acknowledged as if these were full-sized.
+    const MSS_FLOOR: u64 = 536;
+
+    /// A half whose first byte stands at `first`, the position after the peer's SYN.
+    pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
+        RecvHalf {
+            nxt: first,
+            read: first,
+            ring: Ring::new(first.get()),
+            ahead: Ranges::new(),
+            fin: None,
+            window: Window::new(first, capacity, scale),
+            ack: AckIntent::default(),
+            urgent: None,
+            mss: Self::MSS_FLOOR,
+            discarding: false,
+            first,
+            duplicates: 0,
+            out_of_order: 0,
+        }
+    }
+
+    /// RCV.NXT.
+    pub(crate) fn nxt(&self) -> RcvPos {
+        self.nxt
+    }
+
+    /// RCV.WND.
+    pub(crate) fn wnd(&self) -> u64 {
+        self.window.size(self.nxt)
+    }
+
+    /// The largest segment seen, or an assumption.
+    pub(crate) fn mss(&self) -> u64 {
+        self.mss
+    }
+
+    /// Whether their FIN has come, and everything before it.
+    pub(crate) fn fin_received(&self) -> bool {
+        self.fin.is_some_and(|fin| self.nxt > fin)
+    }
+
+    /// Bytes that can be read now.
+    pub(crate) fn readable(&self) -> u64 {
+        self.end_of_text().since(self.read)
+    }
+
+    /// Bytes of text received in order so far.
+    pub(crate) fn bytes_received(&self) -> u64 {
+        self.end_of_text().since(self.first)
+    }
+
+    /// Unread bytes before the urgent mark, while it lies ahead (RFC 9293 MUST-33).
+    pub(crate) fn urgent_unread(&self) -> Option<u64> {
+        self.urgent.filter(|mark| *mark > self.read).map(|mark| mark.since(self.read))
+    }
+
+    /// Takes a segment's text and FIN. `segment_size` is the size of the packets it stands for.
+    pub(crate) fn segment(
+        &mut self,
+        ctx: &mut Context<'_>,
+        seq: RcvPos,
+        payload: &[u8],
+        fin: bool,
+        segment_size: u64,
+    ) -> Text {
+        if fin {
+            self.note_fin(seq.plus(payload.len() as u64));
+        }
+        let text = if payload.is_empty() { Text::None } else { self.text(ctx, seq, payload) };
+        self.mss = self.mss.max(segment_size);
+        if self.fin == Some(self.nxt) {
+            self.nxt = self.nxt.plus(1);
+        }
+        if fin {
+            self.ack.at_once();
+        }
+        text
+    }
+
+    /// Notes the urgent pointer of a segment (RFC 9293 section 3.8.5). True if the mark is news.
+    pub(crate) fn note_urgent(&mut self, mark: RcvPos) -> bool {
+        let is_news = mark > self.read && self.urgent.is_none_or(|known| mark > known);
+        if is_news {
+            self.urgent = Some(mark);
+        }
+        is_news
+    }
+
+    /// Copies unread bytes to `out` and returns how many; with `peek` they stay unread.
+    pub(crate) fn read(&mut self, out: &mut [u8], peek: bool, pool: &mut Pool) -> usize {
+        let count = self.readable().min(out.len() as u64);
+        self.ring.read_at(self.read.get(), &mut out[..count as usize]);
+        if !peek && count > 0 {
+            self.read = self.read.plus(count);
+            self.ring.advance(self.read.get(), pool);
+            if self.window.update_is_due(self.nxt, self.read, self.mss) && !self.fin_received() {
+                self.ack.at_once();
+            }
+        }
+        count as usize
+    }
+
+    /// From now on text is thrown away; what is unread stays readable.
+    pub(crate) fn discard(&mut self) {
+        self.discarding = true;
+    }
+
+    /// The window field for a segment sent now, and the edge it advertises.
+    pub(crate) fn window_field(&self) -> (u16, RcvPos) {
+        // Thrown-away text takes no room, so the window of a discarding half never closes.
+        let read = if self.discarding { self.nxt } else { self.read };
+        self.window.field(self.nxt, read, self.mss)
+    }
+
+    /// A segment that carried the acknowledgement and `edge` has gone out.
+    pub(crate) fn acknowledged(&mut self, edge: RcvPos) {
+        self.window.advertised(edge);
+        self.ack.sent();
+    }
+
+    /// Gives all pages back; unread bytes are lost.
+    pub(crate) fn clear(&mut self, pool: &mut Pool) {
+        self.read = self.end_of_text();
+        self.ahead.clear();
+        self.ring.clear(pool);
+    }
+
+    /// Gives the pages of out-of-order text back: its gaps will not be filled any more.
+    pub(crate) fn clear_ahead(&mut self, pool: &mut Pool) {
+        self.ahead.clear();
+        if self.readable() == 0 {
+            self.ring.clear(pool);
+        }
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(self.read <= self.nxt && self.nxt <= self.window.edge().plus(1));
+        debug_assert!(self.ahead.first().is_none_or(|range| range.start > self.nxt.get()));
+    }
+
+    fn end_of_text(&self) -> RcvPos {
+        self.fin.map_or(self.nxt, |fin| fin.min(self.nxt))
+    }
+
+    /// Notes where their FIN stands. The first one counts, unless text has already gone past it.
+    fn note_fin(&mut self, at: RcvPos) {
+        let past_text = self.ahead.iter().next_back().is_none_or(|range| range.end <= at.get());
+        // A FIN right at the edge takes no room; one past it will come again when the window has opened.
+        let in_window = at >= self.nxt && at <= self.window.edge();
+        if self.fin.is_none() && in_window && past_text {
+            self.fin = Some(at);
+        }
+    }
+
+    fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8]) -> Text {
+        let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
+        let start = seq.max(self.nxt);
+        let end = seq.plus(payload.len() as u64).min(limit);
+        if start >= end {
+            self.duplicates += 1;
+            ctx.counters.tcp_duplicates += 1;
+            self.ack.at_once();
+            return Text::Duplicate;
+        }
+        let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
+        if start == self.nxt { self.in_order(ctx, fresh) } else { self.out_of_order(ctx, start, fresh) }
+    }
+
+    fn in_order(&mut self, ctx: &mut Context<'_>, fresh: &[u8]) -> Text {
+        let stored = self.store(ctx, self.nxt, fresh);
+        self.nxt = self.nxt.plus(stored as u64);
+        let had_gap = !self.ahead.is_empty();
+        while let Some(range) = self.ahead.first().filter(|range| range.start <= self.nxt.get()) {
+            self.nxt = self.nxt.max(RcvPos::at(range.end));
+            self.ahead.remove_below(self.nxt.get());
+        }
+        self.ack.text(stored as u64, self.mss, ctx.now, ctx.config.delayed_ack);
+        if had_gap || stored < fresh.len() {
+            self.ack.at_once();
+        }
+        if self.discarding {
+            self.read = self.end_of_text();
+        }
+        if stored < fresh.len() { Text::NoMemory } else { Text::InOrder }
+    }
+
+    //= RFC9293 SHLD-31
+    fn out_of_order(&mut self, ctx: &mut Context<'_>, start: RcvPos, fresh: &[u8]) -> Text {
+        self.out_of_order += 1;
+        ctx.counters.tcp_out_of_order += 1;
+        //= RFC9293 MAY-13
+        self.ack.duplicate();
+        let range = start.get()..start.get() + fresh.len() as u64;
+        if self.ahead.len() >= ctx.config.reassembly_ranges && self.ahead.would_grow(range) {
+            return Text::NoMemory;
+        }
+        let stored = self.store(ctx, start, fresh);
+        self.ahead.insert(start.get()..start.get() + stored as u64);
+        if stored < fresh.len() { Text::NoMemory } else { Text::Ahead }
+    }
+
+    fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {
+        if self.discarding { fresh.len() } else { self.ring.write_at(at.get(), fresh, ctx.pool) }
+    }
+}

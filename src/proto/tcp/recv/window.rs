@@ -1,0 +1,128 @@
+//! The window we offer: never pulled back, never opened in small steps.
+
+use crate::proto::tcp::seq::RcvPos;
+
+/// The receive window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// The right edge as last advertised: RCV.NXT + RCV.WND then.
+    edge: RcvPos,
+    /// Bytes that may be unread at once.
+    capacity: u64,
+    /// The shift the peer applies to our window field.
+    scale: u8,
+}
+
+impl Window {
+    /// The largest window field.
+    const FIELD_MAX: u64 = 65_535;
+
+    /// The window as it was offered in our SYN, which is never scaled (RFC 7323 section 2.2). `first` is the
+    /// position after the peer's SYN.
+    pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
+        Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, scale }
+    }
+
+    /// The window field of our SYN.
+    pub(crate) fn syn_field(capacity: u64) -> u16 {
+        capacity.min(Self::FIELD_MAX) as u16
+    }
+
+    /// The shift we ask for: the least that lets the field express the whole capacity.
+    pub(crate) fn scale_for(capacity: u64) -> u8 {
+        (0..14).find(|shift| capacity <= Self::FIELD_MAX << shift).unwrap_or(14)
+    }
+
+    /// The right edge as last advertised; nothing at or past it may be accepted.
+    pub(crate) fn edge(&self) -> RcvPos {
+        self.edge
+    }
+
+    /// RCV.WND.
+    pub(crate) fn size(&self, nxt: RcvPos) -> u64 {
+        self.edge.since(nxt)
+    }
+
+    pub(crate) fn scale(&self) -> u8 {
+        self.scale
+    }
+
+    /// The field for a segment sent now, and the edge that it advertises. `read` is the first unread
+    /// position.
+    pub(crate) fn field(&self, nxt: RcvPos, read: RcvPos, mss: u64) -> (u16, RcvPos) {
+        let wanted = self.wanted_edge(read, mss);
+        let unit = 1u64 << self.scale;
+        let mut field = wanted.since(nxt) >> self.scale;
+        //= RFC9293 SHLD-14: rounding down must not pull the edge back either.
+        if nxt.plus(field * unit) < self.edge {
+            field = self.edge.since(nxt).div_ceil(unit);
+        }
+        let field = field.min(Self::FIELD_MAX);
+        (field as u16, nxt.plus(field * unit).max(self.edge))
+    }
+
+    /// Notes that `edge` was advertised.
+    pub(crate) fn advertised(&mut self, edge: RcvPos) {
+        self.edge = self.edge.max(edge);
+    }
+
+    /// Whether reading has opened the window so far that the peer should hear of it at once: what it may
+    /// still send is less than half of what it could.
+    pub(crate) fn update_is_due(&self, nxt: RcvPos, read: RcvPos, mss: u64) -> bool {
+        let wanted = self.wanted_edge(read, mss);
+        wanted > self.edge && wanted.since(nxt) >= 2 * self.size(nxt)
+    }
+
+    //= RFC9293 MUST-39: the edge moves by a full segment or half the buffer, or not at all.
+    fn wanted_edge(&self, read: RcvPos, mss: u64) -> RcvPos {
+        let possible = read.plus(self.capacity);
+        let step = mss.min(self.capacity / 2).max(1);
+        if possible.since(self.edge) >= step { possible } else { self.edge }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_scale_is_the_least_that_expresses_the_capacity() {
+        assert_eq!(Window::scale_for(65_535), 0);
+        assert_eq!(Window::scale_for(65_536), 1);
+        assert_eq!(Window::scale_for(1 << 20), 5);
+        assert_eq!(Window::scale_for(u64::MAX), 14);
+    }
+
+    //= RFC9293 MUST-39
+    #[test]
+    fn the_window_does_not_open_by_less_than_a_segment() {
+        let first = RcvPos::at(1 << 32);
+        let window = Window::new(first, 10_000, 0);
+        let nxt = first.plus(10_000);
+        assert_eq!(window.field(nxt, first.plus(500), 1460), (0, nxt));
+        assert_eq!(window.field(nxt, first.plus(1460), 1460), (1460, nxt.plus(1460)));
+    }
+
+    proptest! {
+        //= RFC9293 SHLD-14
+        #[test]
+        fn the_edge_never_moves_left(
+            capacity in 1u64..1 << 24,
+            steps in prop::collection::vec((0u64..70_000, 0u64..70_000), 1..50),
+        ) {
+            let first = RcvPos::at(1 << 32);
+            let mut window = Window::new(first, capacity, Window::scale_for(capacity));
+            let (mut nxt, mut read) = (first, first);
+            for (received, consumed) in steps {
+                nxt = nxt.plus(received.min(window.size(nxt)));
+                read = read.plus(consumed.min(nxt.since(read)));
+                let (field, edge) = window.field(nxt, read, 1460);
+                prop_assert!(edge >= window.edge());
+                prop_assert!(nxt.plus(u64::from(field) << window.scale()) >= window.edge() || field == 65_535);
+                prop_assert!(edge.since(read) <= capacity + (1 << window.scale()));
+                window.advertised(edge);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The sending half of a synchronised connection: our bytes, until they are acknowledged.
+//!
+//! ```text
+//!        una                 nxt                end
+//!   ──────┼───────────────────┼──────────────────┼──────────▶ positions (SndPos)
+//!   acked │  in flight, or    │  written, not    │ FIN stands
+//!         │  marked `lost`    │  sent yet        │ here
+//!         └── wnd (theirs) ───────────┘
+//!         └── cwnd (ours) ────────┘
+//! ```
+//!
+//! Owns the send ring, the peer's window, RTT and the retransmission timer, loss recovery and congestion
+//! control. `plan` decides what to send and changes nothing; `commit` advances once the device has taken
+//! it. There is no separate path for retransmissions: whatever is lost is marked so, and planned first.
+//! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582.
+
+pub(crate) mod acked;
+pub(crate) mod plan;
+pub(crate) mod recovery;
+pub(crate) mod rtt;
+pub(crate) mod timer;
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use crate::proto::buf::pages::Pool;
+use crate::proto::buf::ranges::Ranges;
+use crate::proto::buf::ring::Ring;
+use crate::proto::config::Config;
+use crate::proto::tcp::congestion::Controller;
+use crate::proto::tcp::congestion::new_reno::NewReno;
+use crate::proto::tcp::seq::{RcvPos, SndPos};
+use crate::time::Instant;
+
+use recovery::Recovery;
+use rtt::Rtt;
+use timer::SendTimer;
+
+/// What the handshake settled about our direction.
+#[derive(Clone, Debug)]
+pub(crate) struct SendStart {
+    /// The position of our SYN.
+    pub(crate) syn: SndPos,
+    /// The largest segment we may send.
+    pub(crate) mss: u64,
+    /// The peer's window as its last segment told, unscaled if that was a SYN.
+    pub(crate) wnd: u64,
+    /// The shift of window fields to come.
+    pub(crate) scale: u8,
+    /// The position of the segment that told the window.
+    pub(crate) wl1: RcvPos,
+    /// Round-trip time of the handshake, if nothing in it was sent twice.
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(crate) struct SendHalf {
+    una: SndPos,
+    nxt: SndPos,
+    /// One past the last byte written.
+    end: SndPos,
+    ring: Ring,
+    /// Set once the application has closed: FIN stands at `end`.
+    fin: bool,
+    /// SND.WND in bytes.
+    wnd: u64,
+    /// The largest window the peer has ever offered (RFC 9293 section 3.8.6.2.1).
+    max_wnd: u64,
+    wl1: RcvPos,
+    wl2: SndPos,
+    scale: u8,
+    mss: u64,
+    capacity: u64,
+    /// In flight once, and believed lost since.
+    lost: Ranges,
+    recovery: Recovery,
+    rtt: Rtt,
+    cc: Box<dyn Controller>,
+    timer: SendTimer,
+    /// The one segment being timed: its end, and when it went out.
+    timed: Option<(SndPos, Instant)>,
+    /// The position after the last urgent byte (RFC 9293 MUST-62).
+    urgent: Option<SndPos>,
+    /// The application was told that there is no room.
+    write_blocked: bool,
+    last_sent: Instant,
+    first: SndPos,
+    retransmits: u64,
+}
+
+impl SendHalf {
+    pub(crate) fn new(config: &Config, start: &SendStart, now: Instant) -> Self {
+        let mut rtt = Rtt::new(config);
+        let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
+        match start.rtt {
+            Some(sample) => rtt.sample(sample),
+            None => {
+                rtt.syn_was_lost();
+                cc.start_small();
+            }
+        }
+        let first = start.syn.plus(1);
+        SendHalf {
+            una: first,
+            nxt: first,
+            end: first,
+            ring: Ring::new(first.get()),
+            fin: false,
+            wnd: start.wnd,
+            max_wnd: start.wnd,
+            wl1: start.wl1,
+            wl2: first,
+            scale: start.scale,
+            mss: start.mss,
+            capacity: config.send_buffer as u64,
+            lost: Ranges::new(),
+            recovery: Recovery::new(),
+            rtt,
+            cc: Box::new(cc),
+            timer: SendTimer::new(config),
+            timed: None,
+            urgent: None,
+            write_blocked: false,
+            last_sent: now,
+            first,
+            retransmits: 0,
+        }
+    }
+
+    /// SND.UNA.
+    pub(crate) fn una(&self) -> SndPos {
+        self.una
+    }
+
+    /// SND.NXT: one past the highest position sent.
+    pub(crate) fn nxt(&self) -> SndPos {
+        self.nxt
+    }
+
+    /// SND.WND in bytes.
+    pub(crate) fn wnd(&self) -> u64 {
+        self.wnd
+    }
+
+    /// The largest window ever offered.
+    pub(crate) fn max_wnd(&self) -> u64 {
+        self.max_wnd
+    }
+
+    pub(crate) fn scale(&self) -> u8 {
+        self.scale
+    }
+
+    pub(crate) fn mss(&self) -> u64 {
+        self.mss
+    }
+
+    pub(crate) fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    pub(crate) fn cc(&self) -> &dyn Controller {
+        &*self.cc
+    }
+
+    /// Segments sent that carried bytes sent before.
+    pub(crate) fn retransmits(&self) -> u64 {
+        self.retransmits
+    }
+
+    /// Bytes written and not sent.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.end.since(self.nxt)
+    }
+
+    /// Positions sent and not acknowledged.
+    pub(crate) fn outstanding(&self) -> u64 {
+        self.nxt.since(self.una)
+    }
+
+    /// Whether anything, a FIN included, is not acknowledged or not even sent.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.una < self.end_with_fin()
+    }
+
+    /// Bytes of text the peer has acknowledged.
+    pub(crate) fn bytes_acked(&self) -> u64 {
+        self.una.min(self.end).since(self.first)
+    }
+
+    /// Bytes that can be written now.
+    pub(crate) fn room(&self) -> u64 {
+        self.capacity.saturating_sub(self.end.since(self.una))
+    }
+
+    /// Queues bytes and returns how many found room; none marks the half as blocked, so that the
+    /// application hears when there is room again.
+    pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool, now: Instant) -> usize {
+        debug_assert!(!self.fin, "nothing is written after the FIN");
+        let count = self.room().min(data.len() as u64) as usize;
+        if self.end == self.una && now.since(self.last_sent) > self.rtt.rto() {
+            self.cc.on_idle();
+        }
+        let stored = self.ring.write_at(self.end.get(), &data[..count], pool);
+        self.end = self.end.plus(stored as u64);
+        self.write_blocked = stored < data.len();
+        stored
+    }
+
+    /// Sets the urgent mark after the last byte written (RFC 9293 section 3.8.5).
+    pub(crate) fn mark_urgent(&mut self) {
+        self.urgent = Some(self.end);
+    }
+
+    /// The application has closed: FIN follows what is queued.
+    pub(crate) fn close(&mut self) {
+        self.fin = true;
+    }
+
+    /// Whether the FIN is acknowledged.
+    pub(crate) fn fin_acknowledged(&self) -> bool {
+        self.fin && self.una > self.end
+    }
+
+    /// Tells, once, that a blocked writer has room again: a third of the buffer, so that it wakes for more
+    /// than a few bytes.
+    pub(crate) fn take_writable(&mut self) -> bool {
+        let writable = self.write_blocked && self.room() >= self.capacity / 3;
+        if writable {
+            self.write_blocked = false;
+        }
+        writable
+    }
+
+    /// Follows the path: the largest segment is now `mss`.
+    pub(crate) fn set_mss(&mut self, mss: u64) {
+        if mss != self.mss {
+            self.mss = mss;
+            self.cc.on_mss(mss);
+        }
+    }
+
+    /// The pieces of text at `start..start + len`.
+    pub(crate) fn text(&self, start: SndPos, len: u64) -> impl Iterator<Item = &[u8]> {
+        self.ring.pieces(start.get(), len as usize)
+    }
+
+    /// Gives all pages back.
+    pub(crate) fn clear(&mut self, pool: &mut Pool) {
+        self.ring.clear(pool);
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        debug_assert!(self.una <= self.nxt && self.nxt <= self.end_with_fin());
+        debug_assert!(self.lost.first().is_none_or(|range| range.start >= self.una.get()));
+        debug_assert!(self.lost.iter().next_back().is_none_or(|range| range.end <= self.nxt.get()));
+    }
+
+    /// The end of what we will ever send, as far as the application has said.
+    fn end_with_fin(&self) -> SndPos {
+        self.end.plus(u64::from(self.fin))
+    }
+
+    /// Positions believed to be in the network.
+    fn flight(&self) -> u64 {
+        self.outstanding().saturating_sub(self.lost.total())
+    }
+
+    /// SND.UNA + SND.WND: nothing at or past it may be sent, but for probes.
+    fn right_edge(&self) -> SndPos {
+        self.una.plus(self.wnd)
+    }
+}

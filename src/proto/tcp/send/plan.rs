@@ -1,0 +1,126 @@
+//! What to send next: lost bytes first, then new ones, as windows, Nagle and silly-window avoidance allow.
+//!
+//! RFC 9293 sections 3.7.4, 3.8.6.2.1 and 3.8.6.1.
+
+use super::SendHalf;
+use crate::proto::tcp::seq::SndPos;
+use crate::time::Instant;
+
+/// Why a segment is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Bytes that were never sent.
+    New,
+    /// Bytes that were marked lost.
+    Retransmission,
+    /// The byte at SND.UNA, in spite of a window of zero.
+    Probe,
+}
+
+/// One segment with text or FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TextPlan {
+    pub(crate) kind: Kind,
+    pub(crate) start: SndPos,
+    /// Bytes of text.
+    pub(crate) len: u64,
+    /// FIN follows the text.
+    pub(crate) fin: bool,
+    /// It empties the send queue (RFC 9293 MUST-61).
+    pub(crate) psh: bool,
+    /// Urgent pointer (RFC 9293 MUST-62).
+    pub(crate) urgent: Option<u16>,
+}
+
+impl TextPlan {
+    /// One past the last position it occupies.
+    pub(crate) fn end(&self) -> SndPos {
+        self.start.plus(self.len + u64::from(self.fin))
+    }
+}
+
+impl SendHalf {
+    /// The next segment, if any may go now. Changes nothing.
+    pub(crate) fn plan(&self, nodelay: bool) -> Option<TextPlan> {
+        if self.timer.probe_is_due() {
+            return self.plan_probe();
+        }
+        self.plan_retransmission().or_else(|| self.plan_new(nodelay))
+    }
+
+    /// The device has taken the planned segment.
+    pub(crate) fn commit(&mut self, plan: &TextPlan, now: Instant) {
+        let end = plan.end();
+        match plan.kind {
+            Kind::New => {
+                self.timed.get_or_insert((end, now));
+            }
+            Kind::Retransmission | Kind::Probe => {
+                self.lost.remove(plan.start.get()..end.get());
+                self.retransmits += u64::from(plan.start < self.nxt);
+                // Karn's rule: what was sent twice measures nothing.
+                self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
+            }
+        }
+        self.nxt = self.nxt.max(end);
+        self.last_sent = now;
+        self.recovery.segment_sent();
+        self.timer_after_sending(plan.kind, now);
+    }
+
+    //= RFC9293 MUST-36: one byte (or the FIN) at SND.UNA, whatever the window says.
+    fn plan_probe(&self) -> Option<TextPlan> {
+        let text = self.end.since(self.una).min(1);
+        (self.una < self.end_with_fin()).then(|| self.segment(Kind::Probe, self.una, text, text == 0))
+    }
+
+    fn plan_retransmission(&self) -> Option<TextPlan> {
+        let lost = self.lost.first()?;
+        let start = SndPos::at(lost.start);
+        //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
+        let room = self.right_edge().since(start);
+        let text = self.end.since(start).min(lost.end - lost.start).min(room).min(self.mss);
+        let fin = self.fin && start.plus(text) == self.end && lost.end > self.end.get() && text < room;
+        let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
+        ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
+    }
+
+    fn plan_new(&self, nodelay: bool) -> Option<TextPlan> {
+        let unsent = self.end.since(self.nxt);
+        //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
+        //= RFC9293 SHLD-15
+        let window_room = self.right_edge().since(self.nxt);
+        let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
+        let text = unsent.min(self.mss).min(window_room).min(cwnd_room);
+        let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
+        let worth = fin || (text > 0 && self.is_worth_sending(text, unsent, nodelay));
+        worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.
+    //= RFC9293 MUST-38
+    //= RFC9293 SHLD-7
+    fn is_worth_sending(&self, text: u64, unsent: u64, nodelay: bool) -> bool {
+        //= RFC9293 SHLD-28
+        let is_full = text >= self.mss;
+        //= RFC9293 MUST-17
+        let may_be_small = nodelay || self.outstanding() == 0;
+        let ends_queue = text == unsent && (may_be_small || self.fin || self.urgent.is_some());
+        let half_window = 2 * text >= self.max_wnd && may_be_small;
+        is_full || ends_queue || half_window || self.timer.override_is_due()
+    }
+
+    fn segment(&self, kind: Kind, start: SndPos, text: u64, fin: bool) -> TextPlan {
+        let urgent = self.urgent.filter(|mark| *mark > start);
+        TextPlan {
+            kind,
+            start,
+            len: text,
+            fin,
+            psh: text > 0 && start.plus(text) == self.end,
+            //= RFC9293 MUST-62
+            //= RFC9293 MUST-31: a mark further ahead than the field can say is told as far as it can.
+            urgent: urgent.map(|mark| mark.since(start).min(u16::MAX.into()) as u16),
+        }
+    }
+}

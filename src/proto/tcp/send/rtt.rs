@@ -1,0 +1,145 @@
+//! Round-trip time and retransmission time-out (RFC 6298).
+//!
+//! Owns SRTT, RTTVAR and the back-off. It does not own the timer.
+
+use core::time::Duration;
+
+use crate::proto::config::Config;
+
+/// The clock granularity G of RFC 6298: arrival times are exact to about a microsecond.
+const GRANULARITY: Duration = Duration::from_micros(1);
+
+/// What RFC 6298 rule 5.7 falls back to after a SYN's timer has expired.
+const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
+/// The estimator.
+//= RFC9293 MUST-18
+#[derive(Clone, Debug)]
+pub(crate) struct Rtt {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    min_rtt: Option<Duration>,
+    /// The time-out before back-off.
+    base: Duration,
+    /// Doublings in force.
+    backoff: u32,
+    floor: Duration,
+    ceiling: Duration,
+}
+
+impl Rtt {
+    pub(crate) fn new(config: &Config) -> Self {
+        Rtt {
+            srtt: None,
+            rttvar: Duration::ZERO,
+            min_rtt: None,
+            base: config.rto_initial,
+            backoff: 0,
+            floor: config.rto_min,
+            ceiling: config.rto_max,
+        }
+    }
+
+    /// Takes a measurement of a segment that was sent once (Karn's rule is the caller's to keep). It ends
+    /// the back-off.
+    pub(crate) fn sample(&mut self, rtt: Duration) {
+        self.min_rtt = Some(self.min_rtt.map_or(rtt, |least| least.min(rtt)));
+        match self.srtt {
+            None => {
+                self.srtt = Some(rtt);
+                self.rttvar = rtt / 2;
+            }
+            Some(srtt) => {
+                self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
+                self.srtt = Some(srtt * 7 / 8 + rtt / 8);
+            }
+        }
+        let srtt = self.srtt.unwrap_or(rtt);
+        self.base = srtt + (self.rttvar * 4).max(GRANULARITY);
+        self.backoff = 0;
+    }
+
+    /// The timer of our SYN expired before the connection opened (RFC 6298 rule 5.7).
+    pub(crate) fn syn_was_lost(&mut self) {
+        self.base = self.base.max(RTO_AFTER_LOST_SYN);
+    }
+
+    /// Doubles the time-out (RFC 6298 rule 5.5).
+    pub(crate) fn back_off(&mut self) {
+        self.backoff = self.backoff.saturating_add(1);
+    }
+
+    /// The retransmission time-out in force.
+    pub(crate) fn rto(&self) -> Duration {
+        self.doubled(self.backoff)
+    }
+
+    /// The time-out after `doublings`, whatever back-off is in force.
+    pub(crate) fn doubled(&self, doublings: u32) -> Duration {
+        let base = self.base.max(self.floor);
+        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
+        base.saturating_mul(factor).min(self.ceiling)
+    }
+
+    pub(crate) fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(crate) fn rttvar(&self) -> Duration {
+        self.rttvar
+    }
+
+    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        self.min_rtt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    //= RFC9293 MUST-18
+    #[test]
+    fn measurements_move_the_timeout_as_rfc_6298_says() {
+        let mut rtt = Rtt::new(&Config::default());
+        assert_eq!(rtt.rto(), ms(1000));
+        rtt.sample(ms(100));
+        assert_eq!((rtt.srtt(), rtt.rttvar(), rtt.rto()), (Some(ms(100)), ms(50), ms(300)));
+        rtt.sample(ms(180));
+        assert_eq!((rtt.srtt(), rtt.rttvar()), (Some(ms(110)), Duration::from_micros(57_500)));
+        assert_eq!(rtt.rto(), ms(340));
+    }
+
+    #[test]
+    fn the_timeout_keeps_to_its_floor_and_its_ceiling() {
+        let mut rtt = Rtt::new(&Config::default());
+        rtt.sample(ms(1));
+        assert_eq!(rtt.rto(), ms(200));
+        for _ in 0..100 {
+            rtt.back_off();
+        }
+        assert_eq!(rtt.rto(), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn back_off_doubles_until_the_next_measurement() {
+        let mut rtt = Rtt::new(&Config::default());
+        rtt.sample(ms(100));
+        rtt.back_off();
+        rtt.back_off();
+        assert_eq!(rtt.rto(), ms(1200));
+        rtt.sample(ms(100));
+        assert_eq!(rtt.rto(), Duration::from_micros(250_000));
+    }
+
+    #[test]
+    fn a_lost_syn_makes_the_first_timeout_three_seconds() {
+        let mut rtt = Rtt::new(&Config::default());
+        rtt.syn_was_lost();
+        assert_eq!(rtt.rto(), Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,238 @@
+//! The sending half's one timer: retransmission, persist, or the override of silly-window avoidance.
+//!
+//! Only one of the three can be of use at a time: with a window of zero we probe, with bytes in flight we
+//! wait for their acknowledgement, and with neither we may be waiting for a window worth sending into.
+//! RFC 6298 section 5, RFC 9293 sections 3.8.1, 3.8.3, 3.8.6.1 and 3.8.6.2.1.
+
+use core::time::Duration;
+
+use super::SendHalf;
+use super::plan::Kind;
+use crate::proto::config::Config;
+use crate::time::Instant;
+
+/// What the timer is armed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nothing is in flight and nothing waits.
+    Off,
+    /// Bytes are in flight.
+    Retransmit,
+    /// The peer's window is zero and there is something to send.
+    Persist,
+    /// Bytes wait for a window worth sending into.
+    Override,
+}
+
+/// The timer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendTimer {
+    mode: Mode,
+    at: Instant,
+    /// It has expired in this mode, and what it asks for has not been sent yet.
+    due: bool,
+    /// Doublings of the probe interval.
+    probes: u32,
+    /// Retransmissions of SND.UNA in a row.
+    retransmissions: u32,
+    /// Since when the peer has been silent about what we sent: for R2.
+    silent_since: Option<Instant>,
+    /// Since when SND.UNA has not moved although there was something to send: for the user time-out.
+    stuck_since: Option<Instant>,
+    /// How long silly-window avoidance may hold bytes back.
+    override_delay: Duration,
+}
+
+impl SendTimer {
+    pub(crate) fn new(config: &Config) -> Self {
+        SendTimer {
+            mode: Mode::Off,
+            at: Instant::MAX,
+            due: false,
+            probes: 0,
+            retransmissions: 0,
+            silent_since: None,
+            stuck_since: None,
+            override_delay: config.sws_override,
+        }
+    }
+
+    pub(crate) fn probe_is_due(&self) -> bool {
+        self.due && self.mode == Mode::Persist
+    }
+
+    pub(crate) fn override_is_due(&self) -> bool {
+        self.due && self.mode == Mode::Override
+    }
+}
+
+/// What an expired timer means for the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// A probe or a held-back segment is to be sent.
+    GoOn,
+    /// What was in flight is lost.
+    Retransmit,
+    /// As before, and R1 has just been reached (RFC 9293 MUST-20).
+    Trouble,
+    /// R2 or the user time-out has run out.
+    GiveUp,
+}
+
+/// When to give up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// R1, in retransmissions.
+    pub(crate) r1: u32,
+    /// R2.
+    pub(crate) r2: Duration,
+    /// The user time-out, which replaces R2 where it is set.
+    pub(crate) user_timeout: Option<Duration>,
+    /// Nobody holds the connection: a window that stays shut for R2 ends it, even if the peer is alive, or
+    /// peers could make us keep what they do not want for ever.
+    pub(crate) orphan: bool,
+}
+
+impl SendHalf {
+    /// When [`timer_expired`](Self::timer_expired) has something to do.
+    pub(crate) fn timer_deadline(&self, patience: &Patience) -> Option<Instant> {
+        if self.timer.mode == Mode::Off {
+            return None;
+        }
+        // A timer that has fired and waits for the device only runs on to giving up.
+        let at = if self.timer.due { Instant::MAX } else { self.timer.at };
+        let deadline = self.gives_up_at(patience).map_or(at, |give_up| give_up.min(at));
+        (deadline < Instant::MAX).then_some(deadline)
+    }
+
+    /// Retransmissions of SND.UNA in a row.
+    pub(crate) fn retransmissions(&self) -> u32 {
+        self.timer.retransmissions
+    }
+
+    /// Lets the timer expire if its time has come. `None` if it has not.
+    pub(crate) fn timer_expired(&mut self, patience: &Patience, now: Instant) -> Option<Expiry> {
+        if self.timer.mode == Mode::Off {
+            return None;
+        }
+        if self.gives_up_at(patience).is_some_and(|at| at <= now) {
+            return Some(Expiry::GiveUp);
+        }
+        if self.timer.due || self.timer.at > now {
+            return None;
+        }
+        match self.timer.mode {
+            Mode::Off => None,
+            Mode::Retransmit => Some(self.retransmission_timeout(patience, now)),
+            Mode::Persist => {
+                self.timer.due = true;
+                self.timer.silent_since.get_or_insert(now);
+                self.timer.probes = self.timer.probes.saturating_add(1);
+                Some(Expiry::GoOn)
+            }
+            Mode::Override => {
+                self.timer.due = true;
+                Some(Expiry::GoOn)
+            }
+        }
+    }
+
+    /// Chooses the timer's mode anew: after a write, a close, or whatever else may have changed it.
+    pub(crate) fn timer_refresh(&mut self, now: Instant) {
+        let mode = self.wanted_mode();
+        if mode != self.timer.mode {
+            self.arm(mode, now);
+        }
+    }
+
+    pub(crate) fn timer_after_sending(&mut self, kind: Kind, now: Instant) {
+        self.timer.due = false;
+        let mode = self.wanted_mode();
+        // RFC 6298 rule 5.1: sending starts a timer that is not running, and leaves a running one alone.
+        if mode != self.timer.mode || kind == Kind::Probe {
+            self.arm(mode, now);
+        }
+    }
+
+    pub(super) fn timer_after_ack(&mut self, progress: bool, now: Instant) {
+        //= RFC9293 MUST-37: whoever says that its window is zero is alive.
+        if progress || self.wnd == 0 {
+            self.timer.silent_since = None;
+        }
+        if progress {
+            self.timer.retransmissions = 0;
+            self.timer.stuck_since = None;
+        }
+        let mode = self.wanted_mode();
+        // RFC 6298 rules 5.2 and 5.3: new data acknowledged stops or restarts the timer.
+        if mode != self.timer.mode || (progress && mode == Mode::Retransmit) {
+            self.arm(mode, now);
+        }
+    }
+
+    fn wanted_mode(&self) -> Mode {
+        if !self.is_unfinished() {
+            Mode::Off
+        } else if self.wnd == 0 {
+            Mode::Persist
+        } else if self.outstanding() > 0 {
+            Mode::Retransmit
+        } else {
+            Mode::Override
+        }
+    }
+
+    fn arm(&mut self, mode: Mode, now: Instant) {
+        if mode != self.timer.mode {
+            self.timer.probes = 0;
+            self.timer.due = false;
+        }
+        self.timer.mode = mode;
+        self.timer.at = match mode {
+            Mode::Off => Instant::MAX,
+            Mode::Retransmit => now + self.rtt.rto(),
+            //= RFC9293 SHLD-29
+            //= RFC9293 SHLD-30
+            Mode::Persist => now + self.rtt.doubled(self.timer.probes),
+            Mode::Override => now + self.timer.override_delay,
+        };
+        match mode {
+            Mode::Off | Mode::Override => {
+                self.timer.silent_since = None;
+                self.timer.stuck_since = None;
+            }
+            Mode::Retransmit => {
+                self.timer.silent_since.get_or_insert(now);
+                self.timer.stuck_since.get_or_insert(now);
+            }
+            Mode::Persist => {
+                self.timer.stuck_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// RFC 6298 rules 5.4 to 5.6 and RFC 5681 section 3.1.
+    //= RFC9293 MUST-19
+    fn retransmission_timeout(&mut self, patience: &Patience, now: Instant) -> Expiry {
+        let first = self.timer.retransmissions == 0;
+        self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
+        self.cc.on_timeout(self.flight(), first);
+        self.recovery.timeout(self.nxt);
+        self.lost.insert(self.una.get()..self.nxt.get());
+        self.timed = None;
+        self.rtt.back_off();
+        self.timer.at = now + self.rtt.rto();
+        //= RFC9293 MUST-20/r1
+        if self.timer.retransmissions == patience.r1 { Expiry::Trouble } else { Expiry::Retransmit }
+    }
+
+    //= RFC9293 MUST-20/r2
+    //= RFC9293 MUST-21
+    fn gives_up_at(&self, patience: &Patience) -> Option<Instant> {
+        match patience.user_timeout {
+            Some(timeout) => self.timer.stuck_since.map(|since| since + timeout),
+            None if patience.orphan => self.timer.stuck_since.map(|since| since + patience.r2),
+            None => self.timer.silent_since.map(|since| since + patience.r2),
+        }
+    }
+}

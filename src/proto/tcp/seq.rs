@@ -1,0 +1,91 @@
+//! Positions: sequence numbers unwrapped to 64 bits at the border (RFC 9293 section 3.4).
+//!
+//! A position's low 32 bits are the number on the wire and the SYN stands at 2^32 + ISN, so nothing before
+//! it underflows and order is plain `<`. Unwrapping takes the position nearest to a reference: `rcv.nxt` for
+//! SEG.SEQ, `snd.una` for SEG.ACK. [`SndPos`] and [`RcvPos`] are distinct types, so that the two sequence
+//! spaces can't be mixed.
+
+use crate::proto::wire::tcp::SeqNr;
+
+macro_rules! position {
+    ($(#[doc = $doc:literal])+ $name:ident) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) struct $name(u64);
+
+        impl $name {
+            /// The position of a SYN that carries `isn`.
+            pub(crate) fn of_syn(isn: SeqNr) -> Self {
+                $name((1 << 32) + u64::from(isn.0))
+            }
+
+            /// The position nearest to `self` whose wire number is `nr`.
+            pub(crate) fn unwrap(self, nr: SeqNr) -> Self {
+                let distance = nr.minus(self.wire());
+                $name(self.0.saturating_add_signed(i64::from(distance)))
+            }
+
+            /// The number on the wire.
+            pub(crate) fn wire(self) -> SeqNr {
+                SeqNr(self.0 as u32)
+            }
+
+            /// The bare position, for rings and ranges.
+            pub(crate) fn get(self) -> u64 {
+                self.0
+            }
+
+            /// From a bare position out of a ring or range.
+            pub(crate) fn at(position: u64) -> Self {
+                $name(position)
+            }
+
+            /// `count` further on.
+            pub(crate) fn plus(self, count: u64) -> Self {
+                $name(self.0 + count)
+            }
+
+            /// Distance from `earlier`; zero if that is in fact later.
+            pub(crate) fn since(self, earlier: Self) -> u64 {
+                self.0.saturating_sub(earlier.0)
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+position! {
+    /// A position in the stream we send.
+    SndPos
+}
+position! {
+    /// A position in the stream we receive.
+    RcvPos
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_number_just_before_the_syn_unwraps_below_it() {
+        let syn = SndPos::of_syn(SeqNr(0));
+        assert!(syn.unwrap(SeqNr(u32::MAX)) < syn);
+        assert_eq!(syn.unwrap(SeqNr(u32::MAX)).wire(), SeqNr(u32::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn unwrapping_inverts_wrapping_within_two_gibibytes(isn: u32, ahead in 0u64..1 << 40, near in -0x8000_0000i64..0x7fff_ffff) {
+            let reference = RcvPos::of_syn(SeqNr(isn)).plus(ahead);
+            let target = RcvPos::at(reference.get().saturating_add_signed(near));
+            prop_assert_eq!(reference.unwrap(target.wire()), target);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! TIME-WAIT: a compact table of connections that are over but must be remembered for 2 MSL (RFC 9293
+//! sections 3.4.3, 3.6.1 and 3.10.7.4; RFC 1337).
+//!
+//! Owns the entries, their order and their timers. A socket's handle has nothing to do with its entry.
+
+use alloc::collections::VecDeque;
+
+use slotmap::SlotMap;
+
+use super::challenge::GlobalChallengeLimit;
+use super::demux::FourTuple;
+use super::emit::{self, Marks, Says};
+use crate::proto::context::{Context, TimerKey};
+use crate::proto::counters::DropReason;
+use crate::proto::timer_wheel::TimerId;
+use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+
+slotmap::new_key_type! {
+    /// Names an entry.
+    pub(crate) struct TimeWaitId;
+}
+
+/// An entry.
+#[derive(Debug)]
+pub(crate) struct TimeWait {
+    pub(crate) tuple: FourTuple,
+    pub(crate) snd_nxt: SeqNr,
+    pub(crate) rcv_nxt: SeqNr,
+    pub(crate) window: u16,
+    pub(crate) marks: Marks,
+}
+
+/// What a segment did to an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Nothing, or it was answered.
+    Dropped(DropReason),
+    /// Their FIN came again: it was acknowledged and the wait begins anew.
+    Restarted,
+    /// A SYN that may open the connection anew (RFC 9293 MAY-2); the number our old side had come to.
+    Reopens(SeqNr),
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct TimeWaitTable {
+    entries: SlotMap<TimeWaitId, (TimeWait, TimerId)>,
+    /// Oldest first; ids of entries that are gone are skipped, and swept when they prevail.
+    order: VecDeque<TimeWaitId>,
+}
+
+impl TimeWaitTable {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Adds an entry. Returns the tuple of the one that had to go for it, with its id.
+    //= RFC9293 MUST-13
+    pub(crate) fn insert(
+        &mut self,
+        ctx: &mut Context<'_>,
+        entry: TimeWait,
+    ) -> (TimeWaitId, Option<(TimeWaitId, FourTuple)>) {
+        let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
+        let until = ctx.now + ctx.config.time_wait();
+        let timers = &mut *ctx.timers;
+        let id = self.entries.insert_with_key(|id| (entry, timers.insert(TimerKey::TimeWait(id), until)));
+        self.order.push_back(id);
+        if self.order.len() > 2 * self.entries.len() + 16 {
+            self.order.retain(|id| self.entries.contains_key(*id));
+        }
+        (id, evicted)
+    }
+
+    /// Removes an entry whose timer has fired, or (with `disarm`) one that makes room for a new connection.
+    pub(crate) fn remove(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TimeWaitId,
+        disarm: bool,
+    ) -> Option<FourTuple> {
+        let (entry, timer) = self.entries.remove(id)?;
+        if disarm {
+            ctx.timers.remove(timer);
+        }
+        Some(entry.tuple)
+    }
+
+    /// A segment has come for an entry.
+    pub(crate) fn segment_arrives(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        id: TimeWaitId,
+        segment: &Segment<'_>,
+    ) -> Outcome {
+        let Some((entry, timer)) = self.entries.get(id) else {
+            return Outcome::Dropped(DropReason::TcpNoSocket);
+        };
+        let from_nxt = segment.seq.minus(entry.rcv_nxt);
+        match segment.control {
+            // RFC 1337: believing it would let an old duplicate end the wait.
+            Control::Rst => Outcome::Dropped(DropReason::TcpTimeWaitReset),
+            //= RFC9293 MAY-2
+            Control::Syn if from_nxt > 0 && segment.ack.is_none() && !segment.fin_with_syn => {
+                Outcome::Reopens(entry.snd_nxt)
+            }
+            Control::Fin if segment.seq.plus(segment.len()) == entry.rcv_nxt => {
+                ctx.timers.reschedule(*timer, ctx.now + ctx.config.time_wait());
+                entry.acknowledge(ctx);
+                Outcome::Restarted
+            }
+            Control::Syn | Control::Fin | Control::None => {
+                // Whatever is out of sequence draws an ACK, as in any other state; a bare segment that is in
+                // sequence says nothing new, and one that is not may be part of a loop.
+                if !segment.is_empty() || (from_nxt != 0 && global.allows(ctx)) {
+                    entry.acknowledge(ctx);
+                }
+                Outcome::Dropped(DropReason::TcpOutOfWindow)
+            }
+        }
+    }
+
+    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
+        while let Some(id) = self.order.pop_front() {
+            if let Some(tuple) = self.remove(ctx, id, true) {
+                ctx.counters.tcp_time_wait_overflow += 1;
+                return Some((id, tuple));
+            }
+        }
+        None
+    }
+}
+
+impl TimeWait {
+    fn acknowledge(&self, ctx: &mut Context<'_>) {
+        let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window);
+        emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
+}
