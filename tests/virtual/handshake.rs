@@ -165,6 +165,7 @@ fn both_sides_may_open_at_once() {
     assert!(answers.len() <= 1 && answers.iter().all(|line| line.starts_with("A   1 ")), "{answers:?}");
     t.write(1500);
     t.expect("A 1:1001 ack 1");
+    t.peer("A 1 ack 1001");
     t.expect("PA 1001:1501 ack 1");
 }
 
@@ -451,6 +452,7 @@ fn the_window_of_a_syn_is_never_scaled() {
     t.expect_none();
     t.peer("A 1 ack 1461 win 1460");
     t.expect("A 1461:2921 ack 1");
+    t.peer("A 1 ack 2921 win 1460");
     t.expect("PA 2921:4001 ack 1");
 }
 

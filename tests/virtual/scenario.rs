@@ -49,7 +49,7 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
     for buffer in &mut buffers {
         *buffer = buffer_size(&mut rng, pairing);
     }
-    let mut host = |side: usize, smol: bool, rng: &mut Rng| -> Box<dyn Host> {
+    let host = |side: usize, smol: bool, rng: &mut Rng| -> Box<dyn Host> {
         let (recv, send) = (buffers[2 * side], buffers[2 * side + 1]);
         let nodelay = rng.chance_ppm(300_000);
         let host_seed = rng.next_u64();
