@@ -101,6 +101,9 @@ fn explain(error: &StartError, command: &str) -> String {
         StartError::Host(HostError::NotPermitted { name, .. }) => {
             forbidden(&format!("setting addresses and link of {name}"))
         }
+        StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }) => {
+            format!("{error}; for another network run `tunstack up --addr 10.10.0.2/24`")
+        }
         other => other.to_string(),
     }
 }
@@ -261,6 +264,10 @@ mod tests {
         let address = "10.9.0.1/24".to_owned();
         let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
         insta::assert_snapshot!(explain(&configure, "tunstack up"), @"setting addresses and link of tun0 needs CAP_NET_ADMIN: run `sudo tunstack up`; or without privilege `scripts/rootless` (a network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`");
+        let taken =
+            HostError::AddressTaken { address: "10.9.0.1/24".parse().unwrap(), interface: "tun0".into() };
+        let said = explain(&StartError::Host(taken), "tunstack up");
+        assert!(said.ends_with("; for another network run `tunstack up --addr 10.10.0.2/24`"), "{said}");
         assert_eq!(explain(&StartError::NoAddress, "tunstack up"), StartError::NoAddress.to_string());
     }
 
