@@ -370,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_without_an_address_is_not_answered() {
+        let mut world = World::new();
+        let options = [6, 0, 0xbe, 4, 0, 0, 0, 0];
+        let bytes = datagram(&header("::", "ff02::1", DESTINATION_OPTIONS), &options);
+        assert_eq!(world.input(&bytes).err(), Some(DropReason::ExtensionHeader));
+        assert!(world.sent().is_none());
+        assert_eq!(world.counters.replies_lost, 0, "it should not even be tried");
+    }
+
+    #[test]
     fn hop_by_hop_options_out_of_place_are_an_unknown_header() {
         let mut world = World::new();
         let bytes = v6_with(
