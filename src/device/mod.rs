@@ -1,1 +1,84 @@
-//! (skeleton)
+//! Devices: where a stack's packets come from and go to.
+//!
+//! Owns the TUN device ([`plain`]), its kernel side ([`host`], configured through netlink) and the pair of
+//! devices that joins two stacks in one process ([`memory`]). Knows nothing of what is in a packet.
+
+pub mod host;
+pub mod memory;
+mod netlink;
+pub mod plain;
+mod sys;
+
+use std::num::NonZeroU16;
+use std::os::fd::BorrowedFd;
+
+pub use host::HostError;
+pub use memory::MemoryDevice;
+pub use plain::{OpenError, Plain};
+
+use crate::proto::{ChecksumState, Egress, Sent};
+
+/// A network device, as the run loop uses it: several threads send at once, one receives.
+///
+/// Nothing here blocks. A device that is gone (deleted, unplugged) says so through
+/// [`Received::Gone`] and from then on loses what is sent.
+pub trait Device: Send + Sync {
+    /// The device's name.
+    fn name(&self) -> &str;
+
+    /// The largest datagram the device takes now, in bytes.
+    fn mtu(&self) -> usize;
+
+    /// Receives one datagram to the start of `buffer`, which should hold 65,535 bytes: what doesn't fit is
+    /// lost.
+    fn recv(&self, buffer: &mut [u8]) -> Received;
+
+    /// Sends one datagram, or loses it on the device's own account.
+    fn send(&self, egress: Egress<'_>) -> Sent;
+
+    /// Becomes readable when [`recv`](Self::recv) has something to say.
+    fn poll_fd(&self) -> BorrowedFd<'_>;
+
+    /// How the device tells that it has room again, after it answered [`Sent::Busy`].
+    fn room(&self) -> Room;
+
+    /// Becomes readable when the device itself has changed; [`control`](Self::control) then has to be called.
+    fn control_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Takes notice of changes of the device: afterwards [`mtu`](Self::mtu) is up to date.
+    fn control(&self) {}
+
+    /// Datagrams that were lost on the device's own account, such as those sent while the link was down.
+    fn lost(&self) -> u64 {
+        0
+    }
+}
+
+/// What came of an attempt to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A datagram.
+    Packet {
+        /// Its length in bytes.
+        len: usize,
+        /// What is known of its transport checksum.
+        checksum: ChecksumState,
+        /// Set if it is a super-segment.
+        gso_size: Option<NonZeroU16>,
+    },
+    /// Nothing waits.
+    Empty,
+    /// The device is gone for good.
+    Gone,
+}
+
+/// How a device tells that it has room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Its descriptor becomes writable (`EPOLLOUT`).
+    Writable,
+    /// Its descriptor becomes readable.
+    Readable,
+}

@@ -98,4 +98,10 @@ impl Events {
             self.order.retain(|queued| *queued != socket);
         }
     }
+
+    /// Whether nothing is pending.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
 }

@@ -9,7 +9,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -27,7 +27,7 @@ use super::tcp::listener::ListenerId;
 use super::tcp::{SocketOptions, TcpId, TcpInfo};
 use super::timer_wheel::TimerWheel;
 use super::trace::{Record, Trace, TraceLevel};
-use super::udp::{self, UdpId, UdpOptions};
+use super::udp::{self, UdpId, UdpOptions, UdpReceived};
 use super::wire;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -517,7 +517,7 @@ impl Stack {
         to: Option<SocketAddr>,
     ) -> Result<usize, Error> {
         let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_to(&mut ctx, id, data, to)
+        udp.send_to(&mut ctx, id, data, to, None)
     }
 
     /// Receives one datagram; what doesn't fit into `out` is lost.
@@ -525,12 +525,35 @@ impl Stack {
     /// # Errors
     /// `WouldBlock`, or a pending error, told once.
     pub fn udp_recv_from(&mut self, id: UdpId, out: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        self.udp.recv_from(id, out, false)
+        self.udp.recv_from(id, out, false).map(|read| (read.len, read.from))
     }
 
     /// Like [`udp_recv_from`](Self::udp_recv_from), leaving the datagram in the queue.
     pub fn udp_peek_from(&mut self, id: UdpId, out: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
-        self.udp.recv_from(id, out, true)
+        self.udp.recv_from(id, out, true).map(|read| (read.len, read.from))
+    }
+
+    /// Like [`udp_send_to`](Self::udp_send_to), from an address of ours that the caller chooses.
+    ///
+    /// # Errors
+    /// Also `AddrNotAvailable` if `source` isn't ours, `InvalidInput` if it is of another family or a loopback
+    /// address that was to leave the stack.
+    pub fn udp_send_from(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        source: IpAddr,
+    ) -> Result<usize, Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.send_to(&mut ctx, id, data, to, Some(source))
+    }
+
+    /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
+    /// was sent to, and whether it was longer than `out`.
+    pub fn udp_recv_msg(&mut self, id: UdpId, out: &mut [u8]) -> Result<UdpReceived, Error> {
+        self.udp.recv_from(id, out, false)
     }
 
     /// Closes a socket.

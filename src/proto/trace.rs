@@ -170,6 +170,11 @@ impl Trace {
         }
     }
 
+    /// Whether no record waits to be taken, nor were any lost.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.lost == 0
+    }
+
     /// Takes the oldest record.
     pub fn pop(&mut self) -> Option<(Instant, Record)> {
         self.records.pop_front()

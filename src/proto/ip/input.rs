@@ -118,9 +118,12 @@ fn check_something_follows(parsed: &Parsed<'_>) -> Result<(), DropReason> {
 mod tests {
     use super::*;
     use crate::proto::ip::testing::{self, TUN, World, datagram, header, ip, udp};
+    use crate::proto::stack::{Progress, Stack};
     use crate::proto::udp::Sockets;
     use crate::proto::wire::checksum::Sum;
     use crate::proto::wire::icmp::{self as wire_icmp, Message, v6};
+    use crate::proto::{ChecksumState, Config, Egress, Secrets, Sent};
+    use crate::time::Instant;
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -302,8 +305,7 @@ mod tests {
     fn parameter_problem(world: &mut World, about: &[u8]) -> Option<(u8, u32)> {
         let (_, bytes) = world.sent()?;
         let read = crate::proto::wire::ip::parse(&bytes).unwrap();
-        let message =
-            wire_icmp::parse(read.payload, read.src, read.dst, crate::proto::ChecksumState::Unverified);
+        let message = wire_icmp::parse(read.payload, read.src, read.dst, ChecksumState::Unverified);
         let Ok(Message::Error(error)) = message else { panic!("not an error: {message:?}") };
         assert_eq!((error.kind, read.dst, error.quoted), (v6::TYPE_PARAMETER_PROBLEM, ip("fd09::1"), about));
         Some((error.code, error.word))
@@ -417,14 +419,17 @@ mod tests {
             any::<u8>()
         ];
         let v4 = (
-            "10.9.0.[1-4]|10.9.0.255|127.0.0.1|224.0.0.1|0.0.0.0",
-            "10.9.0.2|10.9.0.255|127.0.0.1|224.0.0.1|10.9.0.3",
+            r"10\.9\.0\.[1-4]|10\.9\.0\.255|127\.0\.0\.1|224\.0\.0\.1|0\.0\.0\.0",
+            r"10\.9\.0\.[23]|10\.9\.0\.255|127\.0\.0\.1|224\.0\.0\.1",
         );
         let v6 = ("fd09::[1-4]|fe80::1|::1|::|ff02::1", "fd09::[23]|ff02::1|::1");
         let ends = prop_oneof![v4, v6];
         let payload = prop_oneof![
             prop::collection::vec(any::<u8>(), 0..120),
             prop::collection::vec(0_u8..4, 0..60),
+            Just([&[8, 0, 0, 0][..], b"ping"].concat()),
+            Just([&[128, 0, 0, 0][..], b"ping"].concat()),
+            Just([0, 9, 0, 7, 0, 10, 0, 0, b'h', b'i'].to_vec()),
             Just(udp("10.9.0.2:9", "10.9.0.1:7", b"quoted")).prop_map(|quoted| [
                 &[3, 3, 0, 0, 0, 0, 0, 0][..],
                 &quoted
@@ -451,7 +456,7 @@ mod tests {
     fn survive(world: &mut World, sockets: &mut Sockets, device: DeviceId, bytes: &[u8], trusted: bool) {
         let mut packet = Packet::plain(bytes, world.now);
         if trusted {
-            packet.checksum = crate::proto::ChecksumState::Trusted;
+            packet.checksum = ChecksumState::Trusted;
         }
         let verdict = world.receive(sockets, device, &packet);
         let answer = world.sent();
@@ -463,13 +468,9 @@ mod tests {
         assert!(address::is_single_host(answered.dst) && world.ip.is_local(answered.src));
         assert!(answer.len() <= bytes.len().max(1280), "an answer that multiplies what it answers");
         let unicast = world.ip.is_local(asked.dst);
-        let message = wire_icmp::parse(
-            answered.payload,
-            answered.src,
-            answered.dst,
-            crate::proto::ChecksumState::Unverified,
-        )
-        .expect("an answer's checksum is good");
+        let message =
+            wire_icmp::parse(answered.payload, answered.src, answered.dst, ChecksumState::Unverified)
+                .expect("an answer's checksum is good");
         match message {
             Message::EchoReply(_) => assert!(verdict.is_ok() && (unicast || answered.src.is_ipv6())),
             Message::Error(error) => {
@@ -500,6 +501,30 @@ mod tests {
                 let device = if by_loopback { DeviceId::LOOPBACK } else { testing::TUN };
                 survive(&mut world, &mut sockets, device, &bytes, trusted);
             }
+        }
+
+        #[test]
+        fn the_stack_counts_every_packet_once(
+            packets in prop::collection::vec((packet(), any::<bool>()), 1..12),
+        ) {
+            let now = Instant::ZERO;
+            let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now);
+            let tun = stack.add_interface(1500);
+            stack.add_address(tun, "10.9.0.2/24".parse().unwrap()).unwrap();
+            stack.add_address(tun, "fd09::2/64".parse().unwrap()).unwrap();
+            stack.udp_bind(now, "0.0.0.0:7".parse().unwrap(), Default::default()).unwrap();
+            stack.tcp_listen(now, "[fd09::2]:3".parse().unwrap(), None, Default::default()).unwrap();
+            for (bytes, trusted) in packets {
+                let mut packet = Packet::plain(&bytes, now);
+                if trusted {
+                    packet.checksum = ChecksumState::Trusted;
+                }
+                stack.receive(tun, &packet);
+                let progress = stack.transmit(now, &mut |_egress: Egress<'_>| Sent::Taken);
+                prop_assert_eq!(progress, Progress::Idle);
+            }
+            let counters = stack.counters();
+            prop_assert_eq!(counters.packets_in, counters.packets_delivered + counters.dropped_total());
         }
     }
 }

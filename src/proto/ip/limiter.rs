@@ -10,23 +10,23 @@ use crate::time::Instant;
 /// So each permission costs between nothing and two tokens, one on average.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    /// Nanotokens in the bucket.
-    credit: u64,
+    /// Nanotokens in the bucket; below zero when the last permission cost more than there was.
+    credit: i64,
     /// Nanotokens that fit.
-    capacity: u64,
+    capacity: i64,
     /// Tokens per second, which is nanotokens per nanosecond.
-    rate: u64,
+    rate: i64,
     filled_at: Instant,
 }
 
 /// Nanotokens in one token.
-const TOKEN: u64 = 1_000_000_000;
+const TOKEN: i64 = 1_000_000_000;
 
 impl Limiter {
     /// A full bucket of `burst` tokens that gains `per_second` of them.
     pub(crate) fn new(per_second: u32, burst: u32, now: Instant) -> Self {
-        let capacity = u64::from(burst) * TOKEN;
-        Limiter { credit: capacity, capacity, rate: u64::from(per_second), filled_at: now }
+        let capacity = i64::from(burst) * TOKEN;
+        Limiter { credit: capacity, capacity, rate: i64::from(per_second), filled_at: now }
     }
 
     /// Whether one more may be sent now; takes its price.
@@ -35,13 +35,12 @@ impl Limiter {
         if self.credit < TOKEN {
             return false;
         }
-        let price = u64::from(rng.within(0..=2_000_000)) * (TOKEN / 1_000_000);
-        self.credit = self.credit.saturating_sub(price);
+        self.credit -= i64::from(rng.within(0..=2_000_000)) * (TOKEN / 1_000_000);
         true
     }
 
     fn fill(&mut self, now: Instant) {
-        let elapsed = now.as_nanos().saturating_sub(self.filled_at.as_nanos());
+        let elapsed = i64::try_from(now.since(self.filled_at).as_nanos()).unwrap_or(i64::MAX);
         self.credit = self.credit.saturating_add(elapsed.saturating_mul(self.rate)).min(self.capacity);
         self.filled_at = self.filled_at.max(now);
     }
@@ -68,7 +67,7 @@ mod tests {
             now += Duration::from_millis(10);
             later += allowed(&mut limiter, &mut rng, now, 5);
         }
-        assert!((900..=1100).contains(&later), "{later}");
+        assert!((950..=1050).contains(&later), "{later}");
     }
 
     #[test]

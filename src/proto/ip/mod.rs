@@ -2,19 +2,19 @@
 //!
 //! | file | holds | RFC |
 //! |---|---|---|
-//! | [`address`] | what kind of address it is | 1122 3.2.1.3, 4291 |
-//! | [`interface`] | interfaces, our addresses, the choice of a source | 1122 3.3.4, 6724 |
+//! | `address` | what kind of address it is | 1122 3.2.1.3, 4291 |
+//! | `interface` | interfaces, our addresses, the choice of a source | 1122 3.3.4, 6724 |
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
-//! | [`limiter`] | how many errors are sent | 1812 4.3.2.8 |
-//! | [`ident`] | IPv4 identification | 6864, 7739 |
+//! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
+//! | `ident` | IPv4 identification | 6864, 7739 |
 //! | [`outbox`] | small packets waiting for a device | |
 //!
 //! Three rooms are planned here and not built: `forward` (datagrams that are not ours are dropped as
 //! [`NotOurs`](super::DropReason::NotOurs) in [`input`]), `fragment` (a part of a datagram is dropped as
 //! [`Fragment`](super::DropReason::Fragment) in [`input`]; what is too large for a link is refused before it
-//! reaches [`send`]), and `pmtu` (a [`Route`]'s MTU is its interface's; ICMP's "packet too big" reaches
+//! reaches `send`), and `pmtu` (a [`Route`]'s MTU is its interface's; ICMP's "packet too big" reaches
 //! the transports through [`icmp::IcmpError`]).
 
 pub(crate) mod address;

@@ -111,6 +111,7 @@ fn wildcard(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
     use alloc::vec::Vec;
     use proptest::prelude::*;
     use slotmap::{Key, KeyData};

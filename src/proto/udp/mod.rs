@@ -1,11 +1,11 @@
 //! UDP (RFC 768, RFC 1122 section 4.1): sockets with a bounded queue of datagrams.
 //!
 //! Owns the sockets, who listens where, and what they have received. Owns not the shape of a datagram
-//! ([`wire::udp`](super::wire::udp)) nor its way out ([`ip`](super::ip)).
+//! (`wire::udp`) nor its way out (`ip`).
 //!
-//! What follows Linux where RFCs leave it open: who may be bound beside whom ([`bindings`]), that a socket
+//! What follows Linux where RFCs leave it open: who may be bound beside whom (`bindings`), that a socket
 //! bound to the wildcard takes on the source that leads to its peer when it is connected, and that ICMP
-//! errors are told to connected sockets alone and only if they are final (see [`Sockets::icmp_error`]).
+//! errors are told to connected sockets alone and only if they are final (see `icmp_error`).
 //! What doesn't: a socket bound to `[::]` speaks IPv6 only, and one that is connected again chooses its
 //! source again.
 
@@ -44,6 +44,20 @@ pub struct UdpOptions {
     pub tos: u8,
     /// Whether datagrams to broadcast addresses may be sent.
     pub broadcast: bool,
+}
+
+/// What is known of a datagram that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpReceived {
+    /// Bytes of data that were copied out.
+    pub len: usize,
+    /// Bytes of data that were sent: more than `len` if they didn't fit.
+    pub sent_len: usize,
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The address that it was sent to (RFC 1122 section 4.1.3.5): one of ours, or a broadcast or multicast
+    /// address. A server bound to the wildcard answers from there, if it is one of ours.
+    pub to: IpAddr,
 }
 
 /// All UDP sockets.
@@ -112,12 +126,15 @@ impl Sockets {
         Ok(())
     }
 
+    /// Sends one datagram. `source` is the address to send it from, which must be ours; `None` leaves it to
+    /// the socket's binding and the route (RFC 1122 section 4.1.3.5).
     pub(crate) fn send_to(
         &mut self,
         ctx: &mut Context<'_>,
         id: UdpId,
         data: &[u8],
         to: Option<SocketAddr>,
+        source: Option<IpAddr>,
     ) -> Result<usize, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.check_error()?;
@@ -127,7 +144,7 @@ impl Sockets {
         if data.len() > data_max {
             return Err(Error::MessageTooLong);
         }
-        let route = route(ctx, socket.local.ip(), to.ip())?;
+        let route = route(ctx, source.unwrap_or(socket.local.ip()), to.ip())?;
         check_permission(ctx, socket.options, to.ip())?;
         let header = header(ctx, socket.options, route.source, to.ip());
         let len = header.len() + wire::HEADER_LEN + data.len();
@@ -149,12 +166,7 @@ impl Sockets {
         Ok(data.len())
     }
 
-    pub(crate) fn recv_from(
-        &mut self,
-        id: UdpId,
-        out: &mut [u8],
-        peek: bool,
-    ) -> Result<(usize, SocketAddr), Error> {
+    pub(crate) fn recv_from(&mut self, id: UdpId, out: &mut [u8], peek: bool) -> Result<UdpReceived, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.check_error()?;
         let received = socket.queue.peek(out).ok_or(Error::WouldBlock)?;
@@ -233,7 +245,7 @@ impl Sockets {
         let mut rest = read.payload;
         loop {
             let (message, behind) = rest.split_at_checked(one).unwrap_or((rest, &[]));
-            match socket.queue.push(from, message, ctx.config.udp_recv_buffer) {
+            match socket.queue.push(from, datagram.dst, message, ctx.config.udp_recv_buffer) {
                 Queued::First => ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::READABLE),
                 Queued::Behind => {}
                 Queued::Full => return Err(DropReason::UdpQueueFull),

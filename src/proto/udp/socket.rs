@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use super::UdpOptions;
+use super::{UdpOptions, UdpReceived};
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 
@@ -74,6 +74,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct Received {
     from: SocketAddr,
+    to: IpAddr,
     data: Box<[u8]>,
 }
 
@@ -87,24 +88,23 @@ const PLACES_KEPT: usize = 32;
 impl Queue {
     /// Copies a datagram to the end, unless all together would cost more than `limit`. The first is always
     /// taken, however small the limit.
-    pub(super) fn push(&mut self, from: SocketAddr, data: &[u8], limit: usize) -> Queued {
+    pub(super) fn push(&mut self, from: SocketAddr, to: IpAddr, data: &[u8], limit: usize) -> Queued {
         let cost = OVERHEAD + data.len();
         let is_first = self.datagrams.is_empty();
         if !is_first && self.cost + cost > limit {
             return Queued::Full;
         }
-        self.datagrams.push_back(Received { from, data: data.into() });
+        self.datagrams.push_back(Received { from, to, data: data.into() });
         self.cost += cost;
         if is_first { Queued::First } else { Queued::Behind }
     }
 
     /// Copies the oldest datagram, as much of it as fits.
-    pub(super) fn peek(&self, out: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        let Received { from, data } = self.datagrams.front()?;
+    pub(super) fn peek(&self, out: &mut [u8]) -> Option<UdpReceived> {
+        let Received { from, to, data } = self.datagrams.front()?;
         let len = data.len().min(out.len());
-        let (Some(to), Some(what)) = (out.get_mut(..len), data.get(..len)) else { return None };
-        to.copy_from_slice(what);
-        Some((len, *from))
+        out[..len].copy_from_slice(&data[..len]);
+        Some(UdpReceived { len, sent_len: data.len(), from: *from, to: *to })
     }
 
     /// Forgets the oldest datagram.
@@ -123,6 +123,8 @@ mod tests {
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
+    const TO: IpAddr = IpAddr::V4(core::net::Ipv4Addr::LOCALHOST);
+
     fn from(port: u16) -> SocketAddr {
         SocketAddr::new(core::net::Ipv4Addr::LOCALHOST.into(), port)
     }
@@ -131,7 +133,7 @@ mod tests {
     fn empty_datagrams_are_not_free() {
         let mut queue = Queue::default();
         let mut taken = 0;
-        while queue.push(from(1), &[], 100_000) != Queued::Full {
+        while queue.push(from(1), TO, &[], 100_000) != Queued::Full {
             taken += 1;
             assert!(taken < 2000);
         }
@@ -141,15 +143,15 @@ mod tests {
     #[test]
     fn one_datagram_is_taken_however_small_the_limit() {
         let mut queue = Queue::default();
-        assert_eq!(queue.push(from(1), &[0; 1000], 10), Queued::First);
-        assert_eq!(queue.push(from(1), &[], 10), Queued::Full);
+        assert_eq!(queue.push(from(1), TO, &[0; 1000], 10), Queued::First);
+        assert_eq!(queue.push(from(1), TO, &[], 10), Queued::Full);
     }
 
     #[test]
     fn an_emptied_queue_gives_its_memory_back() {
         let mut queue = Queue::default();
         for _ in 0..1000 {
-            queue.push(from(1), &[], usize::MAX);
+            queue.push(from(1), TO, &[], usize::MAX);
         }
         for _ in 0..1000 {
             queue.pop();
@@ -172,14 +174,14 @@ mod tests {
                         let data = alloc::vec![port as u8; len];
                         let cost: usize = model.iter().map(|(_, data)| data.len() + OVERHEAD).sum();
                         let fits = model.is_empty() || cost + len + OVERHEAD <= limit;
-                        prop_assert_eq!(queue.push(from(port), &data, limit) != Queued::Full, fits);
+                        prop_assert_eq!(queue.push(from(port), TO, &data, limit) != Queued::Full, fits);
                         if fits {
                             model.push_back((port, data));
                         }
                     }
                     None => {
                         let mut out = [0; 200];
-                        let peeked = queue.peek(&mut out).map(|(len, from)| (from.port(), out[..len].to_vec()));
+                        let peeked = queue.peek(&mut out).map(|read| (read.from.port(), out[..read.len].to_vec()));
                         let expected = model.pop_front().map(|(port, data)| (port, data[..data.len().min(200)].to_vec()));
                         prop_assert_eq!(peeked, expected);
                         queue.pop();

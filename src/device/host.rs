@@ -1,0 +1,264 @@
+//! The kernel's side of a TUN device: its addresses, MTU and link, set through netlink.
+//!
+//! Owns the rule that a stack must not take what the host already uses: an address of the host itself, or a
+//! network that the host reaches through another interface.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::netlink::{ConnectedRoute, LinkWatch, Netlink};
+
+/// How long a link may take from "up" to "running"; the kernel does it within milliseconds.
+const RUNNING_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// What the kernel's side of a device is to look like.
+#[derive(Clone, Debug)]
+pub struct HostSide<'a> {
+    /// Name of the device.
+    pub name: &'a str,
+    /// Its index.
+    pub index: u32,
+    /// The host's addresses on it.
+    pub addresses: &'a [IpNet],
+    /// The MTU to set, in bytes; `None` leaves it as it is.
+    pub mtu: Option<usize>,
+    /// Leave IPv6 addresses out if the host has IPv6 switched off, instead of failing.
+    pub ipv6_if_available: bool,
+}
+
+impl HostSide<'_> {
+    /// Sets the MTU and, if there are addresses, sets them and the link up and waits until it runs. Returns the
+    /// addresses set.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn configure(&self) -> Result<Vec<IpNet>, HostError> {
+        let mut netlink = Netlink::open().map_err(|error| self.explain("reach netlink", error))?;
+        let watch = LinkWatch::open().map_err(|error| self.explain("watch it", error))?;
+        if let Some(mtu) = self.mtu {
+            netlink.set_mtu(self.index, mtu).map_err(|error| self.explain("set its MTU", error))?;
+        }
+        if self.addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        netlink.set_up(self.index).map_err(|error| self.explain("set its link up", error))?;
+        let mut set = Vec::new();
+        for &address in self.addresses {
+            match netlink.add_address(self.index, address) {
+                Ok(()) => set.push(address),
+                Err(error) if is_ipv6_off(address, &error) => {
+                    let off = HostError::Ipv6Off { name: self.name.to_owned(), address };
+                    if !self.ipv6_if_available {
+                        return Err(off);
+                    }
+                    log::warn!("{off}; going on without");
+                }
+                Err(error) => return Err(self.explain("add an address to it", error)),
+            }
+        }
+        self.wait_until_running(&mut netlink, &watch)?;
+        Ok(set)
+    }
+
+    fn wait_until_running(&self, netlink: &mut Netlink, watch: &LinkWatch) -> Result<(), HostError> {
+        let end = Instant::now() + RUNNING_WAIT_MAX;
+        loop {
+            let link =
+                netlink.link_by_index(self.index).map_err(|error| self.explain("look at it", error))?;
+            match link {
+                Some(link) if link.running => return Ok(()),
+                Some(_) => {}
+                None => return Err(self.explain("look at it", Errno::NODEV.into())),
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(HostError::NotRunning { name: self.name.to_owned() });
+            }
+            let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos().max(1)) };
+            let mut fds = [PollFd::from_borrowed_fd(watch.fd(), PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(self.explain("watch it", error.into())),
+            }
+            watch.changed(self.index);
+        }
+    }
+
+    fn explain(&self, doing: &'static str, error: io::Error) -> HostError {
+        let name = self.name.to_owned();
+        if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
+            let address = self.addresses.first().map_or_else(|| "ADDRESS".to_owned(), IpNet::to_string);
+            return HostError::NotPermitted { name, address };
+        }
+        HostError::Other { name, doing, error }
+    }
+}
+
+/// Checks that nothing the stack is to have (`stack`) or the host is to be given (`host`) is in use already,
+/// other than on the device itself.
+///
+/// # Errors
+/// `AddressTaken` or `NetworkTaken`; `Other` if the kernel can't be asked.
+pub fn check_conflicts(index: u32, stack: &[IpNet], host: &[IpNet]) -> Result<(), HostError> {
+    let ask = |error| HostError::Other {
+        name: "netlink".to_owned(),
+        doing: "ask the kernel about addresses and routes",
+        error,
+    };
+    let mut netlink = Netlink::open().map_err(ask)?;
+    let taken = netlink.addresses().map_err(ask)?;
+    let routes = netlink.connected_routes().map_err(ask)?;
+    if let Some((address, at)) = taken_address(index, stack, host, &taken) {
+        return Err(HostError::AddressTaken { address, interface: name_of(&mut netlink, at) });
+    }
+    if let Some((wanted, route)) = taken_network(index, stack, host, &routes) {
+        let interface = name_of(&mut netlink, route.index);
+        return Err(HostError::NetworkTaken { wanted, network: route.network, interface });
+    }
+    Ok(())
+}
+
+/// Why the kernel's side can't be what it is to be, and the command that mends it, on one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// An address is the host's own already.
+    #[error(
+        "{} is already an address of this host, on {interface}: choose another, or free it with \
+         `sudo ip address del {address} dev {interface}`", address.addr()
+    )]
+    AddressTaken {
+        /// The address, as the host has it.
+        address: IpNet,
+        /// Where the host has it.
+        interface: String,
+    },
+    /// A network overlaps one that the host reaches through another interface.
+    #[error(
+        "{wanted} overlaps {network}, which this host reaches through {interface}: choose another network, or free it \
+         with `sudo ip route del {network} dev {interface}`"
+    )]
+    NetworkTaken {
+        /// The network asked for.
+        wanted: IpNet,
+        /// The one in use.
+        network: IpNet,
+        /// The interface it is reached through.
+        interface: String,
+    },
+    /// The host has IPv6 switched off, in general or for the device.
+    #[error(
+        "{name} can't have {address}, since this host has IPv6 switched off: leave the address out, or switch IPv6 on \
+         with `sudo sysctl net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0`"
+    )]
+    Ipv6Off {
+        /// The device.
+        name: String,
+        /// The address.
+        address: IpNet,
+    },
+    /// Configuring interfaces needs CAP_NET_ADMIN.
+    #[error(
+        "no permission to configure {name}: run this with `sudo`, or do it beforehand with \
+         `sudo ip address add {address} dev {name} && sudo ip link set {name} up` and give no host address here"
+    )]
+    NotPermitted {
+        /// The device.
+        name: String,
+        /// The first address that it was to be given.
+        address: String,
+    },
+    /// The link was set up and does not run.
+    #[error("{name} is up but does not start to run: look at it with `ip link show {name}`")]
+    NotRunning {
+        /// The device.
+        name: String,
+    },
+    /// Something else went wrong.
+    #[error("{name}: can't {doing}: {error}")]
+    Other {
+        /// The device.
+        name: String,
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// EACCES: switched off for the device; the others: switched off at boot.
+fn is_ipv6_off(address: IpNet, error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(address, IpNet::V6(_))
+        && matches!(errno, Some(Errno::ACCESS | Errno::OPNOTSUPP | Errno::AFNOSUPPORT))
+}
+
+/// The stack's addresses must be the host's nowhere; the host's new ones, nowhere but on the device itself.
+fn taken_address(
+    index: u32,
+    stack: &[IpNet],
+    host: &[IpNet],
+    taken: &[(IpNet, u32)],
+) -> Option<(IpNet, u32)> {
+    let has = |wanted: &[IpNet], address: IpAddr| wanted.iter().any(|net| net.addr() == address);
+    taken.iter().find(|(net, at)| has(stack, net.addr()) || (*at != index && has(host, net.addr()))).copied()
+}
+
+fn taken_network(
+    index: u32,
+    stack: &[IpNet],
+    host: &[IpNet],
+    routes: &[ConnectedRoute],
+) -> Option<(IpNet, ConnectedRoute)> {
+    let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
+    stack.iter().chain(host).find_map(|wanted| {
+        let wanted = wanted.trunc();
+        routes
+            .iter()
+            .find(|route| route.index != index && overlaps(&wanted, &route.network))
+            .map(|route| (wanted, *route))
+    })
+}
+
+fn name_of(netlink: &mut Netlink, index: u32) -> String {
+    let link = netlink.link_by_index(index).ok().flatten();
+    link.map_or_else(|| format!("interface {index}"), |link| link.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_of_the_host_is_not_given_to_the_stack() {
+        let taken = [(net("192.168.1.5/24"), 2), (net("10.9.0.1/24"), 7)];
+        let check = |stack: &str, host: &str| taken_address(7, &[net(stack)], &[net(host)], &taken);
+        assert_eq!(check("192.168.1.5/16", "10.0.0.1/24"), Some(taken[0]));
+        assert_eq!(check("10.9.0.1/24", "10.9.0.3/24"), Some(taken[1]), "not even on the device itself");
+        assert_eq!(check("10.9.0.2/24", "192.168.1.5/24"), Some(taken[0]));
+        assert_eq!(check("10.9.0.2/24", "10.9.0.1/24"), None, "the host side may be set already");
+    }
+
+    #[test]
+    fn a_network_on_another_interface_is_refused_whichever_of_the_two_is_larger() {
+        let route = |network: &str, index| ConnectedRoute { network: net(network), index };
+        let check = |wanted: &str, routes: &[ConnectedRoute]| taken_network(7, &[net(wanted)], &[], routes);
+        let outer = route("10.0.0.0/8", 2);
+        assert_eq!(check("10.9.0.2/24", &[outer]), Some((net("10.9.0.0/24"), outer)));
+        let inner = route("10.9.0.128/25", 2);
+        assert_eq!(check("10.9.0.2/24", &[inner]), Some((net("10.9.0.0/24"), inner)));
+        assert_eq!(check("10.9.0.2/24", &[route("10.9.1.0/24", 2)]), None);
+        assert_eq!(check("10.9.0.2/24", &[route("10.9.0.0/24", 7)]), None, "the device's own");
+        assert_eq!(check("fd09::2/64", &[outer]), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! How a socket waits: shared by all its handles, as file descriptors that were duplicated share theirs.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::runtime::{Patience, Side};
+
+/// Whether a socket blocks, and for how long at most.
+#[derive(Debug, Default)]
+pub(super) struct Modes {
+    nonblocking: AtomicBool,
+    /// In nanoseconds; 0 is for ever.
+    read_timeout: AtomicU64,
+    write_timeout: AtomicU64,
+}
+
+impl Modes {
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// As `std`: a time-out of zero is refused, since to the kernel it means none.
+    pub(super) fn set_timeout(&self, side: Side, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+        }
+        let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        self.cell(side).store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn timeout(&self, side: Side) -> Option<Duration> {
+        match self.cell(side).load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    pub(super) fn patience(&self, side: Side) -> Patience {
+        if self.nonblocking.load(Ordering::Relaxed) {
+            return Patience::None;
+        }
+        self.timeout(side).map_or(Patience::Forever, Patience::For)
+    }
+
+    fn cell(&self, side: Side) -> &AtomicU64 {
+        match side {
+            Side::Read => &self.read_timeout,
+            Side::Write => &self.write_timeout,
+        }
+    }
+}
+
+/// A time to live as the wire has it.
+///
+/// # Errors
+/// `InvalidInput` for 0 and what doesn't fit, as the kernel.
+pub(super) fn ttl(ttl: u32) -> io::Result<u8> {
+    u8::try_from(ttl).ok().filter(|&ttl| ttl > 0).ok_or_else(|| crate::proto::Error::InvalidInput.into())
+}

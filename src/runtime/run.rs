@@ -1,0 +1,348 @@
+//! The loop itself: what the stack's own thread does.
+
+use std::any::Any;
+use std::io;
+use std::mem::MaybeUninit;
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+
+use arrayvec::ArrayVec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::clock::{now, timespec};
+use super::shard::{Closing, Settled, Shard, Shared};
+use super::waiting::Wake;
+use super::{ShutdownReport, Stopped, lines};
+use crate::device::{Device, Received, Room};
+use crate::proto::{ChecksumState, Packet};
+use crate::time::Instant;
+
+/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that answers
+/// don't come late (reading until nothing is left makes a TUN's queue overflow).
+const BATCH_PACKETS: usize = 64;
+/// The largest datagram that IP knows.
+const DATAGRAM_MAX: usize = 65_535;
+/// Room for a batch of datagrams of the usual size, and one of the largest.
+const BATCH_BYTES: usize = BATCH_PACKETS * 2048 + DATAGRAM_MAX;
+/// Datagrams in a batch start at multiples of this: a cache line.
+const ALIGN: usize = 64;
+/// How often the loop yields to a thread that wants the lock. A woken thread needs some tens of
+/// microseconds to come.
+const GIVE_WAY_MAX: usize = 64;
+/// How often the last resets are offered to a device that has no room.
+const LAST_OFFERS: usize = 16;
+
+/// The loop, before and while it runs.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    device: Arc<dyn Device>,
+    sleeper: Sleeper,
+    batch: Batch,
+    wakes: Vec<Wake>,
+    mtu: usize,
+}
+
+/// What the loop does after a turn.
+enum Next {
+    /// Another turn at once.
+    Again,
+    /// Sleep until then, or until the device has room.
+    Sleep { until: Instant, for_room: bool },
+    /// End.
+    Stop(Stopped),
+}
+
+impl Runner {
+    pub(crate) fn new(shared: Arc<Shared>, device: Arc<dyn Device>) -> io::Result<Self> {
+        let sleeper = Sleeper::new(&shared, &device)?;
+        let mtu = device.mtu();
+        Ok(Runner { shared, device, sleeper, batch: Batch::new(), wakes: Vec::new(), mtu })
+    }
+
+    /// Starts the loop on a thread of its own.
+    pub(crate) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name(format!("tunstack {}", self.device.name())).spawn(move || {
+            let shared = Arc::clone(&self.shared);
+            let _ = shared.loop_thread.set(thread::current().id());
+            let end = catch_unwind(AssertUnwindSafe(|| self.run()));
+            // The device is let go before anybody hears of the end.
+            drop(self);
+            shared.stop(end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) }));
+        })
+    }
+
+    fn run(&mut self) -> Stopped {
+        let mut readable = true;
+        loop {
+            let intake = if readable { self.batch.fill(&*self.device) } else { Intake::Drained };
+            readable = intake == Intake::Full;
+            match self.turn(intake) {
+                Next::Again => self.give_way(),
+                Next::Sleep { until, for_room } => match self.sleeper.sleep(until, for_room) {
+                    Ok(woken) => {
+                        readable = woken.device;
+                        if woken.control {
+                            self.device.control();
+                        }
+                    }
+                    Err(error) => {
+                        return Stopped::Failed { cause: format!("can't wait for events: {error}") };
+                    }
+                },
+                Next::Stop(stopped) => return stopped,
+            }
+        }
+    }
+
+    /// One turn: everything that has to be done under the lock.
+    fn turn(&mut self, intake: Intake) -> Next {
+        let arrived = now();
+        let Ok(mut shard) = self.shared.lock_for_loop() else {
+            return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
+        };
+        shard.sleeping_until = Instant::ZERO;
+        let arrived = shard.not_before(arrived);
+        let device_id = shard.device_id;
+        let mtu = self.device.mtu();
+        if mtu != self.mtu {
+            self.mtu = mtu;
+            shard.stack.set_mtu(device_id, mtu);
+        }
+        self.batch.take_packets(arrived, |packet| shard.stack.receive(device_id, &packet));
+        let now = shard.now();
+        let settled = shard.turn(now, &mut self.wakes);
+        let next = self.next(&mut shard, intake, settled, now);
+        if let Next::Sleep { until, .. } = next {
+            shard.sleeping_until = until;
+        }
+        let records = (!shard.stack.trace().is_empty()).then(|| shard.stack.trace().take());
+        drop(shard);
+        self.wakes.drain(..).for_each(|wake| wake.notify_one());
+        if let Some((records, lost)) = records {
+            lines::write(records, lost);
+        }
+        next
+    }
+
+    fn next(&self, shard: &mut Shard, intake: Intake, settled: Settled, now: Instant) -> Next {
+        if intake == Intake::Gone {
+            shard.stack.tcp_abort_all(now);
+            return Next::Stop(Stopped::DeviceGone { name: self.device.name().to_owned() });
+        }
+        let mut until = shard.stack.deadline().unwrap_or(Instant::MAX);
+        if let Some(closing) = shard.closing {
+            let Some(connections) = closing.connections else {
+                let connections = shard.stack.tcp_census().sockets;
+                shard.begin_closing(now);
+                shard.closing = Some(Closing { connections: Some(connections), ..closing });
+                return Next::Again;
+            };
+            let drained = settled == Settled::Idle && shard.stack.tcp_unfinished() == 0;
+            if drained || now >= closing.until {
+                return Next::Stop(Stopped::Shutdown(end(shard, closing, connections, drained, now)));
+            }
+            until = until.min(closing.until);
+        }
+        if intake == Intake::Full || settled == Settled::More || until <= now {
+            return Next::Again;
+        }
+        Next::Sleep { until, for_room: settled == Settled::DeviceBusy }
+    }
+
+    /// Lets a thread that waits for the lock have it: the loop, which hardly ever sleeps under load, would
+    /// otherwise win it every time.
+    fn give_way(&self) {
+        let wanting = self.shared.wanting.load(Ordering::Relaxed);
+        if wanting == 0 {
+            return;
+        }
+        for _ in 0..GIVE_WAY_MAX {
+            thread::yield_now();
+            if self.shared.wanting.load(Ordering::Relaxed) != wanting {
+                return;
+            }
+        }
+    }
+}
+
+/// The stack's last act: what is still there is reset.
+fn end(
+    shard: &mut Shard,
+    closing: Closing,
+    connections: usize,
+    drained: bool,
+    now: Instant,
+) -> ShutdownReport {
+    let resets = |shard: &Shard| shard.stack.counters().tcp_resets_out;
+    let before = resets(shard);
+    shard.stack.tcp_abort_all(now);
+    for _ in 0..LAST_OFFERS {
+        while shard.transmit(now) == Settled::More {}
+        if !shard.stack.wants_transmit() {
+            break;
+        }
+        thread::yield_now();
+    }
+    let reset = usize::try_from(resets(shard) - before).unwrap_or(usize::MAX);
+    ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - closing.since }
+}
+
+/// How the reading of a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// The device has no more.
+    Drained,
+    /// The batch is full.
+    Full,
+    /// The device is gone.
+    Gone,
+}
+
+/// Datagrams read from the device and not yet told to the stack, one behind the other.
+struct Batch {
+    buffer: Vec<u8>,
+    packets: ArrayVec<Slot, BATCH_PACKETS>,
+}
+
+struct Slot {
+    start: usize,
+    len: usize,
+    checksum: ChecksumState,
+    gso_size: Option<NonZeroU16>,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Batch { buffer: vec![0; BATCH_BYTES], packets: ArrayVec::new() }
+    }
+
+    fn fill(&mut self, device: &dyn Device) -> Intake {
+        let mut start = 0;
+        while !self.packets.is_full() && self.buffer.len() - start >= DATAGRAM_MAX {
+            match device.recv(&mut self.buffer[start..]) {
+                Received::Packet { len, checksum, gso_size } => {
+                    self.packets.push(Slot { start, len, checksum, gso_size });
+                    start = (start + len).next_multiple_of(ALIGN).min(self.buffer.len());
+                }
+                Received::Empty => return Intake::Drained,
+                Received::Gone => return Intake::Gone,
+            }
+        }
+        Intake::Full
+    }
+
+    fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
+        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
+            // A device that claims more than it was given has nothing to say.
+            let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
+            each(Packet { bytes, at, checksum, gso_size });
+        }
+    }
+}
+
+/// What the loop sleeps on.
+struct Sleeper {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    /// When the timer fires; [`Instant::MAX`] if it doesn't.
+    armed: Instant,
+    /// Whether the device's descriptor is watched for room.
+    watching_room: bool,
+    shared: Arc<Shared>,
+    device: Arc<dyn Device>,
+}
+
+/// Who woke the loop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Woken {
+    device: bool,
+    control: bool,
+}
+
+const DEVICE: u64 = 0;
+const CONTROL: u64 = 1;
+const BELL: u64 = 2;
+const TIMER: u64 = 3;
+
+impl Sleeper {
+    fn new(shared: &Arc<Shared>, device: &Arc<dyn Device>) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let add = |fd: BorrowedFd<'_>, id| epoll::add(&epoll, fd, EventData::new_u64(id), EventFlags::IN);
+        add(device.poll_fd(), DEVICE)?;
+        add(shared.bell.as_fd(), BELL)?;
+        add(timer.as_fd(), TIMER)?;
+        if let Some(control) = device.control_fd() {
+            add(control, CONTROL)?;
+        }
+        let (shared, device) = (Arc::clone(shared), Arc::clone(device));
+        Ok(Sleeper { epoll, timer, armed: Instant::MAX, watching_room: false, shared, device })
+    }
+
+    fn sleep(&mut self, until: Instant, for_room: bool) -> Result<Woken, Errno> {
+        self.watch_room(for_room && self.device.room() == Room::Writable)?;
+        self.arm(until)?;
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
+        let events = match epoll::wait(&self.epoll, &mut events, None) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => &mut [],
+            Err(error) => return Err(error),
+        };
+        let mut woken = Woken::default();
+        for event in events {
+            match event.data.u64() {
+                DEVICE => woken.device = true,
+                CONTROL => woken.control = true,
+                BELL => drain(&self.shared.bell),
+                _ => {
+                    drain(&self.timer);
+                    self.armed = Instant::MAX;
+                }
+            }
+        }
+        // A change of the device may be its end, which a read finds out.
+        woken.device |= woken.control;
+        Ok(woken)
+    }
+
+    fn watch_room(&mut self, wanted: bool) -> Result<(), Errno> {
+        if self.watching_room == wanted {
+            return Ok(());
+        }
+        let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        epoll::modify(&self.epoll, self.device.poll_fd(), EventData::new_u64(DEVICE), flags)?;
+        self.watching_room = wanted;
+        Ok(())
+    }
+
+    fn arm(&mut self, until: Instant) -> Result<(), Errno> {
+        if self.armed == until {
+            return Ok(());
+        }
+        // Zero would disarm the timer: the origin of time has passed in any case.
+        let at = if until == Instant::MAX { Instant::ZERO } else { until.max(Instant::from_nanos(1)) };
+        let once = Itimerspec { it_interval: timespec(Instant::ZERO), it_value: timespec(at) };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.armed = until;
+        Ok(())
+    }
+}
+
+/// Takes what makes an eventfd or timerfd readable.
+fn drain(fd: &OwnedFd) {
+    let _ = rustix::io::read(fd, &mut [0; 8]);
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic").to_owned()
+}

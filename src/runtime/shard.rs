@@ -1,0 +1,495 @@
+//! The shard: a stack, its device, and everything else that the lock protects.
+//!
+//! Threads of the application come in through [`Shared::block_on`] and [`Shared::call`]: they use the stack
+//! under the lock, send what this caused from their own context, and wake the loop only if it would sleep
+//! too long otherwise.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::service::Service;
+use super::waiting::{Side, Waiting, Wake};
+use super::{ShutdownReport, Stopped, clock};
+use crate::device::Device;
+use crate::proto::events::Events;
+use crate::proto::stack::Progress;
+use crate::proto::{DeviceId, Egress, Error, ListenerId, Owner, PacketSink, Sent, SocketId, Stack};
+use crate::time::Instant;
+
+/// Datagrams that one holder of the lock sends before it lets go of it: each costs about a microsecond in
+/// the kernel, and others wait.
+const SEND_BUDGET_PACKETS: usize = 64;
+/// The same in bytes, for large datagrams.
+const SEND_BUDGET_BYTES: usize = 256 << 10;
+/// Events that one holder of the lock handles before it lets go of it.
+const EVENT_BUDGET: usize = 256;
+
+/// What the loop's thread and the application's threads share.
+pub(crate) struct Shared {
+    shard: Mutex<Shard>,
+    /// Threads that are about to take the lock: the loop lets them pass.
+    pub(super) wanting: AtomicUsize,
+    /// Wakes the loop.
+    pub(super) bell: OwnedFd,
+    /// Signalled when the stack has stopped.
+    stopped: Condvar,
+    pub(super) loop_thread: OnceLock<ThreadId>,
+}
+
+/// What the lock protects.
+pub(crate) struct Shard {
+    pub(crate) stack: Stack,
+    pub(super) device_id: DeviceId,
+    /// `None` once the stack has stopped: the device is let go at once.
+    pub(super) device: Option<Arc<dyn Device>>,
+    waiting: Waiting,
+    /// By owner, less one.
+    services: Vec<Box<dyn Service>>,
+    /// Events that a thread of the application found and the loop is to hand on.
+    service_events: Events,
+    /// Listeners of the application, which a shutdown closes.
+    pub(crate) listeners: HashSet<ListenerId>,
+    /// Until when the loop sleeps; [`Instant::ZERO`] while it doesn't.
+    pub(super) sleeping_until: Instant,
+    /// The latest time that the core was told: it never hears of an earlier one.
+    latest: Instant,
+    pub(super) closing: Option<Closing>,
+    pub(super) stopped: Option<Stopped>,
+}
+
+/// A shutdown under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    pub(super) since: Instant,
+    pub(super) until: Instant,
+    /// Connections there were at the beginning; `None` until listeners are closed.
+    pub(super) connections: Option<usize>,
+}
+
+/// How far a holder of the lock came with what there was to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// All is done until the next packet or the next deadline.
+    Idle,
+    /// The device has no room.
+    DeviceBusy,
+    /// There is more to do.
+    More,
+}
+
+impl Shared {
+    pub(crate) fn new(stack: Stack, device_id: DeviceId, device: Arc<dyn Device>) -> io::Result<Self> {
+        Ok(Shared {
+            shard: Mutex::new(Shard {
+                stack,
+                device_id,
+                device: Some(device),
+                waiting: Waiting::default(),
+                services: Vec::new(),
+                service_events: Events::default(),
+                listeners: HashSet::new(),
+                sleeping_until: Instant::ZERO,
+                latest: Instant::ZERO,
+                closing: None,
+                stopped: None,
+            }),
+            wanting: AtomicUsize::new(0),
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            stopped: Condvar::new(),
+            loop_thread: OnceLock::new(),
+        })
+    }
+
+    /// Looks at the shard, whatever has happened to it.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Shard) -> T) -> T {
+        look(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The device's MTU now; 0 once the stack has stopped.
+    pub(crate) fn mtu(&self) -> usize {
+        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.mtu()))
+    }
+
+    /// Datagrams that the device lost on its own account, while the stack runs.
+    pub(crate) fn device_lost(&self) -> u64 {
+        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.lost()))
+    }
+
+    /// Asks the stack for something, without changing it.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Stack) -> Result<T, Error>) -> io::Result<T> {
+        let shard = self.enter()?;
+        question(&shard.stack).map_err(|error| shard.explain(error))
+    }
+
+    /// Uses the stack for something that only a running one can do, such as opening a socket.
+    ///
+    /// # Errors
+    /// Whatever `verb` answers; `NetworkDown` with [`Stopped`] inside if the stack is ending or has ended.
+    pub(crate) fn open<T>(
+        &self,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let running = self.look(|shard| shard.running());
+        running.map_err(|stopped| stopped.to_io())?;
+        self.call(verb)
+    }
+
+    /// Uses the stack, then sends what this caused.
+    ///
+    /// # Errors
+    /// Whatever `verb` answers.
+    pub(crate) fn call<T>(
+        &self,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let _alarm = Alarm(self);
+        let mut shard = self.enter()?;
+        let now = shard.now();
+        let result = verb(&mut shard, now);
+        let result = result.map_err(|error| shard.explain(error));
+        self.settle_and_leave(shard, None);
+        result
+    }
+
+    /// Uses the stack until it answers something else than [`Error::WouldBlock`], sleeping meanwhile.
+    ///
+    /// # Errors
+    /// Whatever `verb` answers; `WouldBlock` when the time is over (at once for [`Patience::None`]);
+    /// `NetworkDown` with [`Stopped`] inside if the stack stops.
+    pub(crate) fn block_on<T>(
+        &self,
+        socket: SocketId,
+        side: Side,
+        patience: Patience,
+        mut verb: impl FnMut(&mut Stack, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let _alarm = Alarm(self);
+        let mut shard = self.enter()?;
+        if let (Side::Write, Some(stopped)) = (side, &shard.stopped) {
+            return Err(stopped.to_io());
+        }
+        let began = shard.now();
+        let mut now = began;
+        loop {
+            match verb(&mut shard.stack, now) {
+                Err(Error::WouldBlock) => {}
+                result => {
+                    let result = result.map_err(|error| shard.explain(error));
+                    let next = shard.waiting.next(socket, side);
+                    self.settle_and_leave(shard, next);
+                    return result;
+                }
+            }
+            let limit = match patience {
+                Patience::None => Some(Duration::ZERO),
+                Patience::For(limit) => Some(limit.saturating_sub(now - began)),
+                Patience::Forever => None,
+            };
+            let end = match &shard.stopped {
+                Some(stopped) => Some(stopped.to_io()),
+                None => (limit == Some(Duration::ZERO)).then(|| Error::WouldBlock.into()),
+            };
+            if let Some(error) = end {
+                let next = shard.waiting.next(socket, side);
+                self.settle_and_leave(shard, next);
+                return Err(error);
+            }
+            shard = self.sleep(shard, socket, side, limit)?;
+            now = shard.now();
+        }
+    }
+
+    /// Sleeps until something happens to the socket. What the caller did before is sent first.
+    fn sleep<'a>(
+        &'a self,
+        mut shard: MutexGuard<'a, Shard>,
+        socket: SocketId,
+        side: Side,
+        limit: Option<Duration>,
+    ) -> io::Result<MutexGuard<'a, Shard>> {
+        // In the queue before anything is sent: what the sending causes (on a connection to the stack itself,
+        // say) must not be missed.
+        let (wake, seen) = shard.waiting.enter(socket, side);
+        let mut wakes = Vec::new();
+        if shard.settle(&mut wakes) {
+            self.ring();
+        }
+        wakes.drain(..).for_each(|wake| wake.notify_one());
+        if shard.waiting.events(socket, side) == seen {
+            shard = match limit {
+                None => wake.wait(shard).map_err(|_| poisoned())?,
+                Some(limit) => wake.wait_timeout(shard, limit).map_err(|_| poisoned())?.0,
+            };
+        }
+        shard.waiting.leave(socket, side);
+        Ok(shard)
+    }
+
+    /// Wakes every thread that waits for the socket: its state was changed from this side.
+    pub(crate) fn wake_socket(&self, socket: SocketId) {
+        self.look(|shard| shard.waiting.wake_socket(socket));
+    }
+
+    /// Adds a service and starts it.
+    pub(crate) fn add_service(&self, mut service: Box<dyn Service>) -> io::Result<()> {
+        let _alarm = Alarm(self);
+        let mut shard = self.enter()?;
+        shard.running().map_err(|stopped| stopped.to_io())?;
+        // Owner 0 is the application.
+        let owner = Owner(u32::try_from(shard.services.len() + 1).map_err(|_| io::ErrorKind::InvalidInput)?);
+        let now = shard.now();
+        let result = service.start(&mut shard.stack, owner, now);
+        if result.is_ok() {
+            shard.services.push(service);
+        }
+        self.settle_and_leave(shard, None);
+        result
+    }
+
+    /// Asks the loop to end the stack within `timeout`, and waits until it has.
+    pub(crate) fn shut_down(&self, timeout: Duration) -> Stopped {
+        {
+            let mut shard = self.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = clock::now();
+            let until = now + timeout;
+            let closing = shard.closing.get_or_insert(Closing { since: now, until, connections: None });
+            closing.until = closing.until.min(until);
+        }
+        self.ring();
+        self.wait_stopped()
+    }
+
+    /// Waits until the stack has stopped. On the loop's own thread, where that would be for ever, it says that
+    /// nothing was finished.
+    pub(crate) fn wait_stopped(&self) -> Stopped {
+        if self.loop_thread.get() == Some(&std::thread::current().id()) {
+            return Stopped::Shutdown(ShutdownReport::default());
+        }
+        let mut shard = self.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(stopped) = &shard.stopped {
+                return stopped.clone();
+            }
+            shard = self.stopped.wait(shard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The loop's last act: nobody waits any longer, and the device is let go.
+    pub(super) fn stop(&self, stopped: Stopped) {
+        let (device, services) = self.look(|shard| {
+            shard.stopped.get_or_insert(stopped);
+            shard.waiting.wake_all();
+            (shard.device.take(), std::mem::take(&mut shard.services))
+        });
+        self.stopped.notify_all();
+        drop((device, services));
+    }
+
+    /// Wakes the loop.
+    pub(super) fn ring(&self) {
+        // Only a counter that is about to overflow makes this fail, and then the bell has long rung.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Takes the lock for a thread of the application.
+    fn enter(&self) -> io::Result<MutexGuard<'_, Shard>> {
+        self.lock().map_err(|_| poisoned())
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Shard>, PoisonError<MutexGuard<'_, Shard>>> {
+        self.wanting.fetch_add(1, Ordering::Relaxed);
+        let shard = self.shard.lock();
+        self.wanting.fetch_sub(1, Ordering::Relaxed);
+        shard
+    }
+
+    /// Takes the lock for the loop, which doesn't let itself pass.
+    pub(super) fn lock_for_loop(&self) -> Result<MutexGuard<'_, Shard>, PoisonError<MutexGuard<'_, Shard>>> {
+        self.shard.lock()
+    }
+
+    /// Sends what there is to send, lets go of the lock, and wakes whom it concerns.
+    fn settle_and_leave(&self, mut shard: MutexGuard<'_, Shard>, also: Option<Wake>) {
+        let mut wakes = Vec::new();
+        let ring = shard.settle(&mut wakes);
+        drop(shard);
+        if ring {
+            self.ring();
+        }
+        wakes.into_iter().chain(also).for_each(|wake| wake.notify_one());
+    }
+}
+
+/// How long a thread is ready to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all.
+    None,
+    /// For so long.
+    For(Duration),
+    /// As long as it takes.
+    Forever,
+}
+
+impl Shard {
+    /// The time now.
+    pub(super) fn now(&mut self) -> Instant {
+        self.not_before(clock::now())
+    }
+
+    /// `at`, or the latest time that the core was told.
+    pub(super) fn not_before(&mut self, at: Instant) -> Instant {
+        self.latest = self.latest.max(at);
+        self.latest
+    }
+
+    /// What a thread of the application does before it lets go of the lock: sends what there is to send, and
+    /// says whether the loop has to be woken.
+    fn settle(&mut self, wakes: &mut Vec<Wake>) -> bool {
+        let now = self.now();
+        let settled = self.transmit(now);
+        self.hand_out_events(wakes);
+        let deadline = self.stack.deadline().unwrap_or(Instant::MAX);
+        let wanted = settled != Settled::Idle
+            || !self.service_events.is_empty()
+            || !self.stack.trace().is_empty()
+            || deadline < self.sleeping_until;
+        // While the loop is awake it looks at all this before it sleeps.
+        let ring = wanted && self.sleeping_until != Instant::ZERO;
+        if ring {
+            self.sleeping_until = Instant::ZERO;
+        }
+        ring
+    }
+
+    /// What the loop does under the lock, after packets came in: timers, events, services, sending.
+    pub(super) fn turn(&mut self, now: Instant, wakes: &mut Vec<Wake>) -> Settled {
+        self.stack.advance(now);
+        self.hand_out_events(wakes);
+        self.run_services(now);
+        let settled = self.transmit(now);
+        // Sending to the stack itself causes events, and so does room in a send buffer.
+        self.hand_out_events(wakes);
+        if self.service_events.is_empty() { settled } else { Settled::More }
+    }
+
+    /// Sends what there is to send, up to the budget.
+    pub(super) fn transmit(&mut self, now: Instant) -> Settled {
+        let Some(device) = &self.device else { return Settled::Idle };
+        if !self.stack.wants_transmit() {
+            return Settled::Idle;
+        }
+        let mut sink = Budgeted { device: &**device, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES };
+        match self.stack.transmit(now, &mut sink) {
+            Progress::Idle => Settled::Idle,
+            Progress::More => Settled::More,
+            Progress::Busy if sink.is_used_up() => Settled::More,
+            Progress::Busy => Settled::DeviceBusy,
+        }
+    }
+
+    /// Starts what a shutdown starts with.
+    pub(super) fn begin_closing(&mut self, now: Instant) {
+        for service in &mut self.services {
+            service.on_closing(&mut self.stack, now);
+        }
+        for listener in std::mem::take(&mut self.listeners) {
+            self.stack.tcp_close_listener(now, listener);
+            self.waiting.wake_socket(SocketId::Listener(listener));
+        }
+    }
+
+    /// Events of the application wake threads, those of services wait for the loop.
+    fn hand_out_events(&mut self, wakes: &mut Vec<Wake>) {
+        while let Some(event) = self.stack.next_event() {
+            if event.owner == Owner::APPLICATION {
+                self.waiting.happened(event.socket, event.readiness, wakes);
+            } else {
+                self.service_events.raise(event.socket, event.owner, event.readiness);
+            }
+        }
+    }
+
+    fn run_services(&mut self, now: Instant) {
+        for _ in 0..EVENT_BUDGET {
+            let Some(event) = self.service_events.pop() else { return };
+            let index = (event.owner.0 as usize).wrapping_sub(1);
+            if let Some(service) = self.services.get_mut(index) {
+                service.on_event(&mut self.stack, event, now);
+            }
+        }
+    }
+
+    /// A handle that the stack doesn't know (any more) was closed by a shutdown.
+    fn explain(&self, error: Error) -> io::Error {
+        match (error, &self.stopped, &self.closing) {
+            (Error::NoSuchSocket, Some(stopped), _) => stopped.to_io(),
+            (Error::NoSuchSocket, None, Some(_)) => Stopped::Shutdown(ShutdownReport::default()).to_io(),
+            (error, _, _) => error.into(),
+        }
+    }
+
+    /// Why the stack has stopped, if it has.
+    pub(crate) fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// Whether the stack is neither ending nor has ended.
+    fn running(&self) -> Result<(), Stopped> {
+        match (&self.stopped, &self.closing) {
+            (Some(stopped), _) => Err(stopped.clone()),
+            (None, Some(_)) => Err(Stopped::Shutdown(ShutdownReport::default())),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// The device, as long as the budget lasts.
+struct Budgeted<'a> {
+    device: &'a dyn Device,
+    packets: usize,
+    bytes: usize,
+}
+
+impl Budgeted<'_> {
+    fn is_used_up(&self) -> bool {
+        self.packets == 0 || self.bytes == 0
+    }
+}
+
+impl PacketSink for Budgeted<'_> {
+    fn send(&mut self, egress: Egress<'_>) -> Sent {
+        if self.is_used_up() {
+            return Sent::Busy;
+        }
+        let sent = self.device.send(egress);
+        if sent == Sent::Taken {
+            self.packets -= 1;
+            self.bytes = self.bytes.saturating_sub(egress.len());
+        }
+        sent
+    }
+}
+
+/// Wakes the loop if a thread of the application panics under the lock: the loop finds the lock poisoned and
+/// ends the stack, where other threads would wait for ever.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.ring();
+        }
+    }
+}
+
+fn poisoned() -> io::Error {
+    Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() }.to_io()
+}
