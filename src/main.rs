@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tunstack` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tunstack::app::main()
+}

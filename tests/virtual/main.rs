@@ -3,4 +3,9 @@
 //! Nothing here reads a clock or a random device, so every run is the same run. Randomised tests print the
 //! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
 
+mod backlog;
+mod handshake;
 mod harness;
+mod lossy;
+mod scenario;
+mod smoltcp_peer;

@@ -18,13 +18,13 @@ use tunstack::proto::{
 };
 use tunstack::time::Instant;
 
-use super::seeds::{pattern, pattern_bytes};
+use super::seeds::pattern_bytes;
 use super::seg::Seg;
 use super::wire::{self, Ip, Tcp};
 
 /// How far from its due time a timer may fire.
 const TIMER_ERROR: Duration = Duration::from_micros(100);
-/// Stream numbers of [`pattern`]: from the stack, to the stack.
+/// Stream numbers of [`pattern_bytes`]: from the stack, to the stack.
 const OUT: u64 = 1;
 const IN: u64 = 2;
 
@@ -426,10 +426,8 @@ impl Script {
         let mut out = vec![0; max];
         let len = self.stack.tcp_read(self.now, self.id(), &mut out)?;
         let from = self.flow().read;
-        for (index, byte) in out[..len].iter().enumerate() {
-            if *byte != pattern(IN, from + index as u64) {
-                self.fail(&format!("byte {} read is not the one that was sent", from + index as u64));
-            }
+        if out[..len] != pattern_bytes(IN, from, len) {
+            self.fail(&format!("bytes {from}..{} read are not those that were sent", from + len as u64));
         }
         self.flow_mut().read += len as u64;
         self.flush();

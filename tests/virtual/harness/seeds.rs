@@ -1,6 +1,9 @@
 //! Which seeds a randomised test runs, and what a failing one prints.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::LazyLock;
+
+use tunstack::rng::Rng;
 
 /// Runs `scenario` for `count` seeds, or for the one in `VIRTUAL_SEED`, or for as many as `VIRTUAL_SEEDS` says
 /// (a soak). A failure prints the seed and the command that replays it.
@@ -27,14 +30,23 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
 }
 
-/// The byte at `offset` of stream `stream`: what is sent and what must be read.
-pub(crate) fn pattern(stream: u64, offset: u64) -> u8 {
-    let mixed =
-        (offset / 8 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
-    (mixed ^ mixed >> 29).to_le_bytes()[(offset % 8) as usize]
-}
+/// Bytes without a period that a protocol could hide behind.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut rng = Rng::from_number(0x7e57);
+    (0..NOISE_LEN.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes()).take(NOISE_LEN).collect()
+});
 
-/// A stretch of [`pattern`].
+/// A prime: no power of two, window or page divides it.
+const NOISE_LEN: usize = 1_048_583;
+
+/// A stretch of stream `stream`: what is sent and what must be read.
 pub(crate) fn pattern_bytes(stream: u64, from: u64, len: usize) -> Vec<u8> {
-    (from..from + len as u64).map(|offset| pattern(stream, offset)).collect()
+    let mut at = ((from + stream * 77_773) % NOISE_LEN as u64) as usize;
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let piece = &NOISE[at..];
+        bytes.extend_from_slice(&piece[..piece.len().min(len - bytes.len())]);
+        at = 0;
+    }
+    bytes
 }

@@ -1,6 +1,6 @@
 //! smoltcp as the other host: a TCP that shares nothing with ours.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -67,6 +67,8 @@ pub(crate) struct SmolHost {
     ip: IpAddr,
     listening: Option<(u16, Vec<SocketHandle>)>,
     conns: Vec<SocketHandle>,
+    /// Text of connections that have seen the peer's FIN: smoltcp forgets what is unread when it closes.
+    rest: HashMap<Conn, VecDeque<u8>>,
     released: Vec<SocketHandle>,
     udp: Option<SocketHandle>,
     ping: Option<SocketHandle>,
@@ -98,6 +100,7 @@ impl SmolHost {
             ip: net.address().into(),
             listening: None,
             conns: Vec::new(),
+            rest: HashMap::new(),
             released: Vec::new(),
             udp: None,
             ping: None,
@@ -110,6 +113,25 @@ impl SmolHost {
 
     fn tcp(&mut self, conn: Conn) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.conns[conn])
+    }
+
+    fn take_rests(&mut self) {
+        for (conn, handle) in self.conns.iter().enumerate() {
+            if self.rest.contains_key(&conn) {
+                continue;
+            }
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(*handle);
+            let ended =
+                [tcp::State::CloseWait, tcp::State::Closing, tcp::State::LastAck, tcp::State::TimeWait];
+            if ended.contains(&socket.state()) {
+                let mut rest = VecDeque::new();
+                while let Ok(1..) = socket.recv(|bytes| {
+                    rest.extend(bytes.iter());
+                    (bytes.len(), bytes.len())
+                }) {}
+                self.rest.insert(conn, rest);
+            }
+        }
     }
 
     fn new_socket(&mut self) -> SocketHandle {
@@ -162,6 +184,7 @@ impl Host for SmolHost {
 
     fn poll(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> bool {
         self.interface.poll(smol(now), &mut self.wire, &mut self.sockets);
+        self.take_rests();
         let sockets = &mut self.sockets;
         self.released.retain(|handle| {
             let done = !sockets.get::<tcp::Socket<'_>>(*handle).is_open();
@@ -237,6 +260,11 @@ impl Host for SmolHost {
     }
 
     fn read(&mut self, _now: Instant, conn: Conn, out: &mut [u8]) -> Io {
+        if let Some(rest) = self.rest.get_mut(&conn) {
+            let count = rest.len().min(out.len());
+            rest.drain(..count).zip(out).for_each(|(byte, place)| *place = byte);
+            return Io::Done(count);
+        }
         match self.tcp(conn).recv_slice(out) {
             Ok(0) => Io::Block,
             Ok(count) => Io::Done(count),
@@ -252,6 +280,7 @@ impl Host for SmolHost {
     fn release(&mut self, _now: Instant, conn: Conn) {
         self.tcp(conn).close();
         let handle = self.conns[conn];
+        self.rest.insert(conn, VecDeque::new());
         self.released.push(handle);
     }
 

@@ -74,7 +74,11 @@ impl SendHalf {
     }
 
     fn update_window(&mut self, acked: &Acknowledgement) {
-        let is_newer = self.wl1 < acked.seq || (self.wl1 == acked.seq && self.wl2 <= acked.ack);
+        // RFC 9293 looks at SEG.SEQ first. But an ACK that moves SND.UNA is newer than any before it, though it
+        // may ride on a retransmission with an old SEG.SEQ; a window left as it was would then reach past what the
+        // peer has offered, because it is counted from SND.UNA.
+        let is_newer =
+            acked.ack > self.una || self.wl1 < acked.seq || (self.wl1 == acked.seq && self.wl2 <= acked.ack);
         if is_newer {
             self.wl1 = acked.seq;
             self.wl2 = acked.ack;

@@ -1,0 +1,159 @@
+//! One connection as a service sees it, and the manner of speaking over it.
+
+use crate::proto::stack::Shutdown;
+use crate::proto::tcp::SocketOptions;
+use crate::proto::{Error, Stack, TcpId};
+use crate::time::Instant;
+
+/// The verbs of one connection. They answer as [`Stack`]'s do.
+pub(super) trait Pipe {
+    /// Looks at bytes that came, leaving them unread; 0 is the end of the stream.
+    fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error>;
+    /// Reads bytes that came; 0 is the end of the stream.
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Error>;
+    /// Queues bytes to be sent, as many as there is room for.
+    fn write(&mut self, data: &[u8]) -> Result<usize, Error>;
+    /// Ends our side of the stream.
+    fn shutdown_write(&mut self) -> Result<(), Error>;
+}
+
+/// A protocol: what to say on a connection.
+pub(super) trait Talk: Send + 'static {
+    /// What is kept per connection.
+    type State: Default + Send;
+
+    /// What the service is called in logs.
+    const NAME: &'static str;
+
+    /// Connections kept at once; the oldest gives way. `None` leaves the limit to the core.
+    const CONNECTIONS_MAX: Option<usize> = None;
+
+    /// Adjusts what accepted connections start with.
+    fn adjust(&self, _options: &mut SocketOptions) {}
+
+    /// Goes on until the connection answers `WouldBlock` or has served its purpose. While `ending` the
+    /// daemon is about to leave: say no more than what is owed.
+    fn talk(&mut self, pipe: &mut impl Pipe, state: &mut Self::State, ending: bool) -> Turn;
+}
+
+/// How far a service came with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Turn {
+    /// Nothing is owed to the peer, whose word is awaited.
+    Idle,
+    /// Something is owed, but there is no room to write.
+    Blocked,
+    /// The connection has served its purpose, or failed.
+    Done,
+}
+
+/// A connection of a stack.
+pub(super) struct Wire<'a> {
+    pub(super) stack: &'a mut Stack,
+    pub(super) id: TcpId,
+    pub(super) now: Instant,
+}
+
+impl Pipe for Wire<'_> {
+    fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        self.stack.tcp_peek(self.now, self.id, out)
+    }
+
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        self.stack.tcp_read(self.now, self.id, out)
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
+        self.stack.tcp_write(self.now, self.id, data)
+    }
+
+    fn shutdown_write(&mut self) -> Result<(), Error> {
+        self.stack.tcp_shutdown(self.now, self.id, Shutdown::Write)
+    }
+}
+
+/// Throws away what came.
+pub(super) fn drain(pipe: &mut impl Pipe, scratch: &mut [u8]) -> Drained {
+    loop {
+        match pipe.read(scratch) {
+            Ok(0) => return Drained::EndOfStream,
+            Ok(_) => {}
+            Err(Error::WouldBlock) => return Drained::SoFar,
+            Err(_) => return Drained::Failed,
+        }
+    }
+}
+
+/// What [`drain`] came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Drained {
+    /// More may come.
+    SoFar,
+    /// The peer says no more.
+    EndOfStream,
+    /// The connection is broken.
+    Failed,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// A connection without a network: what came, and bounded room for what is to go.
+    #[derive(Debug, Default)]
+    pub(in super::super) struct Tube {
+        pub(in super::super) came: VecDeque<u8>,
+        pub(in super::super) their_end: bool,
+        pub(in super::super) room: usize,
+        pub(in super::super) went: Vec<u8>,
+        pub(in super::super) our_end: bool,
+        pub(in super::super) broken: Option<Error>,
+    }
+
+    impl Tube {
+        fn look(&self, out: &mut [u8]) -> Result<usize, Error> {
+            if let Some(error) = self.broken {
+                return Err(error);
+            }
+            if self.came.is_empty() && !self.their_end {
+                return Err(Error::WouldBlock);
+            }
+            Ok(out.iter_mut().zip(&self.came).map(|(to, from)| *to = *from).count())
+        }
+    }
+
+    impl Pipe for Tube {
+        fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+            self.look(out)
+        }
+
+        fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+            let len = self.look(out)?;
+            self.came.drain(..len);
+            Ok(len)
+        }
+
+        fn write(&mut self, data: &[u8]) -> Result<usize, Error> {
+            assert!(!self.our_end, "written after the end");
+            if let Some(error) = self.broken {
+                return Err(error);
+            }
+            if self.room == 0 {
+                return Err(Error::WouldBlock);
+            }
+            let len = data.len().min(self.room);
+            self.room -= len;
+            self.went.extend_from_slice(&data[..len]);
+            Ok(len)
+        }
+
+        fn shutdown_write(&mut self) -> Result<(), Error> {
+            self.our_end = true;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second is the end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+/// Signals that are caught from now on.
+pub(crate) struct Caught(Signals);
+
+/// Begins to catch SIGINT and SIGTERM. A second one exits at once, from the handler itself, with 128 and
+/// the signal's number, whatever the program is doing.
+///
+/// # Errors
+/// If a handler can't be installed.
+pub(crate) fn catch() -> io::Result<Caught> {
+    let once = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the exit looks at the flag before the same signal sets it.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&once))?;
+        flag::register(signal, Arc::clone(&once))?;
+    }
+    Signals::new([SIGINT, SIGTERM]).map(Caught)
+}
+
+impl Caught {
+    /// Tells `to` of the first signal, also one that came before this call, from a thread of its own.
+    ///
+    /// # Errors
+    /// If the thread can't be started.
+    pub(crate) fn tell<T: From<Signal> + Send + 'static>(mut self, to: Sender<T>) -> io::Result<()> {
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            if let Some(number) = self.0.forever().next() {
+                // The receiver is gone only when the program ends anyway.
+                let _ = to.send(T::from(Signal(number)));
+            }
+            // The handlers stay installed after this thread: they are what a second signal needs.
+        })?;
+        Ok(())
+    }
+}
+
+/// A signal that asks for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signal(i32);
+
+impl std::fmt::Display for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(signal_hook::low_level::signal_name(self.0).unwrap_or("a signal"))
+    }
+}

@@ -1,0 +1,11 @@
+//! What the tests stand on: a namespace each, child processes that don't outlive it, the daemon, the library.
+
+mod daemon;
+mod library;
+mod process;
+mod sandbox;
+
+pub(crate) use daemon::{Daemon, STOP, example, tunstack, up_fails};
+pub(crate) use library::{Opener, all_gone, net, pair, short_time_wait};
+pub(crate) use process::{Ended, Process, eventually, run, run_with_input, sh};
+pub(crate) use sandbox::{SKIP, in_namespace, in_namespace_for};

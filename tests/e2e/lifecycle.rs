@@ -1,0 +1,303 @@
+//! The daemon from its first line to its last: what it prints, logs, sets up, and how it ends.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Daemon, STOP, eventually, in_namespace, run_with_input, sh, tunstack};
+
+fn connect(address: &str) -> TcpStream {
+    let address = address.parse().expect("a literal address");
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("the service accepts");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("the timeout is not zero");
+    stream
+}
+
+fn say_hello() {
+    let nc =
+        run_with_input(Command::new("nc").args(["-N", "10.9.0.2", "7"]), "hello\n", Duration::from_secs(10));
+    assert_eq!(nc.stdout, "hello\n", "{nc:?}");
+}
+
+#[test]
+fn the_first_line_says_ready_and_the_next_ones_what_to_try() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        assert_eq!(
+            daemon.ready_line(),
+            "ready: tun0 10.9.0.2/24 fd09::2/64 echo:7 discard:9 daytime:13 chargen:19"
+        );
+        let shown = daemon.process().wait_for_stdout("nc -N 10.9.0.2 7", Duration::from_secs(2));
+        assert!(shown.contains("ping -c 3 10.9.0.2"), "{shown}");
+        assert_eq!(daemon.process().stderr(), "", "at the default level nothing is logged");
+    });
+}
+
+#[test]
+fn when_it_says_ready_the_hosts_side_has_its_addresses_and_is_up() {
+    in_namespace(|| {
+        let _daemon = Daemon::up("");
+        let shown = sh("ip address show dev tun0");
+        for part in ["inet 10.9.0.1/24 ", "inet6 fd09::1/64 ", ",UP", "mtu 1500 "] {
+            assert!(shown.contains(part), "{part:?} is missing: {shown}");
+        }
+    });
+}
+
+#[test]
+fn without_a_name_it_makes_the_next_free_device_and_leaves_others_alone() {
+    in_namespace(|| {
+        sh("ip tuntap add dev tun0 mode tun");
+        let before = sh("ip -d link show dev tun0");
+        let daemon = Daemon::up("");
+        assert!(daemon.ready_line().starts_with("ready: tun1 10.9.0.2/24"), "{}", daemon.ready_line());
+        assert_eq!(sh("ip -d link show dev tun0"), before);
+    });
+}
+
+#[test]
+fn two_daemons_live_side_by_side_on_networks_of_their_own() {
+    in_namespace(|| {
+        let one = Daemon::up("");
+        let two = Daemon::up("--addr 10.10.0.2/24 --host-addr 10.10.0.1/24 --serve echo:7");
+        assert!(one.ready_line().starts_with("ready: tun0 10.9.0.2/24"), "{}", one.ready_line());
+        assert_eq!(two.ready_line(), "ready: tun1 10.10.0.2/24 echo:7");
+        sh("ping -c 1 -W 2 10.9.0.2");
+        sh("ping -c 1 -W 2 10.10.0.2");
+    });
+}
+
+#[test]
+fn a_device_that_it_made_goes_when_it_goes() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        assert!(sh("ip link show").contains("tun0"));
+        assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+        assert!(!sh("ip link show").contains("tun0"));
+    });
+}
+
+#[test]
+fn an_explicit_name_attaches_to_a_persistent_device_and_leaves_it_there() {
+    in_namespace(|| {
+        sh("ip tuntap add dev mytun mode tun");
+        for _ in 0..2 {
+            let mut daemon = Daemon::up("--tun mytun");
+            assert!(daemon.ready_line().starts_with("ready: mytun 10.9.0.2/24"), "{}", daemon.ready_line());
+            say_hello();
+            assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+        }
+        assert!(sh("ip -d link show dev mytun").contains("persist on"));
+    });
+}
+
+#[test]
+fn with_host_addr_none_it_needs_no_privilege_and_touches_nothing() {
+    in_namespace(|| {
+        let uid = rustix::process::getuid().as_raw();
+        sh(&format!("ip tuntap add dev mine0 mode tun user {uid}"));
+        sh("ip address add 10.9.0.1/24 dev mine0");
+        sh("ip link set mine0 mtu 1400 up");
+        let look = || sh("ip -o address show dev mine0 scope global");
+        let before = look();
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]);
+        command.arg(env!("CARGO_BIN_EXE_tunstack"));
+        command.args(["up", "--tun", "mine0", "--addr", "10.9.0.2/24", "--host-addr", "none"]);
+        let mut daemon = Daemon::start(&mut command);
+        assert!(
+            daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 echo:7"),
+            "{}",
+            daemon.ready_line()
+        );
+        sh("ping -c 1 -W 2 -M do -s 1372 10.9.0.2");
+        say_hello();
+        assert_eq!(look(), before);
+        assert!(sh("ip link show dev mine0").contains("mtu 1400 "));
+        assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+    });
+}
+
+#[test]
+fn with_host_addr_none_a_link_that_is_down_stays_down_until_its_owner_sets_it_up() {
+    in_namespace(|| {
+        sh("ip tuntap add dev mine0 mode tun");
+        let _daemon = Daemon::up("--tun mine0 --host-addr none");
+        assert!(!sh("ip link show dev mine0").contains(",UP"));
+        sh("ip address add 10.9.0.1/24 dev mine0");
+        sh("ip link set mine0 up");
+        sh("ping -c 1 -W 2 10.9.0.2");
+        say_hello();
+    });
+}
+
+#[test]
+fn an_mtu_that_changes_is_followed() {
+    in_namespace(|| {
+        let _daemon = Daemon::up("");
+        for mtu in [9000, 1280, 576, 1500] {
+            sh(&format!("ip link set tun0 mtu {mtu}"));
+            // The daemon hears of it by netlink, so give it a moment.
+            let size = mtu - 28;
+            eventually(&format!("a ping of {mtu} bytes is answered"), Duration::from_secs(5), || {
+                let mut ping = Command::new("ping");
+                ping.args(["-q", "-c", "1", "-W", "1", "-M", "do", "-s", &size.to_string(), "10.9.0.2"]);
+                run_with_input(&mut ping, "", Duration::from_secs(5)).status.success()
+            });
+            say_hello();
+        }
+    });
+}
+
+#[test]
+fn sigterm_and_sigint_end_an_idle_daemon_at_once_with_status_zero() {
+    in_namespace(|| {
+        for signal in [Signal::TERM, Signal::INT] {
+            let mut daemon = Daemon::up("");
+            say_hello();
+            let started = Instant::now();
+            assert_eq!(daemon.stop_with(signal).code(), Some(0));
+            assert!(started.elapsed() < Duration::from_secs(2), "{signal:?} took {:?}", started.elapsed());
+        }
+    });
+}
+
+#[test]
+fn sigterm_finishes_or_resets_open_connections_within_its_bound() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        let mut idle = connect("10.9.0.2:7");
+        let mut busy = connect("10.9.0.2:19");
+        busy.read_exact(&mut [0; 1000]).expect("chargen goes on for ever");
+        let deaf = connect("10.9.0.2:19");
+        thread::sleep(Duration::from_millis(200));
+        let reader = thread::spawn(move || read_to_the_end(&mut busy));
+        assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+        // Each client has been told: an end of stream or a reset, never silence.
+        read_to_the_end(&mut idle);
+        reader.join().expect("the reader was told");
+        drop(deaf);
+    });
+}
+
+/// Reads until the connection ends in one of the two ways that tell a client so.
+fn read_to_the_end(stream: &mut TcpStream) {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+            Err(error) => panic!("neither an end of stream nor a reset: {error}"),
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_before_sigterm_is_still_echoed() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        let mut stream = connect("10.9.0.2:7");
+        stream.write_all(b"last words").expect("the connection stands");
+        stream.shutdown(Shutdown::Write).expect("the connection stands");
+        daemon.process().signal(Signal::TERM);
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).expect("the connection ends in good order");
+        assert_eq!(received, b"last words");
+        assert_eq!(daemon.process().wait(STOP).code(), Some(0));
+    });
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        // A client that doesn't read what chargen has queued, so that the first signal can't finish it.
+        let deaf = connect("10.9.0.2:19");
+        thread::sleep(Duration::from_millis(500));
+        daemon.process().signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(100));
+        if daemon.process().is_running() {
+            daemon.process().signal(Signal::INT);
+            daemon.process().wait(Duration::from_millis(800));
+        }
+        drop(deaf);
+    });
+}
+
+#[test]
+fn an_idle_daemon_uses_no_processor_time() {
+    in_namespace(|| {
+        let daemon = Daemon::up("");
+        say_hello();
+        let mut open = connect("10.9.0.2:7");
+        open.write_all(b"x").expect("the connection stands");
+        open.read_exact(&mut [0]).expect("echo answers");
+        thread::sleep(Duration::from_millis(500));
+        let before = daemon.cpu_ticks();
+        thread::sleep(Duration::from_secs(3));
+        let used = daemon.cpu_ticks() - before;
+        assert!(used <= 1, "{used} ticks of 10 ms in 3 s, with an idle connection open");
+    });
+}
+
+/// Runs one echo conversation under these options and returns what was logged.
+fn log_of_a_conversation(options: &str) -> String {
+    let mut daemon = Daemon::up(options);
+    say_hello();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+    daemon.process().stderr()
+}
+
+#[test]
+fn at_info_a_connection_is_logged_when_it_opens_and_when_it_closes_with_its_bytes() {
+    in_namespace(|| {
+        let log = log_of_a_conversation("-v");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("10.9.0.1:")).collect();
+        assert_eq!(lines.len(), 2, "one line opens, one closes: {log}");
+        assert!(lines.iter().all(|line| line.contains("10.9.0.2:7")), "{log}");
+        assert!(lines[0].contains("accepted from"), "{log}");
+        for part in ["closed", "6 bytes in", "6 bytes out", " s"] {
+            assert!(lines[1].contains(part), "{part:?} is missing: {log}");
+        }
+    });
+}
+
+#[test]
+fn at_debug_changes_of_state_are_logged_by_their_rfc_names() {
+    in_namespace(|| {
+        let log = log_of_a_conversation("-vv");
+        for state in ["SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK"] {
+            assert!(log.contains(state), "{state} is missing: {log}");
+        }
+    });
+}
+
+#[test]
+fn at_trace_each_segment_is_a_line_in_tcpdumps_manner() {
+    in_namespace(|| {
+        let log = log_of_a_conversation("-vvv");
+        let segments: Vec<_> = log.lines().filter(|line| line.contains("Flags [")).collect();
+        for part in
+            ["Flags [S]", "Flags [S.]", "Flags [P.]", "Flags [F.]", "seq ", "ack ", "win ", "length 6"]
+        {
+            assert!(segments.iter().any(|line| line.contains(part)), "{part:?} is missing: {log}");
+        }
+    });
+}
+
+#[test]
+fn logging_is_off_by_default_and_follows_q_and_rust_log() {
+    in_namespace(|| {
+        assert_eq!(log_of_a_conversation(""), "");
+        assert_eq!(log_of_a_conversation("-q"), "");
+        let mut daemon = Daemon::start(tunstack("up").env("RUST_LOG", "info"));
+        say_hello();
+        daemon.process().wait_for_stderr("10.9.0.2:7", Duration::from_secs(2));
+    });
+}

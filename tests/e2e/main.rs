@@ -1,0 +1,21 @@
+//! tunstack against the Linux kernel: its ping and sockets, netcat, the lesson's Python programs.
+//!
+//! Every test runs in a network namespace of its own (see `harness::sandbox`), so none needs root where user
+//! namespaces are allowed and none touches anything outside.
+
+mod backlog;
+mod bulk;
+mod close;
+mod errors;
+mod faults;
+mod harness;
+mod leak;
+mod lessons;
+mod lifecycle;
+mod machine;
+mod ping;
+mod scripts;
+mod services;
+mod sockets;
+mod udp;
+mod vanish;

@@ -1,0 +1,67 @@
+//! Two of our stacks back to back, through everything that can happen to packets.
+//!
+//! Each run checks that every byte arrives, in order and unchanged; that no rule of the wire oracle is broken;
+//! that no timer fires for nothing; and that at the end nothing is left: no socket, timer, page or TIME-WAIT entry.
+
+use crate::harness::seeds::for_each_seed;
+use crate::scenario::{Pairing, Path, run};
+
+#[test]
+fn a_perfect_path_loses_nothing_and_needs_no_retransmission() {
+    for_each_seed("a_perfect_path", 40, |seed| {
+        let world = run(Pairing::Ours, Path::Perfect, seed);
+        assert!(world.monitor.segments > 0);
+    });
+}
+
+#[test]
+fn one_packet_in_a_hundred_lost() {
+    for_each_seed("one_packet_in_a_hundred_lost", 60, |seed| drop(run(Pairing::Ours, Path::Loss(1), seed)));
+}
+
+#[test]
+fn one_packet_in_twenty_lost() {
+    for_each_seed("one_packet_in_twenty_lost", 60, |seed| drop(run(Pairing::Ours, Path::Loss(5), seed)));
+}
+
+#[test]
+fn one_packet_in_five_lost() {
+    for_each_seed("one_packet_in_five_lost", 60, |seed| drop(run(Pairing::Ours, Path::Loss(20), seed)));
+}
+
+#[test]
+fn packets_overtake_each_other() {
+    for_each_seed("packets_overtake_each_other", 60, |seed| drop(run(Pairing::Ours, Path::Reordering, seed)));
+}
+
+#[test]
+fn packets_arrive_twice() {
+    for_each_seed("packets_arrive_twice", 60, |seed| drop(run(Pairing::Ours, Path::Duplication, seed)));
+}
+
+#[test]
+fn packets_are_damaged() {
+    for_each_seed("packets_are_damaged", 60, |seed| drop(run(Pairing::Ours, Path::Corruption, seed)));
+}
+
+#[test]
+fn a_slow_link_with_a_short_queue() {
+    for_each_seed("a_slow_link_with_a_short_queue", 40, |seed| {
+        drop(run(Pairing::Ours, Path::Bottleneck, seed))
+    });
+}
+
+#[test]
+fn everything_goes_wrong_at_once() {
+    for_each_seed("everything_goes_wrong_at_once", 100, |seed| {
+        drop(run(Pairing::Ours, Path::Everything, seed))
+    });
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let [first, second] = [0, 1].map(|_| run(Pairing::Ours, Path::Everything, 4711));
+    assert_eq!(first.now, second.now);
+    assert_eq!(first.monitor.segments, second.monitor.segments);
+    assert_eq!(first.monitor.tail, second.monitor.tail);
+}

@@ -1,0 +1,159 @@
+//! Random scenarios: who talks to whom, how much, how fast, over how bad a path. One seed is one scenario.
+
+use std::time::Duration;
+
+use tunstack::proto::Config;
+use tunstack::rng::Rng;
+use tunstack::time::Instant;
+
+use crate::harness::apps::Plan;
+use crate::harness::host::{Host, OurHost};
+use crate::harness::link::Faults;
+use crate::harness::smol::SmolHost;
+use crate::harness::world::{PORT, World};
+
+/// Longer than any run: what is not done by then never will be.
+const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+
+/// What kind of path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Path {
+    Perfect,
+    /// So many packets in a hundred are lost.
+    Loss(u32),
+    Reordering,
+    Duplication,
+    Corruption,
+    /// A slow link with a short queue: losses come in bursts, by congestion.
+    Bottleneck,
+    /// Some of everything.
+    Everything,
+}
+
+/// Who runs what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pairing {
+    Ours,
+    SmolServer,
+    SmolClient,
+}
+
+/// Runs the scenario of `seed`, and returns the world as it ended.
+pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
+    let mut rng = Rng::from_number(seed);
+    let start = Instant::from_nanos(rng.next_u64() >> 14);
+    let ipv6 = rng.chance_ppm(500_000);
+    let mtu = if ipv6 { [1500, 1280, 9000] } else { [1500, 576, 9000] }[rng.within(0..=2) as usize];
+    let nets = if ipv6 { ["fd09::1/64", "fd09::2/64"] } else { ["10.9.0.1/24", "10.9.0.2/24"] };
+    let mut buffers = [0; 4];
+    for buffer in &mut buffers {
+        *buffer = buffer_size(&mut rng, pairing);
+    }
+    let host = |side: usize, smol: bool, rng: &mut Rng| -> Box<dyn Host> {
+        let (recv, send) = (buffers[2 * side], buffers[2 * side + 1]);
+        let nodelay = rng.chance_ppm(300_000);
+        let host_seed = rng.next_u64();
+        if smol {
+            return Box::new(SmolHost::new(host_seed, nets[side], mtu, recv, send, !nodelay));
+        }
+        let config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
+        Box::new(OurHost::new(config, host_seed, start, nets[side], mtu, nodelay))
+    };
+    let client = host(0, pairing == Pairing::SmolClient, &mut rng);
+    let server = host(1, pairing == Pairing::SmolServer, &mut rng);
+    let faults = [faults(path, &mut rng), faults(path, &mut rng)];
+    let mut world = World::new([client, server], faults, mtu, seed, start);
+    world.hosts[1].listen(start, PORT);
+    let smallest = *buffers.iter().min().unwrap_or(&1);
+    for connection in 0..rng.within(1..=3) {
+        let (client, server) = plans(&mut rng, u64::from(connection) * 2 + 10, smallest);
+        world.connect(client, server);
+    }
+    world.run_apps(PATIENCE);
+    world.run_out(PATIENCE);
+    world
+}
+
+/// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.
+fn buffer_size(rng: &mut Rng, pairing: Pairing) -> usize {
+    let small = if pairing == Pairing::Ours { 1 } else { 64 };
+    match rng.within(0..=7) {
+        0 => rng.within(small..=200) as usize,
+        1 => rng.within(200..=1_500) as usize,
+        2 => rng.within(1_500..=5_000) as usize,
+        3 | 4 => rng.within(5_000..=100_000) as usize,
+        5 => 65_535,
+        _ => 1 << rng.within(12..=20),
+    }
+}
+
+fn plans(rng: &mut Rng, stream: u64, smallest_buffer: usize) -> (Plan, Plan) {
+    // Tiny buffers need a round trip for every few bytes.
+    let most = (smallest_buffer as u64 * 60).min(150_000) as u32;
+    let mut amount = || match rng.within(0..=5) {
+        0 => 0,
+        1 => u64::from(rng.within(1..=20.min(most))),
+        _ => u64::from(rng.within(1..=most)),
+    };
+    let (up, down) = (amount(), amount());
+    let answer_after_eof = rng.chance_ppm(300_000);
+    let mut plan = |send, stream, expect, expect_stream, answer_after_eof| {
+        let slow = |rng: &mut Rng| match rng.within(0..=5) {
+            0 => Duration::from_micros(u64::from(rng.within(1..=300_000))),
+            _ => Duration::ZERO,
+        };
+        // A pause after every byte would only make the run longer.
+        let size = |rng: &mut Rng, pause: Duration| match rng.within(0..=3) {
+            0 if pause.is_zero() => rng.within(1..=100),
+            1 => rng.within(100..=3_000),
+            _ => rng.within(2_000..=70_000),
+        };
+        let (write_pause, read_pause) = (slow(rng), slow(rng));
+        let (write_size, read_size) = (size(rng, write_pause), size(rng, read_pause));
+        Plan {
+            send,
+            stream,
+            expect,
+            expect_stream,
+            write_size,
+            read_size,
+            write_pause,
+            read_pause,
+            answer_after_eof,
+        }
+    };
+    (plan(up, stream, down, stream + 1, false), plan(down, stream + 1, up, stream, answer_after_eof))
+}
+
+fn faults(path: Path, rng: &mut Rng) -> Faults {
+    let mut faults =
+        Faults { delay: Duration::from_micros(u64::from(rng.within(0..=60_000))), ..Faults::default() };
+    match path {
+        Path::Perfect => {}
+        Path::Loss(percent) => faults.loss = percent * 10_000,
+        Path::Reordering => {
+            faults.reordering = rng.within(10_000..=400_000);
+            faults.reorder_by = Duration::from_micros(u64::from(rng.within(1_000..=100_000)));
+        }
+        Path::Duplication => {
+            faults.duplication = rng.within(10_000..=500_000);
+            faults.reordering = 100_000;
+            faults.reorder_by = Duration::from_millis(30);
+        }
+        Path::Corruption => faults.corruption = rng.within(10_000..=100_000),
+        Path::Bottleneck => {
+            faults.rate = u64::from(rng.within(20_000..=2_000_000));
+            faults.queue = u64::from(rng.within(20_000..=60_000));
+            faults.jitter = Duration::from_millis(2);
+        }
+        Path::Everything => {
+            faults.loss = rng.within(0..=50_000);
+            faults.duplication = rng.within(0..=50_000);
+            faults.corruption = rng.within(0..=50_000);
+            faults.reordering = rng.within(0..=200_000);
+            faults.reorder_by = Duration::from_micros(u64::from(rng.within(1_000..=200_000)));
+            faults.jitter = Duration::from_micros(u64::from(rng.within(0..=50_000)));
+        }
+    }
+    faults
+}
