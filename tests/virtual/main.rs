@@ -9,3 +9,6 @@ mod harness;
 mod lossy;
 mod scenario;
 mod smoltcp_peer;
+mod closing;
+mod rfc5961;
+mod timers;

@@ -133,7 +133,8 @@ impl TimeWaitTable {
 }
 
 impl TimeWait {
-    fn acknowledge(&self, ctx: &mut Context<'_>) {
+    /// Sends an ACK of all that was received.
+    pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
         let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window);
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }

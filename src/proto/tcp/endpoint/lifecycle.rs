@@ -155,6 +155,8 @@ impl Endpoint {
                 connection.release(ctx);
                 let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
                 let info = connection.info();
+                // The entry speaks for the connection from now on, and their FIN waits for its ACK.
+                let owes_ack = connection.rcv.ack.is_due(ctx.now);
                 let Connection { rcv, snd, .. } = *connection;
                 let entry = TimeWait {
                     tuple: socket.tuple,
@@ -163,6 +165,9 @@ impl Endpoint {
                     window: rcv.window_field().0,
                     marks: Marks::of(&socket.options),
                 };
+                if owes_ack && ending == Ending::TimeWait {
+                    entry.acknowledge(ctx);
+                }
                 (Some((rcv, entry)), info, error)
             }
             Phase::Over(remains) => {
