@@ -4,11 +4,11 @@
 //! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
 
 mod backlog;
+mod closing;
 mod handshake;
 mod harness;
 mod lossy;
+mod rfc5961;
 mod scenario;
 mod smoltcp_peer;
-mod closing;
-mod rfc5961;
 mod timers;
