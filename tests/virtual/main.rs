@@ -12,3 +12,6 @@ mod rfc5961;
 mod scenario;
 mod smoltcp_peer;
 mod timers;
+mod icmp;
+mod recovery;
+mod windows;
