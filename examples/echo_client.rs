@@ -68,7 +68,8 @@ fn network_that_reaches(server: IpAddr) -> io::Result<Net> {
     } else {
         // On none: it becomes the kernel's side of our device, where a server bound to 0.0.0.0 listens, too.
         let kernels = IpNet::new_assert(server, if server.is_ipv4() { 24 } else { 64 });
-        let ours = kernels.hosts().find(|host| *host != server && *host != kernels.network()).unwrap_or(server);
+        let ours =
+            kernels.hosts().find(|host| *host != server && *host != kernels.network()).unwrap_or(server);
         builder.addr(IpNet::new_assert(ours, kernels.prefix_len())).host_addr(kernels)
     };
     Ok(builder.start()?)

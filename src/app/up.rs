@@ -13,8 +13,12 @@ use super::failure::Failure;
 use super::serve::{ServeList, ServiceKind};
 use super::services;
 use super::signals::{self, Signal};
-use crate::net::Net;
+use crate::device::{HostError, OpenError};
+use crate::net::{Net, StartError};
 use crate::runtime::Stopped;
+
+/// The MTU of a device whose kernel side is ours, unless another is asked for.
+const MTU: u16 = 1500;
 
 /// Runs the daemon to its end.
 ///
@@ -74,11 +78,37 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
     for net in addressing.host.iter().flatten() {
         builder = builder.host_addr(*net);
     }
-    if let Some(mtu) = args.mtu {
-        builder = builder.mtu(usize::from(mtu));
+    if addressing.host.is_some() {
+        builder = builder.mtu(usize::from(args.mtu.unwrap_or(MTU)));
     }
     let addrs: Vec<IpAddr> = addressing.stack.iter().map(IpNet::addr).collect();
-    services::add_all(builder, &args.serve, &addrs).start().map_err(|error| Failure::new(error.to_string()))
+    services::add_all(builder, &args.serve, &addrs)
+        .start()
+        .map_err(|error| Failure::new(explain(&error, &command_line())))
+}
+
+/// What went wrong. Errors of the library know no more than a library can; what this program's user can do
+/// instead is said here.
+fn explain(error: &StartError, command: &str) -> String {
+    let forbidden = |what: &str| {
+        format!(
+            "{what} needs CAP_NET_ADMIN: run `sudo {command}`; or without privilege `scripts/rootless` (a network \
+             namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`"
+        )
+    };
+    match error {
+        StartError::Device(OpenError::CreateForbidden { .. }) => forbidden("making a TUN device"),
+        StartError::Host(HostError::NotPermitted { name, .. }) => {
+            forbidden(&format!("setting addresses and link of {name}"))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// How this program was called, for a line that says how to call it otherwise.
+fn command_line() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ")
 }
 
 fn check_offload(offload: Offload) -> Result<(), Failure> {
@@ -221,6 +251,16 @@ mod tests {
         assert!(!host_has_ipv6(&root, Some("tun4")));
         assert!(host_has_ipv6(&root, Some("tun3")));
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn missing_privilege_is_answered_with_sudo_and_with_the_ways_that_need_none() {
+        let create = StartError::Device(OpenError::CreateForbidden { name: "tun0".into() });
+        insta::assert_snapshot!(explain(&create, "tunstack up -v"), @"making a TUN device needs CAP_NET_ADMIN: run `sudo tunstack up -v`; or without privilege `scripts/rootless` (a network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`");
+        let address = "10.9.0.1/24".to_owned();
+        let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
+        insta::assert_snapshot!(explain(&configure, "tunstack up"), @"setting addresses and link of tun0 needs CAP_NET_ADMIN: run `sudo tunstack up`; or without privilege `scripts/rootless` (a network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`");
+        assert_eq!(explain(&StartError::NoAddress, "tunstack up"), StartError::NoAddress.to_string());
     }
 
     #[test]

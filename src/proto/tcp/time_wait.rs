@@ -133,7 +133,7 @@ impl TimeWaitTable {
 }
 
 impl TimeWait {
-    /// Sends an ACK of all that was received.
+    /// Acknowledges all that came, their FIN included.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
         let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window);
         emit::queue(ctx, &self.tuple, self.marks, &says);

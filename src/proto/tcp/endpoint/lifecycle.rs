@@ -152,11 +152,11 @@ impl Endpoint {
                 if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
                     emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &connection.reset());
                 }
+                // Once it is forgotten, nobody else would acknowledge their FIN.
+                let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
                 connection.release(ctx);
                 let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
                 let info = connection.info();
-                // The entry speaks for the connection from now on, and their FIN waits for its ACK.
-                let owes_ack = connection.rcv.ack.is_due(ctx.now);
                 let Connection { rcv, snd, .. } = *connection;
                 let entry = TimeWait {
                     tuple: socket.tuple,
@@ -165,7 +165,7 @@ impl Endpoint {
                     window: rcv.window_field().0,
                     marks: Marks::of(&socket.options),
                 };
-                if owes_ack && ending == Ending::TimeWait {
+                if owes_ack {
                     entry.acknowledge(ctx);
                 }
                 (Some((rcv, entry)), info, error)
@@ -272,7 +272,9 @@ impl Socket {
         let ends = self.tuple.ends();
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
-        ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+        if from != to {
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+        }
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
             ends,
             reason: ending.reason(),

@@ -337,7 +337,9 @@ impl Endpoint {
             return Err(DropReason::NoMemory);
         }
         let (options, owner) = (listener.options, listener.owner);
-        let socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let mut socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        // So that the log tells of the state that the half-open connection was in.
+        socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
         self.forget_half_open(ctx, id);
         self.demux.point(tuple, Target::Socket(socket_id));
