@@ -22,3 +22,36 @@ fn answers_to_window_probes_are_no_duplicate_acks() {
     assert_eq!(info.ssthresh, u64::MAX);
     assert_eq!(t.stack.counters().tcp_fast_retransmits, 0);
 }
+
+#[test]
+fn a_window_that_opens_after_probes_is_used_in_full_segments() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.expect_in(200, "A 1:2 ack 1");
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 1 win 65535");
+    t.expect("A 1:1461 ack 1");
+    t.expect("A 1461:2921 ack 1");
+    t.expect("A 2921:4381 ack 1");
+    t.peer("A 1 ack 4381");
+    t.expect("PA 4381:5001 ack 1");
+}
+
+#[test]
+fn new_text_waits_for_lost_text() {
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| options.nodelay = true);
+    t.write(2920);
+    t.take_all();
+    t.peer("A 1 ack 1 win 1000");
+    t.expect_in(200, "A 1:1001 ack 1");
+    t.peer("A 1 ack 1 win 65535");
+    // 460 bytes of the congestion window are left: too few for what is lost, enough for ten new ones.
+    t.write(10);
+    t.expect_none();
+    t.peer("A 1 ack 1001");
+    t.expect("A 1001:2461 ack 1");
+}

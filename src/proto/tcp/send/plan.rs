@@ -45,7 +45,8 @@ impl SendHalf {
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
-        self.plan_retransmission().or_else(|| self.plan_new(nodelay))
+        // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
+        if self.lost.is_empty() { self.plan_new(nodelay) } else { self.plan_retransmission() }
     }
 
     /// The device has taken the planned segment.
@@ -79,8 +80,10 @@ impl SendHalf {
         let start = SndPos::at(lost.start);
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
-        let text = self.end.since(start).min(lost.end - lost.start).min(room).min(self.mss);
-        let fin = self.fin && start.plus(text) == self.end && lost.end > self.end.get() && text < room;
+        // At the end of what was sent, new text fills the segment up: a probe's octet would go alone otherwise.
+        let end = if lost.end >= self.nxt.get() { self.end_with_fin().get() } else { lost.end };
+        let text = self.end.since(start).min(end - lost.start).min(room).min(self.mss);
+        let fin = self.fin && start.plus(text) == self.end && end > self.end.get() && text < room;
         let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
