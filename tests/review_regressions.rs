@@ -4,6 +4,8 @@
 #[path = "virtual/harness/mod.rs"]
 mod harness;
 
+use tunstack::proto::stack::Shutdown;
+
 use harness::script::Script;
 
 #[test]
@@ -54,4 +56,41 @@ fn new_text_waits_for_lost_text() {
     t.expect_none();
     t.peer("A 1 ack 1001");
     t.expect("A 1001:2461 ack 1");
+}
+
+#[test]
+fn what_was_unread_when_reading_was_shut_stays_readable() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1:101 ack 1");
+    t.shutdown(Shutdown::Read);
+    t.peer("A 101:201 ack 1");
+    t.run(100);
+    t.take_all();
+    t.read(100);
+    t.expect_eof();
+    assert_eq!(t.stack.tcp_census().pages, 0);
+}
+
+#[test]
+fn text_out_of_order_when_reading_is_shut_gives_its_pages_back() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 101:201 ack 1");
+    t.expect("A 1 ack 1");
+    t.shutdown(Shutdown::Read);
+    assert_eq!(t.stack.tcp_census().pages, 0);
+    t.peer("A 1:101 ack 1");
+    t.expect("A 1 ack 201");
+    t.expect_eof();
+}
+
+#[test]
+fn shutting_the_reading_side_opens_a_shut_window() {
+    let mut t = Script::config(|config| config.recv_buffer = 4000);
+    t.open();
+    t.peer("A 1:4001 ack 1");
+    t.expect("A 1 ack 4001 win 0");
+    t.shutdown(Shutdown::Read);
+    t.expect("A 1 ack 4001 win 4000");
 }
