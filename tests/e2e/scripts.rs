@@ -47,11 +47,14 @@ fn up_runs_the_daemon_and_asks_no_sudo_when_it_has_the_privilege() {
 
 /// `scripts/up` as an ordinary user would run it: `unshare -U` without a map makes us nobody, who has no
 /// privilege over the network namespace of the test.
-fn up_as_nobody(arguments: &[&str], path: &str) -> crate::harness::Ended {
+fn up_as_nobody(arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-U", "--"]).arg(script_path("up")).args(arguments);
-    command.env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack")).env("PATH", path).env_remove("SUDO_USER");
-    run(&mut command, LIMIT)
+    command
+        .env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack"))
+        .env_remove("SUDO_USER")
+        .env_remove("RUST_LOG");
+    command
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn up_without_privilege_calls_sudo_for_the_daemon_with_its_arguments() {
         let directory = std::env::temp_dir().join(format!("tunstack-scripts-{}", std::process::id()));
         let bin = fake_sudo(&directory);
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-        let ended = up_as_nobody(&["--serve", "echo:7"], &path);
+        let ended = run(up_as_nobody(&["--serve", "echo:7"]).env("PATH", path), LIMIT);
         fs::remove_dir_all(&directory).expect("the temporary directory is ours");
         assert!(ended.stdout.starts_with("sudo "), "{ended:?}");
         assert!(ended.stdout.trim_end().ends_with("tunstack up --serve echo:7"), "{ended:?}");
@@ -71,7 +74,7 @@ fn up_without_privilege_calls_sudo_for_the_daemon_with_its_arguments() {
 #[test]
 fn up_help_needs_no_privilege() {
     in_namespace(|| {
-        let ended = up_as_nobody(&["--help"], &std::env::var("PATH").unwrap_or_default());
+        let ended = run(&mut up_as_nobody(&["--help"]), LIMIT);
         assert_eq!(ended.status.code(), Some(0), "{ended:?}");
         assert!(ended.stdout.contains("--host-addr"), "{ended:?}");
     });
@@ -103,11 +106,7 @@ fn a_persistent_tun_lets_its_owner_run_the_daemon_without_privilege() {
         let made = run(script("persistent-tun").args(["mine0", user.trim()]), LIMIT);
         assert!(made.status.success(), "{made:?}");
         assert!(made.stderr.contains("scripts/up --tun mine0 --host-addr none"), "{made:?}");
-        let mut command = Command::new("setpriv");
-        command.args(["--bounding-set=-all", "--inh-caps=-all", "--"]).arg(script_path("up"));
-        command.args(["--tun", "mine0", "--host-addr", "none"]);
-        command.env("TUNSTACK_BIN", env!("CARGO_BIN_EXE_tunstack"));
-        let daemon = Daemon::start(&mut command);
+        let daemon = Daemon::start(&mut up_as_nobody(&["--tun", "mine0", "--host-addr", "none"]));
         assert!(
             daemon.ready_line().starts_with("ready: mine0 10.9.0.2/24 fd09::2/64"),
             "{}",

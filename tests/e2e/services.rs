@@ -174,14 +174,14 @@ fn a_thousand_connections_at_once_are_all_echoed() {
         let mut streams: Vec<_> = (0..COUNT).map(|_| connect("10.9.0.2:7")).collect();
         // Twice, so that every connection is used after all of them are open.
         for round in 0..2 {
+            let line = |i: usize| format!("{round}: connection {i:04}\n");
             for (i, stream) in streams.iter_mut().enumerate() {
-                write!(stream, "{round}: connection {i:04}\n").expect("all connections stand");
+                stream.write_all(line(i).as_bytes()).expect("all connections stand");
             }
             for (i, stream) in streams.iter_mut().enumerate() {
-                let expected = format!("{round}: connection {i:04}\n");
-                let mut line = vec![0; expected.len()];
-                stream.read_exact(&mut line).expect("every connection is echoed");
-                assert_eq!(String::from_utf8_lossy(&line), expected);
+                let mut answer = vec![0; line(i).len()];
+                stream.read_exact(&mut answer).expect("every connection is echoed");
+                assert_eq!(String::from_utf8_lossy(&answer), line(i));
             }
         }
         for mut stream in streams {

@@ -66,7 +66,7 @@ pub(crate) fn receive(
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
         Message::EchoRequest(echo) => answer_echo(ctx, datagram, echo).map(|()| None),
-        Message::Error(error) => read_error(ctx, datagram, &error).map(Some),
+        Message::Error(error) => read_error(datagram, &error).map(Some),
         Message::EchoReply(_) | Message::Other(_) => Err(DropReason::IcmpIgnored),
     }
 }
@@ -225,19 +225,16 @@ fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) 
 }
 
 /// Reads an error that came in, and believes it if it quotes a packet that we can have sent.
-fn read_error(
-    ctx: &Context<'_>,
-    datagram: &Datagram<'_>,
-    error: &ErrorMessage<'_>,
-) -> Result<IcmpError, DropReason> {
+fn read_error(datagram: &Datagram<'_>, error: &ErrorMessage<'_>) -> Result<IcmpError, DropReason> {
     let kind = match datagram.src {
         IpAddr::V4(_) => classify_v4(error),
         IpAddr::V6(_) => classify_v6(error),
     };
     let kind = kind.ok_or(DropReason::IcmpIgnored)?;
     let quoted = wire::quoted(error.quoted).ok_or(DropReason::IcmpMalformed)?;
-    // An error goes to the source of what it is about, so that must be where it came to.
-    if datagram.cast != Cast::Unicast || quoted.src != datagram.dst || !ctx.ip.is_local(quoted.src) {
+    // An error goes to the source of what it is about. So that is the address where this one came to, and
+    // ours alone.
+    if datagram.cast != Cast::Unicast || quoted.src != datagram.dst {
         return Err(DropReason::IcmpUnrelated);
     }
     let (src_port, dst_port) = quoted.ports().ok_or(DropReason::IcmpUnrelated)?;
@@ -534,7 +531,7 @@ mod tests {
         for (dst, quoted) in [
             ("10.9.0.2", quoted_segment("10.9.0.77", "10.9.0.1")),
             ("10.9.0.2", quoted_segment("10.9.0.5", "10.9.0.1")),
-            ("10.9.0.255", quoted_segment("10.9.0.2", "10.9.0.1")),
+            ("10.9.0.255", quoted_segment("10.9.0.255", "10.9.0.1")),
             // Ports missing, or a protocol without them.
             ("10.9.0.2", datagram(&header("10.9.0.2", "10.9.0.1", PROTOCOL_TCP), &[0, 80])),
             ("10.9.0.2", echo_request("10.9.0.2", "10.9.0.1")),

@@ -6,6 +6,9 @@
 //!
 //! Time to live and hop limit are looked at nowhere: a datagram that has reached us has arrived, with
 //! whatever is left of them (RFC 1122 section 3.2.1.7).
+//!
+//! A departure: a malformed IPv4 option is dropped without the parameter problem that RFC 1122 section 3.2.2.5
+//! SHOULD draw. Nobody sends options but probes, and RFC 7126 lets hosts be silent about them.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -367,6 +370,16 @@ mod tests {
             assert_eq!(world.input(&bytes).err(), reason, "{kind:#x} {dst}");
             assert_eq!(parameter_problem(&mut world, &bytes), answer, "{kind:#x} {dst}");
         }
+    }
+
+    #[test]
+    fn a_sender_without_an_address_is_not_answered() {
+        let mut world = World::new();
+        let options = [6, 0, 0xbe, 4, 0, 0, 0, 0];
+        let bytes = datagram(&header("::", "ff02::1", DESTINATION_OPTIONS), &options);
+        assert_eq!(world.input(&bytes).err(), Some(DropReason::ExtensionHeader));
+        assert!(world.sent().is_none());
+        assert_eq!(world.counters.replies_lost, 0, "it should not even be tried");
     }
 
     #[test]

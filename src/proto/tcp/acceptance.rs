@@ -90,8 +90,9 @@ impl Connection {
         }
         if arrival.segment.control != Control::Rst {
             // Two stacks that answer each other's bare ACKs must not do so for ever. Whatever has text or
-            // FIN can't be part of such a loop, and its sender needs the answer.
-            if !arrival.segment.is_empty() {
+            // FIN can't be part of such a loop, and its sender needs the answer. A SYN is challenged wherever
+            // it stands (RFC 5961 section 4.2), within the limits of challenges.
+            if !arrival.segment.is_empty() && arrival.segment.control != Control::Syn {
                 self.rcv.duplicates += 1;
                 ctx.counters.tcp_duplicates += 1;
                 self.rcv.ack.at_once();

@@ -282,9 +282,9 @@ impl Endpoint {
                 let Some(connection) = self.sockets.get_mut(id).and_then(Socket::connection) else {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
-                // Our ACK finishes the handshake on their side.
-                connection.rcv.ack.at_once();
                 if only_text {
+                    // Our ACK finishes the handshake on their side. In a simultaneous open our SYN-ACK was it.
+                    connection.rcv.ack.at_once();
                     connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
                 } else {
                     let seq = connection.rcv.nxt().unwrap(segment.seq);
@@ -337,7 +337,9 @@ impl Endpoint {
             return Err(DropReason::NoMemory);
         }
         let (options, owner) = (listener.options, listener.owner);
-        let socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let mut socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        // So that the log tells of the state that the half-open connection was in.
+        socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
         self.forget_half_open(ctx, id);
         self.demux.point(tuple, Target::Socket(socket_id));

@@ -45,7 +45,8 @@ impl SendHalf {
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
-        self.plan_retransmission().or_else(|| self.plan_new(nodelay))
+        // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
+        if self.lost.is_empty() { self.plan_new(nodelay) } else { self.plan_retransmission() }
     }
 
     /// The device has taken the planned segment.
@@ -77,10 +78,15 @@ impl SendHalf {
     fn plan_retransmission(&self) -> Option<TextPlan> {
         let lost = self.lost.first()?;
         let start = SndPos::at(lost.start);
+        // Where nothing in flight follows, bytes never sent fill the segment up: a probe's byte, or the small
+        // last segment before a time-out, would otherwise travel alone and Nagle would hold the rest for it.
+        let is_last = lost.end == self.nxt.get();
+        let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
-        let text = self.end.since(start).min(lost.end - lost.start).min(room).min(self.mss);
-        let fin = self.fin && start.plus(text) == self.end && lost.end > self.end.get() && text < room;
+        let text = end.since(start).min(room).min(self.mss);
+        let fin_is_next = is_last || lost.end > self.end.get();
+        let fin = self.fin && fin_is_next && start.plus(text) == self.end && text < room;
         let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
