@@ -13,5 +13,6 @@ mod recovery;
 mod rfc5961;
 mod scenario;
 mod smoltcp_peer;
+mod states;
 mod timers;
 mod windows;

@@ -402,6 +402,10 @@ impl Script {
         self.flow().socket.expect("a socket")
     }
 
+    pub(crate) fn has_socket(&self) -> bool {
+        self.flow().socket.is_some()
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.now
     }
