@@ -144,6 +144,12 @@ impl Connection {
         }
     }
 
+    /// The application will read no more than has come by now.
+    pub(crate) fn close_read(&mut self, ctx: &mut Context<'_>) {
+        self.rcv.discard(ctx.pool);
+        self.rcv.tell_window();
+    }
+
     /// The application lets go of the handle. `Some` if that aborts the connection.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>, linger: Option<Duration>) -> Option<Ending> {
         //= RFC9293 SHLD-3: who closes without having read all tells the peer so.
@@ -153,7 +159,7 @@ impl Connection {
         self.close_write(ctx);
         self.orphan = true;
         self.rcv.clear_ahead(ctx.pool);
-        self.rcv.discard();
+        self.rcv.discard(ctx.pool);
         self.watch_fin_wait2(ctx);
         None
     }

@@ -95,7 +95,7 @@ impl Endpoint {
         let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
         connection.signals |= Readiness::WRITABLE;
         if socket.read_shut {
-            connection.rcv.discard();
+            connection.close_read(ctx);
         }
         if close_wanted {
             connection.close_write(ctx);

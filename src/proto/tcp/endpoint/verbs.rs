@@ -262,7 +262,7 @@ impl Endpoint {
             }
             Phase::Synchronised(connection) => {
                 if read {
-                    connection.rcv.discard();
+                    connection.close_read(ctx);
                 }
                 if write {
                     connection.close_write(ctx);

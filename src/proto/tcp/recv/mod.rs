@@ -56,8 +56,8 @@ pub(crate) struct RecvHalf {
     urgent: Option<RcvPos>,
     /// The largest segment the peer has sent, at least [`Self::MSS_FLOOR`].
     mss: u64,
-    /// Nobody will read: text is acknowledged and thrown away.
-    discarding: bool,
+    /// Nobody will read from here on: text is acknowledged and thrown away.
+    discard_from: Option<RcvPos>,
     first: RcvPos,
     pub(crate) duplicates: u64,
     pub(crate) out_of_order: u64,
@@ -79,7 +79,7 @@ impl RecvHalf {
             ack: AckIntent::default(),
             urgent: None,
             mss: Self::MSS_FLOOR,
-            discarding: false,
+            discard_from: None,
             first,
             duplicates: 0,
             out_of_order: 0,
@@ -108,7 +108,8 @@ impl RecvHalf {
 
     /// Bytes that can be read now.
     pub(crate) fn readable(&self) -> u64 {
-        self.end_of_text().since(self.read)
+        let end = self.end_of_text();
+        self.discard_from.map_or(end, |from| from.min(end)).since(self.read)
     }
 
     /// Bytes of text received in order so far.
@@ -160,23 +161,29 @@ impl RecvHalf {
         if !peek && count > 0 {
             self.read = self.read.plus(count);
             self.ring.advance(self.read.get(), pool);
-            if self.window.update_is_due(self.nxt, self.read, self.mss) && !self.fin_received() {
-                self.ack.at_once();
-            }
+            self.clear_discarded(pool);
+            self.tell_window();
         }
         count as usize
     }
 
     /// From now on text is thrown away; what is unread stays readable.
-    pub(crate) fn discard(&mut self) {
-        self.discarding = true;
+    pub(crate) fn discard(&mut self, pool: &mut Pool) {
+        self.discard_from.get_or_insert(self.nxt);
+        self.clear_discarded(pool);
+    }
+
+    /// Tells the peer of a window that has opened.
+    pub(crate) fn tell_window(&mut self) {
+        let is_due = self.window.update_is_due(self.nxt, self.first_kept(), self.mss);
+        if is_due && !self.fin_received() {
+            self.ack.at_once();
+        }
     }
 
     /// The window field for a segment sent now, and the edge it advertises.
     pub(crate) fn window_field(&self) -> (u16, RcvPos) {
-        // Thrown-away text takes no room, so the window of a discarding half never closes.
-        let read = if self.discarding { self.nxt } else { self.read };
-        self.window.field(self.nxt, read, self.mss)
+        self.window.field(self.nxt, self.first_kept(), self.mss)
     }
 
     /// A segment that carried the acknowledgement and `edge` has gone out.
@@ -198,6 +205,19 @@ impl RecvHalf {
         if self.readable() == 0 {
             self.ring.clear(pool);
         }
+    }
+
+    /// Gives the pages of text back that nobody will read.
+    fn clear_discarded(&mut self, pool: &mut Pool) {
+        if self.discard_from.is_some() && self.readable() == 0 {
+            self.ring.clear(pool);
+        }
+    }
+
+    /// The position that the window is counted from. Thrown-away text takes no room, so the window of a
+    /// half that discards never closes.
+    fn first_kept(&self) -> RcvPos {
+        if self.discard_from.is_some() { self.nxt } else { self.read }
     }
 
     pub(crate) fn check_invariants(&self) {
@@ -245,9 +265,6 @@ impl RecvHalf {
         if had_gap || stored < fresh.len() {
             self.ack.at_once();
         }
-        if self.discarding {
-            self.read = self.end_of_text();
-        }
         if stored < fresh.len() { Text::NoMemory } else { Text::InOrder }
     }
 
@@ -267,6 +284,6 @@ impl RecvHalf {
     }
 
     fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {
-        if self.discarding { fresh.len() } else { self.ring.write_at(at.get(), fresh, ctx.pool) }
+        if self.discard_from.is_some() { fresh.len() } else { self.ring.write_at(at.get(), fresh, ctx.pool) }
     }
 }

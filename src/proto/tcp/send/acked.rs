@@ -69,7 +69,9 @@ impl SendHalf {
             is_duplicate: acked.ack == self.una
                 && self.outstanding() > 0
                 && acked.is_bare
-                && acked.wnd == self.wnd,
+                && acked.wnd == self.wnd
+                // Answers to window probes look the same, and tell of no segment that left the network.
+                && self.wnd > 0,
         }
     }
 

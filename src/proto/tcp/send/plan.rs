@@ -45,7 +45,8 @@ impl SendHalf {
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
-        self.plan_retransmission().or_else(|| self.plan_new(nodelay))
+        // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
+        if self.lost.is_empty() { self.plan_new(nodelay) } else { self.plan_retransmission() }
     }
 
     /// The device has taken the planned segment.

@@ -1,0 +1,96 @@
+//! Defects that were found by reading, each kept as the smallest script that showed it.
+
+#[expect(dead_code, reason = "the harness serves the scripts of `virtual`, too")]
+#[path = "virtual/harness/mod.rs"]
+mod harness;
+
+use tunstack::proto::stack::Shutdown;
+
+use harness::script::Script;
+
+#[test]
+fn answers_to_window_probes_are_no_duplicate_acks() {
+    let mut t = Script::new();
+    let id = t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    for _ in 0..5 {
+        while t.take_all().is_empty() {
+            t.run(100);
+        }
+        t.peer("A 1 ack 1 win 0");
+    }
+    let info = t.stack.tcp_info(id).unwrap();
+    assert_eq!(info.ssthresh, u64::MAX);
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 0);
+}
+
+#[test]
+fn a_window_that_opens_after_probes_is_used_in_full_segments() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.expect_in(200, "A 1:2 ack 1");
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 1 win 65535");
+    t.expect("A 1:1461 ack 1");
+    t.expect("A 1461:2921 ack 1");
+    t.expect("A 2921:4381 ack 1");
+    t.peer("A 1 ack 4381");
+    t.expect("PA 4381:5001 ack 1");
+}
+
+#[test]
+fn new_text_waits_for_lost_text() {
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| options.nodelay = true);
+    t.write(2920);
+    t.take_all();
+    t.peer("A 1 ack 1 win 1000");
+    t.expect_in(200, "A 1:1001 ack 1");
+    t.peer("A 1 ack 1 win 65535");
+    // 460 bytes of the congestion window are left: too few for what is lost, enough for ten new ones.
+    t.write(10);
+    t.expect_none();
+    t.peer("A 1 ack 1001");
+    t.expect("A 1001:2461 ack 1");
+}
+
+#[test]
+fn what_was_unread_when_reading_was_shut_stays_readable() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1:101 ack 1");
+    t.shutdown(Shutdown::Read);
+    t.peer("A 101:201 ack 1");
+    t.run(100);
+    t.take_all();
+    t.read(100);
+    t.expect_eof();
+    assert_eq!(t.stack.tcp_census().pages, 0);
+}
+
+#[test]
+fn text_out_of_order_when_reading_is_shut_gives_its_pages_back() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 101:201 ack 1");
+    t.expect("A 1 ack 1");
+    t.shutdown(Shutdown::Read);
+    assert_eq!(t.stack.tcp_census().pages, 0);
+    t.peer("A 1:101 ack 1");
+    t.expect("A 1 ack 201");
+    t.expect_eof();
+}
+
+#[test]
+fn shutting_the_reading_side_opens_a_shut_window() {
+    let mut t = Script::config(|config| config.recv_buffer = 4000);
+    t.open();
+    t.peer("A 1:4001 ack 1");
+    t.expect("A 1 ack 4001 win 0");
+    t.shutdown(Shutdown::Read);
+    t.expect("A 1 ack 4001 win 4000");
+}
