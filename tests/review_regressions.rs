@@ -94,3 +94,16 @@ fn shutting_the_reading_side_opens_a_shut_window() {
     t.shutdown(Shutdown::Read);
     t.expect("A 1 ack 4001 win 4000");
 }
+
+#[test]
+fn reading_draws_no_acks_from_a_peer_that_does_not_scale() {
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.open();
+    t.peer("A 1:1001 ack 1");
+    t.run(100);
+    t.take_all();
+    t.read(500);
+    t.expect_none();
+    t.read(500);
+    t.expect_none();
+}
