@@ -4,7 +4,9 @@
 #[path = "virtual/harness/mod.rs"]
 mod harness;
 
+use tunstack::proto::counters::DropReason;
 use tunstack::proto::stack::Shutdown;
+use tunstack::proto::Config;
 
 use harness::script::Script;
 
@@ -106,4 +108,41 @@ fn reading_draws_no_acks_from_a_peer_that_does_not_scale() {
     t.expect_none();
     t.read(500);
     t.expect_none();
+}
+
+#[test]
+fn a_syn_outside_the_window_is_challenged_within_the_limit() {
+    let mut t = Script::new();
+    t.open();
+    for _ in 0..100 {
+        t.inject("S 200000");
+    }
+    let limit = Config::default().challenge_acks as usize;
+    assert_eq!(t.take_all().len(), limit);
+    assert_eq!(t.dropped(DropReason::TcpChallenged), 100);
+}
+
+#[test]
+fn text_for_an_orphan_is_dropped_by_its_name() {
+    let mut t = Script::new();
+    t.open();
+    t.close();
+    t.expect("FA 1 ack 1");
+    t.peer("A 1:11 ack 2");
+    t.expect("RA 2 ack 1");
+    assert_eq!(t.dropped(DropReason::TcpDataAfterClose), 1);
+}
+
+#[test]
+fn who_uses_up_the_challenges_leaves_keep_alive_probes_answered() {
+    let mut t = Script::config(|config| config.challenge_acks_global = 2);
+    t.open();
+    t.client(1).open();
+    for _ in 0..10 {
+        t.inject("R 100");
+    }
+    t.take_all();
+    t.client(0);
+    t.peer("A 0 ack 1");
+    t.expect("A 1 ack 1");
 }

@@ -18,7 +18,7 @@ use super::TcpId;
 use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
-use super::connection::{Connection, Settled};
+use super::connection::{Connection, Ending, Settled};
 use super::demux::{Demux, FourTuple, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -259,7 +259,8 @@ impl Endpoint {
             }
             Verdict::Ended(ending) => {
                 self.finish(ctx, id, ending);
-                Ok(())
+                // No other segment makes us abort.
+                if ending == Ending::Aborted { Err(DropReason::TcpDataAfterClose) } else { Ok(()) }
             }
         }
     }
