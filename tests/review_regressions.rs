@@ -6,6 +6,7 @@ mod harness;
 
 use tunstack::proto::counters::DropReason;
 use tunstack::proto::stack::Shutdown;
+use tunstack::proto::tcp::closing::State;
 use tunstack::proto::Config;
 
 use harness::script::Script;
@@ -145,4 +146,42 @@ fn who_uses_up_the_challenges_leaves_keep_alive_probes_answered() {
     t.client(0);
     t.peer("A 0 ack 1");
     t.expect("A 1 ack 1");
+}
+
+#[test]
+fn the_syn_ack_that_ends_a_simultaneous_open_is_of_use() {
+    let mut t = Script::new();
+    t.connect();
+    t.take();
+    t.peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.peer("SA 0 ack 1 <mss 1460>");
+    t.expect_state(State::Established);
+    t.expect("A 1 ack 1");
+    assert_eq!(t.stack.counters().dropped_total(), 0);
+}
+
+#[test]
+fn a_syn_ack_sent_twice_measures_nothing() {
+    let mut t = Script::new();
+    t.listen();
+    t.peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.wait(900);
+    t.peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.peer("A 1 ack 1");
+    let id = t.accept();
+    assert_eq!(t.stack.tcp_info(id).unwrap().srtt, None);
+}
+
+#[test]
+fn an_abort_in_syn_received_resets_the_peer() {
+    let mut t = Script::new();
+    t.connect();
+    t.take();
+    t.peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.abort();
+    t.expect("RA 1 ack 1");
 }

@@ -283,9 +283,9 @@ impl Endpoint {
                 let Some(connection) = self.sockets.get_mut(id).and_then(Socket::connection) else {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
-                // Our ACK finishes the handshake on their side.
-                connection.rcv.ack.at_once();
                 if only_text {
+                    // Our ACK finishes the handshake on their side.
+                    connection.rcv.ack.at_once();
                     connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
                 } else {
                     let seq = connection.rcv.nxt().unwrap(segment.seq);
