@@ -185,3 +185,59 @@ fn an_abort_in_syn_received_resets_the_peer() {
     t.abort();
     t.expect("RA 1 ack 1");
 }
+
+#[test]
+fn a_syn_that_cannot_reopen_a_time_wait_entry_is_acknowledged() {
+    let mut t = Script::new();
+    t.open();
+    t.close();
+    t.expect("FA 1 ack 1");
+    t.peer("FA 1 ack 2");
+    t.take_all();
+    let listener = t.listener.take().unwrap();
+    let now = t.now();
+    t.stack.tcp_close_listener(now, listener);
+    t.peer("S 100000 <mss 1460>");
+    t.expect("A 2 ack 2");
+}
+
+#[test]
+fn a_keep_alive_probe_that_the_device_held_back_gives_way_to_text() {
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| {
+        options.keepalive = Some(tunstack::proto::tcp::KeepAlive {
+            idle: std::time::Duration::from_secs(10),
+            interval: std::time::Duration::from_secs(1),
+            probes: 3,
+        });
+    });
+    t.busy = true;
+    t.run(10_001);
+    assert_eq!(t.write_some(10), Ok(10));
+    t.busy = false;
+    t.run(1);
+    t.expect("PA 1:11 ack 1");
+    t.expect_none();
+}
+
+#[test]
+fn an_orphan_behind_a_window_that_takes_one_probe_is_given_up() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.close();
+    t.expect_in(200, "A 1:2 ack 1");
+    // The probe's octet is taken; then the window stays shut for ever, and the peer stays alive.
+    t.peer("A 1 ack 2 win 0");
+    let mut una = 2;
+    for _ in 0..40 {
+        t.run(30_000);
+        if !t.take_all().is_empty() {
+            t.inject(&format!("A 1 ack {una} win 0"));
+            una = 2;
+        }
+    }
+    assert_eq!(t.stack.tcp_census().sockets, 0);
+}

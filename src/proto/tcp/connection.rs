@@ -229,7 +229,7 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.keepalive.probe_is_due()
+        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.wants_probe()
     }
 
     /// Sends one segment, if there is one to send.
@@ -246,7 +246,7 @@ impl Connection {
             Some(self.send_text(ctx, sink, &path, &plan))
         } else if self.rcv.ack.is_due(ctx.now) {
             Some(self.send_ack(ctx, sink, &path))
-        } else if self.keepalive.probe_is_due() {
+        } else if self.wants_probe() {
             Some(self.send_keepalive(ctx, sink, &path))
         } else {
             None
@@ -332,6 +332,11 @@ impl Connection {
     //= RFC9293 MUST-26
     fn may_keep_alive(&self) -> bool {
         !self.snd.is_unfinished()
+    }
+
+    /// A probe that had to wait for the device may have been overtaken by something to say.
+    fn wants_probe(&self) -> bool {
+        self.keepalive.probe_is_due() && self.may_keep_alive()
     }
 
     fn send_text(
