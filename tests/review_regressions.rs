@@ -7,7 +7,7 @@ mod harness;
 use tunstack::proto::counters::DropReason;
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
-use tunstack::proto::Config;
+use tunstack::proto::{Config, Error, Readiness};
 
 use harness::script::Script;
 
@@ -240,4 +240,43 @@ fn an_orphan_behind_a_window_that_takes_one_probe_is_given_up() {
         }
     }
     assert_eq!(t.stack.tcp_census().sockets, 0);
+}
+
+#[test]
+fn the_user_time_out_runs_from_the_last_octet_that_was_taken() {
+    let mut t = Script::new();
+    let id = t.open();
+    t.options(|options| options.user_timeout = Some(std::time::Duration::from_secs(10)));
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.expect_in(200, "A 1:2 ack 1");
+    t.peer("A 1 ack 2 win 0");
+    t.run(9_990);
+    assert_eq!(t.stack.tcp_info(id).unwrap().state, State::Established);
+    t.run(20);
+    assert_eq!(t.stack.tcp_info(id).unwrap().state, State::Closed);
+    t.take_all();
+    t.expect_read_error(Error::TimedOut);
+}
+
+#[test]
+fn a_writer_without_memory_hears_of_pages_that_reading_frees() {
+    let mut t = Script::config(|config| config.pages = 1);
+    t.open();
+    t.peer("A 1:101 ack 1");
+    t.expect_in(40, "A 1 ack 101");
+    let reader = t.id();
+    t.client(1).open();
+    let writer = t.id();
+    assert_eq!(t.write_some(10), Err(Error::WouldBlock));
+    t.readiness();
+    let now = t.now();
+    assert!(!t.stack.wants_transmit());
+    assert_eq!(t.stack.tcp_read(now, reader, &mut [0; 200]), Ok(100));
+    assert!(t.stack.wants_transmit());
+    t.flush();
+    assert_eq!(t.readiness(), Readiness::WRITABLE);
+    assert_eq!(t.id(), writer);
+    t.write(10);
+    t.expect("PA 1:11 ack 1");
 }
