@@ -7,7 +7,7 @@ mod harness;
 use tunstack::proto::counters::DropReason;
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
-use tunstack::proto::{Config, Error, Readiness};
+use tunstack::proto::{Config, Error, Owner, Readiness};
 
 use harness::script::Script;
 
@@ -279,4 +279,40 @@ fn a_writer_without_memory_hears_of_pages_that_reading_frees() {
     assert_eq!(t.id(), writer);
     t.write(10);
     t.expect("PA 1:11 ack 1");
+}
+
+#[test]
+fn acks_and_resets_stay_inside_a_window_that_was_probed() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.expect_in(200, "A 1:2 ack 1");
+    t.peer("A 1 ack 1 win 0");
+    // The peer has thrown the probe away: it takes only what stands at 1.
+    t.peer("A 1:101 ack 1 win 0");
+    t.expect_in(40, "A 1 ack 101");
+    t.abort();
+    t.expect("RA 1 ack 101");
+}
+
+#[test]
+fn a_socket_may_connect_to_itself() {
+    let mut t = Script::new();
+    let here = std::net::SocketAddr::new(t.stack_ip, 5000);
+    let now = t.now();
+    let id = t.stack.tcp_connect(now, Some(here), here, None, Owner::APPLICATION).unwrap();
+    t.flush();
+    assert_eq!(t.stack.tcp_info(id).unwrap().state, State::Established);
+    assert_eq!(t.stack.tcp_write(now, id, b"to myself"), Ok(9));
+    t.flush();
+    let mut out = [0; 20];
+    assert_eq!(t.stack.tcp_read(now, id, &mut out), Ok(9));
+    assert_eq!(&out[..9], b"to myself");
+    t.stack.tcp_shutdown(now, id, Shutdown::Write).unwrap();
+    t.run(100);
+    assert_eq!(t.stack.tcp_read(now, id, &mut out), Ok(0));
+    t.stack.tcp_close(t.now(), id);
+    t.run(1000);
+    assert_eq!(t.stack.tcp_census().sockets, 0);
 }

@@ -261,7 +261,7 @@ impl Connection {
 
     /// What a reset of ours says.
     pub(crate) fn reset(&self) -> Says<'static> {
-        Says::reset(self.snd.nxt().wire(), Some(self.rcv.nxt().wire()))
+        Says::reset(self.snd.bare_seq().wire(), Some(self.rcv.nxt().wire()))
     }
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
@@ -372,7 +372,7 @@ impl Connection {
 
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
-        let says = Says::ack(self.snd.nxt().wire(), self.rcv.nxt().wire(), window);
+        let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window);
         let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge);
