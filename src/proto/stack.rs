@@ -230,7 +230,7 @@ impl Stack {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub fn wants_transmit(&self) -> bool {
-        !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit()
+        !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit(&self.pool)
     }
 
     /// Sends what there is to send. State advances only as the sink takes packets.

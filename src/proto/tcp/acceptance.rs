@@ -88,19 +88,22 @@ impl Connection {
         if self.is_acceptable(arrival) {
             return ControlFlow::Continue(());
         }
-        if arrival.segment.control != Control::Rst {
-            // Two stacks that answer each other's bare ACKs must not do so for ever. Whatever has text or
-            // FIN can't be part of such a loop, and its sender needs the answer. A SYN is challenged wherever
-            // it stands (RFC 5961 section 4.2), within the limits of challenges.
-            if !arrival.segment.is_empty() && arrival.segment.control != Control::Syn {
-                self.rcv.duplicates += 1;
-                ctx.counters.tcp_duplicates += 1;
-                self.rcv.ack.at_once();
-            } else if self.challenge.allows(ctx, global) {
-                self.rcv.ack.at_once();
-            }
-            self.keepalive.heard(ctx.now);
+        match arrival.segment.control {
+            Control::Rst => return ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow)),
+            // RFC 5961 section 4.2: wherever it stands.
+            Control::Syn => return self.challenge(ctx, global, DropReason::TcpChallenged),
+            Control::None | Control::Fin => {}
         }
+        // Two stacks that answer each other's bare ACKs must not do so for ever. Whatever has text or FIN can't
+        // be part of such a loop, and its sender needs the answer.
+        if !arrival.segment.is_empty() {
+            self.rcv.duplicates += 1;
+            ctx.counters.tcp_duplicates += 1;
+            self.rcv.ack.at_once();
+        } else if self.challenge.allows_answer(ctx) {
+            self.rcv.ack.at_once();
+        }
+        self.keepalive.heard(ctx.now);
         ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow))
     }
 

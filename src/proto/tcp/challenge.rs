@@ -23,10 +23,7 @@ impl ChallengeBudget {
 
     /// Whether one more may be sent now; spends it if so.
     pub(crate) fn allows(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit) -> bool {
-        if ctx.now.since(self.window_start) >= ctx.config.challenge_ack_window {
-            *self = ChallengeBudget::new(ctx.now);
-        }
-        let allowed = self.spent < ctx.config.challenge_acks && global.allows(ctx);
+        let allowed = self.has_some_left(ctx) && global.allows(ctx);
         if allowed {
             self.spent += 1;
             ctx.counters.tcp_challenge_acks += 1;
@@ -34,6 +31,22 @@ impl ChallengeBudget {
             ctx.counters.tcp_challenge_acks_limited += 1;
         }
         allowed
+    }
+
+    /// Whether a bare segment outside the window may be answered now; spends from the same allowance if so.
+    /// The cap for the whole stack does not hold here: peers' keep-alive and window probes look like that, and
+    /// whoever uses the cap up must not be able to make them seem unanswered.
+    pub(crate) fn allows_answer(&mut self, ctx: &Context<'_>) -> bool {
+        let allowed = self.has_some_left(ctx);
+        self.spent += u32::from(allowed);
+        allowed
+    }
+
+    fn has_some_left(&mut self, ctx: &Context<'_>) -> bool {
+        if ctx.now.since(self.window_start) >= ctx.config.challenge_ack_window {
+            *self = ChallengeBudget::new(ctx.now);
+        }
+        self.spent < ctx.config.challenge_acks
     }
 }
 

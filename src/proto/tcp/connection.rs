@@ -229,7 +229,7 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.keepalive.probe_is_due()
+        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.wants_probe()
     }
 
     /// Sends one segment, if there is one to send.
@@ -246,7 +246,7 @@ impl Connection {
             Some(self.send_text(ctx, sink, &path, &plan))
         } else if self.rcv.ack.is_due(ctx.now) {
             Some(self.send_ack(ctx, sink, &path))
-        } else if self.keepalive.probe_is_due() {
+        } else if self.wants_probe() {
             Some(self.send_keepalive(ctx, sink, &path))
         } else {
             None
@@ -261,7 +261,7 @@ impl Connection {
 
     /// What a reset of ours says.
     pub(crate) fn reset(&self) -> Says<'static> {
-        Says::reset(self.snd.nxt().wire(), Some(self.rcv.nxt().wire()))
+        Says::reset(self.snd.bare_seq().wire(), Some(self.rcv.nxt().wire()))
     }
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
@@ -334,6 +334,11 @@ impl Connection {
         !self.snd.is_unfinished()
     }
 
+    /// A probe that had to wait for the device may have been overtaken by something to say.
+    fn wants_probe(&self) -> bool {
+        self.keepalive.probe_is_due() && self.may_keep_alive()
+    }
+
     fn send_text(
         &mut self,
         ctx: &mut Context<'_>,
@@ -367,7 +372,7 @@ impl Connection {
 
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
-        let says = Says::ack(self.snd.nxt().wire(), self.rcv.nxt().wire(), window);
+        let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window);
         let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge);

@@ -125,6 +125,8 @@ pub(crate) struct Handshake {
     /// The path's MTU, for the MSS we announce.
     mtu: usize,
     retransmissions: u32,
+    /// Sent again before its timer expired: the peer's SYN came once more.
+    sent_twice: bool,
     first_sent: Instant,
     last_sent: Instant,
     next_at: Instant,
@@ -144,7 +146,7 @@ pub(crate) enum Outcome {
     /// It failed.
     Ended(Ending),
     /// The connection is open. What else the segment says is still to be processed: from the first check on,
-    /// or only its text where it was the SYN-ACK.
+    /// or only its text where it was a SYN-ACK.
     Established { settled: Settled, only_text: bool },
 }
 
@@ -162,6 +164,7 @@ impl Handshake {
             stage: Stage::SynSent,
             mtu,
             retransmissions: 0,
+            sent_twice: false,
             first_sent: ctx.now,
             last_sent: ctx.now,
             next_at: ctx.now + ctx.config.rto_initial,
@@ -180,6 +183,14 @@ impl Handshake {
     /// Whether an ICMP error that quotes sequence number `seq` can be about our SYN.
     pub(crate) fn sent(&self, seq: SeqNr) -> bool {
         seq == self.iss
+    }
+
+    /// What a reset of ours says: only a peer that has told us its SYN needs one (RFC 9293 section 3.10.5).
+    pub(crate) fn reset(&self) -> Option<Says<'static>> {
+        match self.stage {
+            Stage::SynSent => None,
+            Stage::SynReceived(peer) => Some(Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()))),
+        }
     }
 
     /// A segment has come.
@@ -311,9 +322,10 @@ impl Handshake {
         // A simultaneous open's SYN-ACK repeats the SYN and brings the ACK we wait for.
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         if peer.is_repeated_by(segment) && acks_our_syn {
-            return self.established(ctx, peer);
+            return self.established(ctx, peer, true);
         }
         if peer.is_repeated_by(segment) {
+            self.sent_twice = true;
             self.send(ctx, tuple, options);
             return Outcome::Continues;
         }
@@ -335,7 +347,7 @@ impl Handshake {
                 Outcome::Dropped(DropReason::TcpChallenged)
             }
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => self.established(ctx, peer),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => self.established(ctx, peer, false),
             (Control::None | Control::Fin, Some(_)) => {
                 emit::refuse(ctx, tuple, segment);
                 Outcome::Dropped(DropReason::TcpBadAck)
@@ -343,9 +355,9 @@ impl Handshake {
         }
     }
 
-    fn established(&self, ctx: &Context<'_>, peer: &PeerSyn) -> Outcome {
+    fn established(&self, ctx: &Context<'_>, peer: &PeerSyn, only_text: bool) -> Outcome {
         let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
-        Outcome::Established { settled, only_text: false }
+        Outcome::Established { settled, only_text }
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
@@ -355,6 +367,6 @@ impl Handshake {
 
     /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).
     fn measured(&self, now: Instant) -> Option<Duration> {
-        (self.retransmissions == 0).then(|| now.since(self.last_sent))
+        (self.retransmissions == 0 && !self.sent_twice).then(|| now.since(self.last_sent))
     }
 }

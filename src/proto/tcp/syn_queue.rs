@@ -37,6 +37,8 @@ pub(crate) struct HalfOpen {
     marks: Marks,
     mtu: u16,
     retransmissions: u8,
+    /// Sent again before its timer expired: the peer's SYN came once more.
+    sent_twice: bool,
     last_sent: Instant,
     timer: Option<TimerId>,
 }
@@ -66,7 +68,18 @@ impl HalfOpen {
         now: Instant,
     ) -> Self {
         let mtu = mtu.min(u16::MAX.into()) as u16;
-        HalfOpen { tuple, listener, iss, peer, marks, mtu, retransmissions: 0, last_sent: now, timer: None }
+        HalfOpen {
+            tuple,
+            listener,
+            iss,
+            peer,
+            marks,
+            mtu,
+            retransmissions: 0,
+            sent_twice: false,
+            last_sent: now,
+            timer: None,
+        }
     }
 
     /// Sends the SYN-ACK and arms its timer.
@@ -109,6 +122,7 @@ impl HalfOpen {
     ) -> Outcome {
         if self.peer.is_repeated_by(segment) {
             // Our SYN-ACK was lost, or is late.
+            self.sent_twice = true;
             self.send_syn_ack(ctx);
             return Outcome::Continues;
         }
@@ -143,7 +157,8 @@ impl HalfOpen {
 
     fn settle(&self, ctx: &Context<'_>) -> Settled {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing.
-        let rtt: Option<Duration> = (self.retransmissions == 0).then(|| ctx.now.since(self.last_sent));
+        let sent_once = self.retransmissions == 0 && !self.sent_twice;
+        let rtt: Option<Duration> = sent_once.then(|| ctx.now.since(self.last_sent));
         self.peer.settle(ctx.config, self.iss, rtt)
     }
 

@@ -121,6 +121,13 @@ impl TimeWaitTable {
         }
     }
 
+    /// Answers a segment that turned out to change nothing.
+    pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>, id: TimeWaitId) {
+        if let Some((entry, _)) = self.entries.get(id) {
+            entry.acknowledge(ctx);
+        }
+    }
+
     fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
         while let Some(id) = self.order.pop_front() {
             if let Some(tuple) = self.remove(ctx, id, true) {

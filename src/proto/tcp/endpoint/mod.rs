@@ -18,7 +18,7 @@ use super::TcpId;
 use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
-use super::connection::{Connection, Settled};
+use super::connection::{Connection, Ending, Settled};
 use super::demux::{Demux, FourTuple, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -259,7 +259,8 @@ impl Endpoint {
             }
             Verdict::Ended(ending) => {
                 self.finish(ctx, id, ending);
-                Ok(())
+                // No other segment makes us abort.
+                if ending == Ending::Aborted { Err(DropReason::TcpDataAfterClose) } else { Ok(()) }
             }
         }
     }
@@ -305,12 +306,12 @@ impl Endpoint {
             time_wait::Outcome::Dropped(reason) => Err(reason),
             time_wait::Outcome::Restarted => Ok(()),
             time_wait::Outcome::Reopens(old_nxt) => {
-                let admits = self
-                    .demux
-                    .find_listener(tuple.local, tuple.local_port)
-                    .and_then(|id| self.listeners.get(id))
-                    .map_or(Err(DropReason::TcpUnexpected), |listener| listener.admits_syn(ctx.config));
-                admits?;
+                let listener = self.demux.find_listener(tuple.local, tuple.local_port);
+                let Some(listener) = listener.and_then(|id| self.listeners.get(id)) else {
+                    self.time_wait.acknowledge(ctx, id);
+                    return Err(DropReason::TcpUnexpected);
+                };
+                listener.admits_syn(ctx.config)?;
                 self.time_wait.remove(ctx, id, true);
                 self.demux.forget(tuple, Target::TimeWait(id));
                 ctx.counters.tcp_time_wait_reused += 1;

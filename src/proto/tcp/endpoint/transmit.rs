@@ -1,7 +1,8 @@
 //! Sending: connections with something to send take turns.
 
 use super::*;
-use crate::proto::events::{Readiness, SocketId};
+use crate::proto::buf::pages::Pool;
+use crate::proto::events::Readiness;
 use crate::proto::packet::{DeviceId, PacketSink, Sent};
 use crate::proto::stack::Progress;
 
@@ -17,8 +18,8 @@ enum Turn {
 
 impl Endpoint {
     /// Whether [`transmit`](Self::transmit) has something to do.
-    pub(crate) fn wants_transmit(&self) -> bool {
-        !self.ready.is_empty()
+    pub(crate) fn wants_transmit(&self, pool: &Pool) -> bool {
+        !self.ready.is_empty() || self.can_wake_starved(pool)
     }
 
     /// Gives each ready connection its turns, up to a budget of packets.
@@ -47,13 +48,17 @@ impl Endpoint {
 
     /// Lets sockets try again that found the page pool empty.
     fn wake_starved(&mut self, ctx: &mut Context<'_>) {
-        if !self.starved.is_empty() && ctx.pool.in_use() < ctx.config.pages {
+        if self.can_wake_starved(ctx.pool) {
             for id in core::mem::take(&mut self.starved) {
                 if let Some(socket) = self.sockets.get(id) {
-                    ctx.events.raise(SocketId::Tcp(id), socket.owner, Readiness::WRITABLE);
+                    socket.raise(ctx, id, Readiness::WRITABLE);
                 }
             }
         }
+    }
+
+    fn can_wake_starved(&self, pool: &Pool) -> bool {
+        !self.starved.is_empty() && pool.available() > 0
     }
 }
 

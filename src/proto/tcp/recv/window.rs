@@ -20,6 +20,9 @@ impl Window {
     /// The window as it was offered in our SYN, which is never scaled (RFC 7323 section 2.2). `first` is the
     /// position after the peer's SYN.
     pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
+        // What the field can't say is never offered. Else reading would always seem to have opened the window,
+        // and draw ACKs that a peer which doesn't scale takes for duplicates.
+        let capacity = capacity.min(Self::FIELD_MAX << scale);
         Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, scale }
     }
 

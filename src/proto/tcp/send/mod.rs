@@ -138,6 +138,12 @@ impl SendHalf {
         self.nxt
     }
 
+    /// SEG.SEQ of a segment without text: SND.NXT, but never past the peer's window. A probe's octet moves SND.NXT
+    /// past a window of zero, and the peer must still take our acknowledgements and resets.
+    pub(crate) fn bare_seq(&self) -> SndPos {
+        self.nxt.min(self.right_edge())
+    }
+
     /// SND.WND in bytes.
     pub(crate) fn wnd(&self) -> u64 {
         self.wnd

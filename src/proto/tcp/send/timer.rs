@@ -167,6 +167,9 @@ impl SendHalf {
         // RFC 6298 rules 5.2 and 5.3: new data acknowledged stops or restarts the timer.
         if mode != self.timer.mode || (progress && mode == Mode::Retransmit) {
             self.arm(mode, now);
+        } else if mode == Mode::Persist {
+            // A probe was taken: the next octet has been waiting since now.
+            self.timer.stuck_since.get_or_insert(now);
         }
     }
 
