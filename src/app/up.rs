@@ -92,8 +92,9 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
 fn explain(error: &StartError, command: &str) -> String {
     match error {
         StartError::Device(OpenError::CreateForbidden { name }) => format!(
-            "no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo {command}`, or without privilege \
-             `scripts/rootless`, or on a device made for you by `sudo ip tuntap add dev {name} mode tun user $USER`"
+            "no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo {command}`, or without \
+             privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun {name}` \
+             (at its heart `sudo ip tuntap add dev {name} mode tun user $USER`)"
         ),
         StartError::Host(HostError::NotPermitted { name, address }) => format!(
             "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn missing_privilege_is_answered_with_sudo_and_with_the_ways_that_need_none() {
         let create = StartError::Device(OpenError::CreateForbidden { name: "tun0".into() });
-        insta::assert_snapshot!(explain(&create, "tunstack up -v"), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you by `sudo ip tuntap add dev tun0 mode tun user $USER`");
+        insta::assert_snapshot!(explain(&create, "tunstack up -v"), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun tun0` (at its heart `sudo ip tuntap add dev tun0 mode tun user $USER`)");
         let address = "10.9.0.1/24".to_owned();
         let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
         insta::assert_snapshot!(explain(&configure, "tunstack up"), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set tun0 up` and add `--host-addr none`");
