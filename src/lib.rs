@@ -28,3 +28,8 @@ pub mod runtime;
 pub mod app;
 
 pub use ipnet;
+
+/// The README's example must compile.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -71,7 +71,8 @@ impl Addressing {
         let has_ipv6 = self.all().any(|net| net.addr().is_ipv6());
         match mtu {
             Some(mtu) if self.host.is_none() => Err(Failure::usage(format!(
-                "--mtu: with `--host-addr none` the device's own MTU counts; set it with `sudo ip link set NAME mtu {mtu}`"
+                "--mtu: with `--host-addr none` the device's own MTU counts; set it with \
+                 `sudo ip link set NAME mtu {mtu}`"
             ))),
             Some(mtu) if mtu < MTU_MIN_IPV6 && has_ipv6 => Err(Failure::usage(format!(
                 "--mtu: IPv6 needs {MTU_MIN_IPV6} bytes (RFC 8200); for IPv4 alone name its address, as in \
@@ -139,8 +140,8 @@ fn derive_hosts(stack: &[IpNet]) -> Result<Vec<IpNet>, Failure> {
         }
         let host = first_free_host(*net, stack).ok_or_else(|| {
             Failure::usage(format!(
-                "--addr: {net} leaves no address for the kernel's side; name one, as in `tunstack up --addr {net} \
-                 --host-addr {}`, or none with `--host-addr none`",
+                "--addr: {net} leaves no address for the kernel's side; name one, as in `tunstack up --addr \
+                 {net} --host-addr {}`, or none with `--host-addr none`",
                 elsewhere(*net)
             ))
         })?;
@@ -167,7 +168,8 @@ fn named_hosts(given: &[HostAddr], stack: &[IpNet]) -> Result<Vec<IpNet>, Failur
     if let Some(shared) = hosts.iter().find(|host| stack.iter().any(|net| net.addr() == host.addr())) {
         let other = first_free_host(*shared, stack).unwrap_or_else(|| elsewhere(*shared));
         return Err(Failure::usage(format!(
-            "--host-addr: {} is the stack's own address; give the kernel's side another, as in `--host-addr {other}`",
+            "--host-addr: {} is the stack's own address; give the kernel's side another, as in \
+             `--host-addr {other}`",
             shared.addr()
         )));
     }

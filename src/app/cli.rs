@@ -85,7 +85,8 @@ pub(crate) struct UpArgs {
     pub(crate) offload: Offload,
 
     /// How long connections may take to finish after SIGINT or SIGTERM before they are reset
-    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u64).range(..=3600))]
     stop_timeout: u64,
 }
 

@@ -92,8 +92,8 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
 fn explain(error: &StartError, command: &str) -> String {
     let forbidden = |what: &str| {
         format!(
-            "{what} needs CAP_NET_ADMIN: run `sudo {command}`; or without privilege `scripts/rootless` (a network \
-             namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`"
+            "{what} needs CAP_NET_ADMIN: run `sudo {command}`; or without privilege `scripts/rootless` (a \
+             network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`"
         )
     };
     match error {
@@ -115,7 +115,8 @@ fn check_offload(offload: Offload) -> Result<(), Failure> {
     match offload {
         Offload::Auto | Offload::Off => Ok(()),
         Offload::On => Err(Failure::new(
-            "the device with kernel offload isn't built yet; run on the plain device with `tunstack up --offload off`",
+            "the device with kernel offload isn't built yet; run on the plain device with \
+             `tunstack up --offload off`",
         )),
     }
 }
@@ -138,8 +139,8 @@ fn fit_to_host(addressing: Addressing, has_ipv6: bool) -> Result<Addressing, Fai
         Some(net) if !has_ipv6 => {
             if !addressing.by_default {
                 return Err(Failure::new(format!(
-                    "this machine has IPv6 switched off, so its side can't have {net}; switch it on with `sudo \
-                     sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0`"
+                    "this machine has IPv6 switched off, so its side can't have {net}; switch it on with \
+                     `sudo sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0`"
                 )));
             }
             log::warn!(

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::modes::{self, Modes};
 use super::{KeepAlive, Net, SocketOptions, TcpInfo, each_address};
 use crate::proto::tcp::closing::State;
-use crate::proto::{Error, ListenerId, Owner, SocketId, Stack, TcpId, stack};
-use crate::runtime::{Patience, Side};
+use crate::proto::{Error, ListenerId, Owner, SocketId, TcpId, stack};
+use crate::runtime::{Patience, Shard, Side};
 use crate::time::Instant;
 
 /// A socket that listens for connections: [`std::net::TcpListener`] on a [`Net`].
@@ -84,7 +84,11 @@ impl TcpListener {
             SocketId::Listener(*id),
             Side::Read,
             modes.patience(Side::Read),
-            |stack, now| stack.tcp_accept(now, *id),
+            |shard, now| {
+                let accepted = shard.stack.tcp_accept(now, *id)?;
+                shard.handles += 1;
+                Ok(accepted)
+            },
         )?;
         Ok((TcpStream::new(net, stream), peer))
     }
@@ -279,15 +283,18 @@ impl TcpStream {
         options: Option<SocketOptions>,
         patience: Patience,
     ) -> io::Result<TcpStream> {
-        let id = net
-            .shared()
-            .open(|shard, now| shard.stack.tcp_connect(now, local, remote, options, Owner::APPLICATION))?;
+        let id = net.shared().open(|shard, now| {
+            let id = shard.stack.tcp_connect(now, local, remote, options, Owner::APPLICATION)?;
+            shard.handles += 1;
+            Ok(id)
+        })?;
         // From here on a failure drops the stream, and with it the attempt.
         let stream = TcpStream::new(net, id);
-        let wait = stream.block_on(Side::Write, patience, |stack, _| match stack.tcp_connect_result(id) {
-            Err(Error::InProgress) => Err(Error::WouldBlock),
-            result => result,
-        });
+        let wait =
+            stream.block_on(Side::Write, patience, |shard, _| match shard.stack.tcp_connect_result(id) {
+                Err(Error::InProgress) => Err(Error::WouldBlock),
+                result => result,
+            });
         match wait {
             Ok(()) => Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -302,7 +309,7 @@ impl TcpStream {
 impl TcpStream {
     /// Reads without taking: the next read returns the same bytes.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.receive(|stack, now| stack.tcp_peek(now, self.0.id, buffer))
+        self.receive(|shard, now| shard.stack.tcp_peek(now, self.0.id, buffer))
     }
 
     /// Closes one or both directions. Blocked readers return.
@@ -329,10 +336,10 @@ impl TcpStream {
     /// Writes, and marks the last byte as urgent (RFC 9293 section 3.8.5). For old protocols only: RFC 6093
     /// says why. The receiver finds the mark in [`TcpInfo::urgent_unread`].
     pub fn send_urgent(&self, data: &[u8]) -> io::Result<usize> {
-        self.send(data, |stack, now, rest| stack.tcp_write_urgent(now, self.0.id, rest))
+        self.send(data, |shard, now, rest| shard.stack.tcp_write_urgent(now, self.0.id, rest))
     }
 
-    fn receive(&self, verb: impl FnMut(&mut Stack, Instant) -> Result<usize, Error>) -> io::Result<usize> {
+    fn receive(&self, verb: impl FnMut(&mut Shard, Instant) -> Result<usize, Error>) -> io::Result<usize> {
         self.tell_deferred()?;
         self.block_on(Side::Read, self.0.modes.patience(Side::Read), verb)
     }
@@ -342,13 +349,13 @@ impl TcpStream {
     fn send(
         &self,
         data: &[u8],
-        mut write: impl FnMut(&mut Stack, Instant, &[u8]) -> Result<usize, Error>,
+        mut write: impl FnMut(&mut Shard, Instant, &[u8]) -> Result<usize, Error>,
     ) -> io::Result<usize> {
         self.tell_deferred()?;
         let mut written = 0;
-        let result = self.block_on(Side::Write, self.0.modes.patience(Side::Write), |stack, now| {
+        let result = self.block_on(Side::Write, self.0.modes.patience(Side::Write), |shard, now| {
             loop {
-                written += write(stack, now, &data[written..])?;
+                written += write(shard, now, &data[written..])?;
                 if written == data.len() {
                     return Ok(());
                 }
@@ -390,7 +397,7 @@ impl TcpStream {
         &self,
         side: Side,
         patience: Patience,
-        verb: impl FnMut(&mut Stack, Instant) -> Result<T, Error>,
+        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         self.0.net.shared().block_on(SocketId::Tcp(self.0.id), side, patience, verb)
     }
@@ -558,7 +565,7 @@ impl Read for TcpStream {
 
 impl Read for &TcpStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.receive(|stack, now| stack.tcp_read(now, self.0.id, buffer))
+        self.receive(|shard, now| shard.stack.tcp_read(now, self.0.id, buffer))
     }
 }
 
@@ -574,7 +581,7 @@ impl Write for TcpStream {
 
 impl Write for &TcpStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.send(data, |stack, now, rest| stack.tcp_write(now, self.0.id, rest))
+        self.send(data, |shard, now, rest| shard.stack.tcp_write(now, self.0.id, rest))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -603,6 +610,7 @@ impl Drop for Connected {
         }
         // A stack that failed has nothing left to close.
         let _ = self.net.shared().call(|shard, now| {
+            shard.handles -= 1;
             shard.stack.tcp_close(now, self.id);
             Ok(())
         });
@@ -625,7 +633,8 @@ impl Connected {
             return;
         }
         let _ =
-            shared.block_on(SocketId::Tcp(self.id), Side::Write, Patience::For(time), |stack, _| match stack
+            shared.block_on(SocketId::Tcp(self.id), Side::Write, Patience::For(time), |shard, _| match shard
+                .stack
                 .tcp_info(self.id)?
                 .state
             {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::modes::{self, Modes};
 use super::{Net, each_address};
 use crate::proto::udp::UdpOptions;
-use crate::proto::{Error, Owner, SocketId, Stack, UdpId};
-use crate::runtime::Side;
+use crate::proto::{Error, Owner, SocketId, UdpId};
+use crate::runtime::{Shard, Side};
 use crate::time::Instant;
 
 /// A UDP socket: [`std::net::UdpSocket`] on a [`Net`].
@@ -71,12 +71,12 @@ impl UdpSocket {
     /// `WouldBlock` when the time is over or the socket doesn't block; `ConnectionRefused` if the connected
     /// peer told that nobody listens.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.block_on(Side::Read, |stack, _| stack.udp_recv_from(self.0.id, buffer))
+        self.block_on(Side::Read, |shard, _| shard.stack.udp_recv_from(self.0.id, buffer))
     }
 
     /// Like [`recv_from`](Self::recv_from), leaving the datagram where it is.
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.block_on(Side::Read, |stack, _| stack.udp_peek_from(self.0.id, buffer))
+        self.block_on(Side::Read, |shard, _| shard.stack.udp_peek_from(self.0.id, buffer))
     }
 
     /// Sends a datagram to the first address of `addr`.
@@ -88,7 +88,7 @@ impl UdpSocket {
         let Some(addr) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
         };
-        self.block_on(Side::Write, |stack, now| stack.udp_send_to(now, self.0.id, data, Some(addr)))
+        self.block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, Some(addr)))
     }
 
     /// Receives a datagram from the connected peer.
@@ -106,7 +106,7 @@ impl UdpSocket {
     /// # Errors
     /// EDESTADDRREQ if there is none; else see [`send_to`](Self::send_to).
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.block_on(Side::Write, |stack, now| stack.udp_send_to(now, self.0.id, data, None))
+        self.block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, None))
     }
 
     /// The connected peer.
@@ -214,7 +214,7 @@ impl UdpSocket {
     fn block_on<T>(
         &self,
         side: Side,
-        verb: impl FnMut(&mut Stack, Instant) -> Result<T, Error>,
+        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         let Bound { net, id, modes } = &*self.0;
         net.shared().block_on(SocketId::Udp(*id), side, modes.patience(side), verb)

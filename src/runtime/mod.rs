@@ -25,7 +25,7 @@ pub(crate) use clock::now;
 pub(crate) use lines::level as trace_level;
 pub(crate) use run::Runner;
 pub use service::Service;
-pub(crate) use shard::{Patience, Shared};
+pub(crate) use shard::{Patience, Shard, Shared};
 pub(crate) use waiting::Side;
 
 /// How the end of a stack went; see [`Net::shutdown`](crate::net::Net::shutdown).

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -37,6 +38,9 @@ const ALIGN: usize = 64;
 /// How often the loop yields to a thread that wants the lock. A woken thread needs some tens of
 /// microseconds to come.
 const GIVE_WAY_MAX: usize = 64;
+/// How long a shutdown that has nothing more to send waits for peers to close their side, too: soon enough
+/// for those that close when we do, and they then see an end instead of a reset.
+const FIN_GRACE: Duration = Duration::from_millis(250);
 /// How often the last resets are offered to a device that has no room.
 const LAST_OFFERS: usize = 16;
 
@@ -145,11 +149,11 @@ impl Runner {
                 shard.closing = Some(Closing { connections: Some(connections), ..closing });
                 return Next::Again;
             };
-            let drained = settled == Settled::Idle && shard.stack.tcp_unfinished() == 0;
-            if drained || now >= closing.until {
-                return Next::Stop(Stopped::Shutdown(end(shard, closing, connections, drained, now)));
+            let limit = closing_limit(shard, closing, settled, now);
+            if now >= limit {
+                return Next::Stop(Stopped::Shutdown(end(shard, closing.since, connections, now)));
             }
-            until = until.min(closing.until);
+            until = until.min(limit);
         }
         if intake == Intake::Full || settled == Settled::More || until <= now {
             return Next::Again;
@@ -173,14 +177,21 @@ impl Runner {
     }
 }
 
+/// Until when a shutdown waits, as things stand now.
+fn closing_limit(shard: &mut Shard, closing: Closing, settled: Settled, now: Instant) -> Instant {
+    let drained = settled == Settled::Idle && shard.stack.tcp_unfinished() == 0;
+    let drained_since = drained.then(|| closing.drained_since.unwrap_or(now));
+    shard.closing = Some(Closing { drained_since, ..closing });
+    let Some(since) = drained_since else { return closing.until };
+    if shard.stack.tcp_census().sockets <= shard.handles {
+        return now;
+    }
+    closing.until.min(since + FIN_GRACE)
+}
+
 /// The stack's last act: what is still there is reset.
-fn end(
-    shard: &mut Shard,
-    closing: Closing,
-    connections: usize,
-    drained: bool,
-    now: Instant,
-) -> ShutdownReport {
+fn end(shard: &mut Shard, since: Instant, connections: usize, now: Instant) -> ShutdownReport {
+    let drained = shard.stack.tcp_unfinished() == 0 && !shard.stack.wants_transmit();
     let resets = |shard: &Shard| shard.stack.counters().tcp_resets_out;
     let before = resets(shard);
     shard.stack.tcp_abort_all(now);
@@ -192,7 +203,7 @@ fn end(
         thread::yield_now();
     }
     let reset = usize::try_from(resets(shard) - before).unwrap_or(usize::MAX);
-    ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - closing.since }
+    ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - since }
 }
 
 /// How the reading of a batch ended.

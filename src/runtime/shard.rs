@@ -56,6 +56,9 @@ pub(crate) struct Shard {
     service_events: Events,
     /// Listeners of the application, which a shutdown closes.
     pub(crate) listeners: HashSet<ListenerId>,
+    /// How many connections the application holds a handle of: a shutdown doesn't wait for what becomes of
+    /// them.
+    pub(crate) handles: usize,
     /// Until when the loop sleeps; [`Instant::ZERO`] while it doesn't.
     pub(super) sleeping_until: Instant,
     /// The latest time that the core was told: it never hears of an earlier one.
@@ -71,6 +74,8 @@ pub(super) struct Closing {
     pub(super) until: Instant,
     /// Connections there were at the beginning; `None` until listeners are closed.
     pub(super) connections: Option<usize>,
+    /// Since when everything that was written is acknowledged.
+    pub(super) drained_since: Option<Instant>,
 }
 
 /// How far a holder of the lock came with what there was to do.
@@ -95,6 +100,7 @@ impl Shared {
                 services: Vec::new(),
                 service_events: Events::default(),
                 listeners: HashSet::new(),
+                handles: 0,
                 sleeping_until: Instant::ZERO,
                 latest: Instant::ZERO,
                 closing: None,
@@ -168,7 +174,7 @@ impl Shared {
         socket: SocketId,
         side: Side,
         patience: Patience,
-        mut verb: impl FnMut(&mut Stack, Instant) -> Result<T, Error>,
+        mut verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         let _alarm = Alarm(self);
         let mut shard = self.enter()?;
@@ -178,7 +184,7 @@ impl Shared {
         let began = shard.now();
         let mut now = began;
         loop {
-            match verb(&mut shard.stack, now) {
+            match verb(&mut shard, now) {
                 Err(Error::WouldBlock) => {}
                 result => {
                     let result = result.map_err(|error| shard.explain(error));
@@ -259,7 +265,12 @@ impl Shared {
             let mut shard = self.lock().unwrap_or_else(PoisonError::into_inner);
             let now = clock::now();
             let until = now + timeout;
-            let closing = shard.closing.get_or_insert(Closing { since: now, until, connections: None });
+            let closing = shard.closing.get_or_insert(Closing {
+                since: now,
+                until,
+                connections: None,
+                drained_since: None,
+            });
             closing.until = closing.until.min(until);
         }
         self.ring();

@@ -27,7 +27,7 @@ fn up_behind(words: &[&str], arguments: &str) -> Ended {
 fn without_privilege_it_says_so_and_names_two_ways_round() {
     in_namespace(|| {
         let ended = up_behind(&["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"], "");
-        complains(&ended, 1, &["permission", "sudo", "ip tuntap add"]);
+        complains(&ended, 1, &["CAP_NET_ADMIN", "sudo", "scripts/rootless", "scripts/persistent-tun"]);
     });
 }
 

@@ -4,8 +4,14 @@
 //! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
 
 mod backlog;
+mod closing;
 mod handshake;
 mod harness;
+mod icmp;
 mod lossy;
+mod recovery;
+mod rfc5961;
 mod scenario;
 mod smoltcp_peer;
+mod timers;
+mod windows;

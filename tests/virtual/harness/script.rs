@@ -362,6 +362,13 @@ impl Script {
         self.transcript.clone()
     }
 
+    /// The transcript must be as the reviewed snapshot has it.
+    #[track_caller]
+    pub(crate) fn snapshot(&mut self, name: &str) {
+        let transcript = self.transcript();
+        snapshot(name, &transcript);
+    }
+
     /// A remark in the transcript.
     pub(crate) fn remark(&mut self, text: &str) {
         let _ = writeln!(self.transcript, "          -- {text}");
@@ -654,6 +661,16 @@ impl Script {
             if peer_port == self.flows[0].peer_port { String::new() } else { format!("{peer_port:>6}") };
         let _ = writeln!(self.transcript, "{:>9.3}{from} {arrow} {line}", self.seconds(self.now));
     }
+}
+
+/// Compares `text` with the reviewed snapshot `snapshots/NAME.snap`.
+#[track_caller]
+pub(crate) fn snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path("../snapshots");
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 /// Whatever a script does, at its end everything can be given back.

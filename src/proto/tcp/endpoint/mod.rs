@@ -284,7 +284,7 @@ impl Endpoint {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
                 if only_text {
-                    // Our ACK finishes the handshake on their side.
+                    // Our ACK finishes the handshake on their side, if it is not finished.
                     connection.rcv.ack.at_once();
                     connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
                 } else {

@@ -78,12 +78,15 @@ impl SendHalf {
     fn plan_retransmission(&self) -> Option<TextPlan> {
         let lost = self.lost.first()?;
         let start = SndPos::at(lost.start);
+        // Where nothing in flight follows, bytes never sent fill the segment up: a probe's byte, or the small
+        // last segment before a time-out, would otherwise travel alone and Nagle would hold the rest for it.
+        let is_last = lost.end == self.nxt.get();
+        let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
-        // At the end of what was sent, new text fills the segment up: a probe's octet would go alone otherwise.
-        let end = if lost.end >= self.nxt.get() { self.end_with_fin().get() } else { lost.end };
-        let text = self.end.since(start).min(end - lost.start).min(room).min(self.mss);
-        let fin = self.fin && start.plus(text) == self.end && end > self.end.get() && text < room;
+        let text = end.since(start).min(room).min(self.mss);
+        let fin_is_next = is_last || lost.end > self.end.get();
+        let fin = self.fin && fin_is_next && start.plus(text) == self.end && text < room;
         let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
