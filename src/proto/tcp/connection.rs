@@ -232,6 +232,13 @@ impl Connection {
         self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.wants_probe()
     }
 
+    /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
+    pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
+        self.rcv.ack.may_wait(self.rcv.wnd(), now)
+            && self.snd.plan(options.nodelay).is_none()
+            && !self.wants_probe()
+    }
+
     /// Sends one segment, if there is one to send.
     pub(crate) fn transmit(
         &mut self,
