@@ -117,7 +117,8 @@ impl RecvHalf {
         self.end_of_text().since(self.first)
     }
 
-    /// Unread bytes before the urgent mark, while it lies ahead (RFC 9293 MUST-33).
+    /// Unread bytes before the urgent mark, while it lies ahead.
+    //= RFC9293 MUST-33
     pub(crate) fn urgent_unread(&self) -> Option<u64> {
         self.urgent.filter(|mark| *mark > self.read).map(|mark| mark.since(self.read))
     }
