@@ -90,16 +90,18 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
 /// What went wrong. Errors of the library know no more than a library can; what this program's user can do
 /// instead is said here.
 fn explain(error: &StartError, command: &str) -> String {
-    let forbidden = |what: &str| {
-        format!(
-            "{what} needs CAP_NET_ADMIN: run `sudo {command}`; or without privilege `scripts/rootless` (a \
-             network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`"
-        )
-    };
     match error {
-        StartError::Device(OpenError::CreateForbidden { .. }) => forbidden("making a TUN device"),
-        StartError::Host(HostError::NotPermitted { name, .. }) => {
-            forbidden(&format!("setting addresses and link of {name}"))
+        StartError::Device(OpenError::CreateForbidden { name }) => format!(
+            "no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo {command}`, or without \
+             privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun {name}` \
+             (at its heart `sudo ip tuntap add dev {name} mode tun user $USER`)"
+        ),
+        StartError::Host(HostError::NotPermitted { name, address }) => format!(
+            "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
+             `sudo ip address add {address} dev {name} && sudo ip link set {name} up` and add `--host-addr none`"
+        ),
+        StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }) => {
+            format!("{error}; for another network run `tunstack up --addr 10.10.0.2/24`")
         }
         other => other.to_string(),
     }
@@ -257,10 +259,14 @@ mod tests {
     #[test]
     fn missing_privilege_is_answered_with_sudo_and_with_the_ways_that_need_none() {
         let create = StartError::Device(OpenError::CreateForbidden { name: "tun0".into() });
-        insta::assert_snapshot!(explain(&create, "tunstack up -v"), @"making a TUN device needs CAP_NET_ADMIN: run `sudo tunstack up -v`; or without privilege `scripts/rootless` (a network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`");
+        insta::assert_snapshot!(explain(&create, "tunstack up -v"), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun tun0` (at its heart `sudo ip tuntap add dev tun0 mode tun user $USER`)");
         let address = "10.9.0.1/24".to_owned();
         let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
-        insta::assert_snapshot!(explain(&configure, "tunstack up"), @"setting addresses and link of tun0 needs CAP_NET_ADMIN: run `sudo tunstack up`; or without privilege `scripts/rootless` (a network namespace of your own), or a device made for you beforehand by `scripts/persistent-tun`");
+        insta::assert_snapshot!(explain(&configure, "tunstack up"), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set tun0 up` and add `--host-addr none`");
+        let taken =
+            HostError::AddressTaken { address: "10.9.0.1/24".parse().unwrap(), interface: "tun0".into() };
+        let said = explain(&StartError::Host(taken), "tunstack up");
+        assert!(said.ends_with("; for another network run `tunstack up --addr 10.10.0.2/24`"), "{said}");
         assert_eq!(explain(&StartError::NoAddress, "tunstack up"), StartError::NoAddress.to_string());
     }
 

@@ -16,6 +16,9 @@ use super::netlink::{ConnectedRoute, LinkWatch, Netlink};
 /// How long a link may take from "up" to "running"; the kernel does it within milliseconds.
 const RUNNING_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// How often to look whether an address can be reached yet, while the stack is set up.
+const REACHABLE_POLL: Duration = Duration::from_millis(1);
+
 /// What the kernel's side of a device is to look like.
 #[derive(Clone, Debug)]
 pub struct HostSide<'a> {
@@ -62,7 +65,25 @@ impl HostSide<'_> {
             }
         }
         self.wait_until_running(&mut netlink, &watch)?;
+        self.wait_until_reachable(&mut netlink, &set)?;
         Ok(set)
+    }
+
+    /// Waits until the host takes in what is sent to its new addresses. The kernel finishes an IPv6 address on a
+    /// worker of its own, and drops what comes before that.
+    fn wait_until_reachable(&self, netlink: &mut Netlink, addresses: &[IpNet]) -> Result<(), HostError> {
+        let end = Instant::now() + RUNNING_WAIT_MAX;
+        for address in addresses {
+            // Errors too mean "not yet": until then there is no route at all.
+            while !netlink.is_local(address.addr()).unwrap_or(false) {
+                if Instant::now() >= end {
+                    return Err(HostError::NotReachable { name: self.name.to_owned(), address: *address });
+                }
+                // Nothing announces it: the kernel tells of the route before it can be used.
+                std::thread::sleep(REACHABLE_POLL);
+            }
+        }
+        Ok(())
     }
 
     fn wait_until_running(&self, netlink: &mut Netlink, watch: &LinkWatch) -> Result<(), HostError> {
@@ -172,6 +193,17 @@ pub enum HostError {
         name: String,
         /// The first address that it was to be given.
         address: String,
+    },
+    /// An address was set, and the host does not take in what is sent to it.
+    #[error(
+        "{address} was set on {name}, but the host has no local route to it: look with `ip route show table local` \
+         (`-6` for IPv6)"
+    )]
+    NotReachable {
+        /// The device.
+        name: String,
+        /// The address.
+        address: IpNet,
     },
     /// The link was set up and does not run.
     #[error("{name} is up but does not start to run: look at it with `ip link show {name}`")]

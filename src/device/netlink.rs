@@ -149,6 +149,22 @@ impl Netlink {
         }
     }
 
+    /// Whether packets for `address` would be taken in: for IPv6 that is so only some time after the address was
+    /// added, when the kernel's worker has made the route for it.
+    pub(super) fn is_local(&mut self, address: IpAddr) -> io::Result<bool> {
+        let mut message = RouteMessage::default();
+        (message.header.address_family, message.header.destination_prefix_length) = match address {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        message.attributes.push(RouteAttribute::Destination(address.into()));
+        let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_ACK)?;
+        Ok(answers.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => route.header.kind == RouteType::Local,
+            _ => false,
+        }))
+    }
+
     /// Sets an interface's MTU in bytes.
     pub(super) fn set_mtu(&mut self, index: u32, mtu: usize) -> io::Result<()> {
         let mut message = LinkMessage::default();
@@ -362,6 +378,14 @@ fn read_connected_route(message: &RouteMessage) -> Option<ConnectedRoute> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_the_loopback_interface_is_local_and_another_is_not() {
+        let mut netlink = Netlink::open().unwrap();
+        assert!(netlink.is_local("127.0.0.1".parse().unwrap()).unwrap());
+        // Without a route to it the kernel answers with an error, which is not "local" either.
+        assert!(!netlink.is_local("192.0.2.1".parse().unwrap()).unwrap_or(false));
+    }
 
     #[test]
     fn the_loopback_interface_is_found_by_name_and_by_index() {

@@ -198,16 +198,20 @@ fn read_to_the_end(stream: &mut TcpStream) {
 }
 
 #[test]
-fn what_was_sent_before_sigterm_is_still_echoed() {
+fn what_was_received_before_sigterm_is_still_echoed_to_a_client_that_reads_slowly() {
     in_namespace(|| {
         let mut daemon = Daemon::up("");
         let mut stream = connect("10.9.0.2:7");
-        stream.write_all(b"last words").expect("the connection stands");
+        let sent = vec![b'l'; 300_000];
+        stream.write_all(&sent).expect("the buffers hold this much");
         stream.shutdown(Shutdown::Write).expect("the connection stands");
+        // Now most of it is in the stack, since the client hasn't read anything.
+        thread::sleep(Duration::from_millis(300));
         daemon.process().signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(100));
         let mut received = Vec::new();
         stream.read_to_end(&mut received).expect("the connection ends in good order");
-        assert_eq!(received, b"last words");
+        assert!(received == sent, "{} bytes came back", received.len());
         assert_eq!(daemon.process().wait(STOP).code(), Some(0));
     });
 }

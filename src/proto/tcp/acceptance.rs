@@ -210,10 +210,10 @@ impl Connection {
     //= RFC9293 MUST-30
     //= RFC9293 MUST-32
     fn check_urgent(&mut self, arrival: &Arrival<'_>) {
-        if let Some(pointer) = arrival.segment.urgent.filter(|_| self.sides.theirs() == TheirSide::Open) {
-            if self.rcv.note_urgent(arrival.seq.plus(pointer.into())) {
-                self.signals |= Readiness::URGENT;
-            }
+        if let Some(pointer) = arrival.segment.urgent.filter(|_| self.sides.theirs() == TheirSide::Open)
+            && self.rcv.note_urgent(arrival.seq.plus(pointer.into()))
+        {
+            self.signals |= Readiness::URGENT;
         }
     }
 

@@ -219,10 +219,10 @@ impl Connection {
         if matches!(expiry, Some(Expiry::Trouble | Expiry::Retransmit)) {
             ctx.counters.tcp_timeouts += 1;
         }
-        if let Some(settings) = options.keepalive.filter(|_| self.may_keep_alive()) {
-            if self.keepalive.expired(&settings, ctx.now) == Some(keepalive::Expiry::GiveUp) {
-                return Some(Ending::KeepAliveTimedOut);
-            }
+        if let Some(settings) = options.keepalive.filter(|_| self.may_keep_alive())
+            && self.keepalive.expired(&settings, ctx.now) == Some(keepalive::Expiry::GiveUp)
+        {
+            return Some(Ending::KeepAliveTimedOut);
         }
         self.fin_wait2_until.filter(|at| *at <= ctx.now).map(|_| Ending::FinWait2TimedOut)
     }

@@ -18,7 +18,7 @@ use tunstack::proto::{
 };
 use tunstack::time::Instant;
 
-use super::seeds::pattern_bytes;
+use super::seeds::{pattern_bytes, text_at};
 use super::seg::Seg;
 use super::wire::{self, Ip, Tcp};
 
@@ -262,7 +262,7 @@ impl Script {
         for option in seg.options.iter().flatten() {
             option.encode(&mut tcp.options);
         }
-        tcp.payload = pattern_bytes(IN, u64::from(seg.seq.wrapping_sub(1)), seg.len);
+        tcp.payload = text_at(IN, seg.seq, seg.len);
         tcp
     }
 
@@ -391,7 +391,7 @@ impl Script {
         tcp.flags = seg.flags;
         tcp.seq = flow.stack_iss.unwrap_or(0).wrapping_add(seg.seq);
         tcp.ack = flow.peer_iss.wrapping_add(seg.ack.unwrap_or(0));
-        tcp.payload = pattern_bytes(OUT, u64::from(seg.seq.wrapping_sub(1)), seg.len);
+        tcp.payload = text_at(OUT, seg.seq, seg.len);
         tcp.encode()
     }
 }
@@ -400,6 +400,10 @@ impl Script {
 impl Script {
     pub(crate) fn id(&self) -> TcpId {
         self.flow().socket.expect("a socket")
+    }
+
+    pub(crate) fn has_socket(&self) -> bool {
+        self.flow().socket.is_some()
     }
 
     pub(crate) fn now(&self) -> Instant {

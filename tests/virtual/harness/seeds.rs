@@ -50,3 +50,13 @@ pub(crate) fn pattern_bytes(stream: u64, from: u64, len: usize) -> Vec<u8> {
     }
     bytes
 }
+
+/// As [`pattern_bytes`], for text at a sequence number `seq` relative to the SYN. What stands before the stream's
+/// first byte is zero.
+pub(crate) fn text_at(stream: u64, seq: u32, len: usize) -> Vec<u8> {
+    let offset = i64::from(seq.wrapping_sub(1) as i32);
+    let before = usize::try_from(-offset).unwrap_or(0).min(len);
+    let mut text = vec![0; before];
+    text.extend(pattern_bytes(stream, offset.max(0) as u64, len - before));
+    text
+}

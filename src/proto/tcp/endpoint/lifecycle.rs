@@ -218,10 +218,10 @@ impl Endpoint {
     pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         if let Some(mut socket) = self.sockets.remove(id) {
             socket.disarm(ctx);
-            if let Phase::Over(remains) = &mut socket.phase {
-                if let Some(rcv) = &mut remains.rcv {
-                    rcv.clear(ctx.pool);
-                }
+            if let Phase::Over(remains) = &mut socket.phase
+                && let Some(rcv) = &mut remains.rcv
+            {
+                rcv.clear(ctx.pool);
             }
             self.demux.forget(&socket.tuple, Target::Socket(id));
             ctx.events.forget(SocketId::Tcp(id));

@@ -284,7 +284,7 @@ impl Endpoint {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
                 if only_text {
-                    // Our ACK finishes the handshake on their side, if it is not finished.
+                    // Our ACK finishes the handshake on their side. In a simultaneous open our SYN-ACK was it.
                     connection.rcv.ack.at_once();
                     connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
                 } else {
