@@ -272,7 +272,6 @@ impl RecvHalf {
     //= RFC9293 SHLD-31
     fn out_of_order(&mut self, ctx: &mut Context<'_>, start: RcvPos, fresh: &[u8]) -> Text {
         self.out_of_order += 1;
-        ctx.counters.tcp_out_of_order += 1;
         //= RFC9293 MAY-13
         self.ack.duplicate();
         let range = start.get()..start.get() + fresh.len() as u64;
@@ -280,6 +279,7 @@ impl RecvHalf {
             return Text::NoMemory;
         }
         let stored = self.store(ctx, start, fresh);
+        ctx.counters.tcp_out_of_order += u64::from(stored > 0);
         self.ahead.insert(start.get()..start.get() + stored as u64);
         if stored < fresh.len() { Text::NoMemory } else { Text::Ahead }
     }
