@@ -239,7 +239,9 @@ impl Connection {
             && !self.wants_probe()
     }
 
-    /// Sends one segment, if there is one to send.
+    /// Sends one segment, if there is one to send. The driver asks for it once all that has come is processed.
+    //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
+    //= RFC9293 MUST-59
     pub(crate) fn transmit(
         &mut self,
         ctx: &mut Context<'_>,

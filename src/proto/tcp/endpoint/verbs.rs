@@ -159,6 +159,7 @@ impl Endpoint {
             port if self.is_taken(route.source, port, remote) => return Err(Error::AddrInUse),
             port => port,
         };
+        //= RFC9293 MUST-45
         Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route.mtu))
     }
 
