@@ -39,6 +39,8 @@ pub(crate) enum Ending {
     TimeWait,
     /// The peer sent a reset.
     ResetByPeer,
+    /// The peer sent a reset after its FIN (CLOSE-WAIT): its stream was complete, and only a writer hears of it.
+    ResetAfterFin,
     /// The peer sent a reset when all was said (CLOSING, LAST-ACK): nobody needs to hear of it.
     ResetWhenDone,
     /// We abort: the peer gets a reset.
@@ -61,6 +63,8 @@ impl Ending {
         match self {
             Ending::Closed | Ending::TimeWait | Ending::ResetWhenDone | Ending::FinWait2TimedOut => None,
             Ending::ResetByPeer => Some(Error::ConnectionReset),
+            // As Linux.
+            Ending::ResetAfterFin => Some(Error::BrokenPipe),
             Ending::Aborted => Some(Error::ConnectionAborted),
             Ending::TimedOut | Ending::KeepAliveTimedOut => Some(Error::TimedOut),
             Ending::Refused => Some(Error::ConnectionRefused),
@@ -72,7 +76,7 @@ impl Ending {
     pub(crate) fn reason(self) -> CloseReason {
         match self {
             Ending::Closed | Ending::TimeWait => CloseReason::Closed,
-            Ending::ResetByPeer | Ending::ResetWhenDone => CloseReason::ResetByPeer,
+            Ending::ResetByPeer | Ending::ResetAfterFin | Ending::ResetWhenDone => CloseReason::ResetByPeer,
             Ending::Aborted => CloseReason::Aborted,
             Ending::TimedOut | Ending::KeepAliveTimedOut => CloseReason::TimedOut,
             Ending::FinWait2TimedOut => CloseReason::FinWait2TimedOut,
