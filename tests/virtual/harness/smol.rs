@@ -284,6 +284,17 @@ impl Host for SmolHost {
         self.released.push(handle);
     }
 
+    fn abort(&mut self, now: Instant, conn: Conn) {
+        self.tcp(conn).abort();
+        self.release(now, conn);
+    }
+
+    fn close_listener(&mut self, _now: Instant) {
+        for handle in self.listening.take().into_iter().flat_map(|(_, handles)| handles) {
+            self.sockets.remove(handle);
+        }
+    }
+
     fn udp_bind(&mut self, _now: Instant, port: u16) {
         let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 64], vec![0; 1 << 18]);
         let mut socket = udp::Socket::new(buffer(), buffer());
