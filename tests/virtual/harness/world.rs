@@ -18,13 +18,15 @@ use super::wire::Tcp;
 /// The port that servers listen on.
 pub(crate) const PORT: u16 = 7;
 
+/// A packet under way: arrival, order of sending, receiver, bytes.
+type UnderWay = (Instant, u64, usize, Vec<u8>);
+
 /// Two hosts joined by a path; host 0 opens connections, host 1 accepts them.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) hosts: [Box<dyn Host>; 2],
     links: [Link; 2],
-    /// Packets under way: arrival, order of sending, receiver, bytes.
-    queue: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<UnderWay>>,
     ends: Vec<End>,
     /// Plans of connections that the server has not accepted yet, by the client's port.
     expected: Vec<(u16, Plan)>,
