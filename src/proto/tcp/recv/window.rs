@@ -20,9 +20,6 @@ impl Window {
     /// The window as it was offered in our SYN, which is never scaled (RFC 7323 section 2.2). `first` is the
     /// position after the peer's SYN.
     pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
-        // What the field can't say is never offered. Else reading would always seem to have opened the window,
-        // and draw ACKs that a peer which doesn't scale takes for duplicates.
-        let capacity = capacity.min(Self::FIELD_MAX << scale);
         Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, scale }
     }
 
@@ -72,7 +69,9 @@ impl Window {
     /// Whether reading has opened the window so far that the peer should hear of it at once: what it may
     /// still send is less than half of what it could.
     pub(crate) fn update_is_due(&self, nxt: RcvPos, read: RcvPos, mss: u64) -> bool {
-        let wanted = self.wanted_edge(read, mss);
+        // No further than the field can say: else every read would seem to have opened the window, and draw an
+        // ACK that a peer which doesn't scale takes for a duplicate.
+        let wanted = self.wanted_edge(read, mss).min(nxt.plus(Self::FIELD_MAX << self.scale));
         wanted > self.edge && wanted.since(nxt) >= 2 * self.size(nxt)
     }
 
