@@ -427,7 +427,7 @@ fn windows_are_scaled_only_if_both_sides_say_so() {
         let id = t.accept();
         assert_eq!(t.stack.tcp_info(id).unwrap().snd_wnd, window);
         t.peer("PA 1:2 ack 1 win 1000");
-        t.expect_in(40, if scaled { "A 1 ack 2 win 32767" } else { "A 1 ack 2 win 65534" });
+        t.expect_in(40, if scaled { "A 1 ack 2 win 32767" } else { "A 1 ack 2 win 65535" });
         t.read(1);
     }
 }
@@ -454,6 +454,23 @@ fn the_window_of_a_syn_is_never_scaled() {
     t.expect("A 1461:2921 ack 1");
     t.peer("A 1 ack 2921 win 1460");
     t.expect("PA 2921:4001 ack 1");
+}
+
+#[test]
+fn an_ack_before_the_connection_is_open_scales_its_window() {
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.listen();
+    t.peer("S 0 win 1000 <mss 1460,ws 7>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 900000 ack 1");
+    t.expect("A 1 ack 1 win 2047");
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.connect();
+    t.expect("S 0");
+    t.peer("S 0 win 1000 <mss 1460,ws 7>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 900000 ack 1");
+    t.expect("A 1 ack 1 win 2047");
 }
 
 #[test]
