@@ -294,7 +294,7 @@ fn listen_answers_an_ack_with_a_reset_and_nothing_else() {
 #[test]
 fn a_closed_port_resets_with_the_right_numbers() {
     let mut t = Script::new();
-    t.to_port(9);
+    t.aim_at(9);
     t.peer("S 5");
     t.expect("RA 0 ack 6 win 0 <>");
     t.peer("A 5 ack 77");
@@ -454,6 +454,23 @@ fn the_window_of_a_syn_is_never_scaled() {
     t.expect("A 1461:2921 ack 1");
     t.peer("A 1 ack 2921 win 1460");
     t.expect("PA 2921:4001 ack 1");
+}
+
+#[test]
+fn an_ack_before_the_connection_is_open_scales_its_window() {
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.listen();
+    t.peer("S 0 win 1000 <mss 1460,ws 7>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 900000 ack 1");
+    t.expect("A 1 ack 1 win 2047");
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.connect();
+    t.expect("S 0");
+    t.peer("S 0 win 1000 <mss 1460,ws 7>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 900000 ack 1");
+    t.expect("A 1 ack 1 win 2047");
 }
 
 #[test]

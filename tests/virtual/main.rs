@@ -4,6 +4,7 @@
 //! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
 
 mod backlog;
+mod churn;
 mod closing;
 mod handshake;
 mod harness;

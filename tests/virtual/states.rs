@@ -80,7 +80,7 @@ impl Start {
         t.stack.trace().set_level(TraceLevel::Debug);
         let closes: &[&str] = match self {
             Start::Closed => {
-                t.to_port(9);
+                t.aim_at(9);
                 return t;
             }
             Start::Listen | Start::SynReceivedPassive => {
@@ -187,7 +187,7 @@ impl Happens {
         let (ours, theirs, acked) = start.numbers();
         let has_handle = !matches!(start, Start::Closed | Start::Listen | Start::SynReceivedPassive);
         match self {
-            Happens::PassiveOpen if start == Start::Closed => drop(t.to_port(7).listen()),
+            Happens::PassiveOpen if start == Start::Closed => drop(t.aim_at(7).listen()),
             Happens::ActiveOpen if start == Start::Closed => drop(t.connect()),
             Happens::Send if has_handle => drop(t.write_some(10)),
             Happens::Shutdown if has_handle => {

@@ -362,6 +362,22 @@ fn the_window_we_offer_never_shrinks() {
 }
 
 #[test]
+fn rounding_does_not_let_the_offer_creep_past_the_buffer() {
+    // Scaled by 2^11: rounding up at every ACK would add up to 2,047 bytes each time, read or not.
+    let capacity = 1 << 26;
+    let mut t = config(capacity);
+    t.open_passive("S 0 win 65535 <mss 1460,ws 7>");
+    for number in 0..300 {
+        t.inject(&format!("PA {}:{} ack 1", 1 + number * 1_000, 1_001 + number * 1_000));
+        t.inject("A -1000:1 ack 1");
+        let info = t.stack.tcp_info(t.id()).unwrap();
+        let offered = info.unread + u64::from(info.rcv_wnd);
+        assert!(offered <= capacity as u64 + 2_048, "{offered} bytes offered after {number} segments");
+    }
+    t.take_all();
+}
+
+#[test]
 fn a_reader_that_catches_up_tells_so_at_once() {
     let mut t = config(20_000);
     t.open();

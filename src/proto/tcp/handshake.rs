@@ -84,7 +84,7 @@ impl PeerSyn {
                 rtt,
             },
             rcv_first: syn.plus(1),
-            rcv_scale: self.scale.map_or(0, |_| Window::scale_for(config.recv_buffer as u64)),
+            rcv_scale: self.rcv_scale(config),
             peer_mss: self.mss.into(),
         }
     }
@@ -100,6 +100,17 @@ impl PeerSyn {
     /// Whether a segment repeats the peer's SYN.
     pub(crate) fn is_repeated_by(&self, segment: &Segment<'_>) -> bool {
         segment.control == Control::Syn && segment.seq == self.irs
+    }
+
+    /// The shift of the windows we send in segments without SYN.
+    fn rcv_scale(&self, config: &Config) -> u8 {
+        self.scale.map_or(0, |_| Window::scale_for(config.recv_buffer as u64))
+    }
+
+    /// The window field of an ACK sent before the connection is open: what our SYN offered, but scaled, since
+    /// only SYNs are not.
+    pub(crate) fn ack_window(&self, config: &Config) -> u16 {
+        Window::syn_field(config.recv_buffer as u64) >> self.rcv_scale(config)
     }
 
     /// RCV.NXT.
@@ -361,7 +372,7 @@ impl Handshake {
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
-        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        let window = peer.ack_window(ctx.config);
         emit::queue(ctx, tuple, Marks::of(options), &Says::ack(self.iss.plus(1), peer.rcv_nxt(), window));
     }
 

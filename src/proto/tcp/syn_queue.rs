@@ -172,7 +172,7 @@ impl HalfOpen {
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>) {
-        let window = Window::syn_field(ctx.config.recv_buffer as u64);
+        let window = self.peer.ack_window(ctx.config);
         let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }

@@ -1,11 +1,13 @@
 //! What stands at an end of a link: our stack, or another one, behind the same few verbs.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tunstack::proto::stack::{Progress, Shutdown};
 use tunstack::proto::{
     Config, DeviceId, Egress, Error, ListenerId, Owner, Packet, Secrets, Sent, Stack, TcpId, UdpId,
 };
+use tunstack::rng::Rng;
 use tunstack::time::Instant;
 
 /// Names a connection of a host.
@@ -39,6 +41,18 @@ pub(crate) trait Host {
     fn finish(&mut self, now: Instant, conn: Conn);
     /// The application has no more use for the connection.
     fn release(&mut self, now: Instant, conn: Conn);
+    /// The application throws the connection away.
+    fn abort(&mut self, now: Instant, conn: Conn);
+    /// As [`connect`](Self::connect), where it may fail.
+    fn try_connect(&mut self, now: Instant, remote: SocketAddr) -> Option<Conn> {
+        Some(self.connect(now, remote))
+    }
+    /// As [`finish`](Self::finish), where the connection may be over.
+    fn try_finish(&mut self, now: Instant, conn: Conn) -> bool {
+        self.finish(now, conn);
+        true
+    }
+    fn close_listener(&mut self, now: Instant);
     fn udp_bind(&mut self, now: Instant, port: u16);
     fn udp_send(&mut self, now: Instant, to: SocketAddr, data: &[u8]) -> bool;
     fn udp_recv(&mut self) -> Option<(Vec<u8>, SocketAddr)>;
@@ -61,7 +75,10 @@ pub(crate) struct OurHost {
     conns: Vec<TcpId>,
     udp: Option<UdpId>,
     nodelay: bool,
-    checked_at: Option<Instant>,
+    /// How often the device has no room, in parts of a million, and when it will be asked again.
+    pub(crate) busy: u32,
+    busy_until: Option<Instant>,
+    rng: Rng,
 }
 
 impl OurHost {
@@ -85,7 +102,9 @@ impl OurHost {
             conns: Vec::new(),
             udp: None,
             nodelay,
-            checked_at: None,
+            busy: 0,
+            busy_until: None,
+            rng: Rng::from_number(seed),
         }
     }
 
@@ -120,10 +139,17 @@ impl Host for OurHost {
         if let Some(deadline) = self.stack.deadline() {
             assert!(deadline > now, "a deadline that has passed: {deadline:?} at {now:?}");
         }
+        if self.busy_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.busy_until = None;
         let before = out.len();
         loop {
             let progress = self.stack.transmit(now, &mut |egress: Egress<'_>| {
                 assert_eq!((egress.device, egress.gso_size), (self.device, None));
+                if self.rng.chance_ppm(self.busy) {
+                    return Sent::Busy;
+                }
                 let mut bytes = Vec::new();
                 egress.copy_to(&mut bytes);
                 out.push(bytes);
@@ -132,17 +158,21 @@ impl Host for OurHost {
             match progress {
                 Progress::More => assert!(out.len() - before < 100_000, "a flood at one instant"),
                 Progress::Idle => break,
-                Progress::Busy => panic!("busy, though the sink never is"),
+                Progress::Busy => {
+                    assert!(self.busy > 0, "busy, though the device is not");
+                    self.busy_until = Some(now + Duration::from_micros(300));
+                    break;
+                }
             }
         }
         while self.stack.next_event().is_some() {}
-        assert!(!self.stack.wants_transmit(), "something to send after transmit came to Idle");
-        self.checked_at = Some(now);
+        let idle = self.busy_until.is_none();
+        assert!(!idle || !self.stack.wants_transmit(), "something to send after transmit came to Idle");
         out.len() > before
     }
 
     fn deadline(&mut self, _now: Instant) -> Option<Instant> {
-        self.stack.deadline()
+        self.stack.deadline().into_iter().chain(self.busy_until).min()
     }
 
     fn listen(&mut self, now: Instant, port: u16) {
@@ -189,6 +219,25 @@ impl Host for OurHost {
 
     fn release(&mut self, now: Instant, conn: Conn) {
         self.stack.tcp_close(now, self.conns[conn]);
+    }
+
+    fn abort(&mut self, now: Instant, conn: Conn) {
+        self.stack.tcp_abort(now, self.conns[conn]);
+    }
+
+    fn try_connect(&mut self, now: Instant, remote: SocketAddr) -> Option<Conn> {
+        let id = self.stack.tcp_connect(now, None, remote, None, Owner::APPLICATION).ok()?;
+        Some(self.adopt(now, id))
+    }
+
+    fn try_finish(&mut self, now: Instant, conn: Conn) -> bool {
+        self.stack.tcp_shutdown(now, self.conns[conn], Shutdown::Write).is_ok()
+    }
+
+    fn close_listener(&mut self, now: Instant) {
+        if let Some(listener) = self.listener.take() {
+            self.stack.tcp_close_listener(now, listener);
+        }
     }
 
     fn udp_bind(&mut self, now: Instant, port: u16) {

@@ -118,6 +118,10 @@ impl Monitor {
                 ..Half::default()
             };
             self.halves.insert(key, half);
+            if !tcp.has(wire::ACK) {
+                // A new connection: what the other side still says of an old one is not held against it.
+                self.halves.remove(&(tcp.dst, tcp.src));
+            }
         }
     }
 

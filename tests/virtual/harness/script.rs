@@ -155,7 +155,7 @@ impl Script {
     }
 
     /// Sends segments from now on to this port of the stack.
-    pub(crate) fn to_port(&mut self, port: u16) -> &mut Script {
+    pub(crate) fn aim_at(&mut self, port: u16) -> &mut Script {
         self.flow_mut().local_port = port;
         self
     }

@@ -138,6 +138,10 @@ impl SmolHost {
         let buffer = |len: usize| tcp::SocketBuffer::new(vec![0; len]);
         let mut socket = tcp::Socket::new(buffer(self.recv_buffer), buffer(self.send_buffer));
         socket.set_nagle_enabled(self.nagle);
+        // smoltcp 0.14 can stall with no timer running: when an old ACK with a window of zero arrives late (it keeps
+        // no SND.WL1), and when it has fast-retransmitted past a small window. A keep-alive makes us tell our
+        // window again.
+        socket.set_keep_alive(Some(smoltcp::time::Duration::from_secs(1)));
         self.sockets.add(socket)
     }
 
@@ -282,6 +286,17 @@ impl Host for SmolHost {
         let handle = self.conns[conn];
         self.rest.insert(conn, VecDeque::new());
         self.released.push(handle);
+    }
+
+    fn abort(&mut self, now: Instant, conn: Conn) {
+        self.tcp(conn).abort();
+        self.release(now, conn);
+    }
+
+    fn close_listener(&mut self, _now: Instant) {
+        for handle in self.listening.take().into_iter().flat_map(|(_, handles)| handles) {
+            self.sockets.remove(handle);
+        }
     }
 
     fn udp_bind(&mut self, _now: Instant, port: u16) {

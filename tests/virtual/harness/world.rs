@@ -18,17 +18,21 @@ use super::wire::Tcp;
 /// The port that servers listen on.
 pub(crate) const PORT: u16 = 7;
 
+/// A packet under way: arrival, order of sending, receiver, bytes.
+type UnderWay = (Instant, u64, usize, Vec<u8>);
+
 /// Two hosts joined by a path; host 0 opens connections, host 1 accepts them.
 pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) hosts: [Box<dyn Host>; 2],
     links: [Link; 2],
-    /// Packets under way: arrival, order of sending, receiver, bytes.
-    queue: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<UnderWay>>,
     ends: Vec<End>,
     /// Plans of connections that the server has not accepted yet, by the client's port.
     expected: Vec<(u16, Plan)>,
     pub(crate) monitor: Monitor,
+    /// Whether connections are accepted as they come; a test may do so itself.
+    pub(crate) accepts: bool,
     mtu: usize,
     seed: u64,
     start: Instant,
@@ -54,6 +58,7 @@ impl World {
             ends: Vec::new(),
             expected: Vec::new(),
             monitor: Monitor::default(),
+            accepts: true,
             mtu,
             seed,
             start,
@@ -106,6 +111,18 @@ impl World {
                 world.step();
             }
             world.now = until;
+        });
+    }
+
+    /// Goes on to the next thing that happens, but not past `until`.
+    pub(crate) fn step_until(&mut self, until: Instant) {
+        self.guarded(|world| {
+            if world.next_time().is_some_and(|at| at <= until) {
+                world.step();
+            } else {
+                world.now = until;
+                world.settle();
+            }
         });
     }
 
@@ -182,7 +199,7 @@ impl World {
 
     fn run_ends(&mut self) -> bool {
         let mut any = false;
-        while let Some(conn) = self.hosts[1].accept(self.now) {
+        while let Some(conn) = self.accepts.then(|| self.hosts[1].accept(self.now)).flatten() {
             let port = self.hosts[1].peer_port(conn);
             let index = self.expected.iter().position(|(client, _)| *client == port);
             let (_, plan) = self.expected.remove(index.expect("a connection that nobody opened"));

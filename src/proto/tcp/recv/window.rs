@@ -53,9 +53,12 @@ impl Window {
         let wanted = self.wanted_edge(read, mss);
         let unit = 1u64 << self.scale;
         let mut field = wanted.since(nxt) >> self.scale;
-        //= RFC9293 SHLD-14: rounding down must not pull the edge back either.
-        if nxt.plus(field * unit) < self.edge {
-            field = self.edge.since(nxt).div_ceil(unit);
+        //= RFC9293 SHLD-14: rounding down should not pull the edge back either. But rounding up at every ACK would
+        // move it on, read or not: past the buffer's end the edge stays, and is told less one unit (RFC 7323
+        // section 2.4 has peers expect that).
+        let rounded_up = self.edge.since(nxt).div_ceil(unit);
+        if field < rounded_up && nxt.plus(rounded_up * unit) <= read.plus(self.capacity + unit) {
+            field = rounded_up;
         }
         let field = field.min(Self::FIELD_MAX);
         (field as u16, nxt.plus(field * unit).max(self.edge))
@@ -121,7 +124,9 @@ mod tests {
                 read = read.plus(consumed.min(nxt.since(read)));
                 let (field, edge) = window.field(nxt, read, 1460);
                 prop_assert!(edge >= window.edge());
-                prop_assert!(nxt.plus(u64::from(field) << window.scale()) >= window.edge() || field == 65_535);
+                // Told exactly or rounded up, but for the one unit that would not fit.
+                let unit = 1 << window.scale();
+                prop_assert!(nxt.plus((u64::from(field) + 1) * unit) > window.edge() || field == 65_535);
                 prop_assert!(edge.since(read) <= capacity + (1 << window.scale()));
                 window.advertised(edge);
             }

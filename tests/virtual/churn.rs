@@ -1,0 +1,154 @@
+//! Applications that open, write, read, close, abort and drop at random, through bad links: whatever they do,
+//! what is read is what was written, and in the end nothing is left.
+
+use std::time::Duration;
+
+use tunstack::proto::Config;
+use tunstack::rng::Rng;
+use tunstack::time::Instant;
+
+use crate::harness::host::{Conn, Io, OurHost};
+use crate::harness::link::Faults;
+use crate::harness::seeds::{for_each_seed, pattern_bytes};
+use crate::harness::world::{PORT, World};
+
+/// One end as its application sees it. Each names its stream in the first eight bytes, so that a byte of another
+/// connection, an earlier one on the same ports above all, would show.
+struct Wild {
+    host: usize,
+    conn: Conn,
+    stream: u64,
+    written: u64,
+    /// What was read of the other end's name, and how much of its stream.
+    their_name: Vec<u8>,
+    read: u64,
+    finished: bool,
+    over: bool,
+}
+
+impl Wild {
+    fn new(host: usize, conn: Conn, stream: u64) -> Wild {
+        Wild { host, conn, stream, written: 0, their_name: Vec::new(), read: 0, finished: false, over: false }
+    }
+
+    fn act(&mut self, world: &mut World, rng: &mut Rng) {
+        let now = world.now;
+        let host = &mut world.hosts[self.host];
+        match rng.within(0..=99) {
+            0..=39 if !self.finished => {
+                let len = rng.within(1..=8_000) as usize;
+                match host.write(now, self.conn, &named(self.stream, self.written, len)) {
+                    Io::Done(count) => self.written += count as u64,
+                    Io::Block => {}
+                    Io::Failed(_) => self.finished = true,
+                }
+            }
+            40..=79 => {
+                let mut out = vec![0; rng.within(1..=10_000) as usize];
+                if let Io::Done(count) = host.read(now, self.conn, &mut out) {
+                    self.check(&out[..count]);
+                }
+            }
+            80..=85 if !self.finished => {
+                // An attempt that has failed can't be shut down; the next verb will tell.
+                self.finished = host.try_finish(now, self.conn);
+            }
+            86..=88 => {
+                host.release(now, self.conn);
+                self.over = true;
+            }
+            89 => {
+                host.abort(now, self.conn);
+                self.over = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn check(&mut self, bytes: &[u8]) {
+        let missing = 8 - self.their_name.len();
+        self.their_name.extend(bytes.iter().take(missing));
+        if let Ok(name) = <[u8; 8]>::try_from(&self.their_name[..]) {
+            let sent = named(u64::from_le_bytes(name), self.read, bytes.len());
+            assert!(bytes == sent, "bytes {}.. are not those that were sent", self.read);
+        }
+        self.read += bytes.len() as u64;
+    }
+}
+
+/// A stretch of a stream that begins with its name.
+fn named(stream: u64, from: u64, len: usize) -> Vec<u8> {
+    let mut bytes = pattern_bytes(stream, from, len);
+    for (at, byte) in stream.to_le_bytes().iter().enumerate().skip(from as usize).take(len) {
+        bytes[at - from as usize] = *byte;
+    }
+    bytes
+}
+
+fn run(seed: u64) {
+    let mut rng = Rng::from_number(seed);
+    let start = Instant::from_nanos(rng.next_u64() >> 14);
+    let mut host = |net: &str| {
+        let config = Config {
+            recv_buffer: rng.within(1..=100_000) as usize,
+            send_buffer: rng.within(1..=100_000) as usize,
+            pages: rng.within(5..=200) as usize,
+            syn_queue: rng.within(1..=6) as usize,
+            time_wait_entries: rng.within(1..=6) as usize,
+            connections: rng.within(3..=20) as usize,
+            ephemeral_ports: 50_000..=50_009,
+            r2: Duration::from_secs(60),
+            ..Config::default()
+        };
+        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1_500, rng.chance_ppm(300_000));
+        host.busy = [0, 200_000][rng.within(0..=1) as usize];
+        Box::new(host)
+    };
+    let (client, server) = (host("10.9.0.1/24"), host("10.9.0.2/24"));
+    let faults = Faults {
+        delay: Duration::from_millis(u64::from(rng.within(0..=30))),
+        loss: [0, 20_000, 200_000][rng.within(0..=2) as usize],
+        duplication: rng.within(0..=50_000),
+        reordering: rng.within(0..=100_000),
+        reorder_by: Duration::from_millis(50),
+        ..Faults::default()
+    };
+    let mut world = World::new([client, server], [faults.clone(), faults], 1_500, seed, start);
+    world.accepts = false;
+    world.hosts[1].listen(start, PORT);
+    let mut wild: Vec<Wild> = Vec::new();
+    for _ in 0..600 {
+        let until = world.now + Duration::from_millis(u64::from(rng.within(0..=40)));
+        world.step_until(until);
+        if rng.chance_ppm(60_000) {
+            let (now, to) = (world.now, std::net::SocketAddr::new(world.hosts[1].ip(), PORT));
+            if let Some(conn) = world.hosts[0].try_connect(now, to) {
+                wild.push(Wild::new(0, conn, rng.next_u64() >> 20));
+            }
+        }
+        if rng.chance_ppm(300_000) {
+            let now = world.now;
+            if let Some(conn) = world.hosts[1].accept(now) {
+                wild.push(Wild::new(1, conn, rng.next_u64() >> 20));
+            }
+        }
+        for end in &mut wild {
+            if rng.chance_ppm(300_000) && !end.over {
+                end.act(&mut world, &mut rng);
+            }
+        }
+    }
+    for end in wild.iter().filter(|end| !end.over) {
+        let now = world.now;
+        world.hosts[end.host].release(now, end.conn);
+    }
+    // Whatever still waits to be accepted is nobody's.
+    let now = world.now;
+    world.hosts[1].close_listener(now);
+    world.run_out(Duration::from_secs(1_000));
+}
+
+#[test]
+fn wild_applications_leave_nothing_behind() {
+    for_each_seed("wild_applications_leave_nothing_behind", 60, run);
+}
