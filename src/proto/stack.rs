@@ -289,12 +289,7 @@ impl Stack {
         }
     }
 
-    fn transmit_once(
-        &mut self,
-        now: Instant,
-        device: &mut dyn PacketSink,
-        more_to_come: bool,
-    ) -> Progress {
+    fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
         let (mut packets, mut bytes) = (0, 0);
         let mut sink = LoopbackSink {
             device,
