@@ -117,6 +117,13 @@ impl OurHost {
         }
     }
 
+    /// An open from a port of our choice: for two hosts that open the same connection at once.
+    pub(crate) fn connect_from(&mut self, now: Instant, port: u16, remote: SocketAddr) -> Conn {
+        let local = Some(SocketAddr::new(self.ip, port));
+        let id = self.stack.tcp_connect(now, local, remote, None, Owner::APPLICATION).unwrap();
+        self.adopt(now, id)
+    }
+
     fn adopt(&mut self, now: Instant, id: TcpId) -> Conn {
         let mut options = self.stack.tcp_options(id).unwrap();
         options.nodelay = self.nodelay;
