@@ -2,14 +2,15 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tunstack::device::MemoryDevice;
 use tunstack::device::memory::Switches;
+use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, Stopped, TcpListener, TcpStream, UdpSocket};
-use tunstack::proto::{Config, Event, Owner, Stack};
+use tunstack::proto::{Config, Egress, Event, Owner, Sent, Stack};
 use tunstack::runtime::Service;
 
 const LEFT: &str = "10.9.0.1";
@@ -150,12 +151,21 @@ fn a_read_gives_up_when_its_time_is_over_and_not_before() {
 
 #[test]
 fn a_write_that_runs_out_of_time_says_how_much_was_taken() {
-    let (client, _server) = connection(&world());
+    let (client, server) = connection(&world());
     client.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
-    let data = vec![0; 8 << 20];
-    let taken = (&client).write(&data).unwrap();
+    let data = bytes(32 << 20, 6);
+    let mut taken = (&client).write(&data).unwrap();
     assert!(taken > 0 && taken < data.len(), "{taken}");
-    assert_eq!((&client).write(&data).unwrap_err().kind(), ErrorKind::WouldBlock);
+    loop {
+        match (&client).write(&data[taken..]) {
+            Ok(more) => taken += more,
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    // What was said to be taken was, and in order.
+    let mut received = vec![0; taken];
+    (&server).read_exact(&mut received).unwrap();
+    assert!(received == data[..taken]);
 }
 
 #[test]
@@ -339,7 +349,6 @@ fn a_shutdown_resets_what_does_not_finish_in_time() {
     let (client, server) = connection(&world);
     world.right_switches.set_losing(true);
     (&client).write_all(b"no answer comes").unwrap();
-    drop(client);
     let report = world.left.shutdown(Duration::from_millis(100));
     assert_eq!((report.finished, report.reset, report.drained), (0, 1, false));
     assert!(report.took >= Duration::from_millis(100) && report.took < Duration::from_secs(5), "{report:?}");
@@ -552,32 +561,88 @@ fn a_service_runs_in_the_loop_and_hears_of_the_end() {
 
 #[test]
 fn an_idle_stack_never_wakes() {
-    let world = world();
-    let (_client, _server) = connection(&world);
-    // Until the timers of the handshake have run out.
-    thread::sleep(Duration::from_millis(400));
-    let loops = || -> Vec<(String, u64)> {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        tasks
-            .filter_map(|task| {
-                let status = std::fs::read_to_string(task.path().join("status")).ok()?;
-                let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                let switches = field("voluntary_ctxt_switches:")?.parse().ok()?;
-                Some((task.path().display().to_string(), switches))
-            })
-            .collect()
+    let (left, right) = MemoryDevice::pair(1500).unwrap();
+    let start = |device: MemoryDevice, name, address| {
+        Net::builder().device(device.named(name)).addr(address).start().unwrap()
     };
-    let ours = {
-        // Other tests run beside this one: only threads that are idle before and after can be told apart, so
-        // the two loops of this world are found by provoking them.
-        let before = loops();
-        world.left.counters();
-        before
-    };
+    let (left, right) = (start(left, "idle0", "10.9.0.1/24"), start(right, "idle1", "10.9.0.2/24"));
+    let listener = TcpListener::bind(&right, (RIGHT, 0)).unwrap();
+    let client = TcpStream::connect(&left, listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    (&client).write_all(b"x").unwrap();
+    assert_eq!((&server).read(&mut [0; 9]).unwrap(), 1);
+
+    let sleeps = || ["tunstack idle0", "tunstack idle1"].map(voluntary_switches);
+    // Until the timers that the conversation started have run out.
     thread::sleep(Duration::from_millis(500));
-    let after = loops();
-    let still = ours.iter().filter(|task| after.contains(task)).count();
-    assert!(still >= 2, "at least the two loops of this test slept all the time: {ours:?} {after:?}");
+    let before = sleeps();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(sleeps(), before, "a loop with nothing to do woke");
+    (&client).write_all(b"x").unwrap();
+    assert_eq!((&server).read(&mut [0; 9]).unwrap(), 1);
+    assert_ne!(sleeps(), before, "a loop that works must be seen to");
+}
+
+/// How often the thread called `name` has gone to sleep.
+fn voluntary_switches(name: &str) -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let mut statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    let status = statuses.find(|status| status.lines().next() == Some(&format!("Name:\t{name}"))).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+/// A device that swallows everything and notes when.
+struct Stopwatch {
+    bell: std::os::fd::OwnedFd,
+    sent: mpsc::Sender<Instant>,
+}
+
+impl Device for Stopwatch {
+    fn name(&self) -> &str {
+        "stopwatch"
+    }
+
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    fn recv(&self, _: &mut [u8]) -> Received {
+        Received::Empty
+    }
+
+    fn send(&self, _: Egress<'_>) -> Sent {
+        self.sent.send(Instant::now()).unwrap();
+        Sent::Taken
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    fn room(&self) -> Room {
+        Room::Readable
+    }
+}
+
+#[test]
+fn a_timer_fires_within_a_hundred_microseconds_of_its_time() {
+    const RTO: Duration = Duration::from_millis(20);
+    let (sender, sent) = mpsc::channel();
+    let bell = rustix::event::eventfd(0, rustix::event::EventfdFlags::NONBLOCK).unwrap();
+    let config = Config { rto_initial: RTO, rto_min: RTO, rto_max: RTO, ..Config::default() };
+    let device = Stopwatch { bell, sent: sender };
+    let net = Net::builder().device(device).addr("10.9.0.1/24").config(config).start().unwrap();
+    let remote = "10.9.0.2:7".parse().unwrap();
+    TcpStream::connect_timeout(&net, &remote, Duration::from_millis(500)).unwrap_err();
+    let times: Vec<Instant> = sent.try_iter().collect();
+    // The first pair is the SYN, sent by this thread, and its first repetition. A machine that is busy with
+    // other tests may delay any one of them, but none can come early, and the best of twenty tells what the
+    // loop is able to do.
+    let intervals: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(intervals.len() >= 5, "{intervals:?}");
+    let error = intervals.iter().map(|interval| interval.abs_diff(RTO)).min().unwrap();
+    assert!(error < Duration::from_micros(100), "the smallest error is {error:?}: {intervals:?}");
 }
 
 #[test]

@@ -316,3 +316,24 @@ fn a_socket_may_connect_to_itself() {
     t.run(1000);
     assert_eq!(t.stack.tcp_census().sockets, 0);
 }
+
+#[test]
+fn counters_count_what_their_names_say() {
+    let mut t = Script::config(|config| config.reassembly_ranges = 1);
+    t.open();
+    t.peer("A 101:201 ack 1");
+    t.expect("A 1 ack 1");
+    t.peer("A 301:401 ack 1");
+    t.expect("A 1 ack 1");
+    assert_eq!((t.stack.counters().tcp_out_of_order, t.dropped(DropReason::NoMemory)), (1, 1));
+    t.close();
+    t.expect("FA 1 ack 1");
+    t.peer("A 1 ack 2");
+    t.run(70_000);
+    assert_eq!(t.stack.tcp_census().sockets, 0, "an orphan in FIN-WAIT-2 goes after a minute");
+    assert_eq!(t.stack.counters().tcp_given_up, 0);
+    t.client(1).peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.peer("R 1");
+    assert_eq!(t.stack.counters().tcp_attempts_failed, 1);
+}

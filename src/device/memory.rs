@@ -61,6 +61,12 @@ impl MemoryDevice {
         Ok((end("mem0", &leftward, &rightward, left), end("mem1", &rightward, &leftward, right)))
     }
 
+    /// The same end under another name (the first is `mem0` or `mem1`): the thread of a stack that runs on it
+    /// is called after it.
+    pub fn named(self, name: impl Into<String>) -> Self {
+        MemoryDevice { name: name.into(), ..self }
+    }
+
     /// A handle that goes on working after the device was given to a stack.
     pub fn switches(&self) -> Switches {
         Switches { end: Arc::clone(&self.shared) }

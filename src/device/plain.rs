@@ -22,6 +22,9 @@ const CLONE_DEVICE: &str = "/dev/net/tun";
 const NAME_LEN_MAX: usize = 15;
 /// Pieces of one datagram that go to the kernel as they lie; one that has more is copied together first.
 const PIECES_MAX: usize = 24;
+/// Datagrams of up to this many bytes are copied together and written as one piece: for the kernel, a list of
+/// pieces costs more than the copy does here.
+const FLAT_MAX: usize = 2048;
 
 /// A plain TUN device.
 #[derive(Debug)]
@@ -88,16 +91,27 @@ impl Plain {
         self.index
     }
 
-    fn gather<'a>(&self, egress: &Egress<'a>, copy: &'a mut Vec<u8>) -> ArrayVec<IoSlice<'a>, PIECES_MAX> {
-        let mut pieces = ArrayVec::new();
+    fn write(&self, egress: &Egress<'_>) -> rustix::io::Result<usize> {
+        if egress.payload.is_empty() {
+            return rustix::io::write(&self.fd, egress.header);
+        }
+        if egress.len() <= FLAT_MAX {
+            let mut flat = ArrayVec::<u8, FLAT_MAX>::new();
+            for piece in [egress.header].iter().chain(egress.payload) {
+                // There is room for all of them.
+                let _ = flat.try_extend_from_slice(piece);
+            }
+            return rustix::io::write(&self.fd, &flat);
+        }
+        let mut pieces = ArrayVec::<IoSlice<'_>, PIECES_MAX>::new();
         if egress.payload.len() < PIECES_MAX {
             pieces.push(IoSlice::new(egress.header));
             pieces.extend(egress.payload.iter().map(|piece| IoSlice::new(piece)));
-        } else {
-            egress.copy_to(copy);
-            pieces.push(IoSlice::new(copy));
+            return rustix::io::writev(&self.fd, &pieces);
         }
-        pieces
+        let mut copy = Vec::new();
+        egress.copy_to(&mut copy);
+        rustix::io::write(&self.fd, &copy)
     }
 }
 
@@ -126,10 +140,8 @@ impl Device for Plain {
     }
 
     fn send(&self, egress: Egress<'_>) -> Sent {
-        let mut copy = Vec::new();
-        let pieces = self.gather(&egress, &mut copy);
         loop {
-            return match rustix::io::writev(&self.fd, &pieces) {
+            return match self.write(&egress) {
                 Ok(_) => Sent::Taken,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Sent::Busy,

@@ -82,13 +82,16 @@ impl UdpSocket {
     /// Sends a datagram to the first address of `addr`.
     ///
     /// # Errors
-    /// `InvalidInput` for no address or one of another family, `NetworkUnreachable`, `PermissionDenied` for a
-    /// broadcast address without [`set_broadcast`](Self::set_broadcast); EMSGSIZE for too long a datagram.
+    /// `InvalidInput` for no address or port 0, EAFNOSUPPORT for an address of another family,
+    /// `NetworkUnreachable`, `PermissionDenied` for a broadcast address without
+    /// [`set_broadcast`](Self::set_broadcast), EMSGSIZE for too long a datagram.
     pub fn send_to(&self, data: &[u8], addr: impl ToSocketAddrs) -> io::Result<usize> {
         let Some(addr) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
         };
-        self.block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, Some(addr)))
+        let sent = self
+            .block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, Some(addr)));
+        sent.map_err(|error| self.explain(error, addr))
     }
 
     /// Receives a datagram from the connected peer.
@@ -197,6 +200,15 @@ impl UdpSocket {
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         let taken = self.0.net.shared().call(|shard, _| shard.stack.udp_take_error(self.0.id))?;
         Ok(taken.map(io::Error::from))
+    }
+
+    /// To the core an address of another family is one invalid input among others; the kernel tells them apart.
+    fn explain(&self, error: io::Error, to: SocketAddr) -> io::Error {
+        let other_family = || self.local_addr().is_ok_and(|local| local.is_ipv4() != to.is_ipv4());
+        if error.kind() == io::ErrorKind::InvalidInput && other_family() {
+            return rustix::io::Errno::AFNOSUPPORT.into();
+        }
+        error
     }
 
     fn options(&self) -> io::Result<UdpOptions> {

@@ -117,6 +117,7 @@ impl Default for Config {
             syn_ack_retransmits: 5,
             delayed_ack: Duration::from_millis(40),
             fin_wait2_timeout: Duration::from_secs(60),
+            //= RFC9293 MUST-28
             keepalive_idle: Duration::from_secs(7200),
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,

@@ -235,10 +235,21 @@ impl Stack {
 
     /// Sends what there is to send. State advances only as the sink takes packets.
     pub fn transmit(&mut self, now: Instant, sink: &mut dyn PacketSink) -> Progress {
+        self.transmit_all(now, sink, false)
+    }
+
+    /// Like [`transmit`](Self::transmit), for a driver that knows of packets which have arrived and which it
+    /// will hand over next: acknowledgements that may be merged with theirs wait, and [`Progress::Idle`] says
+    /// only that nothing else is left.
+    pub fn transmit_mid_batch(&mut self, now: Instant, sink: &mut dyn PacketSink) -> Progress {
+        self.transmit_all(now, sink, true)
+    }
+
+    fn transmit_all(&mut self, now: Instant, sink: &mut dyn PacketSink, more_to_come: bool) -> Progress {
         // Packets to ourselves may cause more of them; a bounded number of rounds keeps two chatting
         // sockets from holding the driver for ever.
         for _ in 0..Self::LOOPBACK_ROUNDS {
-            let progress = self.transmit_once(now, sink);
+            let progress = self.transmit_once(now, sink, more_to_come);
             if self.loopback.is_empty() {
                 return progress;
             }
@@ -278,7 +289,12 @@ impl Stack {
         }
     }
 
-    fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink) -> Progress {
+    fn transmit_once(
+        &mut self,
+        now: Instant,
+        device: &mut dyn PacketSink,
+        more_to_come: bool,
+    ) -> Progress {
         let (mut packets, mut bytes) = (0, 0);
         let mut sink = LoopbackSink {
             device,
@@ -290,7 +306,7 @@ impl Stack {
         let progress = loop {
             let Some((device, datagram)) = self.outbox.front() else {
                 let (tcp, mut ctx) = with!(self, now, tcp);
-                break tcp.transmit(&mut ctx, &mut sink);
+                break tcp.transmit(&mut ctx, &mut sink, more_to_come);
             };
             match sink.send(Egress { device, header: datagram, payload: &[], gso_size: None }) {
                 Sent::Taken => drop(self.outbox.pop()),

@@ -122,7 +122,7 @@ impl Runner {
         }
         self.batch.take_packets(arrived, |packet| shard.stack.receive(device_id, &packet));
         let now = shard.now();
-        let settled = shard.turn(now, &mut self.wakes);
+        let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
         let next = self.next(&mut shard, intake, settled, now);
         if let Next::Sleep { until, .. } = next {
             shard.sleeping_until = until;

@@ -381,11 +381,12 @@ impl Shard {
     }
 
     /// What the loop does under the lock, after packets came in: timers, events, services, sending.
-    pub(super) fn turn(&mut self, now: Instant, wakes: &mut Vec<Wake>) -> Settled {
+    /// `more_to_come` says that the device has more of them.
+    pub(super) fn turn(&mut self, now: Instant, wakes: &mut Vec<Wake>, more_to_come: bool) -> Settled {
         self.stack.advance(now);
         self.hand_out_events(wakes);
         self.run_services(now);
-        let settled = self.transmit(now);
+        let settled = self.transmit_in(now, more_to_come);
         // Sending to the stack itself causes events, and so does room in a send buffer.
         self.hand_out_events(wakes);
         if self.service_events.is_empty() { settled } else { Settled::More }
@@ -393,12 +394,21 @@ impl Shard {
 
     /// Sends what there is to send, up to the budget.
     pub(super) fn transmit(&mut self, now: Instant) -> Settled {
+        self.transmit_in(now, false)
+    }
+
+    fn transmit_in(&mut self, now: Instant, more_to_come: bool) -> Settled {
         let Some(device) = &self.device else { return Settled::Idle };
         if !self.stack.wants_transmit() {
             return Settled::Idle;
         }
         let mut sink = Budgeted { device: &**device, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES };
-        match self.stack.transmit(now, &mut sink) {
+        let progress = if more_to_come {
+            self.stack.transmit_mid_batch(now, &mut sink)
+        } else {
+            self.stack.transmit(now, &mut sink)
+        };
+        match progress {
             Progress::Idle => Settled::Idle,
             Progress::More => Settled::More,
             Progress::Busy if sink.is_used_up() => Settled::More,

@@ -56,6 +56,7 @@ fn check_source_route(parsed: &Parsed<'_>) -> Result<(), DropReason> {
 }
 
 /// A source must be a single host, and not this one.
+//= RFC9293 MUST-63
 fn check_source(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropReason> {
     let src = parsed.src;
     let is_plausible = if device == DeviceId::LOOPBACK {

@@ -137,6 +137,7 @@ impl Connection {
         ctx.counters.tcp_resets_in += 1;
         let ending = match self.state() {
             State::Closing | State::LastAck => Ending::ResetWhenDone,
+            State::CloseWait => Ending::ResetAfterFin,
             State::Closed
             | State::Listen
             | State::SynSent
@@ -144,7 +145,6 @@ impl Connection {
             | State::Established
             | State::FinWait1
             | State::FinWait2
-            | State::CloseWait
             | State::TimeWait => Ending::ResetByPeer,
         };
         ControlFlow::Break(Verdict::Ended(ending))

@@ -39,6 +39,8 @@ pub(crate) enum Ending {
     TimeWait,
     /// The peer sent a reset.
     ResetByPeer,
+    /// The peer sent a reset after its FIN (CLOSE-WAIT): its stream was complete, and only a writer hears of it.
+    ResetAfterFin,
     /// The peer sent a reset when all was said (CLOSING, LAST-ACK): nobody needs to hear of it.
     ResetWhenDone,
     /// We abort: the peer gets a reset.
@@ -61,6 +63,8 @@ impl Ending {
         match self {
             Ending::Closed | Ending::TimeWait | Ending::ResetWhenDone | Ending::FinWait2TimedOut => None,
             Ending::ResetByPeer => Some(Error::ConnectionReset),
+            // As Linux.
+            Ending::ResetAfterFin => Some(Error::BrokenPipe),
             Ending::Aborted => Some(Error::ConnectionAborted),
             Ending::TimedOut | Ending::KeepAliveTimedOut => Some(Error::TimedOut),
             Ending::Refused => Some(Error::ConnectionRefused),
@@ -72,7 +76,7 @@ impl Ending {
     pub(crate) fn reason(self) -> CloseReason {
         match self {
             Ending::Closed | Ending::TimeWait => CloseReason::Closed,
-            Ending::ResetByPeer | Ending::ResetWhenDone => CloseReason::ResetByPeer,
+            Ending::ResetByPeer | Ending::ResetAfterFin | Ending::ResetWhenDone => CloseReason::ResetByPeer,
             Ending::Aborted => CloseReason::Aborted,
             Ending::TimedOut | Ending::KeepAliveTimedOut => CloseReason::TimedOut,
             Ending::FinWait2TimedOut => CloseReason::FinWait2TimedOut,
@@ -232,7 +236,16 @@ impl Connection {
         self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.wants_probe()
     }
 
-    /// Sends one segment, if there is one to send.
+    /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
+    pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
+        self.rcv.ack.may_wait(self.rcv.wnd(), now)
+            && self.snd.plan(options.nodelay).is_none()
+            && !self.wants_probe()
+    }
+
+    /// Sends one segment, if there is one to send. The driver asks for it once all that has come is processed.
+    //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
+    //= RFC9293 MUST-59
     pub(crate) fn transmit(
         &mut self,
         ctx: &mut Context<'_>,

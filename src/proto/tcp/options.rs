@@ -48,6 +48,7 @@ impl SocketOptions {
             nodelay: false,
             ttl: config.ttl,
             tos: 0,
+            //= RFC9293 MUST-25
             keepalive: None,
             user_timeout: None,
             linger: None,

@@ -28,6 +28,7 @@ slotmap::new_key_type! {
 pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
 
 /// A half-open connection.
+//= RFC9293 MUST-11: SYN-RECEIVED after a passive open is this type, after an active one a `Handshake`.
 #[derive(Debug)]
 pub(crate) struct HalfOpen {
     pub(crate) tuple: FourTuple,

@@ -243,6 +243,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
 
 /// Walks the options of an IPv4 header and tells whether a source route is among them. Unknown options are
 /// skipped by their length (RFC 1122 section 3.2.1.8).
+//= RFC9293 MUST-50
 fn walk_v4_options(mut options: &[u8]) -> Result<bool, DropReason> {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;

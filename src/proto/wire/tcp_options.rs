@@ -80,6 +80,7 @@ impl TcpOptions {
                     options.take(kind, body);
                     rest
                 }
+                //= RFC9293 MUST-68: what is neither END nor NOP has a length.
                 [_] => return Err(BadOption),
             };
         }

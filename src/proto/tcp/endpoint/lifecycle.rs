@@ -38,7 +38,7 @@ impl Endpoint {
         };
         match ending {
             Some(ending) => {
-                ctx.counters.tcp_given_up += 1;
+                ctx.counters.tcp_given_up += u64::from(ending != Ending::FinWait2TimedOut);
                 self.finish(ctx, id, ending);
             }
             None => self.settle(ctx, id),

@@ -210,6 +210,7 @@ impl Endpoint {
             syn_queue::Outcome::Dropped(reason) => Err(reason),
             syn_queue::Outcome::Continues => Ok(()),
             syn_queue::Outcome::Forget => {
+                ctx.counters.tcp_attempts_failed += 1;
                 self.forget_half_open(ctx, id);
                 Ok(())
             }

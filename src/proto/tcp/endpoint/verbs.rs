@@ -159,6 +159,7 @@ impl Endpoint {
             port if self.is_taken(route.source, port, remote) => return Err(Error::AddrInUse),
             port => port,
         };
+        //= RFC9293 MUST-45
         Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route.mtu))
     }
 
@@ -399,6 +400,8 @@ impl Socket {
         let their_fin = match &self.phase {
             Phase::Opening(_) => false,
             Phase::Synchronised(connection) => connection.sides.theirs() == TheirSide::Closed,
+            // As Linux: a stream that was complete stays so, whatever happened after its end.
+            Phase::Over(remains) if remains.rcv.as_ref().is_some_and(RecvHalf::fin_received) => true,
             Phase::Over(remains) => {
                 if let Some(error) = self.error.take() {
                     return Err(error);

@@ -14,6 +14,8 @@ use crate::time::Instant;
 pub(crate) struct AckIntent {
     /// One is due now.
     now: bool,
+    /// One is due, too, but may be merged with those of packets that have arrived and not been looked at.
+    mergeable: bool,
     /// One is due at this time.
     delayed: Option<Instant>,
     /// Bytes received in order since the last acknowledgement.
@@ -28,7 +30,7 @@ impl AckIntent {
         self.unacknowledged += len;
         //= RFC9293 SHLD-19: at least every second full-sized segment.
         if self.unacknowledged >= 2 * mss {
-            self.now = true;
+            self.mergeable = true;
         }
         //= RFC9293 SHLD-18
         //= RFC9293 MUST-40
@@ -42,7 +44,7 @@ impl AckIntent {
 
     /// A segment ahead of its turn came: it draws a duplicate ACK of its own.
     pub(crate) fn duplicate(&mut self) {
-        if self.now {
+        if self.now || self.mergeable {
             self.duplicates = self.duplicates.saturating_add(1);
         }
         self.now = true;
@@ -50,7 +52,15 @@ impl AckIntent {
 
     /// Whether a pure ACK is due at `now`.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.now || self.delayed.is_some_and(|at| at <= now)
+        self.now || self.mergeable || self.delayed.is_some_and(|at| at <= now)
+    }
+
+    /// Whether the one that is due may wait for packets known to have arrived: it only counts segments, and
+    /// less than a quarter of the window, of which `wnd` is left, is unacknowledged, so that the sender does
+    /// not run dry (RFC 9293 MUST-58: acknowledgements are merged wherever possible).
+    pub(crate) fn may_wait(&self, wnd: u64, now: Instant) -> bool {
+        let is_late = self.delayed.is_some_and(|at| at <= now);
+        !self.now && !is_late && 4 * self.unacknowledged < self.unacknowledged + wnd
     }
 
     /// When one will be due, if none is yet.
@@ -79,6 +89,29 @@ mod tests {
         assert!(!ack.is_due(Instant::ZERO));
         ack.text(1460, 1460, Instant::ZERO, DELAY);
         assert!(ack.is_due(Instant::ZERO));
+    }
+
+    //= RFC9293 MUST-58
+    #[test]
+    fn in_order_text_may_wait_for_company_until_a_quarter_of_the_window_is_unacknowledged() {
+        let mut ack = AckIntent::default();
+        let mut wnd = 16 * 1460;
+        for _ in 0..3 {
+            ack.text(1460, 1460, Instant::ZERO, DELAY);
+            wnd -= 1460;
+            assert!(ack.may_wait(wnd, Instant::ZERO));
+        }
+        assert!(!ack.may_wait(wnd, Instant::ZERO + DELAY), "no longer than the delay");
+        ack.text(1460, 1460, Instant::ZERO, DELAY);
+        assert!(!ack.may_wait(wnd - 1460, Instant::ZERO));
+    }
+
+    #[test]
+    fn nothing_but_in_order_text_may_wait() {
+        let mut ack = AckIntent::default();
+        ack.text(1460, 1460, Instant::ZERO, DELAY);
+        ack.at_once();
+        assert!(!ack.may_wait(1 << 20, Instant::ZERO));
     }
 
     //= RFC9293 SHLD-18

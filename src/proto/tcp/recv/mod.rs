@@ -117,7 +117,8 @@ impl RecvHalf {
         self.end_of_text().since(self.first)
     }
 
-    /// Unread bytes before the urgent mark, while it lies ahead (RFC 9293 MUST-33).
+    /// Unread bytes before the urgent mark, while it lies ahead.
+    //= RFC9293 MUST-33
     pub(crate) fn urgent_unread(&self) -> Option<u64> {
         self.urgent.filter(|mark| *mark > self.read).map(|mark| mark.since(self.read))
     }
@@ -271,7 +272,6 @@ impl RecvHalf {
     //= RFC9293 SHLD-31
     fn out_of_order(&mut self, ctx: &mut Context<'_>, start: RcvPos, fresh: &[u8]) -> Text {
         self.out_of_order += 1;
-        ctx.counters.tcp_out_of_order += 1;
         //= RFC9293 MAY-13
         self.ack.duplicate();
         let range = start.get()..start.get() + fresh.len() as u64;
@@ -279,6 +279,7 @@ impl RecvHalf {
             return Text::NoMemory;
         }
         let stored = self.store(ctx, start, fresh);
+        ctx.counters.tcp_out_of_order += u64::from(stored > 0);
         self.ahead.insert(start.get()..start.get() + stored as u64);
         if stored < fresh.len() { Text::NoMemory } else { Text::Ahead }
     }

@@ -113,6 +113,7 @@ impl SendHalf {
         let may_be_small = nodelay || self.outstanding() == 0;
         let ends_queue = text == unsent && (may_be_small || self.fin || self.urgent.is_some());
         let half_window = 2 * text >= self.max_wnd && may_be_small;
+        //= RFC9293 MUST-60
         is_full || ends_queue || half_window || self.timer.override_is_due()
     }
 
@@ -123,6 +124,7 @@ impl SendHalf {
             start,
             len: text,
             fin,
+            //= RFC9293 MUST-61
             psh: text > 0 && start.plus(text) == self.end,
             //= RFC9293 MUST-62
             //= RFC9293 MUST-31: a mark further ahead than the field can say is told as far as it can.

@@ -177,6 +177,7 @@ impl SendHalf {
         if !self.is_unfinished() {
             Mode::Off
         } else if self.wnd == 0 {
+            //= RFC9293 MUST-35: whether it was shut or shrank to nothing.
             Mode::Persist
         } else if self.outstanding() > 0 {
             Mode::Retransmit
