@@ -5,9 +5,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use super::tcp::TcpId;
-use super::tcp::listener::ListenerId;
-use super::udp::UdpId;
+use super::ids::{ListenerId, TcpId, UdpId};
 
 /// Names a socket of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

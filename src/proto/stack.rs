@@ -19,15 +19,15 @@ use super::context::{Context, TimerKey};
 use super::counters::{Counters, DropReason};
 use super::error::Error;
 use super::events::{Event, Events, Owner};
+use super::ids::{ListenerId, TcpId, UdpId};
 use super::ip::outbox::Outbox;
 use super::ip::{self, Datagram, Layer, icmp};
 use super::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use super::tcp::endpoint::Endpoint;
-use super::tcp::listener::ListenerId;
-use super::tcp::{SocketOptions, TcpId, TcpInfo};
+use super::tcp::{SocketOptions, TcpInfo};
 use super::timer_wheel::TimerWheel;
 use super::trace::{Record, Trace, TraceLevel};
-use super::udp::{self, UdpId, UdpOptions, UdpReceived};
+use super::udp::{self, UdpOptions, UdpReceived};
 use super::wire;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -289,12 +289,7 @@ impl Stack {
         }
     }
 
-    fn transmit_once(
-        &mut self,
-        now: Instant,
-        device: &mut dyn PacketSink,
-        more_to_come: bool,
-    ) -> Progress {
+    fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
         let (mut packets, mut bytes) = (0, 0);
         let mut sink = LoopbackSink {
             device,

@@ -4,7 +4,7 @@
 //! that no timer fires for nothing; and that at the end nothing is left: no socket, timer, page or TIME-WAIT entry.
 
 use crate::harness::seeds::for_each_seed;
-use crate::scenario::{Pairing, Path, run};
+use crate::scenario::{Pairing, Path, run, run_simultaneous};
 
 #[test]
 fn a_perfect_path_loses_nothing_and_needs_no_retransmission() {
@@ -55,6 +55,14 @@ fn a_slow_link_with_a_short_queue() {
 fn everything_goes_wrong_at_once() {
     for_each_seed("everything_goes_wrong_at_once", 100, |seed| {
         drop(run(Pairing::Ours, Path::Everything, seed))
+    });
+}
+
+#[test]
+fn both_hosts_open_the_same_connection_at_once() {
+    const PATHS: [Path; 4] = [Path::Perfect, Path::Loss(20), Path::Reordering, Path::Everything];
+    for_each_seed("both_hosts_open_the_same_connection_at_once", 60, |seed| {
+        drop(run_simultaneous(PATHS[seed as usize % PATHS.len()], seed));
     });
 }
 

@@ -76,6 +76,30 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
     world
 }
 
+/// Two of our stacks open the same connection at once (RFC 9293 MUST-10), and use it.
+pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
+    let mut rng = Rng::from_number(seed);
+    let start = Instant::from_nanos(rng.next_u64() >> 14);
+    let addrs: [std::net::SocketAddr; 2] =
+        ["10.9.0.1:1000", "10.9.0.2:2000"].map(|addr| addr.parse().unwrap());
+    let mut conns = [0; 2];
+    let mut host = |side: usize, net: &str| -> Box<dyn Host> {
+        let config = Config { recv_buffer: rng.within(1_000..=100_000) as usize, ..Config::default() };
+        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1500, false);
+        conns[side] = host.connect_from(start, addrs[side].port(), addrs[1 - side]);
+        Box::new(host)
+    };
+    let hosts = [host(0, "10.9.0.1/24"), host(1, "10.9.0.2/24")];
+    let faults = [faults(path, &mut rng), faults(path, &mut rng)];
+    let mut world = World::new(hosts, faults, 1500, seed, start);
+    let (first, second) = plans(&mut rng, 10, 1_000);
+    world.employ(0, conns[0], first);
+    world.employ(1, conns[1], second);
+    world.run_apps(PATIENCE);
+    world.run_out(PATIENCE);
+    world
+}
+
 /// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.
 fn buffer_size(rng: &mut Rng, pairing: Pairing) -> usize {
     let small = if pairing == Pairing::Ours { 1 } else { 64 };

@@ -8,11 +8,8 @@ use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
 
-use super::TcpId;
-use super::listener::ListenerId;
-use super::syn_queue::HalfOpenId;
-use super::time_wait::TimeWaitId;
 use crate::proto::hash::Keyed;
+use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::trace::Ends;
 
 /// The four numbers that name a connection.

@@ -7,16 +7,11 @@
 use alloc::collections::VecDeque;
 use core::net::SocketAddr;
 
-use super::TcpId;
 use super::options::SocketOptions;
 use crate::proto::config::Config;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Owner;
-
-slotmap::new_key_type! {
-    /// Names a listening TCP socket.
-    pub struct ListenerId;
-}
+use crate::proto::ids::TcpId;
 
 /// A listener.
 #[derive(Debug)]

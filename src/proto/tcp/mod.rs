@@ -24,9 +24,3 @@ pub(crate) mod time_wait;
 
 pub use info::TcpInfo;
 pub use options::{KeepAlive, SocketOptions};
-
-slotmap::new_key_type! {
-    /// Names a TCP connection (or an attempt at one). It outlives the connection: unread bytes, the pending
-    /// error and [`TcpInfo`] stay until the handle is closed.
-    pub struct TcpId;
-}

@@ -5,7 +5,7 @@
 //! SEG.SEQ, `snd.una` for SEG.ACK. [`SndPos`] and [`RcvPos`] are distinct types, so that the two sequence
 //! spaces can't be mixed.
 
-use crate::proto::wire::tcp::SeqNr;
+use crate::proto::wire::seq_nr::SeqNr;
 
 macro_rules! position {
     ($(#[doc = $doc:literal])+ $name:ident) => {

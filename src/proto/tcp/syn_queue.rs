@@ -11,18 +11,13 @@ use super::connection::Settled;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
-use super::listener::ListenerId;
 use super::recv::window::Window;
 use crate::proto::context::{Context, TimerKey};
 use crate::proto::counters::DropReason;
+use crate::proto::ids::{HalfOpenId, ListenerId};
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
-
-slotmap::new_key_type! {
-    /// Names a half-open connection.
-    pub(crate) struct HalfOpenId;
-}
 
 /// All half-open connections.
 pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;

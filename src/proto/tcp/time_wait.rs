@@ -12,13 +12,9 @@ use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use crate::proto::context::{Context, TimerKey};
 use crate::proto::counters::DropReason;
+use crate::proto::ids::TimeWaitId;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
-
-slotmap::new_key_type! {
-    /// Names an entry.
-    pub(crate) struct TimeWaitId;
-}
 
 /// An entry.
 #[derive(Debug)]

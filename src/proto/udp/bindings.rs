@@ -10,8 +10,8 @@ use core::ops::RangeInclusive;
 
 use hashbrown::HashMap;
 
-use super::UdpId;
 use crate::proto::hash::Keyed;
+use crate::proto::ids::UdpId;
 use crate::rng::Rng;
 
 /// Local ends in use. Peers choose what is looked up, so the tables are keyed with a secret.

@@ -21,6 +21,7 @@ use super::context::Context;
 use super::counters::DropReason;
 use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
+use super::ids::UdpId;
 use super::ip::icmp::{self, IcmpError, IcmpErrorKind};
 use super::ip::{self, Cast, Datagram, Route};
 use super::wire::HeaderBuf;
@@ -28,11 +29,6 @@ use super::wire::ip::{IpHeader, PROTOCOL_UDP};
 use super::wire::udp::{self as wire, UdpHeader};
 use bindings::Bindings;
 use socket::{Queued, Socket};
-
-slotmap::new_key_type! {
-    /// Names a UDP socket.
-    pub struct UdpId;
-}
 
 /// Options of a UDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

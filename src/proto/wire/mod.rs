@@ -7,6 +7,7 @@
 pub mod checksum;
 pub mod icmp;
 pub mod ip;
+pub mod seq_nr;
 pub mod tcp;
 pub mod tcp_options;
 pub mod udp;

@@ -13,6 +13,7 @@ use etherparse::{TcpHeader as FixedHeader, TcpHeaderSlice};
 use super::HeaderBuf;
 use super::checksum::Sum;
 use super::ip::PROTOCOL_TCP;
+pub use super::seq_nr::SeqNr;
 use super::tcp_options::TcpOptions;
 use crate::proto::counters::DropReason;
 use crate::proto::packet::ChecksumState;
@@ -32,28 +33,6 @@ pub const FLAG_PSH: u8 = 0x08;
 pub const FLAG_ACK: u8 = 0x10;
 /// URG in the flags octet.
 pub const FLAG_URG: u8 = 0x20;
-
-/// A sequence number as it stands on the wire. It has no order; see `tcp::seq` for positions that have.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct SeqNr(pub u32);
-
-impl SeqNr {
-    /// The number `count` further on, modulo 2^32.
-    pub fn plus(self, count: u32) -> SeqNr {
-        SeqNr(self.0.wrapping_add(count))
-    }
-
-    /// The signed distance from `earlier` to here: negative if `earlier` is in fact later.
-    pub fn minus(self, earlier: SeqNr) -> i32 {
-        self.0.wrapping_sub(earlier.0) as i32
-    }
-}
-
-impl core::fmt::Debug for SeqNr {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The control bit that rules a segment. RST outranks SYN, SYN outranks FIN (RFC 9293 section 3.10.7
 /// looks at them in this order); [`Segment::fin_with_syn`] keeps the one combination that matters.

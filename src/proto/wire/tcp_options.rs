@@ -9,7 +9,7 @@
 use arrayvec::ArrayVec;
 
 use super::HeaderBuf;
-use super::tcp::SeqNr;
+use super::seq_nr::SeqNr;
 
 const KIND_END: u8 = 0;
 const KIND_NOP: u8 = 1;

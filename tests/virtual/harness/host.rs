@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tunstack::proto::stack::{Progress, Shutdown};
 use tunstack::proto::{
-    Config, DeviceId, Egress, Error, ListenerId, Owner, Packet, Secrets, Sent, Stack, TcpId, UdpId,
+    Config, DeviceId, Egress, Error, ListenerId, Owner, Packet, Readiness, Secrets, Sent, SocketId, Stack,
+    TcpId, UdpId,
 };
 use tunstack::rng::Rng;
 use tunstack::time::Instant;
@@ -73,8 +74,13 @@ pub(crate) struct OurHost {
     ip: IpAddr,
     listener: Option<ListenerId>,
     conns: Vec<TcpId>,
+    /// What the application has been told and has not used up: it tries nothing else, so that a wake-up that
+    /// never comes is a run that never ends.
+    ready: Vec<Readiness>,
+    acceptable: bool,
     udp: Option<UdpId>,
     nodelay: bool,
+    sent: u64,
     /// How often the device has no room, in parts of a million, and when it will be asked again.
     pub(crate) busy: u32,
     busy_until: Option<Instant>,
@@ -100,12 +106,22 @@ impl OurHost {
             ip: net.addr(),
             listener: None,
             conns: Vec::new(),
+            ready: Vec::new(),
+            acceptable: false,
             udp: None,
             nodelay,
+            sent: 0,
             busy: 0,
             busy_until: None,
             rng: Rng::from_number(seed),
         }
+    }
+
+    /// An open from a port of our choice: for two hosts that open the same connection at once.
+    pub(crate) fn connect_from(&mut self, now: Instant, port: u16, remote: SocketAddr) -> Conn {
+        let local = Some(SocketAddr::new(self.ip, port));
+        let id = self.stack.tcp_connect(now, local, remote, None, Owner::APPLICATION).unwrap();
+        self.adopt(now, id)
     }
 
     fn adopt(&mut self, now: Instant, id: TcpId) -> Conn {
@@ -113,7 +129,31 @@ impl OurHost {
         options.nodelay = self.nodelay;
         self.stack.tcp_set_options(now, id, options).unwrap();
         self.conns.push(id);
+        self.ready.push(Readiness::empty());
         self.conns.len() - 1
+    }
+
+    /// Takes all events; `true` if there were any.
+    fn take_events(&mut self) -> bool {
+        let mut any = false;
+        while let Some(event) = self.stack.next_event() {
+            any = true;
+            match event.socket {
+                SocketId::Tcp(id) => {
+                    // An event may come before the connection has a number here: it is raised again on accept.
+                    if let Some(conn) = self.conns.iter().position(|known| *known == id) {
+                        self.ready[conn] |= event.readiness;
+                    }
+                }
+                SocketId::Listener(_) => self.acceptable = true,
+                SocketId::Udp(_) => {}
+            }
+        }
+        any
+    }
+
+    fn is_ready(&self, conn: Conn, wanted: Readiness) -> bool {
+        self.ready[conn].intersects(wanted | Readiness::ERROR)
     }
 }
 
@@ -140,7 +180,7 @@ impl Host for OurHost {
             assert!(deadline > now, "a deadline that has passed: {deadline:?} at {now:?}");
         }
         if self.busy_until.is_some_and(|until| now < until) {
-            return false;
+            return self.take_events();
         }
         self.busy_until = None;
         let before = out.len();
@@ -165,10 +205,11 @@ impl Host for OurHost {
                 }
             }
         }
-        while self.stack.next_event().is_some() {}
+        let told = self.take_events();
         let idle = self.busy_until.is_none();
         assert!(!idle || !self.stack.wants_transmit(), "something to send after transmit came to Idle");
-        out.len() > before
+        self.sent += (out.len() - before) as u64;
+        out.len() > before || told
     }
 
     fn deadline(&mut self, _now: Instant) -> Option<Instant> {
@@ -181,9 +222,15 @@ impl Host for OurHost {
     }
 
     fn accept(&mut self, now: Instant) -> Option<Conn> {
+        if !self.acceptable {
+            return None;
+        }
         match self.stack.tcp_accept(now, self.listener?) {
             Ok((id, _)) => Some(self.adopt(now, id)),
-            Err(Error::WouldBlock) => None,
+            Err(Error::WouldBlock) => {
+                self.acceptable = false;
+                None
+            }
             Err(error) => panic!("accept: {error:?}"),
         }
     }
@@ -194,6 +241,9 @@ impl Host for OurHost {
     }
 
     fn opened(&mut self, conn: Conn) -> Io {
+        if !self.is_ready(conn, Readiness::WRITABLE) {
+            return Io::Block;
+        }
         io(self.stack.tcp_connect_result(self.conns[conn]).map(|()| 0))
     }
 
@@ -206,11 +256,25 @@ impl Host for OurHost {
     }
 
     fn write(&mut self, now: Instant, conn: Conn, data: &[u8]) -> Io {
-        io(self.stack.tcp_write(now, self.conns[conn], data))
+        if !self.is_ready(conn, Readiness::WRITABLE) {
+            return Io::Block;
+        }
+        let result = io(self.stack.tcp_write(now, self.conns[conn], data));
+        if result == Io::Block {
+            self.ready[conn] -= Readiness::WRITABLE | Readiness::ERROR;
+        }
+        result
     }
 
     fn read(&mut self, now: Instant, conn: Conn, out: &mut [u8]) -> Io {
-        io(self.stack.tcp_read(now, self.conns[conn], out))
+        if !self.is_ready(conn, Readiness::READABLE) {
+            return Io::Block;
+        }
+        let result = io(self.stack.tcp_read(now, self.conns[conn], out));
+        if result == Io::Block {
+            self.ready[conn] -= Readiness::READABLE | Readiness::ERROR;
+        }
+        result
     }
 
     fn finish(&mut self, now: Instant, conn: Conn) {
@@ -259,6 +323,7 @@ impl Host for OurHost {
     fn check(&self, _now: Instant) {
         let counters = self.stack.counters();
         assert_eq!(counters.packets_in, counters.packets_delivered + counters.dropped_total());
+        assert_eq!(counters.packets_out, self.sent);
     }
 
     fn left_over(&self) -> Option<String> {
@@ -275,8 +340,10 @@ impl Host for OurHost {
 
     fn describe(&self) -> String {
         let mut text = format!("{:?}", self.stack.tcp_census());
-        for id in &self.conns {
-            text += &format!("\n    {:?}", self.stack.tcp_info(*id));
+        for (id, ready) in self.conns.iter().zip(&self.ready) {
+            if let Ok(info) = self.stack.tcp_info(*id) {
+                text += &format!("\n    {ready:?} {info:?}");
+            }
         }
         for reason in tunstack::proto::DropReason::ALL {
             let count = self.stack.counters().dropped(*reason);

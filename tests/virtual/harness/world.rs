@@ -9,7 +9,7 @@ use std::time::Duration;
 use tunstack::time::Instant;
 
 use super::apps::{End, Plan};
-use super::host::Host;
+use super::host::{Conn, Host};
 use super::link::{Faults, Link};
 use super::monitor::Monitor;
 use super::seg::flags_text;
@@ -73,8 +73,13 @@ impl World {
         let remote = SocketAddr::new(self.hosts[1].ip(), PORT);
         let conn = self.hosts[0].connect(self.now, remote);
         self.expected.push((self.hosts[0].local_port(conn), server));
+        self.employ(0, conn, client);
+    }
+
+    /// Gives an open (or opening) connection of a host its application.
+    pub(crate) fn employ(&mut self, host: usize, conn: Conn, plan: Plan) {
         let seed = self.seed + self.ends.len() as u64;
-        self.ends.push(End::new(0, conn, client, false, seed));
+        self.ends.push(End::new(host, conn, plan, false, seed));
     }
 
     /// Runs until every application is done, or panics after `limit` of virtual time.

@@ -8,7 +8,7 @@ use etherparse::{IpFragOffset, Ipv6FragmentHeaderSlice, Ipv6Header, Ipv6RawExtHe
 
 use super::{FragmentInfo, Parsed};
 use crate::proto::counters::DropReason;
-use crate::proto::wire::icmp::v6;
+use etherparse::icmpv6 as v6;
 
 /// Next header value of hop-by-hop options.
 pub(super) const HOP_BY_HOP: u8 = 0;
