@@ -142,9 +142,10 @@ impl Shared {
         &self,
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        let running = self.look(|shard| shard.running());
-        running.map_err(|stopped| stopped.to_io())?;
-        self.call(verb)
+        let _alarm = Alarm(self);
+        let shard = self.enter()?;
+        shard.running().map_err(|stopped| stopped.to_io())?;
+        self.use_and_leave(shard, verb)
     }
 
     /// Uses the stack, then sends what this caused.
@@ -156,12 +157,8 @@ impl Shared {
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         let _alarm = Alarm(self);
-        let mut shard = self.enter()?;
-        let now = shard.now();
-        let result = verb(&mut shard, now);
-        let result = result.map_err(|error| shard.explain(error));
-        self.settle_and_leave(shard, None);
-        result
+        let shard = self.enter()?;
+        self.use_and_leave(shard, verb)
     }
 
     /// Uses the stack until it answers something else than [`Error::WouldBlock`], sleeping meanwhile.
@@ -324,6 +321,17 @@ impl Shared {
     /// Takes the lock for the loop, which doesn't let itself pass.
     pub(super) fn lock_for_loop(&self) -> Result<MutexGuard<'_, Shard>, PoisonError<MutexGuard<'_, Shard>>> {
         self.shard.lock()
+    }
+
+    fn use_and_leave<T>(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let now = shard.now();
+        let result = verb(&mut shard, now).map_err(|error| shard.explain(error));
+        self.settle_and_leave(shard, None);
+        result
     }
 
     /// Sends what there is to send, lets go of the lock, and wakes whom it concerns.
