@@ -19,6 +19,12 @@ const RUNNING_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often to look whether an address can be reached yet, while the stack is set up.
 const REACHABLE_POLL: Duration = Duration::from_millis(1);
 
+/// The queue length that the kernel gives a TUN device, in datagrams.
+const QUEUE_DEFAULT: u32 = 500;
+/// What it gives an Ethernet device. A default receive window of one connection fits into this and not into
+/// the former, where each burst of a fast sender would overflow the queue.
+const QUEUE: u32 = 1000;
+
 /// What the kernel's side of a device is to look like.
 #[derive(Clone, Debug)]
 pub struct HostSide<'a> {
@@ -49,6 +55,7 @@ impl HostSide<'_> {
         if self.addresses.is_empty() {
             return Ok(Vec::new());
         }
+        self.lengthen_queue(&mut netlink)?;
         netlink.set_up(self.index).map_err(|error| self.explain("set its link up", error))?;
         let mut set = Vec::new();
         for &address in self.addresses {
@@ -82,6 +89,15 @@ impl HostSide<'_> {
                 // Nothing announces it: the kernel tells of the route before it can be used.
                 std::thread::sleep(REACHABLE_POLL);
             }
+        }
+        Ok(())
+    }
+
+    /// Lengthens the device's queue, unless somebody has chosen its length.
+    fn lengthen_queue(&self, netlink: &mut Netlink) -> Result<(), HostError> {
+        let link = netlink.link_by_index(self.index).map_err(|error| self.explain("look at it", error))?;
+        if link.is_some_and(|link| link.queue == QUEUE_DEFAULT) {
+            netlink.set_queue(self.index, QUEUE).map_err(|error| self.explain("set its queue", error))?;
         }
         Ok(())
     }

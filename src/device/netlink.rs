@@ -39,6 +39,8 @@ pub(super) struct Link {
     pub(super) mtu: usize,
     pub(super) up: bool,
     pub(super) running: bool,
+    /// Datagrams that wait for the reader at most.
+    pub(super) queue: u32,
     /// Set if it is a TUN or TAP device.
     pub(super) tun: Option<TunKind>,
 }
@@ -174,6 +176,14 @@ impl Netlink {
         self.order(RouteNetlinkMessage::SetLink(message), 0)
     }
 
+    /// Sets how many datagrams may wait for the reader.
+    pub(super) fn set_queue(&mut self, index: u32, queue: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes.push(LinkAttribute::TxQueueLen(queue));
+        self.order(RouteNetlinkMessage::SetLink(message), 0)
+    }
+
     /// Sets an interface's link up.
     pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let mut message = LinkMessage::default();
@@ -304,12 +314,14 @@ fn read_link(message: &LinkMessage) -> Link {
         mtu: 0,
         up: flags.contains(LinkFlags::Up),
         running: flags.contains(LinkFlags::Up | LinkFlags::Running),
+        queue: 0,
         tun: None,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu as usize,
+            LinkAttribute::TxQueueLen(queue) => link.queue = *queue,
             LinkAttribute::LinkInfo(infos) => link.tun = read_tun(infos),
             _ => {}
         }

@@ -96,6 +96,26 @@ fn an_explicit_name_attaches_to_a_persistent_device_and_leaves_it_there() {
 }
 
 #[test]
+fn offloads_that_another_user_left_behind_are_switched_off() {
+    /// Attaches as a program with offloads does (IFF_TUN, IFF_NO_PI, IFF_VNET_HDR), asks for checksums and
+    /// segmentation (TUNSETOFFLOAD, TUN_F_CSUM, TUN_F_TSO4), and leaves.
+    const OTHER_USER: &str = "import fcntl, os, struct
+tun = os.open('/dev/net/tun', os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH22x', b'mytun', 0x5001))
+fcntl.ioctl(tun, 0x400454d0, 3)
+";
+    in_namespace(|| {
+        sh("ip tuntap add dev mytun mode tun");
+        let python =
+            Command::new("python3").args(["-c", OTHER_USER]).status().expect("python3 can be started");
+        assert!(python.success());
+        let _daemon = Daemon::up("--tun mytun");
+        // Half-made checksums would let nothing through.
+        say_hello();
+    });
+}
+
+#[test]
 fn with_host_addr_none_it_needs_no_privilege_and_touches_nothing() {
     in_namespace(|| {
         let uid = rustix::process::getuid().as_raw();
