@@ -67,9 +67,10 @@ fn of_eight_clients_a_backlog_of_five_lets_in_six_and_the_rest_when_these_are_ac
         assert_eq!(net.tcp_census().half_open, 0, "a SYN that is turned away leaves nothing");
         let mut accepted: Vec<_> = (0..6).map(|_| listener.accept().expect("six wait").0).collect();
         for _ in 0..2 {
-            streams.push(
-                late.recv_timeout(Duration::from_secs(10)).expect("there is room now").expect("and well"),
-            );
+            let stream = late.recv_timeout(Duration::from_secs(10)).unwrap_or_else(|_| {
+                panic!("there is room, and no client comes: {:?} {:?}", net.tcp_census(), net.counters())
+            });
+            streams.push(stream.expect("a late client connects well"));
             accepted.push(listener.accept().expect("one waits").0);
         }
         all_are_heard(&mut streams, &mut accepted);

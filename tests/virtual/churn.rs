@@ -24,11 +24,13 @@ struct Wild {
     read: u64,
     finished: bool,
     over: bool,
+    checked: bool,
 }
 
 impl Wild {
-    fn new(host: usize, conn: Conn, stream: u64) -> Wild {
-        Wild { host, conn, stream, written: 0, their_name: Vec::new(), read: 0, finished: false, over: false }
+    fn new(host: usize, conn: Conn, stream: u64, checked: bool) -> Wild {
+        let their_name = Vec::new();
+        Wild { host, conn, stream, written: 0, their_name, read: 0, finished: false, over: false, checked }
     }
 
     fn act(&mut self, world: &mut World, rng: &mut Rng) {
@@ -68,6 +70,9 @@ impl Wild {
     fn check(&mut self, bytes: &[u8]) {
         let missing = 8 - self.their_name.len();
         self.their_name.extend(bytes.iter().take(missing));
+        if !self.checked {
+            return;
+        }
         if let Ok(name) = <[u8; 8]>::try_from(&self.their_name[..]) {
             let sent = named(u64::from_le_bytes(name), self.read, bytes.len());
             assert!(bytes == sent, "bytes {}.. are not those that were sent", self.read);
@@ -88,6 +93,10 @@ fn named(stream: u64, from: u64, len: usize) -> Vec<u8> {
 fn run(seed: u64) {
     let mut rng = Rng::from_number(seed);
     let start = Instant::from_nanos(rng.next_u64() >> 14);
+    // With few ports each serves many connections, one right after the other. After a reset nothing remembers the
+    // last one, and a late segment of it may then be taken for the new one's: no TCP without timestamps can tell.
+    // So what is read is checked only where ports are many.
+    let few_ports = rng.chance_ppm(500_000);
     let mut host = |net: &str| {
         let config = Config {
             recv_buffer: rng.within(1..=100_000) as usize,
@@ -96,7 +105,7 @@ fn run(seed: u64) {
             syn_queue: rng.within(1..=6) as usize,
             time_wait_entries: rng.within(1..=6) as usize,
             connections: rng.within(3..=20) as usize,
-            ephemeral_ports: 50_000..=50_009,
+            ephemeral_ports: if few_ports { 50_000..=50_009 } else { 32_768..=60_999 },
             r2: Duration::from_secs(60),
             ..Config::default()
         };
@@ -123,13 +132,13 @@ fn run(seed: u64) {
         if rng.chance_ppm(60_000) {
             let (now, to) = (world.now, std::net::SocketAddr::new(world.hosts[1].ip(), PORT));
             if let Some(conn) = world.hosts[0].try_connect(now, to) {
-                wild.push(Wild::new(0, conn, rng.next_u64() >> 20));
+                wild.push(Wild::new(0, conn, rng.next_u64() >> 20, !few_ports));
             }
         }
         if rng.chance_ppm(300_000) {
             let now = world.now;
             if let Some(conn) = world.hosts[1].accept(now) {
-                wild.push(Wild::new(1, conn, rng.next_u64() >> 20));
+                wild.push(Wild::new(1, conn, rng.next_u64() >> 20, !few_ports));
             }
         }
         for end in &mut wild {

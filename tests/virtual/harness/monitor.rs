@@ -117,9 +117,10 @@ impl Monitor {
                 may_send_to: 1,
                 ..Half::default()
             };
-            self.halves.insert(key, half);
-            if !tcp.has(wire::ACK) {
-                // A new connection: what the other side still says of an old one is not held against it.
+            let had_one = self.halves.insert(key, half).is_some();
+            if had_one || !tcp.has(wire::ACK) {
+                // A new connection, or an old SYN answered anew: what the other side still says of the one
+                // before is not held against it.
                 self.halves.remove(&(tcp.dst, tcp.src));
             }
         }
