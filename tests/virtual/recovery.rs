@@ -130,6 +130,55 @@ fn duplicates_after_a_timeout_start_no_second_recovery() {
 }
 
 #[test]
+fn echoes_of_the_last_recovery_start_no_new_one() {
+    // RFC 6582 section 3.2 step 1: the duplicates must be for more than `recover`.
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000>");
+    t.write(10_000);
+    t.take_all();
+    t.expect_in(200, "A 1:1001 ack 1");
+    t.peer("A 1 ack 10001");
+    t.write(3_000);
+    t.take_all();
+    for _ in 0..3 {
+        t.inject("A 1 ack 10001");
+    }
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 0);
+    // Later ones count.
+    t.run(20);
+    t.inject("A 1 ack 11001");
+    t.write(5_000);
+    t.take_all();
+    for _ in 0..3 {
+        t.inject("A 1 ack 11001");
+    }
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
+    t.take_all();
+}
+
+#[test]
+fn a_fast_retransmit_measures_nothing() {
+    //= RFC9293 MUST-18 (Karn)
+    let mut t = Script::new();
+    t.connect();
+    t.expect("S 0");
+    t.wait(100);
+    t.peer("SA 0 ack 1 <mss 1000>");
+    t.expect("A 1 ack 1");
+    t.write(5_000);
+    assert_eq!(t.take_all().len(), 5);
+    t.wait(50);
+    for _ in 0..3 {
+        t.inject("A 1 ack 1");
+    }
+    t.expect("A 1:1001 ack 1");
+    t.run(10);
+    t.inject("A 1 ack 5001");
+    let info = t.stack.tcp_info(t.id()).unwrap();
+    assert_eq!(info.srtt, Some(std::time::Duration::from_millis(100)), "neither 60 nor 10 ms");
+}
+
+#[test]
 fn text_out_of_order_is_kept_and_each_such_segment_draws_a_duplicate_ack() {
     //= RFC9293 SHLD-31, MAY-13
     let mut t = Script::new();
