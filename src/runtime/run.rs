@@ -87,9 +87,12 @@ impl Runner {
         let mut readable = true;
         loop {
             let intake = if readable { self.batch.fill(&*self.device) } else { Intake::Drained };
-            readable = intake == Intake::Full;
             match self.turn(intake) {
-                Next::Again => self.give_way(),
+                Next::Again => {
+                    self.give_way();
+                    // Whatever else there is to do, and however long it lasts, the device has its turn, too.
+                    readable = true;
+                }
                 Next::Sleep { until, for_room } => match self.sleeper.sleep(until, for_room) {
                     Ok(woken) => {
                         readable = woken.device;
@@ -241,7 +244,9 @@ impl Batch {
             match device.recv(&mut self.buffer[start..]) {
                 Received::Packet { len, checksum, gso_size } => {
                     self.packets.push(Slot { start, len, checksum, gso_size });
-                    start = (start + len).next_multiple_of(ALIGN).min(self.buffer.len());
+                    // A device may claim more than it was given.
+                    let end = start + len.min(self.buffer.len() - start);
+                    start = end.next_multiple_of(ALIGN).min(self.buffer.len());
                 }
                 Received::Empty => return Intake::Drained,
                 Received::Gone => return Intake::Gone,
