@@ -126,6 +126,7 @@ impl Runner {
         self.batch.take_packets(arrived, |packet| shard.stack.receive(device_id, &packet));
         let now = shard.now();
         let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
+        self.shared.heed_services(&mut shard);
         let next = self.next(&mut shard, intake, settled, now);
         if let Next::Sleep { until, .. } = next {
             shard.sleeping_until = until;
