@@ -77,7 +77,7 @@ impl Runner {
             let shared = Arc::clone(&self.shared);
             let _ = shared.loop_thread.set(thread::current().id());
             let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-            // The device is let go before anybody hears of the end.
+            // One of the two who hold the device.
             drop(self);
             shared.stop(end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) }));
         })

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
@@ -297,15 +298,19 @@ impl Shared {
         }
     }
 
-    /// The loop's last act: nobody waits any longer, and the device is let go.
+    /// The loop's last act: the device is let go, and then nobody waits any longer.
     pub(super) fn stop(&self, stopped: Stopped) {
-        let (device, services) = self.look(|shard| {
+        // Whoever hears of the end may want the device for another stack. A device of other people's making may
+        // panic, and nobody must wait for ever for that.
+        let device = self.look(|shard| shard.device.take());
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(device)));
+        let services = self.look(|shard| {
             shard.stopped.get_or_insert(stopped);
             shard.waiting.wake_all();
-            (shard.device.take(), std::mem::take(&mut shard.services))
+            std::mem::take(&mut shard.services)
         });
         self.stopped.notify_all();
-        drop((device, services));
+        drop(services);
     }
 
     /// Whether this is the loop's own thread.
