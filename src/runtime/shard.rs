@@ -146,9 +146,10 @@ impl Shared {
         &self,
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        let running = self.look(|shard| shard.running());
-        running.map_err(|stopped| stopped.to_io())?;
-        self.call(verb)
+        let _alarm = Alarm(self);
+        let shard = self.enter()?;
+        shard.running().map_err(|stopped| stopped.to_io())?;
+        self.carry_out(shard, verb)
     }
 
     /// Uses the stack, then sends what this caused.
@@ -160,7 +161,15 @@ impl Shared {
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         let _alarm = Alarm(self);
-        let mut shard = self.enter()?;
+        let shard = self.enter()?;
+        self.carry_out(shard, verb)
+    }
+
+    fn carry_out<T>(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
         let now = shard.now();
         let result = verb(&mut shard, now);
         let result = result.map_err(|error| shard.explain(error));
