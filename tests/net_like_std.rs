@@ -228,7 +228,7 @@ story!(after_a_reset, |world, answers| {
     answers.push(("told once", (&client).read(&mut [0; 10]).answer()));
     answers.push(("a write", (&client).write(b"x").answer()));
     answers.push(("shutdown", client.shutdown(Shutdown::Write).answer()));
-    answers.push(("no error is left", client.take_error().map(|error| drop(error)).answer()));
+    answers.push(("no error is left", client.take_error().map(drop).answer()));
 });
 
 story!(a_write_finds_the_reset_first, |world, answers| {
