@@ -40,8 +40,8 @@ struct Listening {
 }
 
 impl TcpListener {
-    /// Listens on an address of the stack, or on all (`0.0.0.0`, `[::]`), with a backlog of 128. Port 0 takes
-    /// a free one.
+    /// Listens on an address of the stack, or on all of one family (`0.0.0.0`, `[::]`; other than on Linux the
+    /// latter takes no IPv4), with a backlog of 128. Port 0 takes a free one.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.

@@ -26,8 +26,9 @@ use crate::device::{Device, Received, Room};
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
 
-/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that they are
-/// still in the nearest cache when the stack looks at them, and that answers don't come late (reading until nothing is left makes a TUN's queue overflow).
+/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that they are still
+/// in the nearest cache when the stack looks at them, and that answers don't come late (reading until nothing is
+/// left makes a TUN's queue overflow).
 const BATCH_PACKETS: usize = 32;
 /// The largest datagram that IP knows.
 const DATAGRAM_MAX: usize = 65_535;
