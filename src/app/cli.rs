@@ -76,7 +76,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "LIST", default_value_t, value_parser = named(str::parse::<ServeList>))]
     pub(crate) serve: ServeList,
 
-    /// Largest datagram in bytes [default: 1500; with --host-addr none what the device has]
+    /// Largest datagram in bytes [default: what the device has; 1500 on a new one]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
     pub(crate) mtu: Option<u16>,
 

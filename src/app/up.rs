@@ -17,9 +17,6 @@ use crate::device::{HostError, OpenError};
 use crate::net::{Net, StartError};
 use crate::runtime::Stopped;
 
-/// The MTU of a device whose kernel side is ours, unless another is asked for.
-const MTU: u16 = 1500;
-
 /// Runs the daemon to its end.
 ///
 /// # Errors
@@ -78,8 +75,9 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
     for net in addressing.host.iter().flatten() {
         builder = builder.host_addr(*net);
     }
-    if addressing.host.is_some() {
-        builder = builder.mtu(usize::from(args.mtu.unwrap_or(MTU)));
+    // Without a word the device keeps its own: 1,500 on a new one.
+    if let Some(mtu) = args.mtu {
+        builder = builder.mtu(usize::from(mtu));
     }
     let addrs: Vec<IpAddr> = addressing.stack.iter().map(IpNet::addr).collect();
     services::add_all(builder, &args.serve, &addrs)

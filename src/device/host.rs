@@ -255,7 +255,12 @@ fn taken_address(
     taken: &[(IpNet, u32)],
 ) -> Option<(IpNet, u32)> {
     let has = |wanted: &[IpNet], address: IpAddr| wanted.iter().any(|net| net.addr() == address);
-    taken.iter().find(|(net, at)| has(stack, net.addr()) || (*at != index && has(host, net.addr()))).copied()
+    let is_taken = |(net, at): &&(IpNet, u32)| {
+        let elsewhere = *at != index;
+        (has(stack, net.addr()) && !(elsewhere && is_per_link(net)))
+            || (has(host, net.addr()) && elsewhere && !is_per_link(net))
+    };
+    taken.iter().find(is_taken).copied()
 }
 
 fn taken_network(
@@ -265,13 +270,18 @@ fn taken_network(
     routes: &[ConnectedRoute],
 ) -> Option<(IpNet, ConnectedRoute)> {
     let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
-    stack.iter().chain(host).find_map(|wanted| {
+    stack.iter().chain(host).filter(|wanted| !is_per_link(wanted)).find_map(|wanted| {
         let wanted = wanted.trunc();
         routes
             .iter()
             .find(|route| route.index != index && overlaps(&wanted, &route.network))
             .map(|route| (wanted, *route))
     })
+}
+
+/// IPv6's link-local addresses mean something else on each link (RFC 4291 section 2.5.6).
+fn is_per_link(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 fn name_of(netlink: &mut Netlink, index: u32) -> String {
@@ -308,5 +318,15 @@ mod tests {
         assert_eq!(check("10.9.0.2/24", &[route("10.9.1.0/24", 2)]), None);
         assert_eq!(check("10.9.0.2/24", &[route("10.9.0.0/24", 7)]), None, "the device's own");
         assert_eq!(check("fd09::2/64", &[outer]), None);
+    }
+
+    #[test]
+    fn link_local_addresses_of_other_links_are_no_hindrance() {
+        let route = ConnectedRoute { network: net("fe80::/64"), index: 2 };
+        assert_eq!(taken_network(7, &[net("fe80::2/64")], &[net("fe80::1/64")], &[route]), None);
+        let taken =
+            |at| taken_address(7, &[net("fe80::2/64")], &[net("fe80::1/64")], &[(net("fe80::2/64"), at)]);
+        assert_eq!(taken(2), None);
+        assert_eq!(taken(7), Some((net("fe80::2/64"), 7)), "on the link itself it is the same address");
     }
 }

@@ -244,6 +244,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     use super::*;
@@ -313,5 +314,35 @@ mod tests {
         assert_eq!(left.send(packet(b"x")), Sent::Taken);
         assert_eq!(left.lost(), 1);
         assert_eq!(right.recv(&mut [0; 10]), Received::Empty);
+    }
+
+    proptest! {
+        #[test]
+        fn packets_come_out_as_a_plain_queue_would_give_them(
+            steps in proptest::collection::vec((any::<bool>(), 0..40u8, 0..30usize), 1..60),
+        ) {
+            let (left, right) = MemoryDevice::pair(1500).unwrap();
+            let mut model: VecDeque<Vec<u8>> = VecDeque::new();
+            for (sends, byte, count) in steps {
+                for _ in 0..count {
+                    if sends {
+                        let bytes = vec![byte; usize::from(byte) + 1];
+                        let expected = if model.len() < QUEUE_PACKETS { Sent::Taken } else { Sent::Busy };
+                        prop_assert_eq!(left.send(packet(&bytes)), expected);
+                        if expected == Sent::Taken {
+                            model.push_back(bytes);
+                        }
+                    } else {
+                        let mut buffer = [0; 64];
+                        let received = match right.recv(&mut buffer) {
+                            Received::Packet { len, .. } => Some(buffer[..len].to_vec()),
+                            Received::Empty | Received::Gone => None,
+                        };
+                        prop_assert_eq!(received, model.pop_front());
+                    }
+                }
+                prop_assert!(rings(&right) || model.is_empty(), "packets wait and nobody is told");
+            }
+        }
     }
 }

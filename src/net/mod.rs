@@ -180,7 +180,7 @@ impl Handle {
         let stopped = self.shared.shut_down(timeout);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A service may hold the last handle; the loop can't wait for itself.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != std::thread::current().id()) {
+        if let Some(thread) = thread.filter(|_| !self.shared.is_loop()) {
             // A panic of the loop was caught and told through `stopped`.
             let _ = thread.join();
         }

@@ -1,9 +1,12 @@
-//! How a socket waits: shared by all its handles, as file descriptors that were duplicated share theirs.
+//! How a socket waits: shared by all its handles, as file descriptors that were duplicated share theirs. And which
+//! options can be.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::{KeepAlive, SocketOptions};
+use crate::proto::Error;
 use crate::runtime::{Patience, Side};
 
 /// Whether a socket blocks, and for how long at most.
@@ -57,5 +60,22 @@ impl Modes {
 /// # Errors
 /// `InvalidInput` for 0 and what doesn't fit, as the kernel.
 pub(super) fn ttl(ttl: u32) -> io::Result<u8> {
-    u8::try_from(ttl).ok().filter(|&ttl| ttl > 0).ok_or_else(|| crate::proto::Error::InvalidInput.into())
+    u8::try_from(ttl).ok().filter(|&ttl| ttl > 0).ok_or_else(|| Error::InvalidInput.into())
+}
+
+/// Refuses options that would end a connection at once or never leave it alone.
+///
+/// # Errors
+/// `InvalidInput`, as the kernel for keep-alive.
+pub(super) fn check(options: &SocketOptions) -> Result<(), Error> {
+    let SocketOptions { ttl, keepalive, user_timeout, r2, r2_syn, .. } = *options;
+    let is_possible = |KeepAlive { idle, interval, probes }: KeepAlive| {
+        !idle.is_zero() && !interval.is_zero() && probes > 0
+    };
+    let fits = ttl > 0
+        && !r2.is_zero()
+        && !r2_syn.is_zero()
+        && user_timeout.is_none_or(|time| !time.is_zero())
+        && keepalive.is_none_or(is_possible);
+    if fits { Ok(()) } else { Err(Error::InvalidInput) }
 }

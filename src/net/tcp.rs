@@ -40,8 +40,8 @@ struct Listening {
 }
 
 impl TcpListener {
-    /// Listens on an address of the stack, or on all (`0.0.0.0`, `[::]`), with a backlog of 128. Port 0 takes
-    /// a free one.
+    /// Listens on an address of the stack, or on all of one family (`0.0.0.0`, `[::]`; other than on Linux the
+    /// latter takes no IPv4), with a backlog of 128. Port 0 takes a free one.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.
@@ -115,7 +115,7 @@ impl TcpListener {
     /// `InvalidInput` unless it is between 1 and 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         let ttl = modes::ttl(ttl)?;
-        self.set_options(SocketOptions { ttl, ..self.options()? })
+        self.change(|options| options.ttl = ttl)
     }
 
     /// The time to live of connections accepted from now on.
@@ -129,8 +129,20 @@ impl TcpListener {
     }
 
     /// Sets the options that connections accepted from now on start with.
+    ///
+    /// # Errors
+    /// As [`TcpStream::set_options`].
     pub fn set_options(&self, options: SocketOptions) -> io::Result<()> {
-        self.0.net.shared().call(|shard, _| shard.stack.tcp_set_listener_options(self.0.id, options))
+        self.change(|current| *current = options)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut SocketOptions)) -> io::Result<()> {
+        self.0.net.shared().call(|shard, _| {
+            let mut options = shard.stack.tcp_listener_options(self.0.id)?;
+            change(&mut options);
+            modes::check(&options)?;
+            shard.stack.tcp_set_listener_options(self.0.id, options)
+        })
     }
 
     /// The pending error; a listener has none.
@@ -266,7 +278,8 @@ impl TcpStream {
     ///
     /// # Errors
     /// Also `AddrInUse`, `AddrNotAvailable` for a local address that isn't the stack's, and `InvalidInput` if
-    /// the two addresses are of different families.
+    /// the two addresses are of different families or an option is impossible (see
+    /// [`set_options`](Self::set_options)).
     pub fn connect_with(
         net: &Net,
         local: Option<SocketAddr>,
@@ -284,6 +297,7 @@ impl TcpStream {
         patience: Patience,
     ) -> io::Result<TcpStream> {
         let id = net.shared().open(|shard, now| {
+            options.as_ref().map_or(Ok(()), modes::check)?;
             let id = shard.stack.tcp_connect(now, local, remote, options, Owner::APPLICATION)?;
             shard.handles += 1;
             Ok(id)
@@ -497,7 +511,11 @@ impl TcpStream {
         Ok(self.options()?.linger)
     }
 
-    /// Probes a peer that has been silent, and gives the connection up if it stays so; `None` doesn't.
+    /// Probes a peer that has been silent, and gives the connection up if it stays so; `None` doesn't (RFC 9293
+    /// section 3.8.4).
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time of zero or no probes at all.
     pub fn set_keepalive(&self, keepalive: Option<KeepAlive>) -> io::Result<()> {
         self.change(|options| options.keepalive = keepalive)
     }
@@ -509,6 +527,9 @@ impl TcpStream {
 
     /// Gives the connection up when sent data stays unacknowledged for so long (`TCP_USER_TIMEOUT`); `None`
     /// leaves it to R2.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time of zero.
     pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.change(|options| options.user_timeout = timeout)
     }
@@ -520,6 +541,9 @@ impl TcpStream {
 
     /// Sets RFC 9293's R1, how many retransmissions of a segment are a sign of trouble, and R2, after how long
     /// without acknowledgement the connection is given up.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an `r2` of zero.
     pub fn set_retransmit_limits(&self, r1: u32, r2: Duration) -> io::Result<()> {
         self.change(|options| (options.r1_retransmits, options.r2) = (r1, r2))
     }
@@ -530,6 +554,10 @@ impl TcpStream {
     }
 
     /// Sets all options of the connection.
+    ///
+    /// # Errors
+    /// `InvalidInput`, and nothing is set, for a time to live, R2, user time-out or keep-alive time of zero, and for
+    /// keep-alive without probes. (A linger time of zero has a meaning: see [`set_linger`](Self::set_linger).)
     pub fn set_options(&self, options: SocketOptions) -> io::Result<()> {
         self.change(|current| *current = options)
     }
@@ -552,6 +580,7 @@ impl TcpStream {
         self.0.net.shared().call(|shard, now| {
             let mut options = shard.stack.tcp_options(self.0.id)?;
             change(&mut options);
+            modes::check(&options)?;
             shard.stack.tcp_set_options(now, self.0.id, options)
         })
     }

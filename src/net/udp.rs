@@ -43,7 +43,8 @@ struct Bound {
 }
 
 impl UdpSocket {
-    /// Opens a socket on an address of the stack, or on all (`0.0.0.0`, `[::]`). Port 0 takes a free one.
+    /// Opens a socket on an address of the stack, or on all of one family (`0.0.0.0`, `[::]`; other than on Linux
+    /// the latter takes no IPv4). Port 0 takes a free one.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.

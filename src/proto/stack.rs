@@ -23,7 +23,7 @@ use super::ids::{ListenerId, TcpId, UdpId};
 use super::ip::outbox::Outbox;
 use super::ip::{self, Datagram, Layer, icmp};
 use super::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
-use super::tcp::endpoint::Endpoint;
+use super::tcp::endpoint::{Endpoint, Take};
 use super::tcp::{SocketOptions, TcpInfo};
 use super::timer_wheel::TimerWheel;
 use super::trace::{Record, Trace, TraceLevel};
@@ -401,13 +401,20 @@ impl Stack {
     /// `WouldBlock`, or how the connection failed: told once, after all that was received in order.
     pub fn tcp_read(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
         let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read(&mut ctx, id, out, false)
+        tcp.read(&mut ctx, id, Take::Copy(out))
     }
 
     /// Like [`tcp_read`](Self::tcp_read), leaving the bytes unread.
     pub fn tcp_peek(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
         let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read(&mut ctx, id, out, true)
+        tcp.read(&mut ctx, id, Take::Look(out))
+    }
+
+    /// Like [`tcp_read`](Self::tcp_read), throwing up to `max` bytes away instead of copying them: for what was
+    /// seen by [`tcp_peek`](Self::tcp_peek), or is of no interest.
+    pub fn tcp_skip(&mut self, now: Instant, id: TcpId, max: usize) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.read(&mut ctx, id, Take::Skip(max))
     }
 
     /// Queues bytes to be sent; fewer than all if the send buffer has no more room.

@@ -5,7 +5,7 @@
 //!
 //! The loop sleeps in `epoll` until the device has a packet, a timer of the core is due (a `timerfd`, since
 //! `epoll`'s own milliseconds are too coarse), the device itself changes, or an application thread rings.
-//! Nothing is polled: a stack with nothing to do uses no CPU. One turn of the loop reads up to 64 datagrams
+//! Nothing is polled: a stack with nothing to do uses no CPU. One turn of the loop reads up to 32 datagrams
 //! outside the lock, then under the lock processes them, runs timers, lets services handle their events and
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 

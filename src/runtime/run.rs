@@ -26,8 +26,9 @@ use crate::device::{Device, Received, Room};
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
 
-/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that they are
-/// still in the nearest cache when the stack looks at them, and that answers don't come late (reading until nothing is left makes a TUN's queue overflow).
+/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that they are still
+/// in the nearest cache when the stack looks at them, and that answers don't come late (reading until nothing is
+/// left makes a TUN's queue overflow).
 const BATCH_PACKETS: usize = 32;
 /// The largest datagram that IP knows.
 const DATAGRAM_MAX: usize = 65_535;
@@ -77,7 +78,7 @@ impl Runner {
             let shared = Arc::clone(&self.shared);
             let _ = shared.loop_thread.set(thread::current().id());
             let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-            // The device is let go before anybody hears of the end.
+            // One of the two who hold the device.
             drop(self);
             shared.stop(end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) }));
         })
@@ -87,9 +88,12 @@ impl Runner {
         let mut readable = true;
         loop {
             let intake = if readable { self.batch.fill(&*self.device) } else { Intake::Drained };
-            readable = intake == Intake::Full;
             match self.turn(intake) {
-                Next::Again => self.give_way(),
+                Next::Again => {
+                    self.give_way();
+                    // Whatever else there is to do, and however long it lasts, the device has its turn, too.
+                    readable = true;
+                }
                 Next::Sleep { until, for_room } => match self.sleeper.sleep(until, for_room) {
                     Ok(woken) => {
                         readable = woken.device;
@@ -123,6 +127,7 @@ impl Runner {
         self.batch.take_packets(arrived, |packet| shard.stack.receive(device_id, &packet));
         let now = shard.now();
         let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
+        self.shared.heed_services(&mut shard);
         let next = self.next(&mut shard, intake, settled, now);
         if let Next::Sleep { until, .. } = next {
             shard.sleeping_until = until;
@@ -241,7 +246,9 @@ impl Batch {
             match device.recv(&mut self.buffer[start..]) {
                 Received::Packet { len, checksum, gso_size } => {
                     self.packets.push(Slot { start, len, checksum, gso_size });
-                    start = (start + len).next_multiple_of(ALIGN).min(self.buffer.len());
+                    // A device may claim more than it was given.
+                    let end = start + len.min(self.buffer.len() - start);
+                    start = end.next_multiple_of(ALIGN).min(self.buffer.len());
                 }
                 Received::Empty => return Intake::Drained,
                 Received::Gone => return Intake::Gone,

@@ -11,8 +11,11 @@ use crate::time::Instant;
 /// sockets, and of the connections its listeners accept, then come to [`on_event`](Self::on_event). The loop
 /// calls [`Stack::transmit`] afterwards; a service doesn't.
 ///
-/// All methods run on the loop's thread and hold up every other connection while they do: they must not
-/// block, nor use a [`Net`](crate::net::Net) of the same stack.
+/// All methods run with the stack locked ([`start`](Self::start) on the thread that adds the service, the others on
+/// the loop's) and hold up every other connection while they do: they must not block, nor use sockets or a
+/// [`Net`](crate::net::Net) of the same stack. On the loop's thread there is one exception: to drop a `Net`, or to
+/// call its [`shutdown`](crate::net::Net::shutdown), asks for the stack's end, which then begins after the method
+/// has returned.
 ///
 /// ```
 /// use std::io;

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     /// Signalled when the stack has stopped.
     stopped: Condvar,
     pub(super) loop_thread: OnceLock<ThreadId>,
+    /// Within how many nanoseconds a service wants the stack to end; `u64::MAX` if none does.
+    end_wanted_within: AtomicU64,
 }
 
 /// What the lock protects.
@@ -110,6 +113,7 @@ impl Shared {
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             stopped: Condvar::new(),
             loop_thread: OnceLock::new(),
+            end_wanted_within: AtomicU64::new(u64::MAX),
         })
     }
 
@@ -142,9 +146,10 @@ impl Shared {
         &self,
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        let running = self.look(|shard| shard.running());
-        running.map_err(|stopped| stopped.to_io())?;
-        self.call(verb)
+        let _alarm = Alarm(self);
+        let shard = self.enter()?;
+        shard.running().map_err(|stopped| stopped.to_io())?;
+        self.use_and_leave(shard, verb)
     }
 
     /// Uses the stack, then sends what this caused.
@@ -156,12 +161,8 @@ impl Shared {
         verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
         let _alarm = Alarm(self);
-        let mut shard = self.enter()?;
-        let now = shard.now();
-        let result = verb(&mut shard, now);
-        let result = result.map_err(|error| shard.explain(error));
-        self.settle_and_leave(shard, None);
-        result
+        let shard = self.enter()?;
+        self.use_and_leave(shard, verb)
     }
 
     /// Uses the stack until it answers something else than [`Error::WouldBlock`], sleeping meanwhile.
@@ -259,28 +260,30 @@ impl Shared {
         result
     }
 
-    /// Asks the loop to end the stack within `timeout`, and waits until it has.
+    /// Asks the loop to end the stack within `timeout`, and waits until it has; on the loop's own thread, where that
+    /// would be for ever, it only asks.
     pub(crate) fn shut_down(&self, timeout: Duration) -> Stopped {
-        {
-            let mut shard = self.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = clock::now();
-            let until = now + timeout;
-            let closing = shard.closing.get_or_insert(Closing {
-                since: now,
-                until,
-                connections: None,
-                drained_since: None,
-            });
-            closing.until = closing.until.min(until);
+        if self.is_loop() {
+            self.end_wanted_within.fetch_min(nanos(timeout), Ordering::Relaxed);
+        } else {
+            self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
+            self.ring();
         }
-        self.ring();
         self.wait_stopped()
+    }
+
+    /// Begins the end that a service has asked for. It runs under the lock, and could not take it again.
+    pub(super) fn heed_services(&self, shard: &mut Shard) {
+        match self.end_wanted_within.swap(u64::MAX, Ordering::Relaxed) {
+            u64::MAX => {}
+            nanos => shard.close_within(Duration::from_nanos(nanos)),
+        }
     }
 
     /// Waits until the stack has stopped. On the loop's own thread, where that would be for ever, it says that
     /// nothing was finished.
     pub(crate) fn wait_stopped(&self) -> Stopped {
-        if self.loop_thread.get() == Some(&std::thread::current().id()) {
+        if self.is_loop() {
             return Stopped::Shutdown(ShutdownReport::default());
         }
         let mut shard = self.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,15 +295,24 @@ impl Shared {
         }
     }
 
-    /// The loop's last act: nobody waits any longer, and the device is let go.
+    /// The loop's last act: the device is let go, and then nobody waits any longer.
     pub(super) fn stop(&self, stopped: Stopped) {
-        let (device, services) = self.look(|shard| {
+        // Whoever hears of the end may want the device for another stack. A device of other people's making may
+        // panic, and nobody must wait for ever for that.
+        let device = self.look(|shard| shard.device.take());
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(device)));
+        let services = self.look(|shard| {
             shard.stopped.get_or_insert(stopped);
             shard.waiting.wake_all();
-            (shard.device.take(), std::mem::take(&mut shard.services))
+            std::mem::take(&mut shard.services)
         });
         self.stopped.notify_all();
-        drop((device, services));
+        drop(services);
+    }
+
+    /// Whether this is the loop's own thread.
+    pub(crate) fn is_loop(&self) -> bool {
+        self.loop_thread.get() == Some(&std::thread::current().id())
     }
 
     /// Wakes the loop.
@@ -324,6 +336,17 @@ impl Shared {
     /// Takes the lock for the loop, which doesn't let itself pass.
     pub(super) fn lock_for_loop(&self) -> Result<MutexGuard<'_, Shard>, PoisonError<MutexGuard<'_, Shard>>> {
         self.shard.lock()
+    }
+
+    fn use_and_leave<T>(
+        &self,
+        mut shard: MutexGuard<'_, Shard>,
+        verb: impl FnOnce(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let now = shard.now();
+        let result = verb(&mut shard, now).map_err(|error| shard.explain(error));
+        self.settle_and_leave(shard, None);
+        result
     }
 
     /// Sends what there is to send, lets go of the lock, and wakes whom it concerns.
@@ -414,6 +437,15 @@ impl Shard {
             Progress::Busy if sink.is_used_up() => Settled::More,
             Progress::Busy => Settled::DeviceBusy,
         }
+    }
+
+    /// Asks for the end, or brings one that was asked for nearer.
+    fn close_within(&mut self, timeout: Duration) {
+        let now = clock::now();
+        let until = now + timeout;
+        let asked = Closing { since: now, until, connections: None, drained_since: None };
+        let closing = self.closing.get_or_insert(asked);
+        closing.until = closing.until.min(until);
     }
 
     /// Starts what a shutdown starts with.
@@ -509,6 +541,11 @@ impl Drop for Alarm<'_> {
             self.0.ring();
         }
     }
+}
+
+/// As many nanoseconds, but for the largest number, which stands for something else.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }
 
 fn poisoned() -> io::Error {

@@ -106,10 +106,72 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use slotmap::KeyData;
+
     use super::*;
     use crate::proto::TcpId;
 
     const SOCKET: fn() -> SocketId = || SocketId::Tcp(TcpId::default());
+
+    /// What a thread that waits knows: whom it waits for, and the count of events when it came.
+    struct Waiter {
+        socket: SocketId,
+        side: Side,
+        seen: u64,
+        /// Whether something has happened since, as the model has it.
+        called: bool,
+    }
+
+    fn step(waiting: &mut Waiting, model: &mut Vec<Waiter>, step: (u8, u64, bool, u8)) {
+        let (action, socket, write, bits) = step;
+        let socket = SocketId::Tcp(TcpId::from(KeyData::from_ffi(socket)));
+        let side = if write { Side::Write } else { Side::Read };
+        let same = |waiter: &Waiter| waiter.socket == socket && waiter.side == side;
+        match action {
+            0 | 1 => {
+                let (_, seen) = waiting.enter(socket, side);
+                model.push(Waiter { socket, side, seen, called: false });
+            }
+            2 => {
+                if let Some(index) = model.iter().position(same) {
+                    model.remove(index);
+                    waiting.leave(socket, side);
+                }
+            }
+            3 => {
+                let next = waiting.next(socket, side);
+                assert_eq!(next.is_some(), model.iter().any(same));
+                model.iter_mut().filter(|waiter| same(waiter)).for_each(|waiter| waiter.called = true);
+            }
+            _ => {
+                let readiness = Readiness::from_bits_truncate(bits);
+                let read = Readiness::READABLE | Readiness::URGENT | Readiness::ERROR | Readiness::SOFT_ERROR;
+                let write = Readiness::WRITABLE | Readiness::ERROR | Readiness::SOFT_ERROR;
+                waiting.happened(socket, readiness, &mut Vec::new());
+                for waiter in model.iter_mut().filter(|waiter| waiter.socket == socket) {
+                    let concern = if waiter.side == Side::Read { read } else { write };
+                    waiter.called |= readiness.intersects(concern);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_thread_that_waits_and_is_concerned_hears_of_an_event(
+            steps in proptest::collection::vec((0..6u8, 1..4u64, any::<bool>(), 0..32u8), 0..200),
+        ) {
+            let (mut waiting, mut model) = (Waiting::default(), Vec::new());
+            for taken in steps {
+                step(&mut waiting, &mut model, taken);
+                prop_assert_eq!(waiting.threads(), model.len());
+                for Waiter { socket, side, seen, called } in &model {
+                    prop_assert_eq!(waiting.events(*socket, *side) != *seen, *called);
+                }
+            }
+        }
+    }
 
     #[test]
     fn nothing_is_kept_for_a_socket_that_nobody_waits_for() {

@@ -143,6 +143,21 @@ fn with_host_addr_none_it_needs_no_privilege_and_touches_nothing() {
 }
 
 #[test]
+fn a_device_that_exists_keeps_its_mtu_unless_another_is_asked_for() {
+    in_namespace(|| {
+        sh("ip tuntap add dev mine0 mode tun");
+        sh("ip link set mine0 mtu 1400");
+        let look = || sh("ip link show dev mine0");
+        let mut daemon = Daemon::up("--tun mine0");
+        assert!(look().contains("mtu 1400 "), "{}", look());
+        sh("ping -c 1 -W 2 -M do -s 1372 10.9.0.2");
+        assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+        let _daemon = Daemon::up("--tun mine0 --mtu 1300");
+        assert!(look().contains("mtu 1300 "), "{}", look());
+    });
+}
+
+#[test]
 fn with_host_addr_none_a_link_that_is_down_stays_down_until_its_owner_sets_it_up() {
     in_namespace(|| {
         sh("ip tuntap add dev mine0 mode tun");

@@ -16,12 +16,11 @@ pub(super) const PERIOD: usize = RING * (LINE + 2);
 pub(super) struct Chargen {
     /// The pattern, long enough that a whole chunk can be taken from any phase in one piece.
     pattern: Box<[u8]>,
-    scratch: Box<[u8]>,
 }
 
 impl Chargen {
     pub(super) fn new() -> Self {
-        Chargen { pattern: pattern(PERIOD + CHUNK), scratch: vec![0; CHUNK].into_boxed_slice() }
+        Chargen { pattern: pattern(PERIOD + CHUNK) }
     }
 }
 
@@ -33,7 +32,7 @@ impl Talk for Chargen {
 
     fn talk(&mut self, pipe: &mut impl Pipe, phase: &mut Phase, ending: bool) -> Turn {
         // A peer that has ended its side may still want to read; one that is gone answers with a reset.
-        match drain(pipe, &mut self.scratch) {
+        match drain(pipe) {
             Drained::SoFar | Drained::EndOfStream => {}
             Drained::Failed => return Turn::Done,
         }

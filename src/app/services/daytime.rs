@@ -3,20 +3,11 @@
 use arrayvec::ArrayVec;
 use jiff::Timestamp;
 
-use super::CHUNK;
 use super::pipe::{Drained, Pipe, Talk, Turn, drain};
 use crate::proto::Error;
 
 /// The daytime protocol.
-pub(super) struct Daytime {
-    scratch: Box<[u8]>,
-}
-
-impl Daytime {
-    pub(super) fn new() -> Self {
-        Daytime { scratch: vec![0; CHUNK].into_boxed_slice() }
-    }
-}
+pub(super) struct Daytime;
 
 /// What is left to say.
 #[derive(Debug, Default)]
@@ -40,7 +31,7 @@ impl Talk for Daytime {
     const CONNECTIONS_MAX: Option<usize> = Some(1024);
 
     fn talk(&mut self, pipe: &mut impl Pipe, speech: &mut Speech, _ending: bool) -> Turn {
-        let drained = drain(pipe, &mut self.scratch);
+        let drained = drain(pipe);
         if let Speech::Unbegun = speech {
             *speech = Speech::Begun(line(Timestamp::now()));
         }
@@ -89,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_line_is_said_once_and_the_peers_end_is_awaited() {
-        let (mut tube, mut daytime, mut speech) = (Tube::default(), Daytime::new(), Speech::default());
+        let (mut tube, mut daytime, mut speech) = (Tube::default(), Daytime, Speech::default());
         tube.came.extend(b"what time is it?");
         assert_eq!(daytime.talk(&mut tube, &mut speech, false), Turn::Blocked);
         tube.room = 10;
@@ -107,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_has_ended_first_still_gets_the_line() {
-        let (mut tube, mut daytime, mut speech) = (Tube::default(), Daytime::new(), Speech::default());
+        let (mut tube, mut daytime, mut speech) = (Tube::default(), Daytime, Speech::default());
         (tube.room, tube.their_end) = (100, true);
         assert_eq!(daytime.talk(&mut tube, &mut speech, false), Turn::Done);
         assert!(tube.our_end && tube.went.ends_with(b"\r\n"));

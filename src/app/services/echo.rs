@@ -22,12 +22,10 @@ impl Echo {
         if seen == 0 {
             return Ok(Chunk::EndOfStream);
         }
-        let chunk = self.scratch.get_mut(..seen).unwrap_or_default();
+        let chunk = self.scratch.get(..seen).unwrap_or_default();
         let written = write_as_much_as_fits(pipe, chunk)?;
-        if let Some(gone @ [_, ..]) = chunk.get_mut(..written) {
-            // These bytes are on their way back; only now may they leave the receive buffer.
-            pipe.read(gone)?;
-        }
+        // These bytes are on their way back; only now may they leave the receive buffer.
+        pipe.skip(written)?;
         Ok(if written == seen { Chunk::Echoed } else { Chunk::NoRoom })
     }
 }

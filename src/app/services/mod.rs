@@ -38,8 +38,8 @@ pub(crate) fn add_all(mut builder: Builder, list: &ServeList, addrs: &[IpAddr]) 
         let port = entry.port;
         builder = match entry.kind {
             ServiceKind::Echo => builder.service(TcpService::new(Echo::new(), port, addrs)),
-            ServiceKind::Discard => builder.service(TcpService::new(Discard::new(), port, addrs)),
-            ServiceKind::Daytime => builder.service(TcpService::new(Daytime::new(), port, addrs)),
+            ServiceKind::Discard => builder.service(TcpService::new(Discard, port, addrs)),
+            ServiceKind::Daytime => builder.service(TcpService::new(Daytime, port, addrs)),
             ServiceKind::Chargen => builder.service(TcpService::new(Chargen::new(), port, addrs)),
         };
         builder = builder.service(UdpService::new(entry.kind, port, addrs, guarded.clone()));

@@ -218,7 +218,7 @@ fn chargen_never_loses_its_place_and_stops_when_the_client_is_gone() {
 
 #[test]
 fn discard_takes_all_and_says_nothing() {
-    let mut world = World::tcp(Discard::new());
+    let mut world = World::tcp(Discard);
     let id = world.connect();
     let mut written = 0;
     while written < 5_000_000 {
@@ -237,7 +237,7 @@ fn discard_takes_all_and_says_nothing() {
 
 #[test]
 fn daytime_says_its_line_and_keeps_only_so_many_that_do_not_go() {
-    let mut world = World::tcp(Daytime::new());
+    let mut world = World::tcp(Daytime);
     for _ in 0..1030 {
         let id = world.connect();
         world.run(Duration::from_millis(1));
@@ -302,7 +302,7 @@ fn at_the_end_chargen_stops() {
 #[test]
 fn a_port_that_is_taken_is_reported_and_nothing_stays_open() {
     let mut world = World::tcp(Echo::new());
-    let mut second = TcpService::new(Discard::new(), PORT, &[SERVER]);
+    let mut second = TcpService::new(Discard, PORT, &[SERVER]);
     let error = second.start(&mut world.server.stack, Owner(2), world.now).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert_eq!(world.server.stack.tcp_census().listeners, 1);

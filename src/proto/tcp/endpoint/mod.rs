@@ -8,6 +8,8 @@ mod lifecycle;
 mod transmit;
 mod verbs;
 
+pub(crate) use verbs::Take;
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -8,6 +8,26 @@ use crate::proto::stack::{Shutdown, TcpCensus};
 use crate::proto::tcp::closing::{OurSide, TheirSide};
 use crate::proto::tcp::connection::Ending;
 
+/// How unread bytes are taken.
+#[derive(Debug)]
+pub(crate) enum Take<'a> {
+    /// Copied, and read.
+    Copy(&'a mut [u8]),
+    /// Copied, and left unread.
+    Look(&'a mut [u8]),
+    /// Read without being looked at, up to this many.
+    Skip(usize),
+}
+
+impl Take<'_> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Take::Copy(out) | Take::Look(out) => out.is_empty(),
+            Take::Skip(max) => *max == 0,
+        }
+    }
+}
+
 /// Listeners.
 impl Endpoint {
     //= RFC9293 MUST-41
@@ -186,15 +206,9 @@ impl Endpoint {
 
 /// Reading, writing, closing.
 impl Endpoint {
-    pub(crate) fn read(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: TcpId,
-        out: &mut [u8],
-        peek: bool,
-    ) -> Result<usize, Error> {
+    pub(crate) fn read(&mut self, ctx: &mut Context<'_>, id: TcpId, take: Take<'_>) -> Result<usize, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        if out.is_empty() {
+        if take.is_empty() {
             return Ok(0);
         }
         let rcv = match &mut socket.phase {
@@ -202,7 +216,14 @@ impl Endpoint {
             Phase::Synchronised(connection) => Some(&mut connection.rcv),
             Phase::Over(remains) => remains.rcv.as_mut(),
         };
-        let count = rcv.map_or(0, |rcv| rcv.read(out, peek, ctx.pool));
+        let count = rcv.map_or(0, |rcv| match take {
+            Take::Copy(out) => {
+                let count = rcv.peek(out);
+                rcv.consume(count, ctx.pool)
+            }
+            Take::Look(out) => rcv.peek(out),
+            Take::Skip(max) => rcv.consume(max, ctx.pool),
+        });
         if count > 0 {
             self.settle(ctx, id);
             return Ok(count);

@@ -155,11 +155,17 @@ impl RecvHalf {
         is_news
     }
 
-    /// Copies unread bytes to `out` and returns how many; with `peek` they stay unread.
-    pub(crate) fn read(&mut self, out: &mut [u8], peek: bool, pool: &mut Pool) -> usize {
-        let count = self.readable().min(out.len() as u64);
-        self.ring.read_at(self.read.get(), &mut out[..count as usize]);
-        if !peek && count > 0 {
+    /// Copies unread bytes to `out`, leaving them unread, and returns how many.
+    pub(crate) fn peek(&self, out: &mut [u8]) -> usize {
+        let count = self.readable().min(out.len() as u64) as usize;
+        self.ring.read_at(self.read.get(), &mut out[..count]);
+        count
+    }
+
+    /// Counts up to `max` unread bytes as read and returns how many.
+    pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool) -> usize {
+        let count = self.readable().min(max as u64);
+        if count > 0 {
             self.read = self.read.plus(count);
             self.ring.advance(self.read.get(), pool);
             self.clear_discarded(pool);
