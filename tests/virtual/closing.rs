@@ -311,6 +311,32 @@ fn a_syn_with_a_higher_number_reopens_time_wait() {
 }
 
 #[test]
+fn a_reopened_connection_is_numbered_above_all_the_old_one_sent() {
+    // The clock adds 250 bytes a millisecond to initial numbers; this connection was faster.
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1460,ws 7>");
+    let mut acked = 1;
+    while acked < 2_000_000 {
+        t.write(100_000);
+        while let Some(last) = t.take_all().pop() {
+            acked = last.split_whitespace().nth(1).unwrap().split(':').nth(1).unwrap().parse().unwrap();
+            t.inject(&format!("A 1 ack {acked}"));
+        }
+    }
+    t.close();
+    t.take_all();
+    t.peer(&format!("FA 1 ack {}", acked + 1));
+    t.take_all();
+    t.expect_state(State::TimeWait);
+    let old = t.build(&format!("A 2 ack {}", acked + 1)).ack;
+    let syn = t.build("S 1000 <mss 1460>");
+    t.receive(&syn.encode());
+    let answer = t.take();
+    assert_eq!(answer.flags, 0x12);
+    assert!((1..1 << 31).contains(&answer.seq.wrapping_sub(old)), "{} after {old}", answer.seq);
+}
+
+#[test]
 fn a_syn_with_an_old_number_does_not_reopen_time_wait() {
     let mut t = in_time_wait();
     t.peer("S 0 win 65535 <mss 1460>");
@@ -530,6 +556,18 @@ fn nothing_is_taken_past_a_fin() {
         assert!(line.contains("ack 12 "), "{line}");
     }
     t.read(10);
+    t.expect_eof();
+}
+
+#[test]
+fn text_past_a_fin_that_waits_is_cut_off() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("FA 51:101 ack 1");
+    t.expect("A 1 ack 1");
+    t.peer("PA 1:201 ack 1");
+    t.expect("A 1 ack 102");
+    t.read(100);
     t.expect_eof();
 }
 

@@ -130,6 +130,20 @@ fn duplicates_after_a_timeout_start_no_second_recovery() {
 }
 
 #[test]
+fn a_second_timeout_leaves_the_threshold_as_it_is() {
+    // RFC 5681 section 3.1: what was in flight when the first one struck counts.
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000>");
+    t.write(10_000);
+    t.take_all();
+    for wait in [200, 400, 800] {
+        t.expect_in(wait, "A 1:1001 ack 1");
+        let info = t.stack.tcp_info(t.id()).unwrap();
+        assert_eq!((info.ssthresh, info.cwnd), (5_000, 1_000));
+    }
+}
+
+#[test]
 fn echoes_of_the_last_recovery_start_no_new_one() {
     // RFC 6582 section 3.2 step 1: the duplicates must be for more than `recover`.
     let mut t = Script::new();

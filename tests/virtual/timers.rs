@@ -145,6 +145,26 @@ fn a_syn_that_was_sent_twice_measures_nothing() {
 }
 
 #[test]
+fn a_syn_ack_that_was_sent_twice_measures_nothing() {
+    let mut t = Script::new();
+    t.listen();
+    t.peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.expect_in(1_000, "SA 0 ack 1");
+    t.wait(10);
+    t.peer("A 1 ack 1");
+    let id = t.accept();
+    assert_eq!(t.stack.tcp_info(id).unwrap().srtt, None);
+    // One that was sent once does.
+    t.client(1).peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    t.wait(70);
+    t.peer("A 1 ack 1");
+    let id = t.accept();
+    assert_eq!(t.stack.tcp_info(id).unwrap().srtt, Some(ms(70)));
+}
+
+#[test]
 fn an_acknowledgement_of_new_data_restarts_the_timer() {
     // RFC 6298 rule 5.3.
     let mut t = opened_after(50);

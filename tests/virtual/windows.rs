@@ -362,6 +362,25 @@ fn the_window_we_offer_never_shrinks() {
 }
 
 #[test]
+fn an_ack_of_new_data_brings_its_window_though_its_text_is_old() {
+    // RFC 9293 would look at SEG.SEQ first; the edge would then move on with SND.UNA, past what was offered.
+    let mut t = Script::new();
+    t.open_passive("S 0 win 1000 <mss 1460>");
+    t.peer("PA 1:101 ack 1 win 1000");
+    t.peer("PA 101:201 ack 1 win 1000");
+    t.write(5_000);
+    t.expect("A 1:1001 ack 201");
+    t.peer("PA 51:251 ack 501 win 500");
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().snd_wnd, 500);
+    t.expect_in(40, "A 1001 ack 251");
+    // An ACK that says nothing new must not bring back an older window.
+    t.peer("A 151 ack 501 win 9000");
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().snd_wnd, 500);
+    t.take_all();
+    t.read(250);
+}
+
+#[test]
 fn rounding_does_not_let_the_offer_creep_past_the_buffer() {
     // Scaled by 2^11: rounding up at every ACK would add up to 2,047 bytes each time, read or not.
     let capacity = 1 << 26;
