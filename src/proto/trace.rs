@@ -4,6 +4,7 @@
 //! newest are lost and counted, never the packet's processing delayed.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -52,6 +53,20 @@ pub enum CloseReason {
     Unreachable,
     /// An orphan in FIN-WAIT-2 waited long enough.
     FinWait2TimedOut,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::Closed => "by both sides",
+            CloseReason::ResetByPeer => "reset by peer",
+            CloseReason::Aborted => "reset by this side",
+            CloseReason::TimedOut => "timed out",
+            CloseReason::Refused => "refused",
+            CloseReason::Unreachable => "unreachable",
+            CloseReason::FinWait2TimedOut => "peer did not close in time",
+        })
+    }
 }
 
 /// The two ends of a connection.

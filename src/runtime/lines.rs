@@ -41,7 +41,7 @@ pub(super) fn write(records: VecDeque<(Instant, Record)>, lost: u64) {
             }
             Record::Closed { ends, reason, bytes_in, bytes_out, duration } => info!(
                 target: TARGET,
-                "{} - {}: closed ({reason:?}), {bytes_in} bytes in, {bytes_out} bytes out, {:.3} s",
+                "{} - {}: closed ({reason}), {bytes_in} bytes in, {bytes_out} bytes out, {:.3} s",
                 ends.local,
                 ends.remote,
                 duration.as_secs_f64()

@@ -3,8 +3,9 @@
 //! Owns the clock, the lock round the stack, wake-ups in both directions and the services that live inside
 //! the loop. Does not know what a packet or a socket call means: that is the core's and `net`'s.
 //!
-//! The loop sleeps in `epoll` until the device has a packet, a timer of the core is due (a `timerfd`, since
-//! `epoll`'s own milliseconds are too coarse), the device itself changes, or an application thread rings.
+//! The loop sleeps until the device has a packet, or its `epoll` has something: a timer of the core is due (a
+//! `timerfd`, since `epoll`'s own milliseconds are too coarse), the device itself has changed, or an application
+//! thread rings.
 //! Nothing is polled: a stack with nothing to do uses no CPU. One turn of the loop reads up to 32 datagrams
 //! outside the lock, then under the lock processes them, runs timers, lets services handle their events and
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
