@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{self, PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -266,14 +267,15 @@ impl Batch {
     }
 }
 
-/// What the loop sleeps on.
+/// What the loop sleeps on: the device, and in an `epoll` all that seldom happens.
+///
+/// The device is not in the `epoll`: a descriptor that is costs a callback for every packet that arrives, though
+/// under load nobody sleeps.
 struct Sleeper {
     epoll: OwnedFd,
     timer: OwnedFd,
     /// When the timer fires; [`Instant::MAX`] if it doesn't.
     armed: Instant,
-    /// Whether the device's descriptor is watched for room.
-    watching_room: bool,
     shared: Arc<Shared>,
     device: Arc<dyn Device>,
 }
@@ -285,10 +287,9 @@ struct Woken {
     control: bool,
 }
 
-const DEVICE: u64 = 0;
-const CONTROL: u64 = 1;
-const BELL: u64 = 2;
-const TIMER: u64 = 3;
+const CONTROL: u64 = 0;
+const BELL: u64 = 1;
+const TIMER: u64 = 2;
 
 impl Sleeper {
     fn new(shared: &Arc<Shared>, device: &Arc<dyn Device>) -> io::Result<Self> {
@@ -296,29 +297,45 @@ impl Sleeper {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let add = |fd: BorrowedFd<'_>, id| epoll::add(&epoll, fd, EventData::new_u64(id), EventFlags::IN);
-        add(device.poll_fd(), DEVICE)?;
         add(shared.bell.as_fd(), BELL)?;
         add(timer.as_fd(), TIMER)?;
         if let Some(control) = device.control_fd() {
             add(control, CONTROL)?;
         }
         let (shared, device) = (Arc::clone(shared), Arc::clone(device));
-        Ok(Sleeper { epoll, timer, armed: Instant::MAX, watching_room: false, shared, device })
+        Ok(Sleeper { epoll, timer, armed: Instant::MAX, shared, device })
     }
 
     fn sleep(&mut self, until: Instant, for_room: bool) -> Result<Woken, Errno> {
-        self.watch_room(for_room && self.device.room() == Room::Writable)?;
         self.arm(until)?;
-        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 4];
-        let events = match epoll::wait(&self.epoll, &mut events, None) {
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, for_room && self.device.room() == Room::Writable);
+        let poll_fd = self.device.poll_fd();
+        let mut fds = [PollFd::from_borrowed_fd(poll_fd, wanted), PollFd::new(&self.epoll, PollFlags::IN)];
+        match event::poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        let [device, seldom] = fds.map(|fd| !fd.revents().is_empty());
+        let mut woken = Woken { device, control: false };
+        if seldom {
+            self.take_seldom(&mut woken)?;
+        }
+        // A change of the device may be its end, which a read finds out.
+        woken.device |= woken.control;
+        Ok(woken)
+    }
+
+    fn take_seldom(&mut self, woken: &mut Woken) -> Result<(), Errno> {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 3];
+        let at_once = timespec(Instant::ZERO);
+        let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {
             Ok((events, _)) => events,
-            Err(Errno::INTR) => &mut [],
+            Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let mut woken = Woken::default();
         for event in events {
             match event.data.u64() {
-                DEVICE => woken.device = true,
                 CONTROL => woken.control = true,
                 BELL => drain(&self.shared.bell),
                 _ => {
@@ -327,18 +344,6 @@ impl Sleeper {
                 }
             }
         }
-        // A change of the device may be its end, which a read finds out.
-        woken.device |= woken.control;
-        Ok(woken)
-    }
-
-    fn watch_room(&mut self, wanted: bool) -> Result<(), Errno> {
-        if self.watching_room == wanted {
-            return Ok(());
-        }
-        let flags = if wanted { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-        epoll::modify(&self.epoll, self.device.poll_fd(), EventData::new_u64(DEVICE), flags)?;
-        self.watching_room = wanted;
         Ok(())
     }
 
