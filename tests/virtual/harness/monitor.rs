@@ -120,8 +120,11 @@ impl Monitor {
             let had_one = self.halves.insert(key, half).is_some();
             if had_one || !tcp.has(wire::ACK) {
                 // A new connection, or an old SYN answered anew: what the other side still says of the one
-                // before is not held against it.
-                self.halves.remove(&(tcp.dst, tcp.src));
+                // before is not held against it. In a simultaneous open there is none before.
+                let back = (tcp.dst, tcp.src);
+                if self.halves.get(&back).is_some_and(|half| half.acked_to > 0) {
+                    self.halves.remove(&back);
+                }
             }
         }
     }
