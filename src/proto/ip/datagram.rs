@@ -41,6 +41,6 @@ pub struct Datagram<'a> {
     pub checksum: ChecksumState,
     /// When it arrived.
     pub at: Instant,
-    /// As in [`Packet`](super::Packet).
+    /// As in [`Packet`](crate::proto::Packet).
     pub gso_size: Option<core::num::NonZeroU16>,
 }
