@@ -337,3 +337,34 @@ fn counters_count_what_their_names_say() {
     t.peer("R 1");
     assert_eq!(t.stack.counters().tcp_attempts_failed, 1);
 }
+
+#[test]
+fn peers_that_read_nothing_leave_memory_for_the_others() {
+    let mut t = Script::config(|config| config.pages = 1024);
+    // Far more than the pool could give if each had what it asks for: 128 pages.
+    for client in 0..100 {
+        t.client(client).open();
+        t.inject("A 1 ack 1 win 0");
+        while t.write_some(64 << 10).is_ok() {}
+        t.take_all();
+    }
+    t.client(100).open();
+    t.write(1_000);
+    t.expect("PA 1:1001 ack 1");
+    t.peer("A 1:1001 ack 1001");
+    t.read(1_000);
+}
+
+#[test]
+fn text_out_of_order_does_not_keep_text_in_order_out() {
+    let mut t = Script::config(|config| config.pages = 4);
+    t.open();
+    for page in 1..=4 {
+        t.inject(&format!("A {}:{} ack 1", page * 4_096 + 1, page * 4_096 + 1_001));
+    }
+    for segment in 0..15 {
+        t.inject(&format!("A {}:{} ack 1", segment * 1_000 + 1, segment * 1_000 + 1_001));
+    }
+    t.take_all();
+    t.read(15_000);
+}

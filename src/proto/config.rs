@@ -57,7 +57,8 @@ pub struct Config {
     pub recv_buffer: usize,
     /// Separate stretches of out-of-order data kept per connection.
     pub reassembly_ranges: usize,
-    /// Pages (of 4 KiB) that all connections together may hold.
+    /// Pages (of 4 KiB) that all connections together may hold. While less than half is left, nobody gets more
+    /// than 16 KiB a direction, however large its buffers: peers that read nothing leave room for the others.
     pub pages: usize,
     /// Backlog of a listener that doesn't name one (as `std`).
     pub backlog: usize,

@@ -81,7 +81,7 @@ impl Ring {
     }
 
     /// Copies `data` to positions `at..`, taking pages as needed; gaps are allowed (out-of-order data).
-    /// Returns how many bytes were stored, from the first on: fewer than all only when the pool is empty.
+    /// Returns how many bytes were stored, from the first on: fewer than all only when the pool lends no more.
     ///
     /// # Panics
     /// If `at` lies below [`start`](Self::start) or the data ends more than [`SPAN_MAX`](Self::SPAN_MAX)
@@ -101,7 +101,7 @@ impl Ring {
         let mut rest = data;
         for slot in self.slots.range_mut(first..=last) {
             if slot.is_none() {
-                let Some(page) = pool.take() else { break };
+                let Some(page) = pool.take(self.held) else { break };
                 *slot = Some(page);
                 self.held += 1;
             }
@@ -167,6 +167,27 @@ impl Ring {
         self.start = to;
         #[cfg(debug_assertions)]
         self.audit.written.remove_below(to);
+    }
+
+    /// Forgets everything from `to` on and gives emptied pages back. `to` is [`start`](Self::start), or stands
+    /// right behind a byte that was written.
+    pub fn truncate(&mut self, to: u64, pool: &mut Pool) {
+        if to <= self.start {
+            self.clear(pool);
+            return;
+        }
+        if to >= self.end {
+            return;
+        }
+        self.check_readable(to - 1..to);
+        let (last, _) = self.locate(to - 1);
+        for page in self.slots.drain(last + 1..).flatten() {
+            self.held -= 1;
+            pool.give(page);
+        }
+        self.end = to;
+        #[cfg(debug_assertions)]
+        self.audit.written.remove(to..u64::MAX);
     }
 
     /// Gives all pages back, and the memory of the page table with them. The ring is empty afterwards;
@@ -433,6 +454,7 @@ mod tests {
         Append { len: usize, fill: u8 },
         Advance { by: u64 },
         AdvanceToEnd,
+        Truncate { run: usize },
         Clear,
     }
 
@@ -442,6 +464,7 @@ mod tests {
             4 => (0usize..9_000, any::<u8>()).prop_map(|(len, fill)| Op::Append { len, fill }),
             4 => (0u64..20_000).prop_map(|by| Op::Advance { by }),
             1 => Just(Op::AdvanceToEnd),
+            2 => any::<usize>().prop_map(|run| Op::Truncate { run }),
             1 => Just(Op::Clear),
         ]
     }
@@ -491,7 +514,7 @@ mod tests {
     fn write(ring: &mut Ring, model: &mut Model, pool: &mut Pool, at: u64, (len, fill): (usize, u8)) {
         let data: Vec<u8> = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
         let stored = ring.write_at(at, &data, pool);
-        assert!(stored == len || pool.available() == 0);
+        assert!(stored == len || ring.pages() >= pool.share() || pool.available() == 0);
         model.write(at, &data[..stored]);
     }
 
@@ -520,6 +543,13 @@ mod tests {
                     Op::Advance { by } => {
                         ring.advance(model.start + by, &mut pool);
                         model.advance(model.start + by);
+                    }
+                    Op::Truncate { run } => {
+                        let ends = model.runs().into_iter().map(|(at, run)| at + run.len() as u64);
+                        let ends: Vec<u64> = core::iter::once(ring.start()).chain(ends).collect();
+                        let to = ends[run % ends.len()];
+                        ring.truncate(to, &mut pool);
+                        model.bytes.retain(|position, _| *position < to);
                     }
                     Op::AdvanceToEnd => {
                         ring.advance(model.end(), &mut pool);

@@ -75,6 +75,8 @@ struct Socket {
     /// For the trace.
     last_state: State,
     is_ready: bool,
+    /// Stands in the endpoint's queue of that name.
+    is_starved: bool,
     timer: Option<(TimerId, Instant)>,
 }
 
@@ -378,6 +380,7 @@ impl Socket {
             opened: now,
             last_state: State::Closed,
             is_ready: false,
+            is_starved: false,
             timer: None,
         }
     }

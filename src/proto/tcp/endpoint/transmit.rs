@@ -72,7 +72,8 @@ impl Endpoint {
     fn wake_starved(&mut self, ctx: &mut Context<'_>) {
         if self.can_wake_starved(ctx.pool) {
             for id in core::mem::take(&mut self.starved) {
-                if let Some(socket) = self.sockets.get(id) {
+                if let Some(socket) = self.sockets.get_mut(id) {
+                    socket.is_starved = false;
                     socket.raise(ctx, id, Readiness::WRITABLE);
                 }
             }

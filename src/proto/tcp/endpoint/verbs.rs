@@ -256,7 +256,9 @@ impl Endpoint {
         }
         let written = connection.snd.write(data, ctx.pool, ctx.now);
         if written == 0 {
-            if connection.snd.room() > 0 && !self.starved.contains(&id) {
+            // One that holds text hears of room by its acknowledgement.
+            if connection.snd.room() > 0 && !connection.snd.holds_text() && !socket.is_starved {
+                socket.is_starved = true;
                 self.starved.push(id);
             }
             return Err(Error::WouldBlock);

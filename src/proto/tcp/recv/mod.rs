@@ -16,7 +16,7 @@
 pub(crate) mod ack;
 pub(crate) mod window;
 
-use crate::proto::buf::pages::Pool;
+use crate::proto::buf::pages::{PAGE_SIZE, Pool};
 use crate::proto::buf::ranges::Ranges;
 use crate::proto::buf::ring::Ring;
 use crate::proto::context::Context;
@@ -169,6 +169,7 @@ impl RecvHalf {
             self.read = self.read.plus(count);
             self.ring.advance(self.read.get(), pool);
             self.clear_discarded(pool);
+            self.follow_memory(pool);
             self.tell_window();
         }
         count as usize
@@ -247,6 +248,7 @@ impl RecvHalf {
     }
 
     fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8]) -> Text {
+        self.follow_memory(ctx.pool);
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
         let end = seq.plus(payload.len() as u64).min(limit);
@@ -261,7 +263,12 @@ impl RecvHalf {
     }
 
     fn in_order(&mut self, ctx: &mut Context<'_>, fresh: &[u8]) -> Text {
-        let stored = self.store(ctx, self.nxt, fresh);
+        let mut stored = self.store(ctx, self.nxt, fresh);
+        if stored < fresh.len() && !self.ahead.is_empty() {
+            self.forget_ahead(ctx, stored as u64);
+            let rest = self.nxt.plus(stored as u64);
+            stored += self.store(ctx, rest, &fresh[stored..]);
+        }
         self.nxt = self.nxt.plus(stored as u64);
         let had_gap = !self.ahead.is_empty();
         while let Some(range) = self.ahead.first().filter(|range| range.start <= self.nxt.get()) {
@@ -273,6 +280,19 @@ impl RecvHalf {
             self.ack.at_once();
         }
         if stored < fresh.len() { Text::NoMemory } else { Text::InOrder }
+    }
+
+    /// Text in order found no memory: text that came too early, and was never acknowledged, gives way. Else it
+    /// would hold the place of the very text that it waits for. `stored` bytes at RCV.NXT stay.
+    fn forget_ahead(&mut self, ctx: &mut Context<'_>, stored: u64) {
+        self.ahead.clear();
+        self.ring.truncate(self.nxt.get() + stored, ctx.pool);
+    }
+
+    /// Offers no more than the pool would lend. A window may begin and end within a page.
+    fn follow_memory(&mut self, pool: &Pool) {
+        let pages = pool.share().saturating_sub(1).max(1) as u64;
+        self.window.limit(pages.saturating_mul(PAGE_SIZE as u64));
     }
 
     //= RFC9293 SHLD-31

@@ -9,6 +9,8 @@ pub(crate) struct Window {
     edge: RcvPos,
     /// Bytes that may be unread at once.
     capacity: u64,
+    /// The same while memory is plentiful.
+    capacity_max: u64,
     /// The shift the peer applies to our window field.
     scale: u8,
 }
@@ -20,7 +22,7 @@ impl Window {
     /// The window as it was offered in our SYN, which is never scaled (RFC 7323 section 2.2). `first` is the
     /// position after the peer's SYN.
     pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
-        Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, scale }
+        Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, capacity_max: capacity, scale }
     }
 
     /// The window field of our SYN.
@@ -36,6 +38,12 @@ impl Window {
     /// The right edge as last advertised; nothing at or past it may be accepted.
     pub(crate) fn edge(&self) -> RcvPos {
         self.edge
+    }
+
+    /// Follows the memory there is: what is promised from now on is no more than `bytes`. What was promised
+    /// stays.
+    pub(crate) fn limit(&mut self, bytes: u64) {
+        self.capacity = self.capacity_max.min(bytes);
     }
 
     /// RCV.WND.

@@ -200,6 +200,11 @@ impl SendHalf {
         self.capacity.saturating_sub(self.end.since(self.una))
     }
 
+    /// Whether text waits or is on its way. Its acknowledgement, then, gives pages back.
+    pub(crate) fn holds_text(&self) -> bool {
+        self.ring.pages() > 0
+    }
+
     /// Queues bytes and returns how many found room; none marks the half as blocked, so that the
     /// application hears when there is room again.
     pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool, now: Instant) -> usize {
