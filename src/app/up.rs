@@ -75,6 +75,8 @@ fn start(args: &UpArgs, addressing: &Addressing) -> Result<Net, Failure> {
     for net in addressing.host.iter().flatten() {
         builder = builder.host_addr(*net);
     }
+    // The device is the only way out: whoever comes through it is answered, from whatever network he comes.
+    builder = builder.route("0.0.0.0/0").route("::/0");
     // Without a word the device keeps its own: 1,500 on a new one.
     if let Some(mtu) = args.mtu {
         builder = builder.mtu(usize::from(mtu));

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Daemon, in_namespace, run};
+use crate::harness::{Daemon, in_namespace, run, sh};
 
 /// Runs ping and checks that all `count` came back as they were sent. Once it has had an answer, ping waits for
 /// the last one only as long as its interval: a short one would make a loaded machine look like a loss.
@@ -78,6 +78,22 @@ fn ping_finds_the_addresses_and_prefixes_it_was_given() {
         );
         all_answered("-c 3 -i 0.3 -W 5 172.20.0.9", 3);
         all_answered("-6 -c 3 -i 0.3 -W 5 fd55::9", 3);
+    });
+}
+
+#[test]
+fn whoever_comes_through_the_device_from_another_network_is_answered_too() {
+    in_namespace(|| {
+        let _daemon = Daemon::up("");
+        sh("ip addr add 192.0.2.1/32 dev lo");
+        sh("ip addr add 2001:db8::1/128 dev lo nodad");
+        for (from, to) in [("192.0.2.1", "10.9.0.2"), ("2001:db8::1", "fd09::2")] {
+            let ended = run(
+                Command::new("ping").args(["-c", "1", "-W", "2", "-I", from, to]),
+                Duration::from_secs(10),
+            );
+            assert!(ended.status.success(), "from {from}: {}", ended.stdout);
+        }
     });
 }
 
