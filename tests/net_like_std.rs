@@ -122,7 +122,7 @@ macro_rules! story {
         let $world = $World::new();
         let mut $answers: Vec<(&str, Answer)> = Vec::new();
         /// A connection: client and server.
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "not every story needs one")]
         fn pair(world: &$World) -> ($Stream, $Stream) {
             let listener: $Listener = world.listen("127.0.0.1:0").unwrap();
             let client = world.connect(listener.local_addr().unwrap()).unwrap();
@@ -133,7 +133,7 @@ macro_rules! story {
             }
             (client, server)
         }
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "not every story needs one")]
         fn udp(world: &$World) -> $Udp {
             let socket = world.udp("127.0.0.1:0").unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -128,7 +128,7 @@ impl Endpoint {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
-        let iss = self.isn_for(ctx, &tuple);
+        let iss = self.isn.generate(ctx.now, &tuple);
         let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
         socket.phase = Phase::Opening(Box::new(Handshake::begin(ctx, &tuple, &options, iss, mtu)));
         let id = self.sockets.insert(socket);
@@ -197,10 +197,6 @@ impl Endpoint {
     fn is_taken(&self, source: IpAddr, port: u16, remote: SocketAddr) -> bool {
         let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
         self.demux.find(&tuple).is_some()
-    }
-
-    fn isn_for(&self, ctx: &Context<'_>, tuple: &FourTuple) -> SeqNr {
-        self.isn.generate(ctx.now, tuple)
     }
 }
 
