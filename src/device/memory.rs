@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Device, Received, Room};
-use crate::proto::{ChecksumState, Egress, Sent};
+use crate::proto::{ChecksumState, Egress, EgressChecksum, Sent};
 
 /// Packets that wait in one direction at most, as many as on a TUN device by default.
 const QUEUE_PACKETS: usize = 500;
@@ -28,7 +28,7 @@ const SPARE_BUFFERS: usize = 64;
 /// use tunstack::proto::{DeviceId, Egress, Sent};
 ///
 /// let (left, right) = MemoryDevice::pair(1500).unwrap();
-/// let sent = left.send(Egress { device: DeviceId(0), header: b"head", payload: &[b"er"], gso_size: None });
+/// let sent = left.send(Egress::plain(DeviceId(0), b"head", &[b"er"]));
 /// assert_eq!(sent, Sent::Taken);
 /// let mut buffer = [0; 1500];
 /// assert!(matches!(right.recv(&mut buffer), Received::Packet { len: 6, .. }));
@@ -185,7 +185,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    packets: VecDeque<(Vec<u8>, Option<NonZeroU16>)>,
+    packets: VecDeque<(Vec<u8>, Option<NonZeroU16>, ChecksumState)>,
     spare: Vec<Vec<u8>>,
     /// The sender was told that there is no room, and waits to hear that there is.
     refused: bool,
@@ -209,7 +209,11 @@ impl Queue {
         }
         let mut bytes = state.spare.pop().unwrap_or_default();
         egress.copy_to(&mut bytes);
-        state.packets.push_back((bytes, egress.gso_size));
+        let checksum = match egress.checksum {
+            EgressChecksum::Complete => ChecksumState::Unverified,
+            EgressChecksum::Partial { .. } => ChecksumState::Partial,
+        };
+        state.packets.push_back((bytes, egress.gso_size, checksum));
         if state.packets.len() == 1 {
             self.receiver.ring();
         }
@@ -218,7 +222,7 @@ impl Queue {
 
     fn pop(&self, buffer: &mut [u8]) -> Received {
         let mut state = self.state();
-        let Some((mut bytes, gso_size)) = state.packets.pop_front() else {
+        let Some((mut bytes, gso_size, checksum)) = state.packets.pop_front() else {
             // Under the lock, so that a packet pushed now rings again.
             self.receiver.hush();
             return Received::Empty;
@@ -234,10 +238,6 @@ impl Queue {
             state.refused = false;
             self.sender.ring();
         }
-        let checksum = match gso_size {
-            Some(_) => ChecksumState::Trusted,
-            None => ChecksumState::Unverified,
-        };
         Received::Packet { len, checksum, gso_size }
     }
 }
@@ -251,7 +251,7 @@ mod tests {
     use crate::proto::DeviceId;
 
     fn packet(bytes: &[u8]) -> Egress<'_> {
-        Egress { device: DeviceId(0), header: bytes, payload: &[], gso_size: None }
+        Egress::plain(DeviceId(0), bytes, &[])
     }
 
     fn rings(device: &MemoryDevice) -> bool {

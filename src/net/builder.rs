@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::Net;
 use crate::device::host::{self, HostSide};
 use crate::device::{Device, HostError, OpenError, Plain};
+use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::{Config, Error, Secrets, Stack};
 use crate::runtime::{self, Runner, Service, Shared};
 
@@ -153,7 +154,7 @@ impl Builder {
         }
         for &destination in &self.routes {
             let refuse = |error| StartError::RouteRefused { destination, error };
-            stack.add_route(destination, id).map_err(refuse)?;
+            stack.add_route(RouteSpec::new(destination, RouteTarget::Interface(id))).map_err(refuse)?;
         }
         stack.trace().set_level(runtime::trace_level());
         let shared = Arc::new(Shared::new(stack, id, Arc::clone(&device)).map_err(StartError::Runtime)?);

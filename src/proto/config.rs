@@ -94,6 +94,10 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// ICMP errors that may be sent in one burst.
     pub icmp_errors_burst: u32,
+    /// Whether packets for others are sent on (RFC 1122 section 3.3.1.1: a host does so only if told to).
+    pub forwarding: bool,
+    /// Whether packets for others have to come by the interface that leads to their source.
+    pub reverse_path: ReversePath,
     /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
     pub outbox_packets: usize,
     /// Bytes of small packets waiting for the device.
@@ -104,6 +108,18 @@ pub struct Config {
     pub transmit_quantum: usize,
     /// Segments sent before the driver looks again at what has come in.
     pub transmit_budget: usize,
+}
+
+/// What is asked of the source address of packets for others (RFC 1812 section 5.3.8, RFC 3704).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReversePath {
+    /// Nothing (RFC 1812: the default of a router).
+    #[default]
+    Off,
+    /// That a route leads to it, by whatever interface; a default route does not count for much.
+    Loose,
+    /// That the best route to it leads by the interface that the packet came by.
+    Strict,
 }
 
 impl Default for Config {
@@ -145,6 +161,8 @@ impl Default for Config {
             challenge_acks_global: 1000,
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 50,
+            forwarding: false,
+            reverse_path: ReversePath::Off,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
             loopback_packets: 256,

@@ -15,8 +15,19 @@ use crate::time::Instant;
 /// Whom a timer of the stack's wheel belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimerKey {
-    /// A TCP connection, in whatever phase: it knows which of its timers is due.
-    Tcp(TcpId),
+    /// Something of TCP's.
+    Tcp(TcpTimer),
+    /// The datagram that has waited longest for its missing parts.
+    Reassembly,
+    /// What was learnt longest ago of a path's MTU.
+    PathMtu,
+}
+
+/// What of TCP's a timer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpTimer {
+    /// A connection, in whatever phase: it knows which of its timers is due.
+    Socket(TcpId),
     /// A half-open connection of a listener.
     HalfOpen(HalfOpenId),
     /// An entry in TIME-WAIT.

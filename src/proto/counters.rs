@@ -1,7 +1,7 @@
 //! Counters: plain numbers, one for everything worth knowing, one [`DropReason`] for every dropped packet.
 //!
 //! Every packet given to [`Stack::receive`](super::Stack::receive) is either delivered (`packets_delivered`)
-//! or dropped with exactly one reason, so `packets_in` is always the sum of the two.
+//! or forwarded (`packets_forwarded`) or dropped with exactly one reason, so `packets_in` is always their sum.
 
 use core::fmt;
 
@@ -130,6 +130,8 @@ counters! {
     bytes_in,
     /// Packets that reached the layer they were meant for.
     packets_delivered,
+    /// Packets on their way to somebody else.
+    packets_forwarded,
     /// Packets that the device took.
     packets_out,
     /// Bytes that the device took, IP headers included.

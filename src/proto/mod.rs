@@ -28,5 +28,5 @@ pub use counters::{Counters, DropReason};
 pub use error::Error;
 pub use events::{Event, Owner, Readiness, SocketId};
 pub use ids::{ListenerId, TcpId, UdpId};
-pub use packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
+pub use packet::{ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Packet, PacketSink, Sent};
 pub use stack::Stack;

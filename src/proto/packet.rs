@@ -18,9 +18,40 @@ impl DeviceId {
 pub enum ChecksumState {
     /// Nothing: the stack verifies it.
     Unverified,
-    /// The device vouches for the payload (it never left this machine, or hardware checked it). The
-    /// checksum field itself may hold only the pseudo-header's sum.
+    /// The device vouches for the payload, and the checksum field is right (hardware has checked it).
     Trusted,
+    /// The device vouches for the payload, which never left this machine: the checksum field holds only the
+    /// pseudo-header's sum, and whoever sends the packet to a link that knows no such thing has to complete it.
+    Partial,
+}
+
+/// What an outgoing packet's transport checksum field holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EgressChecksum {
+    /// The checksum.
+    #[default]
+    Complete,
+    /// The pseudo-header's folded sum: the device (or whoever is behind it) sums from `start` to the end, and
+    /// stores the complement at `start + offset`. Super-segments always are like this.
+    Partial {
+        /// Where the transport header begins, in bytes from the IP header's first.
+        start: u16,
+        /// Where the checksum field lies in the transport header.
+        offset: u16,
+    },
+}
+
+/// What a device takes off the stack's hands (`virtio_net_hdr` as Linux's TUN knows it).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Offloads {
+    /// Packets whose checksum is [`EgressChecksum::Partial`]. The others need it.
+    pub checksum: bool,
+    /// Super-segments of TCP over IPv4.
+    pub tso4: bool,
+    /// Super-segments of TCP over IPv6.
+    pub tso6: bool,
+    /// Super-datagrams of UDP, over both families.
+    pub uso: bool,
 }
 
 /// One received IP datagram.
@@ -55,9 +86,16 @@ pub struct Egress<'a> {
     pub payload: &'a [&'a [u8]],
     /// Set if the payload is to be cut into packets of this many bytes by the device.
     pub gso_size: Option<NonZeroU16>,
+    /// What the transport checksum field holds.
+    pub checksum: EgressChecksum,
 }
 
-impl Egress<'_> {
+impl<'a> Egress<'a> {
+    /// A packet that stands for itself alone, with its checksum in place.
+    pub fn plain(device: DeviceId, header: &'a [u8], payload: &'a [&'a [u8]]) -> Self {
+        Egress { device, header, payload, gso_size: None, checksum: EgressChecksum::Complete }
+    }
+
     /// Length of the whole datagram in bytes.
     pub fn len(&self) -> usize {
         self.header.len() + self.payload.iter().map(|piece| piece.len()).sum::<usize>()
@@ -84,8 +122,10 @@ impl Egress<'_> {
 pub enum Sent {
     /// The device took it, or lost it on its own account (a link that is down): state advances.
     Taken,
-    /// The device has no room now: nothing happened, offer it again later.
+    /// The device has no room now: nothing happened, offer it again later. Other devices may have room.
     Busy,
+    /// The sink takes no more now, for whatever device: nothing happened, come again.
+    Enough,
 }
 
 /// Where the stack's packets go: one or more devices.

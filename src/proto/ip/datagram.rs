@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use crate::proto::packet::{ChecksumState, DeviceId};
+use crate::proto::wire::ip::Parsed;
 use crate::time::Instant;
 
 /// How a datagram was addressed to us.
@@ -14,6 +15,68 @@ pub enum Cast {
     Broadcast,
     /// To a multicast group.
     Multicast,
+}
+
+/// What has passed validation, by what is to be done with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Accepted<'a> {
+    /// It is for us.
+    Local(Datagram<'a>),
+    /// It is a part of a datagram for us.
+    Part(Part<'a>),
+    /// It is for somebody else, and forwarding is on.
+    Transit(Transit<'a>),
+}
+
+/// A fragment of a datagram for this stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    /// The interface it came by.
+    pub(crate) device: DeviceId,
+    /// How the datagram is addressed to us.
+    pub(crate) cast: Cast,
+    /// The headers, and which part it is (`parsed.fragment` is set).
+    pub(crate) parsed: Parsed<'a>,
+    /// What is known of transport checksums.
+    pub(crate) checksum: ChecksumState,
+    /// When it arrived.
+    pub(crate) at: Instant,
+}
+
+impl<'a> Part<'a> {
+    /// The datagram, as far as this part of it (or all of it) tells.
+    pub(crate) fn datagram(&self) -> Datagram<'a> {
+        let Part { device, cast, parsed, checksum, at } = *self;
+        Datagram {
+            device,
+            src: parsed.src,
+            dst: parsed.dst,
+            cast,
+            protocol: parsed.protocol,
+            hop_limit: parsed.hop_limit,
+            tos: parsed.tos,
+            payload: parsed.payload,
+            whole: parsed.whole,
+            checksum,
+            at,
+            gso_size: None,
+        }
+    }
+}
+
+/// A datagram for somebody else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transit<'a> {
+    /// The interface it came by.
+    pub(crate) device: DeviceId,
+    /// The headers.
+    pub(crate) parsed: Parsed<'a>,
+    /// What is known of the transport checksum.
+    pub(crate) checksum: ChecksumState,
+    /// When it arrived.
+    pub(crate) at: Instant,
+    /// As in [`Packet`](crate::proto::Packet).
+    pub(crate) gso_size: Option<core::num::NonZeroU16>,
 }
 
 /// A validated datagram for this stack.

@@ -9,12 +9,14 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use super::datagram::Transit;
 use super::{Cast, Datagram, address, fragmentable};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
+use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::{self as wire, Echo, ErrorMessage, Message, v4, v6};
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Parsed};
 
 /// What an ICMP error says, in one vocabulary for both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,29 +41,35 @@ pub enum IcmpErrorKind {
     SourceQuench,
 }
 
-/// An ICMP error about a TCP or UDP packet of ours.
+/// An ICMP error about a packet of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IcmpError {
+pub struct IcmpError<'a> {
     /// What it says.
     pub kind: IcmpErrorKind,
+    /// Its type and code on the wire.
+    pub type_code: (u8, u8),
+    /// Who says so: a router on the way, or the destination.
+    pub offender: IpAddr,
     /// Transport protocol of the quoted packet.
     pub protocol: u8,
-    /// Source of the quoted packet: our side.
+    /// Source of the quoted packet: our side. Port 0 if the protocol has no ports.
     pub local: SocketAddr,
     /// Destination of the quoted packet.
     pub remote: SocketAddr,
     /// For TCP: the sequence number of the quoted segment.
     pub seq: Option<u32>,
+    /// What is quoted of the packet's transport header and payload.
+    pub transport: &'a [u8],
 }
 
 /// Handles an ICMP or ICMPv6 message. An error about one of our packets is returned for its transport.
-pub(crate) fn receive(
+pub(crate) fn receive<'a>(
     ctx: &mut Context<'_>,
-    datagram: &Datagram<'_>,
-) -> Result<Option<IcmpError>, DropReason> {
+    datagram: &Datagram<'a>,
+) -> Result<Option<IcmpError<'a>>, DropReason> {
     if !is_icmp(datagram.src, datagram.protocol) {
         // ICMP over IPv6, or ICMPv6 over IPv4.
-        send_protocol_unreachable(ctx, datagram);
+        complain(ctx, datagram, Complaint::ProtocolUnreachable);
         return Err(DropReason::UnknownProtocol);
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
@@ -71,39 +79,111 @@ pub(crate) fn receive(
     }
 }
 
-/// Answers a datagram whose protocol nobody speaks.
-pub(crate) fn send_protocol_unreachable(ctx: &mut Context<'_>, datagram: &Datagram<'_>) {
-    let complaint = match datagram.src {
-        IpAddr::V4(_) => {
-            Complaint { kind: v4::TYPE_DEST_UNREACH, code: v4::CODE_DST_UNREACH_PROTOCOL, word: 0 }
-        }
+/// What an error message can be about: a datagram for us, or one on its way to somebody else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    /// The interface it came by.
+    pub(crate) device: DeviceId,
+    /// Its source: whom to tell.
+    pub(crate) src: IpAddr,
+    /// Its destination.
+    pub(crate) dst: IpAddr,
+    /// How it was addressed to us; `None` if it wasn't.
+    pub(crate) cast: Option<Cast>,
+    /// Type of service, traffic class.
+    pub(crate) tos: u8,
+    /// The datagram from its IP header on.
+    pub(crate) whole: &'a [u8],
+}
+
+impl<'a> From<&Datagram<'a>> for Subject<'a> {
+    fn from(datagram: &Datagram<'a>) -> Self {
+        let Datagram { device, src, dst, cast, tos, whole, .. } = *datagram;
+        Subject { device, src, dst, cast: Some(cast), tos, whole }
+    }
+}
+
+impl<'a> From<&Transit<'a>> for Subject<'a> {
+    fn from(transit: &Transit<'a>) -> Self {
+        let Parsed { src, dst, tos, whole, .. } = transit.parsed;
+        Subject { device: transit.device, src, dst, cast: None, tos, whole }
+    }
+}
+
+/// What an error message says, in one vocabulary for both families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint {
+    /// Nobody here speaks the protocol.
+    ProtocolUnreachable,
+    /// Nobody listens on the port.
+    PortUnreachable,
+    /// No route leads to the destination's network (RFC 4443: no route to destination).
+    NetworkUnreachable,
+    /// The destination can't be reached (RFC 4443: address unreachable).
+    HostUnreachable,
+    /// The way there is closed by a decision of somebody's.
+    Prohibited,
+    /// It is larger than the next link takes and may not be fragmented.
+    TooBig {
+        /// The largest datagram that the link takes, in bytes.
+        mtu: u32,
+    },
+    /// Its time to live, its hop limit, was used up on the way.
+    HopLimitExceeded,
+    /// Its other parts did not come in time.
+    ReassemblyTimeExceeded,
+    /// Something in its headers can't be understood.
+    ParameterProblem {
+        /// The code, as the family has it.
+        code: u8,
+        /// Where the trouble is, in bytes from the first of the IP header.
+        pointer: u32,
+    },
+}
+
+/// Answers a datagram with an error, if the rules allow it (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e): never
+/// about an error, never to a source that isn't one host, not about what came to many (but for `TooBig` and
+/// unknown options in IPv6), and no more often than the rate limit says.
+pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>, complaint: Complaint) {
+    let about = about.into();
+    let Some((kind, code, word)) = on_the_wire(&about, complaint) else { return };
+    if may_be_about(&about, complaint) && may_draw_an_error(ctx, &about) {
+        send_error(ctx, &about, ErrorMessage { kind, code, word, quoted: quote(&about) });
+    }
+}
+
+/// Type, code and second word (RFC 792, RFC 1191, RFC 1812 section 5.2.7, RFC 4443 section 3).
+fn on_the_wire(about: &Subject<'_>, complaint: Complaint) -> Option<(u8, u8, u32)> {
+    let is_v4 = about.src.is_ipv4();
+    let unreachable = |code_v4, code_v6| match about.src {
+        IpAddr::V4(_) => (v4::TYPE_DEST_UNREACH, code_v4, 0),
+        IpAddr::V6(_) => (v6::TYPE_DST_UNREACH, code_v6, 0),
+    };
+    let time_exceeded = |code| match about.src {
+        IpAddr::V4(_) => (v4::TYPE_TIME_EXCEEDED, code, 0),
+        IpAddr::V6(_) => (v6::TYPE_TIME_EXCEEDED, code, 0),
+    };
+    Some(match complaint {
+        Complaint::ProtocolUnreachable if is_v4 => (v4::TYPE_DEST_UNREACH, v4::CODE_DST_UNREACH_PROTOCOL, 0),
         //= RFC8200 section 4: an unrecognised next header draws parameter problem, code 1, with the pointer
         //# at the unrecognised value.
-        IpAddr::V6(_) => {
-            let Ok(parsed) = crate::proto::wire::ip::parse(datagram.whole) else { return };
-            Complaint {
-                kind: v6::TYPE_PARAMETER_PROBLEM,
-                code: v6::CODE_PARAM_PROBLEM_UNRECOG_NEXT_HEADER,
-                word: parsed.protocol_at as u32,
-            }
+        Complaint::ProtocolUnreachable => {
+            let pointer = crate::proto::wire::ip::parse(about.whole).ok()?.protocol_at as u32;
+            (v6::TYPE_PARAMETER_PROBLEM, v6::CODE_PARAM_PROBLEM_UNRECOG_NEXT_HEADER, pointer)
         }
-    };
-    send_if_to_us_alone(ctx, datagram, complaint);
-}
-
-/// Answers a UDP datagram for a port nobody listens on.
-pub(crate) fn send_port_unreachable(ctx: &mut Context<'_>, datagram: &Datagram<'_>) {
-    let (kind, code) = match datagram.src {
-        IpAddr::V4(_) => (v4::TYPE_DEST_UNREACH, v4::CODE_DST_UNREACH_PORT),
-        IpAddr::V6(_) => (v6::TYPE_DST_UNREACH, v6::CODE_DST_UNREACH_PORT),
-    };
-    send_if_to_us_alone(ctx, datagram, Complaint { kind, code, word: 0 });
-}
-
-/// Answers an IPv6 datagram with an extension header that can't be processed. Whether that may be answered
-/// when it came to a group is the caller's to know (RFC 4443 section 2.4 e.3: code 2 may).
-pub(crate) fn send_parameter_problem(ctx: &mut Context<'_>, datagram: &Datagram<'_>, code: u8, pointer: u32) {
-    send_error(ctx, datagram, Complaint { kind: v6::TYPE_PARAMETER_PROBLEM, code, word: pointer });
+        Complaint::PortUnreachable => unreachable(v4::CODE_DST_UNREACH_PORT, v6::CODE_DST_UNREACH_PORT),
+        Complaint::NetworkUnreachable => unreachable(0, 0),
+        Complaint::HostUnreachable => unreachable(1, 3),
+        Complaint::Prohibited => unreachable(13, 1),
+        Complaint::TooBig { mtu } if is_v4 => (v4::TYPE_DEST_UNREACH, 4, mtu & 0xffff),
+        Complaint::TooBig { mtu } => (v6::TYPE_PACKET_TOO_BIG, 0, mtu),
+        Complaint::HopLimitExceeded => time_exceeded(0),
+        Complaint::ReassemblyTimeExceeded => time_exceeded(1),
+        Complaint::ParameterProblem { code, pointer } if is_v4 => {
+            (v4::TYPE_PARAMETER_PROBLEM, code, pointer << 24)
+        }
+        Complaint::ParameterProblem { code, pointer } => (v6::TYPE_PARAMETER_PROBLEM, code, pointer),
+    })
 }
 
 /// The same data goes back, from the address that was pinged (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2).
@@ -136,46 +216,40 @@ fn echo_source(ctx: &Context<'_>, datagram: &Datagram<'_>) -> Option<IpAddr> {
     }
 }
 
-/// What an error message that we send says.
-#[derive(Clone, Copy, Debug)]
-struct Complaint {
-    kind: u8,
-    code: u8,
-    word: u32,
-}
-
 /// Errors about datagrams that others got too would come from all of them at once (RFC 1122 section 3.2.2,
-/// RFC 4443 section 2.4 e.3).
-fn send_if_to_us_alone(ctx: &mut Context<'_>, datagram: &Datagram<'_>, complaint: Complaint) {
-    match datagram.cast {
-        Cast::Unicast => send_error(ctx, datagram, complaint),
-        Cast::Broadcast | Cast::Multicast => {}
+/// RFC 4443 section 2.4 e.3). Whether an option of IPv6 may be complained about all the same is its own to say.
+fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
+    match about.cast {
+        Some(Cast::Unicast) => true,
+        None if !about.dst.is_multicast() => true,
+        Some(Cast::Broadcast | Cast::Multicast) | None => {
+            let is_exempt =
+                matches!(complaint, Complaint::TooBig { .. } | Complaint::ParameterProblem { .. });
+            about.src.is_ipv6() && is_exempt
+        }
     }
 }
 
-fn send_error(ctx: &mut Context<'_>, datagram: &Datagram<'_>, complaint: Complaint) {
-    if !may_draw_an_error(ctx, datagram) {
-        return;
-    }
-    let source = match datagram.cast {
-        Cast::Unicast => Some(datagram.dst),
-        Cast::Broadcast | Cast::Multicast => ctx.ip.interfaces.source_for(datagram.device, datagram.src),
+fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, message: ErrorMessage<'_>) {
+    let source = match about.cast {
+        Some(Cast::Unicast) => Some(about.dst),
+        Some(Cast::Broadcast | Cast::Multicast) | None => {
+            ctx.ip.interfaces.source_for(about.device, about.src)
+        }
     };
     let Some(source) = source else { return };
     if !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng) {
         ctx.counters.icmp_errors_limited += 1;
         return;
     }
-    let (protocol, tos) = match datagram.src {
+    let (protocol, tos) = match about.src {
         //= RFC1812 section 4.3.2.5: the type of service of what the error is about, at the precedence of
         //# internetwork control. Its ECN bits say nothing about this packet (RFC 3168) and are left out.
-        IpAddr::V4(_) => (PROTOCOL_ICMP, PRECEDENCE_INTERNETWORK_CONTROL | (datagram.tos & 0x1c)),
+        IpAddr::V4(_) => (PROTOCOL_ICMP, PRECEDENCE_INTERNETWORK_CONTROL | (about.tos & 0x1c)),
         IpAddr::V6(_) => (PROTOCOL_ICMPV6, 0),
     };
-    let header = IpHeader { tos, ..fragmentable(ctx, source, datagram.src, protocol) };
-    let Complaint { kind, code, word } = complaint;
-    let quoted = quote(datagram);
-    if send_message(ctx, &header, Message::Error(ErrorMessage { kind, code, word, quoted })) {
+    let header = IpHeader { tos, ..fragmentable(ctx, source, about.src, protocol) };
+    if send_message(ctx, &header, Message::Error(message)) {
         ctx.counters.icmp_errors_out += 1;
     }
 }
@@ -185,15 +259,15 @@ const PRECEDENCE_INTERNETWORK_CONTROL: u8 = 0xc0;
 /// The rules that hold for every error: never about another error, never to a source that isn't one host
 /// (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e.1, e.2, e.6). Fragments that aren't the first never come
 /// this far.
-fn may_draw_an_error(ctx: &Context<'_>, datagram: &Datagram<'_>) -> bool {
-    let is_one_host = address::is_single_host(datagram.src) && !ctx.ip.is_broadcast(datagram.src);
-    is_one_host && !is_icmp_error(datagram)
+fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
+    let is_one_host = address::is_single_host(about.src) && !ctx.ip.is_broadcast(about.src);
+    is_one_host && !is_icmp_error(about.whole)
 }
 
 /// Whether the datagram is an ICMP error, or can't be told not to be one.
-fn is_icmp_error(datagram: &Datagram<'_>) -> bool {
+fn is_icmp_error(whole: &[u8]) -> bool {
     // A packet whose extension headers were found wanting has not been read to its end.
-    match wire::quoted(datagram.whole) {
+    match wire::quoted(whole) {
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
         None => true,
     }
@@ -205,12 +279,12 @@ fn is_icmp(family: IpAddr, protocol: u8) -> bool {
 
 /// As much of the datagram as lets the error fit into what every host takes: 576 bytes (RFC 1812 section
 /// 4.3.2.3) or the minimum MTU of IPv6 (RFC 4443 section 2.4 c).
-fn quote<'a>(datagram: &Datagram<'a>) -> &'a [u8] {
-    let room = match datagram.src {
+fn quote<'a>(about: &Subject<'a>) -> &'a [u8] {
+    let room = match about.src {
         IpAddr::V4(_) => 576 - 20 - wire::HEADER_LEN,
         IpAddr::V6(_) => 1280 - 40 - wire::HEADER_LEN,
     };
-    datagram.whole.get(..room).unwrap_or(datagram.whole)
+    about.whole.get(..room).unwrap_or(about.whole)
 }
 
 /// Routes a message and queues it; `false` if it was lost.
@@ -225,7 +299,7 @@ fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) 
 }
 
 /// Reads an error that came in, and believes it if it quotes a packet that we can have sent.
-fn read_error(datagram: &Datagram<'_>, error: &ErrorMessage<'_>) -> Result<IcmpError, DropReason> {
+fn read_error<'a>(datagram: &Datagram<'_>, error: &ErrorMessage<'a>) -> Result<IcmpError<'a>, DropReason> {
     let kind = match datagram.src {
         IpAddr::V4(_) => classify_v4(error),
         IpAddr::V6(_) => classify_v6(error),
@@ -240,10 +314,13 @@ fn read_error(datagram: &Datagram<'_>, error: &ErrorMessage<'_>) -> Result<IcmpE
     let (src_port, dst_port) = quoted.ports().ok_or(DropReason::IcmpUnrelated)?;
     Ok(IcmpError {
         kind,
+        type_code: (error.kind, error.code),
+        offender: datagram.src,
         protocol: quoted.protocol,
         local: SocketAddr::new(quoted.src, src_port),
         remote: SocketAddr::new(quoted.dst, dst_port),
         seq: quoted.tcp_seq(),
+        transport: quoted.transport,
     })
 }
 
@@ -499,7 +576,7 @@ mod tests {
         Message::Error(ErrorMessage { kind, code, word, quoted })
     }
 
-    fn received(world: &mut World, bytes: &[u8]) -> Result<Option<IcmpError>, DropReason> {
+    fn received<'a>(world: &mut World, bytes: &'a [u8]) -> Result<Option<IcmpError<'a>>, DropReason> {
         let datagram = world.input(bytes)?;
         receive(&mut world.ctx(), &datagram)
     }
@@ -512,10 +589,13 @@ mod tests {
         let bytes = icmp_message("172.16.0.1", "10.9.0.2", error(3, 4, 0xffff_0514, &quoted));
         let expected = IcmpError {
             kind: IcmpErrorKind::PacketTooBig(1300),
+            type_code: (3, 4),
+            offender: ip("172.16.0.1"),
             protocol: PROTOCOL_TCP,
             local: "10.9.0.2:80".parse().unwrap(),
             remote: "10.9.0.1:12345".parse().unwrap(),
             seq: Some(0x0102_0304),
+            transport: &quoted[20..],
         };
         assert_eq!(received(&mut world, &bytes), Ok(Some(expected)));
         let quoted = quoted_segment("fd09::2", "fd09::1");

@@ -12,6 +12,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use super::datagram::{Accepted, Part, Transit};
 use super::{Cast, Datagram, Layer, address, icmp};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -23,28 +24,38 @@ pub(crate) fn receive<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
-) -> Result<Datagram<'p>, DropReason> {
+) -> Result<Accepted<'p>, DropReason> {
     let parsed = wire::parse(packet.bytes)?;
+    let Packet { checksum, at, gso_size, .. } = *packet;
     check_source_route(&parsed)?;
     check_source(ctx.ip, device, &parsed)?;
     check_destination(device, &parsed)?;
-    let cast = ctx.ip.cast(parsed.dst).ok_or(DropReason::NotOurs)?;
-    let datagram = Datagram {
-        device,
-        src: parsed.src,
-        dst: parsed.dst,
-        cast,
-        protocol: parsed.protocol,
-        hop_limit: parsed.hop_limit,
-        tos: parsed.tos,
-        payload: parsed.payload,
-        whole: parsed.whole,
-        checksum: packet.checksum,
-        at: packet.at,
-        gso_size: packet.gso_size,
+    let Some(cast) = ctx.ip.cast(parsed.dst) else {
+        if ctx.config.forwarding && device != DeviceId::LOOPBACK {
+            return Ok(Accepted::Transit(Transit { device, parsed, checksum, at, gso_size }));
+        }
+        return Err(DropReason::NotOurs);
     };
+    let part = Part { device, cast, parsed, checksum, at };
+    let datagram = Datagram { gso_size, ..part.datagram() };
     check_extensions(ctx, &parsed, &datagram)?;
-    check_whole(&parsed)?;
+    if parsed.fragment.is_some() {
+        return Ok(Accepted::Part(part));
+    }
+    check_something_follows(&parsed)?;
+    Ok(Accepted::Local(datagram))
+}
+
+/// Validates a datagram that has been put together of parts, of which `last` was the last to come.
+pub(crate) fn reassembled<'p>(
+    ctx: &mut Context<'_>,
+    last: &Part<'_>,
+    whole: &'p [u8],
+) -> Result<Datagram<'p>, DropReason> {
+    let Part { device, cast, checksum, at, .. } = *last;
+    let parsed = wire::parse(whole)?;
+    let datagram = Part { device, cast, parsed, checksum, at }.datagram();
+    check_extensions(ctx, &parsed, &datagram)?;
     check_something_follows(&parsed)?;
     Ok(datagram)
 }
@@ -102,14 +113,9 @@ fn check_extensions(
 ) -> Result<(), DropReason> {
     let Some(problem) = parsed.problem else { return Ok(()) };
     if let Some((code, pointer)) = problem.answer(datagram.cast != Cast::Unicast) {
-        icmp::send_parameter_problem(ctx, datagram, code, pointer);
+        icmp::complain(ctx, datagram, icmp::Complaint::ParameterProblem { code, pointer });
     }
     Err(problem.drop_reason())
-}
-
-/// The place of reassembly: a part of a datagram goes there.
-fn check_whole(parsed: &Parsed<'_>) -> Result<(), DropReason> {
-    if parsed.fragment.is_some() { Err(DropReason::Fragment) } else { Ok(()) }
 }
 
 /// What follows "no next header" is to be ignored (RFC 8200 section 4.7), not called unknown.

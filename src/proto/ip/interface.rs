@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::address;
 use crate::proto::error::Error;
-use crate::proto::packet::DeviceId;
+use crate::proto::packet::{DeviceId, Offloads};
 
 /// The largest datagram that fits through the way from the stack to itself.
 pub(crate) const LOOPBACK_MTU: usize = 65_535;
@@ -37,6 +37,7 @@ pub(crate) struct Interfaces {
 #[derive(Debug)]
 struct Interface {
     mtu: usize,
+    offloads: Offloads,
     addresses: Vec<IpNet>,
 }
 
@@ -48,7 +49,11 @@ impl Interfaces {
     pub(crate) fn add(&mut self, mtu: usize) -> DeviceId {
         let id = u16::try_from(self.list.len()).map(DeviceId).unwrap_or(DeviceId::LOOPBACK);
         assert!(id != DeviceId::LOOPBACK, "more interfaces than there are names for them");
-        self.list.push(Interface { mtu: mtu.clamp(MTU_MIN, MTU_MAX), addresses: Vec::new() });
+        self.list.push(Interface {
+            mtu: mtu.clamp(MTU_MIN, MTU_MAX),
+            offloads: Offloads::default(),
+            addresses: Vec::new(),
+        });
         id
     }
 
@@ -57,6 +62,18 @@ impl Interfaces {
         if let Some(interface) = self.list.get_mut(usize::from(device.0)) {
             interface.mtu = mtu.clamp(MTU_MIN, MTU_MAX);
         }
+    }
+
+    /// Says what an interface's device can do; does nothing for interfaces that don't exist.
+    pub(crate) fn set_offloads(&mut self, device: DeviceId, offloads: Offloads) {
+        if let Some(interface) = self.list.get_mut(usize::from(device.0)) {
+            interface.offloads = offloads;
+        }
+    }
+
+    /// What an interface's device can do.
+    pub(crate) fn offloads(&self, device: DeviceId) -> Offloads {
+        self.get(device).map_or(Offloads::default(), |interface| interface.offloads)
     }
 
     /// The largest datagram that the interface takes, in bytes.

@@ -9,10 +9,11 @@ use super::datagram::Cast;
 use super::ident::Idents;
 use super::interface::{self, Interfaces};
 use super::limiter::Limiter;
-use super::route::RouteTable;
+use super::pmtu::PathMtu;
+use super::route::{RouteSpec, RouteTable, RouteTarget};
 use crate::proto::config::Config;
 use crate::proto::error::Error;
-use crate::proto::packet::DeviceId;
+use crate::proto::packet::{DeviceId, Offloads};
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -27,11 +28,35 @@ pub struct Route {
     pub mtu: usize,
 }
 
+/// The next step of a packet for somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// The interface.
+    pub(crate) device: DeviceId,
+    /// The largest datagram that the interface takes, in bytes.
+    pub(crate) mtu: usize,
+}
+
+/// Why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoHop {
+    /// No route leads there.
+    NoRoute,
+    /// The best route says: drop it silently.
+    Blackhole,
+    /// The best route says: unreachable.
+    Unreachable,
+    /// The best route says: prohibited.
+    Prohibited,
+}
+
 /// Interfaces, addresses and routes.
 #[derive(Debug)]
 pub struct Layer {
     pub(super) interfaces: Interfaces,
     routes: RouteTable,
+    /// What is known of the paths to other hosts.
+    pub(crate) path_mtu: PathMtu,
     /// How many ICMP errors may be sent.
     pub(super) icmp_errors: Limiter,
     /// Made when the first is needed: the source of randomness comes with a context.
@@ -45,6 +70,7 @@ impl Layer {
         Layer {
             interfaces: Interfaces::default(),
             routes: RouteTable::new(),
+            path_mtu: PathMtu::new(config),
             icmp_errors: Limiter::new(config.icmp_errors_per_second, config.icmp_errors_burst, now),
             idents: None,
         }
@@ -80,12 +106,18 @@ impl Layer {
     ///
     /// # Errors
     /// `InvalidInput` for an interface that doesn't exist.
-    pub fn add_route(&mut self, destination: IpNet, device: DeviceId) -> Result<(), Error> {
+    pub fn add_route(&mut self, route: RouteSpec) -> Result<(), Error> {
+        let RouteTarget::Interface(device) = route.target else { return Err(Error::InvalidInput) };
         if !self.interfaces.exists(device) {
             return Err(Error::InvalidInput);
         }
-        self.routes.insert(destination, device);
+        self.routes.insert(route.destination, device);
         Ok(())
+    }
+
+    /// Says what an interface's device takes off the stack's hands.
+    pub fn set_offloads(&mut self, device: DeviceId, offloads: Offloads) {
+        self.interfaces.set_offloads(device, offloads);
     }
 
     /// Every address with its interface and the network it stands in.
@@ -164,6 +196,13 @@ impl Layer {
         })
     }
 
+    /// Where a packet for somebody else goes.
+    pub(crate) fn next_hop(&self, destination: IpAddr) -> Result<Hop, NoHop> {
+        let device = self.routes.lookup(destination).ok_or(NoHop::NoRoute)?;
+        let mtu = self.mtu(device).ok_or(NoHop::NoRoute)?;
+        Ok(Hop { device, mtu })
+    }
+
     /// Notes that the first hop towards `destination` may be dead (RFC 9293 MUST-20, RFC 1122 section 3.3.1.4).
     ///
     /// The interfaces are point-to-point links without a choice of gateways, so there is nothing to turn
@@ -230,6 +269,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn by(destination: &str, device: DeviceId) -> RouteSpec {
+        RouteSpec::new(net(destination), RouteTarget::Interface(device))
+    }
+
     #[test]
     fn a_connected_network_is_reached_from_the_address_in_it() {
         let world = World::new();
@@ -271,8 +314,8 @@ mod tests {
     #[test]
     fn what_stands_for_no_host_has_no_route_not_even_a_default_one() {
         let mut world = World::new();
-        world.ip.add_route(net("0.0.0.0/0"), TUN).unwrap();
-        world.ip.add_route(net("::/0"), TUN).unwrap();
+        world.ip.add_route(by("0.0.0.0/0", TUN)).unwrap();
+        world.ip.add_route(by("::/0", TUN)).unwrap();
         for nobody in ["0.0.0.0", "0.1.2.3", "::", "::ffff:10.9.0.1"] {
             assert_eq!(world.ip.route(ip(nobody), None), Err(Error::NetworkUnreachable), "{nobody}");
         }
@@ -286,10 +329,10 @@ mod tests {
         let other = world.ip.add_interface(1400);
         world.ip.add_address(TUN, net("fe80::1/64")).unwrap();
         world.ip.add_address(other, net("fe80::2/64")).unwrap();
-        let by = |to, from: &str| world.ip.route(ip(to), Some(ip(from))).unwrap().device;
-        assert_eq!(by("fe80::9", "fe80::2"), other);
-        assert_eq!(by("fe80::9", "fe80::1"), TUN);
-        assert_eq!(by("ff02::1", "fe80::2"), other);
+        let device_by = |to, from: &str| world.ip.route(ip(to), Some(ip(from))).unwrap().device;
+        assert_eq!(device_by("fe80::9", "fe80::2"), other);
+        assert_eq!(device_by("fe80::9", "fe80::1"), TUN);
+        assert_eq!(device_by("ff02::1", "fe80::2"), other);
         assert_eq!(world.ip.route(ip("ff02::1"), None).unwrap().source, ip("fe80::1"));
     }
 
@@ -303,8 +346,8 @@ mod tests {
     #[test]
     fn routes_by_interfaces_that_do_not_exist_are_refused() {
         let mut world = World::new();
-        assert_eq!(world.ip.add_route(net("0.0.0.0/0"), DeviceId(5)), Err(Error::InvalidInput));
-        assert_eq!(world.ip.add_route(net("0.0.0.0/0"), DeviceId::LOOPBACK), Err(Error::InvalidInput));
+        assert_eq!(world.ip.add_route(by("0.0.0.0/0", DeviceId(5))), Err(Error::InvalidInput));
+        assert_eq!(world.ip.add_route(by("0.0.0.0/0", DeviceId::LOOPBACK)), Err(Error::InvalidInput));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 pub(crate) mod address;
 pub(crate) mod datagram;
+pub(crate) mod forward;
 pub mod icmp;
 pub(crate) mod ident;
 pub mod input;
@@ -30,10 +31,13 @@ pub(crate) mod layer;
 pub(crate) mod limiter;
 pub mod outbox;
 pub(crate) mod output;
+pub(crate) mod pmtu;
+pub(crate) mod reassembly;
 pub mod route;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
 pub(crate) use output::{fragmentable, send, try_send};

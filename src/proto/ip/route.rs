@@ -14,6 +14,57 @@ use ipnet::IpNet;
 
 use crate::proto::packet::DeviceId;
 
+/// A route, as it is added.
+///
+/// ```
+/// use tunstack::proto::DeviceId;
+/// use tunstack::proto::ip::route::{RouteSpec, RouteTarget};
+///
+/// let route = RouteSpec::new("10.0.0.0/8".parse().unwrap(), RouteTarget::Interface(DeviceId(0)));
+/// assert_eq!(route.metric, 0);
+/// let hole = RouteSpec { metric: 100, ..RouteSpec::new("10.0.0.0/8".parse().unwrap(), RouteTarget::Blackhole) };
+/// # let _ = hole;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// The destinations it leads to; host bits do not count.
+    pub destination: IpNet,
+    /// Where it leads.
+    pub target: RouteTarget,
+    /// Among routes to the same destinations the one with the lowest metric is taken.
+    pub metric: u32,
+    /// The source address of packets that we send this way; `None` leaves the choice to the stack.
+    pub source: Option<IpAddr>,
+}
+
+impl RouteSpec {
+    /// A route with metric 0 that leaves the choice of source to the stack.
+    pub fn new(destination: IpNet, target: RouteTarget) -> Self {
+        RouteSpec { destination, target, metric: 0, source: None }
+    }
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteTarget {
+    /// Out by an interface: its other end knows what to do.
+    Interface(DeviceId),
+    /// To a router. Interfaces are point-to-point links, so this says no more than by which of them the router
+    /// is reached; `device` need not be named if a connected network holds the router's address.
+    Gateway {
+        /// The router's address, in a network connected to the interface.
+        via: IpAddr,
+        /// The interface.
+        device: Option<DeviceId>,
+    },
+    /// Nowhere: packets vanish without a word.
+    Blackhole,
+    /// Nowhere: senders hear that the host is unreachable.
+    Unreachable,
+    /// Nowhere: senders hear that it is administratively prohibited.
+    Prohibit,
+}
+
 /// What became of a route that was to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inserted {

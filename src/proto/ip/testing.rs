@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::outbox::Outbox;
-use super::{Datagram, Layer, icmp, input};
+use super::{Accepted, Datagram, Layer, icmp, input};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::{Context, TimerKey};
@@ -95,7 +95,11 @@ impl World {
         bytes: &'p [u8],
     ) -> Result<Datagram<'p>, DropReason> {
         let now = self.now;
-        input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))
+        match input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
+            Accepted::Local(datagram) => Ok(datagram),
+            Accepted::Part(_) => Err(DropReason::Fragment),
+            Accepted::Transit(_) => Err(DropReason::NotOurs),
+        }
     }
 
     /// Takes a packet as far as this layer and UDP go; TCP's end at the door.
@@ -106,7 +110,9 @@ impl World {
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
         let mut ctx = self.ctx();
-        let datagram = input::receive(&mut ctx, device, packet)?;
+        let Accepted::Local(datagram) = input::receive(&mut ctx, device, packet)? else {
+            return Err(DropReason::NotOurs);
+        };
         match datagram.protocol {
             PROTOCOL_TCP => Ok(()),
             PROTOCOL_UDP => udp.receive(&mut ctx, &datagram),
@@ -115,7 +121,7 @@ impl World {
                 Some(_) | None => Ok(()),
             },
             _ => {
-                icmp::send_protocol_unreachable(&mut ctx, &datagram);
+                icmp::complain(&mut ctx, &datagram, icmp::Complaint::ProtocolUnreachable);
                 Err(DropReason::UnknownProtocol)
             }
         }

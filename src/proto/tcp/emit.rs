@@ -111,7 +111,7 @@ pub(crate) fn send(
     let len = tcp.len() + text.iter().map(|piece| piece.len()).sum::<usize>();
     marks.ip_header(tuple).write(len, &mut headers);
     tcp.write(tuple.local, tuple.remote, text, &mut headers);
-    sink.send(Egress { device, header: &headers, payload: text, gso_size: None })
+    sink.send(Egress::plain(device, &headers, text))
 }
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.

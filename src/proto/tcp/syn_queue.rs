@@ -12,7 +12,7 @@ use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
 use super::recv::window::Window;
-use crate::proto::context::{Context, TimerKey};
+use crate::proto::context::{Context, TcpTimer, TimerKey};
 use crate::proto::counters::DropReason;
 use crate::proto::ids::{HalfOpenId, ListenerId};
 use crate::proto::timer_wheel::TimerId;
@@ -80,7 +80,8 @@ impl HalfOpen {
 
     /// Sends the SYN-ACK and arms its timer.
     pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
-        self.timer = Some(ctx.timers.insert(TimerKey::HalfOpen(id), ctx.now + ctx.config.rto_initial));
+        self.timer =
+            Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), ctx.now + ctx.config.rto_initial));
         self.send_syn_ack(ctx);
     }
 
@@ -95,7 +96,9 @@ impl HalfOpen {
             .config
             .rto_initial
             .saturating_mul(1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX));
-        self.timer = Some(ctx.timers.insert(TimerKey::HalfOpen(id), ctx.now + delay.min(ctx.config.rto_max)));
+        self.timer = Some(
+            ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), ctx.now + delay.min(ctx.config.rto_max)),
+        );
         self.last_sent = ctx.now;
         ctx.counters.tcp_retransmits += 1;
         self.send_syn_ack(ctx);

@@ -10,7 +10,7 @@ use slotmap::SlotMap;
 use super::challenge::GlobalChallengeLimit;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
-use crate::proto::context::{Context, TimerKey};
+use crate::proto::context::{Context, TcpTimer, TimerKey};
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
 use crate::proto::timer_wheel::TimerId;
@@ -60,7 +60,9 @@ impl TimeWaitTable {
         let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
         let until = ctx.now + ctx.config.time_wait();
         let timers = &mut *ctx.timers;
-        let id = self.entries.insert_with_key(|id| (entry, timers.insert(TimerKey::TimeWait(id), until)));
+        let id = self
+            .entries
+            .insert_with_key(|id| (entry, timers.insert(TimerKey::Tcp(TcpTimer::TimeWait(id)), until)));
         self.order.push_back(id);
         if self.order.len() > 2 * self.entries.len() + 16 {
             self.order.retain(|id| self.entries.contains_key(*id));

@@ -233,7 +233,7 @@ impl Sockets {
         let listener = id.and_then(|id| Some((id, self.sockets.get_mut(id).filter(|it| it.hears(from))?)));
         let Some((id, socket)) = listener else {
             //= RFC1122 section 4.1.3.1: a datagram for a port without a listener SHOULD draw port unreachable.
-            icmp::send_port_unreachable(ctx, datagram);
+            icmp::complain(ctx, datagram, icmp::Complaint::PortUnreachable);
             return Err(DropReason::UdpNoSocket);
         };
         // A super-datagram stands for several, each of which is a message of its own.
@@ -260,7 +260,11 @@ impl Sockets {
     /// datagram may well arrive; nor is a parameter problem, which no application can mend. (RFC 1122 section
     /// 4.1.3.3 asks to pass all of them on; Linux does so for those who set IP_RECVERR, which is a room
     /// left empty here.)
-    pub(crate) fn icmp_error(&mut self, ctx: &mut Context<'_>, error: &IcmpError) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(
+        &mut self,
+        ctx: &mut Context<'_>,
+        error: &IcmpError<'_>,
+    ) -> Result<(), DropReason> {
         let id = self.bindings.lookup(error.local.ip(), error.local.port());
         let Some((id, socket)) = id.and_then(|id| Some((id, self.sockets.get_mut(id)?))) else {
             return Err(DropReason::IcmpUnrelated);
@@ -318,7 +322,7 @@ fn header(ctx: &mut Context<'_>, options: UdpOptions, source: IpAddr, to: IpAddr
 }
 
 /// The errors after which no datagram will arrive, as Linux tells them from the others.
-fn final_error(error: &IcmpError) -> Option<Error> {
+fn final_error(error: &IcmpError<'_>) -> Option<Error> {
     match error.kind {
         IcmpErrorKind::PortUnreachable => Some(Error::ConnectionRefused),
         IcmpErrorKind::ProtocolUnreachable => Some(Error::ProtocolUnreachable),

@@ -124,7 +124,7 @@ impl<'a> Segment<'a> {
             HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => DropReason::TcpMalformed,
         })?;
         match checksum {
-            ChecksumState::Trusted => {}
+            ChecksumState::Trusted | ChecksumState::Partial => {}
             ChecksumState::Unverified => {
                 //= RFC9293 MUST-3
                 let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, bytes.len());

@@ -43,7 +43,7 @@ pub fn parse(
     let datagram = bytes.get(..len).ok_or(DropReason::UdpMalformed)?;
     let payload = datagram.get(HEADER_LEN..).ok_or(DropReason::UdpMalformed)?;
     match (checksum, header.checksum(), src) {
-        (ChecksumState::Trusted, _, _) => {}
+        (ChecksumState::Trusted | ChecksumState::Partial, _, _) => {}
         // The sender computed none (RFC 768); not allowed over IPv6 (RFC 8200 section 8.1).
         (ChecksumState::Unverified, 0, IpAddr::V4(_)) => {}
         (ChecksumState::Unverified, 0, IpAddr::V6(_)) => return Err(DropReason::UdpChecksum),

@@ -1,7 +1,7 @@
 //! What becomes of a socket after each event: promotion, readiness, timers, and the end.
 
 use super::*;
-use crate::proto::context::TimerKey;
+use crate::proto::context::{TcpTimer, TimerKey};
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ip::icmp::{IcmpError, IcmpErrorKind};
 use crate::proto::tcp::connection::{Ending, mss_for};
@@ -10,17 +10,17 @@ use crate::proto::trace::{Record, TraceLevel};
 
 impl Endpoint {
     /// A timer of ours has fired, and is disarmed.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, key: TimerKey) {
-        match key {
-            TimerKey::Tcp(id) => self.socket_timer(ctx, id),
-            TimerKey::HalfOpen(id) => {
+    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, timer: TcpTimer) {
+        match timer {
+            TcpTimer::Socket(id) => self.socket_timer(ctx, id),
+            TcpTimer::HalfOpen(id) => {
                 let keeps = self.half_open.get_mut(id).is_some_and(|entry| entry.timer(ctx, id));
                 if !keeps {
                     ctx.counters.tcp_attempts_failed += 1;
                     self.forget_half_open(ctx, id);
                 }
             }
-            TimerKey::TimeWait(id) => {
+            TcpTimer::TimeWait(id) => {
                 if let Some(tuple) = self.time_wait.remove(ctx, id, false) {
                     self.demux.forget(&tuple, Target::TimeWait(id));
                 }
@@ -47,7 +47,11 @@ impl Endpoint {
 
     /// An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2, RFC 5927).
     //= RFC9293 MUST-54
-    pub(crate) fn icmp_error(&mut self, ctx: &mut Context<'_>, error: &IcmpError) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(
+        &mut self,
+        ctx: &mut Context<'_>,
+        error: &IcmpError<'_>,
+    ) -> Result<(), DropReason> {
         let tuple = FourTuple::new(error.local, error.remote);
         let seq = SeqNr(error.seq.ok_or(DropReason::IcmpMalformed)?);
         let Some(Target::Socket(id)) = self.demux.find(&tuple) else { return Err(DropReason::IcmpUnrelated) };
@@ -251,7 +255,9 @@ impl Socket {
                 ctx.timers.reschedule(timer, at);
                 self.timer = Some((timer, at));
             }
-            (Some(at), None) => self.timer = Some((ctx.timers.insert(TimerKey::Tcp(id), at), at)),
+            (Some(at), None) => {
+                self.timer = Some((ctx.timers.insert(TimerKey::Tcp(TcpTimer::Socket(id)), at), at))
+            }
             (Some(_), Some(_)) | (None, _) => {}
         }
     }

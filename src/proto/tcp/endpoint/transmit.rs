@@ -108,7 +108,7 @@ impl Socket {
         for sent in 0..quantum {
             match connection.transmit(ctx, sink, device, &self.tuple, &self.options) {
                 Some(Sent::Taken) => {}
-                Some(Sent::Busy) => return (Turn::Busy, sent),
+                Some(Sent::Busy | Sent::Enough) => return (Turn::Busy, sent),
                 None => return (Turn::Done, sent),
             }
         }

@@ -1,0 +1,382 @@
+//! The stack: owner of everything, and the verbs by which it is driven.
+//!
+//! A driver (the run loop, a simulation) does four things, in any order and as often as it likes:
+//!
+//! 1. [`receive`](Stack::receive) each packet that came in;
+//! 2. [`advance`](Stack::advance) when [`deadline`](Stack::deadline) has come;
+//! 3. [`transmit`](Stack::transmit) whatever there is to send, after 1, 2 and after socket verbs;
+//! 4. take events with [`next_event`](Stack::next_event) and use the sockets they name.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::proto::buf::pages::Pool;
+use crate::proto::config::{Config, Secrets};
+use crate::proto::context::{Context, TimerKey};
+use crate::proto::counters::{Counters, DropReason};
+use crate::proto::events::{Event, Events};
+use crate::proto::ip::outbox::Outbox;
+use crate::proto::ip::reassembly::Reassembly;
+use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
+use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
+use crate::proto::tcp::endpoint::Endpoint;
+use crate::proto::timer_wheel::TimerWheel;
+use crate::proto::trace::{Record, Trace, TraceLevel};
+use crate::proto::udp::Sockets as Udp;
+use crate::proto::wire;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Splits the stack into one layer and the context that it runs in.
+macro_rules! with {
+    ($self:ident, $now:expr, $layer:ident) => {
+        (
+            &mut $self.$layer,
+            Context {
+                now: $now,
+                config: &$self.config,
+                counters: &mut $self.counters,
+                ip: &mut $self.ip,
+                outbox: &mut $self.outbox,
+                events: &mut $self.events,
+                trace: &mut $self.trace,
+                rng: &mut $self.rng,
+                pool: &mut $self.pool,
+                timers: &mut $self.timers,
+            },
+        )
+    };
+}
+
+mod interfaces;
+mod tcp;
+mod udp;
+
+/// Which side of a connection to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// No more reading: what is unread is kept, what comes later is dropped, and reads answer end of stream.
+    Read,
+    /// No more writing: FIN follows what is queued.
+    Write,
+    /// Both.
+    Both,
+}
+
+/// How far [`Stack::transmit`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Nothing is left to send now.
+    Idle,
+    /// The device had no room; go on when it has.
+    Busy,
+    /// The budget is used up; call again after looking at what came in.
+    More,
+}
+
+/// How many TCP objects of each kind exist: for leak checks and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpCensus {
+    /// Handles and connections, in any phase.
+    pub sockets: usize,
+    /// Listening sockets.
+    pub listeners: usize,
+    /// Half-open connections of listeners.
+    pub half_open: usize,
+    /// Entries in TIME-WAIT.
+    pub time_wait: usize,
+    /// Timers armed.
+    pub timers: usize,
+    /// Pages lent out.
+    pub pages: usize,
+}
+
+/// One shard of a TCP/IP stack.
+///
+/// ```
+/// use tunstack::proto::{Config, Packet, Secrets, Sent, Stack};
+/// use tunstack::time::Instant;
+///
+/// let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), Instant::ZERO);
+/// let device = stack.add_interface(1500);
+/// stack.add_address(device, "10.9.0.2/24".parse().unwrap()).unwrap();
+/// let listener = stack.tcp_listen(Instant::ZERO, "10.9.0.2:7".parse().unwrap(), None, Default::default()).unwrap();
+/// stack.receive(device, &Packet::plain(b"not a packet", Instant::ZERO));
+/// let _ = stack.transmit(Instant::ZERO, &mut |_egress: tunstack::proto::Egress<'_>| Sent::Taken);
+/// assert_eq!(stack.counters().dropped_total(), 1);
+/// stack.tcp_close_listener(Instant::ZERO, listener);
+/// ```
+#[derive(Debug)]
+pub struct Stack {
+    /// First, so that it is dropped first: debug builds call pages a leak while their pool still lives.
+    pool: Pool,
+    config: Config,
+    counters: Counters,
+    ip: Layer,
+    reassembly: Reassembly,
+    udp: Udp,
+    tcp: Endpoint,
+    outbox: Outbox,
+    events: Events,
+    trace: Trace,
+    rng: Rng,
+    timers: TimerWheel<TimerKey>,
+    /// Packets on their way from the stack to itself.
+    loopback: VecDeque<Vec<u8>>,
+}
+
+/// Construction, and what there is to look at.
+impl Stack {
+    /// A stack without interfaces.
+    pub fn new(config: Config, secrets: &Secrets, now: Instant) -> Self {
+        Stack {
+            counters: Counters::default(),
+            ip: Layer::new(&config, now),
+            reassembly: Reassembly::new(&config),
+            udp: Udp::new(secrets.tables),
+            tcp: Endpoint::new(&config, secrets),
+            outbox: Outbox::new(&config),
+            events: Events::default(),
+            trace: Trace::default(),
+            rng: Rng::from_seed(secrets.rng),
+            pool: Pool::new(config.pages),
+            timers: TimerWheel::new(now),
+            loopback: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Limits and defaults.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The trace: set its level, take its records.
+    pub fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// How many UDP sockets are open.
+    pub fn udp_sockets(&self) -> usize {
+        self.udp.len()
+    }
+
+    /// How many TCP objects exist.
+    pub fn tcp_census(&self) -> TcpCensus {
+        TcpCensus { timers: self.timers.len(), pages: self.pool.in_use(), ..self.tcp.census() }
+    }
+}
+
+/// The driver's verbs.
+impl Stack {
+    /// Takes one packet that came in by `device`. What it causes to be sent waits for
+    /// [`transmit`](Self::transmit), and so does the packet itself if it is to be forwarded.
+    pub fn receive(&mut self, device: DeviceId, packet: &Packet<'_>) {
+        self.receive_and_forward(device, packet, &mut |_: Egress<'_>| Sent::Enough);
+    }
+
+    /// Like [`receive`](Self::receive), and a packet that is to be forwarded is offered to the sink at once; only
+    /// if it isn't taken it is copied and waits for [`transmit`](Self::transmit).
+    pub fn receive_and_forward(&mut self, device: DeviceId, packet: &Packet<'_>, sink: &mut dyn PacketSink) {
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += packet.bytes.len() as u64;
+        match self.dispatch(device, packet, sink) {
+            Ok(Fate::Delivered) => self.counters.packets_delivered += 1,
+            Ok(Fate::Forwarded) => self.counters.packets_forwarded += 1,
+            Err(reason) => {
+                self.counters.drop(reason);
+                let len = packet.bytes.len();
+                self.trace.record(packet.at, TraceLevel::Debug, || Record::Dropped { reason, device, len });
+            }
+        }
+    }
+
+    /// Runs everything whose time has come.
+    pub fn advance(&mut self, now: Instant) {
+        while let Some(key) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Tcp(timer) => {
+                    let (tcp, mut ctx) = with!(self, now, tcp);
+                    tcp.timer(&mut ctx, timer);
+                }
+                TimerKey::Reassembly => {
+                    let (reassembly, mut ctx) = with!(self, now, reassembly);
+                    reassembly.timer(&mut ctx);
+                }
+                TimerKey::PathMtu => self.ip.path_mtu.expire(now, &mut self.timers),
+            }
+        }
+    }
+
+    /// When [`advance`](Self::advance) has something to do next.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next_deadline()
+    }
+
+    /// Whether [`transmit`](Self::transmit) has something to send.
+    pub fn wants_transmit(&self) -> bool {
+        !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit(&self.pool)
+    }
+
+    /// Sends what there is to send. State advances only as the sink takes packets.
+    pub fn transmit(&mut self, now: Instant, sink: &mut dyn PacketSink) -> Progress {
+        self.transmit_all(now, sink, false)
+    }
+
+    /// Like [`transmit`](Self::transmit), for a driver that knows of packets which have arrived and which it
+    /// will hand over next: acknowledgements that may be merged with theirs wait, and [`Progress::Idle`] says
+    /// only that nothing else is left.
+    pub fn transmit_mid_batch(&mut self, now: Instant, sink: &mut dyn PacketSink) -> Progress {
+        self.transmit_all(now, sink, true)
+    }
+
+    fn transmit_all(&mut self, now: Instant, sink: &mut dyn PacketSink, more_to_come: bool) -> Progress {
+        // Packets to ourselves may cause more of them; a bounded number of rounds keeps two chatting
+        // sockets from holding the driver for ever.
+        for _ in 0..Self::LOOPBACK_ROUNDS {
+            let progress = self.transmit_once(now, sink, more_to_come);
+            if self.loopback.is_empty() {
+                return progress;
+            }
+            self.deliver_loopback(now);
+        }
+        Progress::More
+    }
+
+    /// The next socket that is worth another look.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    const LOOPBACK_ROUNDS: usize = 64;
+
+    fn dispatch(
+        &mut self,
+        device: DeviceId,
+        packet: &Packet<'_>,
+        sink: &mut dyn PacketSink,
+    ) -> Result<Fate, DropReason> {
+        let (reassembly, mut ctx) = with!(self, packet.at, reassembly);
+        match ip::input::receive(&mut ctx, device, packet)? {
+            Accepted::Local(datagram) => self.deliver(&datagram)?,
+            Accepted::Part(part) => {
+                let Some(whole) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
+                let datagram = ip::input::reassembled(&mut ctx, &part, &whole)?;
+                self.deliver(&datagram)?;
+            }
+            Accepted::Transit(transit) => {
+                ip::forward::forward(&mut ctx, &transit, sink)?;
+                return Ok(Fate::Forwarded);
+            }
+        }
+        Ok(Fate::Delivered)
+    }
+
+    /// Hands a datagram for us to the transport that it is for.
+    fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
+        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
+        match datagram.protocol {
+            wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram),
+            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram),
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram),
+            _ => {
+                icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
+                Err(DropReason::UnknownProtocol)
+            }
+        }
+    }
+
+    fn dispatch_icmp(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
+        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
+        let Some(error) = icmp::receive(&mut ctx, datagram)? else { return Ok(()) };
+        match error.protocol {
+            wire::ip::PROTOCOL_TCP => tcp.icmp_error(&mut ctx, &error),
+            wire::ip::PROTOCOL_UDP => self.udp.icmp_error(&mut ctx, &error),
+            _ => Err(DropReason::IcmpUnrelated),
+        }
+    }
+
+    fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
+        let (mut packets, mut bytes) = (0, 0);
+        let mut sink = LoopbackSink {
+            device,
+            loopback: &mut self.loopback,
+            limit: self.config.loopback_packets,
+            packets: &mut packets,
+            bytes: &mut bytes,
+        };
+        let progress = loop {
+            let Some((device, datagram)) = self.outbox.front() else {
+                let (tcp, mut ctx) = with!(self, now, tcp);
+                break tcp.transmit(&mut ctx, &mut sink, more_to_come);
+            };
+            match sink.send(Egress::plain(device, datagram, &[])) {
+                Sent::Taken => drop(self.outbox.pop()),
+                Sent::Busy | Sent::Enough => break Progress::Busy,
+            }
+        };
+        self.counters.packets_out += packets;
+        self.counters.bytes_out += bytes;
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.outbox_drained(&mut ctx);
+        progress
+    }
+
+    fn deliver_loopback(&mut self, now: Instant) {
+        for bytes in core::mem::take(&mut self.loopback) {
+            let packet = Packet { bytes: &bytes, at: now, checksum: ChecksumState::Trusted, gso_size: None };
+            self.receive(DeviceId::LOOPBACK, &packet);
+        }
+    }
+}
+
+/// What became of a packet that wasn't dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It reached the layer it was meant for; a part of a datagram, its place among the others.
+    Delivered,
+    /// It goes on to somebody else.
+    Forwarded,
+}
+
+/// Counts what is taken, and turns packets for the stack itself round.
+struct LoopbackSink<'a> {
+    device: &'a mut dyn PacketSink,
+    loopback: &'a mut VecDeque<Vec<u8>>,
+    limit: usize,
+    packets: &'a mut u64,
+    bytes: &'a mut u64,
+}
+
+impl PacketSink for LoopbackSink<'_> {
+    fn send(&mut self, egress: Egress<'_>) -> Sent {
+        let sent = if egress.device == DeviceId::LOOPBACK {
+            self.turn_round(egress)
+        } else {
+            self.device.send(egress)
+        };
+        if sent == Sent::Taken {
+            *self.packets += 1;
+            *self.bytes += egress.len() as u64;
+        }
+        sent
+    }
+}
+
+impl LoopbackSink<'_> {
+    fn turn_round(&mut self, egress: Egress<'_>) -> Sent {
+        if self.loopback.len() >= self.limit {
+            return Sent::Busy;
+        }
+        let mut bytes = Vec::new();
+        egress.copy_to(&mut bytes);
+        self.loopback.push_back(bytes);
+        Sent::Taken
+    }
+}

@@ -1,0 +1,191 @@
+//! TCP's socket verbs.
+
+use core::net::SocketAddr;
+
+use super::{Shutdown, Stack};
+use crate::proto::context::Context;
+use crate::proto::error::Error;
+use crate::proto::events::Owner;
+use crate::proto::ids::{ListenerId, TcpId};
+use crate::proto::tcp::endpoint::Take;
+use crate::proto::tcp::{SocketOptions, TcpInfo};
+use crate::time::Instant;
+
+/// TCP's socket verbs. Handles that were closed answer [`Error::NoSuchSocket`].
+impl Stack {
+    /// Opens a listener. Port 0 chooses a free one. `backlog` is how many finished handshakes may wait
+    /// to be accepted, less one, as on Linux; `None` takes the default.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `AddrNotAvailable` (not an address of ours), `NoBufferSpace` (too many listeners).
+    pub fn tcp_listen(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        backlog: Option<usize>,
+        owner: Owner,
+    ) -> Result<ListenerId, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.listen(&mut ctx, local, backlog, owner)
+    }
+
+    /// Takes a connection from the accept queue, with the peer's address.
+    ///
+    /// # Errors
+    /// `WouldBlock` if none waits.
+    pub fn tcp_accept(&mut self, now: Instant, id: ListenerId) -> Result<(TcpId, SocketAddr), Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.accept(&mut ctx, id)
+    }
+
+    /// Where a listener listens.
+    pub fn tcp_listener_addr(&self, id: ListenerId) -> Result<SocketAddr, Error> {
+        self.tcp.listener_addr(id)
+    }
+
+    /// Options that connections accepted from now on start with.
+    pub fn tcp_listener_options(&self, id: ListenerId) -> Result<SocketOptions, Error> {
+        self.tcp.listener_options(id)
+    }
+
+    /// Sets what connections accepted from now on start with.
+    pub fn tcp_set_listener_options(&mut self, id: ListenerId, options: SocketOptions) -> Result<(), Error> {
+        self.tcp.set_listener_options(id, options)
+    }
+
+    /// Closes a listener; connections that wait to be accepted are reset.
+    pub fn tcp_close_listener(&mut self, now: Instant, id: ListenerId) {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.close_listener(&mut ctx, id);
+    }
+
+    /// Starts to open a connection; a WRITABLE event tells when [`tcp_connect_result`](Self::tcp_connect_result)
+    /// has something to say. `local` with port 0 or an unspecified address leaves that part to the stack.
+    ///
+    /// # Errors
+    /// `InvalidInput` (families differ, port 0), `NetworkUnreachable` (no route; broadcast, multicast or unspecified remote),
+    /// `AddrNotAvailable` (no such local address, no free port), `AddrInUse`, `NoBufferSpace`.
+    pub fn tcp_connect(
+        &mut self,
+        now: Instant,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: Option<SocketOptions>,
+        owner: Owner,
+    ) -> Result<TcpId, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.connect(&mut ctx, local, remote, options, owner)
+    }
+
+    /// Whether the connection is open: `InProgress` while it is not decided, the reason if it failed
+    /// (told once; `NotConnected` afterwards).
+    pub fn tcp_connect_result(&mut self, id: TcpId) -> Result<(), Error> {
+        self.tcp.connect_result(id)
+    }
+
+    /// Reads in-order bytes; 0 is the end of the stream (or an empty `out`).
+    ///
+    /// # Errors
+    /// `WouldBlock`, or how the connection failed: told once, after all that was received in order.
+    pub fn tcp_read(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.read(&mut ctx, id, Take::Copy(out))
+    }
+
+    /// Like [`tcp_read`](Self::tcp_read), leaving the bytes unread.
+    pub fn tcp_peek(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.read(&mut ctx, id, Take::Look(out))
+    }
+
+    /// Like [`tcp_read`](Self::tcp_read), throwing up to `max` bytes away instead of copying them: for what was
+    /// seen by [`tcp_peek`](Self::tcp_peek), or is of no interest.
+    pub fn tcp_skip(&mut self, now: Instant, id: TcpId, max: usize) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.read(&mut ctx, id, Take::Skip(max))
+    }
+
+    /// Queues bytes to be sent; fewer than all if the send buffer has no more room.
+    ///
+    /// # Errors
+    /// `WouldBlock` (no room; not open yet), `BrokenPipe` (closed on this side, or the peer is gone), or how the
+    /// connection failed, told once.
+    pub fn tcp_write(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.write(&mut ctx, id, data, false)
+    }
+
+    /// Like [`tcp_write`](Self::tcp_write), with the urgent mark set after the last byte queued (RFC 9293
+    /// section 3.8.5; new protocols should not use it, RFC 6093).
+    pub fn tcp_write_urgent(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.write(&mut ctx, id, data, true)
+    }
+
+    /// Closes one or both directions; the handle stays.
+    ///
+    /// # Errors
+    /// `NotConnected`.
+    pub fn tcp_shutdown(&mut self, now: Instant, id: TcpId, how: Shutdown) -> Result<(), Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.shutdown(&mut ctx, id, how)
+    }
+
+    /// Lets go of a handle: queued data and FIN still go, unread data draws a reset (RFC 9293 SHLD-3),
+    /// linger zero aborts.
+    pub fn tcp_close(&mut self, now: Instant, id: TcpId) {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.close(&mut ctx, id);
+    }
+
+    /// Resets the connection and lets go of the handle.
+    pub fn tcp_abort(&mut self, now: Instant, id: TcpId) {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.abort(&mut ctx, id);
+    }
+
+    /// A socket's options.
+    pub fn tcp_options(&self, id: TcpId) -> Result<SocketOptions, Error> {
+        self.tcp.options(id)
+    }
+
+    /// Changes a socket's options; they hold from the next segment on.
+    pub fn tcp_set_options(&mut self, now: Instant, id: TcpId, options: SocketOptions) -> Result<(), Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.set_options(&mut ctx, id, options)
+    }
+
+    /// This side's address.
+    pub fn tcp_local_addr(&self, id: TcpId) -> Result<SocketAddr, Error> {
+        self.tcp.local_addr(id)
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// `NotConnected` unless the connection is open.
+    pub fn tcp_peer_addr(&self, id: TcpId) -> Result<SocketAddr, Error> {
+        self.tcp.peer_addr(id)
+    }
+
+    /// Takes the pending error.
+    pub fn tcp_take_error(&mut self, id: TcpId) -> Result<Option<Error>, Error> {
+        self.tcp.take_error(id)
+    }
+
+    /// The connection's inner life.
+    pub fn tcp_info(&self, id: TcpId) -> Result<TcpInfo, Error> {
+        self.tcp.info(id)
+    }
+
+    /// Connections with something left to send or a FIN not acknowledged: what a graceful end waits for.
+    pub fn tcp_unfinished(&self) -> usize {
+        self.tcp.unfinished()
+    }
+
+    /// Resets every connection that is still there, as the last act of a stack.
+    pub fn tcp_abort_all(&mut self, now: Instant) {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.abort_all(&mut ctx);
+    }
+}

@@ -1,0 +1,118 @@
+//! UDP's socket verbs.
+
+use core::net::{IpAddr, SocketAddr};
+
+use super::Stack;
+use crate::proto::context::Context;
+use crate::proto::error::Error;
+use crate::proto::events::Owner;
+use crate::proto::ids::UdpId;
+use crate::proto::udp::{UdpOptions, UdpReceived};
+use crate::time::Instant;
+
+/// UDP's socket verbs.
+impl Stack {
+    /// Opens a socket. Port 0 chooses a free one.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `AddrNotAvailable`, `NoBufferSpace` (too many sockets).
+    pub fn udp_bind(&mut self, now: Instant, local: SocketAddr, owner: Owner) -> Result<UdpId, Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.bind(&mut ctx, local, owner)
+    }
+
+    /// Sets the peer: only its datagrams are received, and ICMP errors are reported.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `InvalidInput` (families differ).
+    pub fn udp_connect(&mut self, now: Instant, id: UdpId, remote: SocketAddr) -> Result<(), Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.connect(&mut ctx, id, remote)
+    }
+
+    /// Sends one datagram to `to`, or to the connected peer.
+    ///
+    /// # Errors
+    /// `MessageTooLong`, `DestinationRequired`, `NetworkUnreachable`, `WouldBlock` (queue full), or a pending
+    /// error, told once.
+    pub fn udp_send_to(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        data: &[u8],
+        to: Option<SocketAddr>,
+    ) -> Result<usize, Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.send_to(&mut ctx, id, data, to, None)
+    }
+
+    /// Receives one datagram; what doesn't fit into `out` is lost.
+    ///
+    /// # Errors
+    /// `WouldBlock`, or a pending error, told once.
+    pub fn udp_recv_from(&mut self, id: UdpId, out: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        self.udp.recv_from(id, out, false).map(|read| (read.len, read.from))
+    }
+
+    /// Like [`udp_recv_from`](Self::udp_recv_from), leaving the datagram in the queue.
+    pub fn udp_peek_from(&mut self, id: UdpId, out: &mut [u8]) -> Result<(usize, SocketAddr), Error> {
+        self.udp.recv_from(id, out, true).map(|read| (read.len, read.from))
+    }
+
+    /// Like [`udp_send_to`](Self::udp_send_to), from an address of ours that the caller chooses.
+    ///
+    /// # Errors
+    /// Also `AddrNotAvailable` if `source` isn't ours, `InvalidInput` if it is of another family or a loopback
+    /// address that was to leave the stack.
+    pub fn udp_send_from(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        data: &[u8],
+        to: Option<SocketAddr>,
+        source: IpAddr,
+    ) -> Result<usize, Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.send_to(&mut ctx, id, data, to, Some(source))
+    }
+
+    /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
+    /// was sent to, and whether it was longer than `out`.
+    pub fn udp_recv_msg(&mut self, id: UdpId, out: &mut [u8]) -> Result<UdpReceived, Error> {
+        self.udp.recv_from(id, out, false)
+    }
+
+    /// Closes a socket.
+    pub fn udp_close(&mut self, now: Instant, id: UdpId) {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.close(&mut ctx, id);
+    }
+
+    /// This side's address.
+    pub fn udp_local_addr(&self, id: UdpId) -> Result<SocketAddr, Error> {
+        self.udp.local_addr(id)
+    }
+
+    /// The connected peer.
+    ///
+    /// # Errors
+    /// `NotConnected`.
+    pub fn udp_peer_addr(&self, id: UdpId) -> Result<SocketAddr, Error> {
+        self.udp.peer_addr(id)
+    }
+
+    /// A socket's options.
+    pub fn udp_options(&self, id: UdpId) -> Result<UdpOptions, Error> {
+        self.udp.options(id)
+    }
+
+    /// Changes a socket's options.
+    pub fn udp_set_options(&mut self, id: UdpId, options: UdpOptions) -> Result<(), Error> {
+        self.udp.set_options(id, options)
+    }
+
+    /// Takes the pending error.
+    pub fn udp_take_error(&mut self, id: UdpId) -> Result<Option<Error>, Error> {
+        self.udp.take_error(id)
+    }
+}
