@@ -309,7 +309,7 @@ fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) 
     };
     let mut written = HeaderBuf::new();
     message.write_header(header.src, header.dst, &mut written);
-    super::try_send(ctx, route.device, header, &[&written, message.body()])
+    super::try_send(ctx, &route, header, &[&written, message.body()])
 }
 
 /// Reads an error that came in, and believes it if it quotes a packet that we can have sent.
@@ -473,7 +473,8 @@ mod tests {
             "10.9.0.2",
             Message::EchoRequest(Echo { ident: 1, seq: 1, data: &[0; 1472] }),
         );
-        world.ip.set_mtu(TUN, 1000);
+        // Too small for even a part of it.
+        world.ip.set_mtu(TUN, 27);
         assert_eq!(give(&mut world, &large), Ok(()));
         assert_eq!((world.counters.replies_lost, world.counters.icmp_echo_replies), (2, 1));
     }
