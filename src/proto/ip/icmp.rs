@@ -16,7 +16,7 @@ use crate::proto::counters::DropReason;
 use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::{self as wire, Echo, ErrorMessage, Message, v4, v6};
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Parsed};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, Parsed};
 
 /// What an ICMP error says, in one vocabulary for both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,20 +62,34 @@ pub struct IcmpError<'a> {
     pub transport: &'a [u8],
 }
 
-/// Handles an ICMP or ICMPv6 message. An error about one of our packets is returned for its transport.
+/// What of a message is for a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    /// Nothing: it has been dealt with.
+    Done,
+    /// An echo reply, for the echo socket that has asked.
+    Reply(Echo<'a>),
+    /// An error about one of our packets, for its transport.
+    Error(IcmpError<'a>),
+}
+
+/// Handles an ICMP or ICMPv6 message, and tells what of it is for a socket.
 pub(crate) fn receive<'a>(
     ctx: &mut Context<'_>,
     datagram: &Datagram<'a>,
-) -> Result<Option<IcmpError<'a>>, DropReason> {
+) -> Result<Received<'a>, DropReason> {
     if !is_icmp(datagram.src, datagram.protocol) {
         // ICMP over IPv6, or ICMPv6 over IPv4.
         complain(ctx, datagram, Complaint::ProtocolUnreachable);
         return Err(DropReason::UnknownProtocol);
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
-        Message::EchoRequest(echo) => answer_echo(ctx, datagram, echo).map(|()| None),
-        Message::Error(error) => read_error(datagram, &error).map(Some),
-        Message::EchoReply(_) | Message::Other(_) => Err(DropReason::IcmpIgnored),
+        Message::EchoRequest(echo) => answer_echo(ctx, datagram, echo).map(|()| Received::Done),
+        Message::Error(error) => read_error(datagram, &error).map(Received::Error),
+        // Nobody here asks groups for their answer in the group.
+        Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
+        Message::EchoReply(echo) => Ok(Received::Reply(echo)),
+        Message::Other(_) => Err(DropReason::IcmpIgnored),
     }
 }
 
@@ -311,7 +325,10 @@ fn read_error<'a>(datagram: &Datagram<'_>, error: &ErrorMessage<'a>) -> Result<I
     if datagram.cast != Cast::Unicast || quoted.src != datagram.dst {
         return Err(DropReason::IcmpUnrelated);
     }
-    let (src_port, dst_port) = quoted.ports().ok_or(DropReason::IcmpUnrelated)?;
+    let (src_port, dst_port) = match quoted.protocol {
+        PROTOCOL_TCP | PROTOCOL_UDP => quoted.ports().ok_or(DropReason::IcmpUnrelated)?,
+        _ => (0, 0),
+    };
     Ok(IcmpError {
         kind,
         type_code: (error.kind, error.code),
@@ -575,7 +592,10 @@ mod tests {
 
     fn received<'a>(world: &mut World, bytes: &'a [u8]) -> Result<Option<IcmpError<'a>>, DropReason> {
         let datagram = world.input(bytes)?;
-        receive(&mut world.ctx(), &datagram)
+        receive(&mut world.ctx(), &datagram).map(|received| match received {
+            Received::Error(error) => Some(error),
+            Received::Done | Received::Reply(_) => None,
+        })
     }
 
     #[test]
@@ -609,9 +629,8 @@ mod tests {
             ("10.9.0.2", quoted_segment("10.9.0.77", "10.9.0.1")),
             ("10.9.0.2", quoted_segment("10.9.0.5", "10.9.0.1")),
             ("10.9.0.255", quoted_segment("10.9.0.255", "10.9.0.1")),
-            // Ports missing, or a protocol without them.
+            // Ports missing.
             ("10.9.0.2", datagram(&header("10.9.0.2", "10.9.0.1", PROTOCOL_TCP), &[0, 80])),
-            ("10.9.0.2", echo_request("10.9.0.2", "10.9.0.1")),
         ] {
             let bytes = icmp_message("10.9.0.1", dst, error(3, 3, 0, &quoted));
             assert_eq!(received(&mut world, &bytes), Err(DropReason::IcmpUnrelated));
