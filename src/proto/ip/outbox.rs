@@ -32,12 +32,21 @@ impl Outbox {
 
     /// Queues a datagram; `false` if there is no room (nothing happened).
     pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        if !self.has_room(bytes.len()) {
+        if !self.has_room_for(1, bytes.len()) {
             return false;
         }
+        self.push_checked(device, bytes);
+        true
+    }
+
+    /// Queues a part of a datagram, for all of which [`has_room_for`](Self::has_room_for) has found room.
+    pub(crate) fn push_part(&mut self, device: DeviceId, bytes: &[u8]) {
+        self.push_checked(device, bytes.to_vec());
+    }
+
+    fn push_checked(&mut self, device: DeviceId, bytes: Vec<u8>) {
         self.bytes += bytes.len();
         self.queue.push_back((device, bytes));
-        true
     }
 
     /// The oldest datagram.
@@ -57,15 +66,16 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Whether a datagram of `len` bytes would find room.
-    pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.fits(len, self.packets_max, self.bytes_max)
+    /// Whether so many packets of so many bytes together would find room.
+    pub(crate) fn has_room_for(&self, packets: usize, bytes: usize) -> bool {
+        self.fits(packets, bytes, self.packets_max, self.bytes_max)
     }
 
-    /// Whether an application's datagram of `len` bytes would find room: a quarter of the queue is kept
-    /// for the stack's own answers.
-    pub(crate) fn has_room_for_application(&self, len: usize) -> bool {
-        self.fits(len, self.packets_max - self.packets_max / 4, self.bytes_max - self.bytes_max / 4)
+    /// Whether an application's packets would find room: a quarter of the queue is kept for the stack's own
+    /// answers.
+    pub(crate) fn has_room_for_application(&self, packets: usize, bytes: usize) -> bool {
+        let (packets_max, bytes_max) = (self.packets_max, self.bytes_max);
+        self.fits(packets, bytes, packets_max - packets_max / 4, bytes_max - bytes_max / 4)
     }
 
     /// Whether no more than half of the queue is taken: room enough to tell those who wait for it.
@@ -73,9 +83,10 @@ impl Outbox {
         self.queue.len() <= self.packets_max / 2 && self.bytes <= self.bytes_max / 2
     }
 
-    fn fits(&self, len: usize, packets_max: usize, bytes_max: usize) -> bool {
+    fn fits(&self, packets: usize, bytes: usize, packets_max: usize, bytes_max: usize) -> bool {
         // One datagram finds room whatever the limits: else a large one could never be sent.
-        let fits = self.queue.len() < packets_max && self.bytes.saturating_add(len) <= bytes_max;
+        let fits = self.queue.len().saturating_add(packets) <= packets_max
+            && self.bytes.saturating_add(bytes) <= bytes_max;
         fits || self.queue.is_empty()
     }
 }
@@ -107,19 +118,19 @@ mod tests {
         assert!(outbox.push(DeviceId(0), vec![0; 6]));
         assert!(!outbox.push(DeviceId(0), vec![0; 5]));
         assert!(outbox.push(DeviceId(0), vec![0; 4]));
-        assert!(!outbox.has_room(0));
+        assert!(!outbox.has_room_for(1, 0));
         outbox.pop();
-        assert!(outbox.has_room(6) && !outbox.has_room(7));
+        assert!(outbox.has_room_for(1, 6) && !outbox.has_room_for(1, 7));
     }
 
     #[test]
     fn an_application_leaves_a_quarter_to_the_stack() {
         let mut outbox = outbox(8, 80);
         for _ in 0..6 {
-            assert!(outbox.has_room_for_application(1));
+            assert!(outbox.has_room_for_application(1, 1));
             assert!(outbox.push(DeviceId(0), vec![0]));
         }
-        assert!(!outbox.has_room_for_application(1));
-        assert!(outbox.has_room(1));
+        assert!(!outbox.has_room_for_application(1, 1));
+        assert!(outbox.has_room_for(1, 1));
     }
 }

@@ -130,21 +130,20 @@ impl Sockets {
         let route = route(ctx, source.unwrap_or(socket.local.ip()), to.ip())?;
         check_permission(ctx, socket.options, to.ip())?;
         let header = header(ctx, socket.options, route.source, to.ip());
-        let len = header.len() + wire::HEADER_LEN + data.len();
-        // The place of fragmentation.
-        if len > route.mtu {
-            return Err(Error::MessageTooLong);
-        }
-        if !ctx.outbox.has_room_for_application(len) {
-            if !core::mem::replace(&mut socket.is_refused, true) {
-                self.refused.push(id);
+        match ip::room_for_application(ctx, &route, &header, wire::HEADER_LEN + data.len()) {
+            ip::Room::Now => {}
+            ip::Room::Later => {
+                if !core::mem::replace(&mut socket.is_refused, true) {
+                    self.refused.push(id);
+                }
+                return Err(Error::WouldBlock);
             }
-            return Err(Error::WouldBlock);
+            ip::Room::Never => return Err(Error::MessageTooLong),
         }
         let mut written = HeaderBuf::new();
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
         ports.write(header.src, header.dst, &[data], &mut written);
-        ip::send(ctx, route.device, &header, &[&written, data]);
+        ip::send(ctx, &route, &header, &[&written, data]);
         ctx.counters.udp_out += 1;
         Ok(data.len())
     }
