@@ -169,22 +169,21 @@ impl Sockets {
             return Err(Error::MessageTooLong);
         }
         let route = route(ctx, socket.local, to)?;
-        let header = header(ctx, socket.options, route.source, to);
-        let len = header.len() + wire::HEADER_LEN + data.len();
-        // The place of fragmentation.
-        if len > route.mtu {
-            return Err(Error::MessageTooLong);
-        }
-        if !ctx.outbox.has_room_for_application(len) {
-            if !core::mem::replace(&mut socket.is_refused, true) {
-                self.refused.push(id);
+        let header = header(ctx, socket.options, &route, to, data.len());
+        match ip::room_for_application(ctx, &route, &header, wire::HEADER_LEN + data.len()) {
+            ip::Room::Now => {}
+            ip::Room::Later => {
+                if !core::mem::replace(&mut socket.is_refused, true) {
+                    self.refused.push(id);
+                }
+                return Err(Error::WouldBlock);
             }
-            return Err(Error::WouldBlock);
+            ip::Room::Never => return Err(Error::MessageTooLong),
         }
         let mut written = HeaderBuf::new();
         let request = Message::EchoRequest(Echo { ident: socket.ident, seq, data });
         request.write_header(header.src, header.dst, &mut written);
-        ip::send(ctx, route.device, &header, &[&written, data]);
+        ip::send(ctx, &route, &header, &[&written, data]);
         ctx.counters.ping_requests_out += 1;
         Ok(data.len())
     }
@@ -359,15 +358,20 @@ fn route(ctx: &Context<'_>, local: IpAddr, to: IpAddr) -> Result<Route, Error> {
     ctx.ip.route(to, Some(local).filter(|local| !local.is_unspecified()))
 }
 
-fn header(ctx: &mut Context<'_>, options: PingOptions, source: IpAddr, to: IpAddr) -> IpHeader {
+/// The header of a request with `data_len` bytes of data. What fits the path's MTU is not to be cut on the way, so
+/// that a smaller one is found (as Linux: IP_PMTUDISC_WANT); what doesn't is cut here, unless forbidden.
+fn header(
+    ctx: &mut Context<'_>,
+    options: PingOptions,
+    route: &Route,
+    to: IpAddr,
+    data_len: usize,
+) -> IpHeader {
     let hop_limit = if to.is_multicast() { 1 } else { options.ttl };
     let protocol = if to.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
-    IpHeader {
-        hop_limit,
-        tos: options.tos,
-        dont_fragment: options.dont_fragment,
-        ..ip::fragmentable(ctx, source, to, protocol)
-    }
+    let header = ip::fragmentable(ctx, route.source, to, protocol);
+    let fits = header.len() + wire::HEADER_LEN + data_len <= route.mtu;
+    IpHeader { hop_limit, tos: options.tos, dont_fragment: options.dont_fragment || fits, ..header }
 }
 
 /// The errno of an ICMP error (as Linux: `icmp_err_convert`, `icmpv6_err_convert`).

@@ -106,6 +106,26 @@ fn a_request_goes_out_and_its_reply_comes_in() {
 }
 
 #[test]
+fn a_request_too_large_for_the_link_goes_in_parts_unless_forbidden() {
+    let mut stack = stack();
+    for (local, remote, most) in [("10.9.0.2", "10.9.0.1", 65_507), ("fd09::2", "fd09::1", 65_527)] {
+        let id = bind(&mut stack, local, 77);
+        let data = alloc::vec![7; most];
+        assert_eq!(stack.ping_send_to(NOW, id, 1, &data, Some(ip(remote))), Ok(most));
+        let parts = sent(&mut stack);
+        assert!(parts.len() > 43 && parts.iter().all(|part| part.len() <= 1500));
+        assert!(parts.iter().all(|part| ip(local).is_ipv6() || part[6] & 0x40 == 0), "DF on a part");
+        stack.ping_send_to(NOW, id, 1, &data[..100], Some(ip(remote))).unwrap();
+        assert!(ip(local).is_ipv6() || sent(&mut stack)[0][6] == 0x40, "no DF on what fits");
+        let options = PingOptions { dont_fragment: true, ..stack.ping_options(id).unwrap() };
+        stack.ping_set_options(id, options).unwrap();
+        let refused = stack.ping_send_to(NOW, id, 1, &data, Some(ip(remote)));
+        assert_eq!(refused, Err(Error::MessageTooLong));
+        let _ = sent(&mut stack);
+    }
+}
+
+#[test]
 fn replies_reach_only_the_socket_that_can_have_asked() {
     let mut stack = stack();
     stack.add_address(TUN, "10.9.0.5/24".parse().unwrap()).unwrap();
