@@ -10,6 +10,7 @@ pub mod buf;
 pub mod config;
 pub(crate) mod context;
 pub mod counters;
+pub mod datagram_queue;
 pub mod error;
 pub mod events;
 pub(crate) mod hash;
@@ -26,6 +27,7 @@ pub mod wire;
 
 pub use config::{Config, Secrets};
 pub use counters::{Counters, DropReason};
+pub use datagram_queue::Received;
 pub use error::Error;
 pub use events::{Event, Owner, Readiness, SocketId};
 pub use ids::{ListenerId, PingId, TcpId, UdpId};
