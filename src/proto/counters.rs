@@ -72,6 +72,10 @@ drop_reasons! {
     IcmpIgnored => "icmp-ignored",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An echo reply that no socket waits for.
+    PingNoSocket => "ping-no-socket",
+    /// The ICMP echo socket's queue of replies, or of errors, is full.
+    PingQueueFull => "ping-queue-full",
     /// A UDP length that contradicts the IP length.
     UdpMalformed => "udp-malformed",
     /// A UDP checksum is wrong (or zero over IPv6).
@@ -175,6 +179,10 @@ counters! {
     icmp_errors_limited,
     /// ICMP errors received and handed to a socket.
     icmp_errors_in,
+    /// Echo requests sent by sockets.
+    ping_requests_out,
+    /// Echo replies delivered to a socket.
+    ping_replies_in,
     /// UDP datagrams delivered to a socket.
     udp_in,
     /// UDP datagrams sent.
