@@ -20,7 +20,7 @@ use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::{self as wire, Echo, Message};
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 
-pub(crate) use complain::{Complaint, complain};
+pub(crate) use complain::{Complaint, Subject, complain};
 pub use error::{IcmpError, IcmpErrorKind};
 
 /// What of a message is for a socket.
