@@ -112,6 +112,18 @@ pub struct Config {
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
     pub reverse_path: ReversePath,
+    /// How long the fragments of an IPv4 datagram are kept. RFC 1122 section 3.3.2 recommends 60 to 120 s; we follow
+    /// Linux, since what hasn't come by then isn't coming, and its identification will be used again.
+    pub reassembly_timeout_v4: Duration,
+    /// How long the fragments of an IPv6 datagram are kept (RFC 8200 section 4.5: 60 s).
+    pub reassembly_timeout_v6: Duration,
+    /// Bytes that fragments may take up, what it costs to keep them included: as Linux, and 60 of the largest
+    /// datagrams. The oldest datagram makes room for the newest.
+    pub reassembly_bytes: usize,
+    /// Datagrams of which fragments are kept: bounds a flood of small first fragments.
+    pub reassembly_datagrams: usize,
+    /// Fragments kept of one datagram. The largest comes in 1,365 over the smallest link of IPv4 (68 bytes).
+    pub reassembly_parts: usize,
     /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
     pub outbox_packets: usize,
     /// Bytes of small packets waiting for the device.
@@ -183,6 +195,11 @@ impl Default for Config {
             icmp_error_peers: 4096,
             forwarding: false,
             reverse_path: ReversePath::Off,
+            reassembly_timeout_v4: Duration::from_secs(30),
+            reassembly_timeout_v6: Duration::from_secs(60),
+            reassembly_bytes: 4 << 20,
+            reassembly_datagrams: 4096,
+            reassembly_parts: 1365,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
             loopback_packets: 256,

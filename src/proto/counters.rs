@@ -45,8 +45,21 @@ drop_reasons! {
     MartianDestination => "martian-destination",
     /// Not addressed to this stack, and forwarding is off.
     NotOurs => "not-ours",
-    /// A fragment (reassembly is not built yet).
-    Fragment => "fragment",
+    /// A fragment that can't be part of any datagram: empty, of uneven length though not the last, or reaching
+    /// past 65,535 bytes.
+    FragmentMalformed => "fragment-malformed",
+    /// The first fragment of an IPv6 datagram, without all of its headers (RFC 7112).
+    FragmentHeaders => "fragment-headers",
+    /// A fragment that has come before.
+    FragmentDuplicate => "fragment-duplicate",
+    /// A fragment that overlaps another; the datagram is given up (RFC 5722).
+    FragmentOverlap => "fragment-overlap",
+    /// A fragment that contradicts others about the datagram's end or ECN; the datagram is given up.
+    FragmentContradiction => "fragment-contradiction",
+    /// A fragment beyond what is kept of one datagram, or of all.
+    FragmentLimit => "fragment-limit",
+    /// A fragment of a datagram that has been given up.
+    FragmentRefused => "fragment-refused",
     /// A transport protocol nobody here speaks.
     UnknownProtocol => "unknown-protocol",
     /// A transport packet for a broadcast or multicast address that may not be answered there.
@@ -153,6 +166,22 @@ counters! {
     bytes_out,
     /// Replies given up because the queue of small packets was full.
     replies_lost,
+    /// Datagrams put together of fragments.
+    reassembled,
+    /// Datagrams given up because fragments did not come in time.
+    reassembly_timeouts,
+    /// Datagrams given up, the oldest first, because fragments took up too much room.
+    reassembly_evicted,
+    /// Datagrams given up because fragments overlapped.
+    reassembly_overlaps,
+    /// Datagrams given up because fragments contradicted each other.
+    reassembly_contradictions,
+    /// Datagrams given up because they came in too many fragments.
+    reassembly_too_many,
+    /// Datagrams of ours that were sent as fragments.
+    fragmented,
+    /// Fragments that they were sent as.
+    fragments_out,
     /// ICMP echo requests answered.
     icmp_echo_replies,
     /// ICMP errors sent.

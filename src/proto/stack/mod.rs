@@ -137,7 +137,7 @@ impl Stack {
         Stack {
             counters: Counters::default(),
             ip: Layer::new(&config, now),
-            reassembly: Reassembly::new(&config),
+            reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
             ping: Ping::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
