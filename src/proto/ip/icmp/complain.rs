@@ -1,10 +1,13 @@
-//! Errors sent: what they may be about, whom they are told, how often.
+//! Errors sent: what they may be about, from which address, how often.
+//!
+//! RFC 792, RFC 1122 section 3.2.2, RFC 1812 sections 4.3.2 and 5.2.7, RFC 4443 sections 2 and 3.
 
 use core::net::IpAddr;
 
 use super::{is_icmp, send_message};
 use crate::proto::context::Context;
 use crate::proto::ip::datagram::Transit;
+use crate::proto::ip::limiter::Price;
 use crate::proto::ip::{Cast, Datagram, address, fragmentable};
 use crate::proto::packet::DeviceId;
 use crate::proto::wire::icmp::{self as wire, ErrorMessage, Message, v4, v6};
@@ -72,14 +75,26 @@ pub(crate) enum Complaint {
     },
 }
 
-/// Answers a datagram with an error, if the rules allow it (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e): never
-/// about an error, never to a source that isn't one host, not about what came to many (but for `TooBig` and
-/// unknown options in IPv6), and no more often than the rate limit says.
+/// Answers a datagram with an error, if the rules allow it (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7,
+/// RFC 4443 section 2.4 e): never about an error or a redirect, never about a fragment that isn't the first, never
+/// to a source that isn't one host, not about what came to many (but for `TooBig` and unknown options in IPv6), and
+/// no more often than the rate limits say.
 pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>, complaint: Complaint) {
     let about = about.into();
     let Some((kind, code, word)) = on_the_wire(&about, complaint) else { return };
     if may_be_about(&about, complaint) && may_draw_an_error(ctx, &about) {
-        send_error(ctx, &about, ErrorMessage { kind, code, word, quoted: quote(&about) });
+        let price = match complaint {
+            Complaint::TooBig { .. } => Price::TooBig,
+            Complaint::ProtocolUnreachable
+            | Complaint::PortUnreachable
+            | Complaint::NetworkUnreachable
+            | Complaint::HostUnreachable
+            | Complaint::Prohibited
+            | Complaint::HopLimitExceeded
+            | Complaint::ReassemblyTimeExceeded
+            | Complaint::ParameterProblem { .. } => Price::Ordinary,
+        };
+        send_error(ctx, &about, price, ErrorMessage { kind, code, word, quoted: quote(&about) });
     }
 }
 
@@ -131,15 +146,11 @@ fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
     }
 }
 
-fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, message: ErrorMessage<'_>) {
-    let source = match about.cast {
-        Some(Cast::Unicast) => Some(about.dst),
-        Some(Cast::Broadcast | Cast::Multicast) | None => {
-            ctx.ip.interfaces.source_for(about.device, about.src)
-        }
-    };
-    let Some(source) = source else { return };
-    if !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng) {
+fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message: ErrorMessage<'_>) {
+    let Some(source) = error_source(ctx, about) else { return };
+    // Who tells himself does so at no one's cost (as Linux).
+    let is_free = about.device == DeviceId::LOOPBACK;
+    if !is_free && !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng, about.src, price) {
         ctx.counters.icmp_errors_limited += 1;
         return;
     }
@@ -157,18 +168,52 @@ fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, message: ErrorMessage<
 
 const PRECEDENCE_INTERNETWORK_CONTROL: u8 = 0xc0;
 
-/// The rules that hold for every error: never about another error, never to a source that isn't one host
-/// (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e.1, e.2, e.6). Fragments that aren't the first never come
-/// this far.
+/// The address that the error comes from. It is what `traceroute` shows of a router.
+fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
+    match about.cast {
+        //= RFC4443 section 2.2: in response to a message sent to one of the node's unicast addresses, the source MUST
+        //# be that address. (So does Linux over IPv4, and RFC 1122 section 3.2.2 has no other in mind.)
+        Some(Cast::Unicast) => Some(about.dst),
+        //= RFC1812 section 4.3.2.4: the source MUST be an address of the interface over which the error is sent.
+        //= RFC4443 section 2.2: else chosen as for any other packet to that destination.
+        Some(Cast::Broadcast | Cast::Multicast) | None if !address::is_link_scoped(about.src) => {
+            ctx.ip.route(about.src, None).ok().map(|route| route.source)
+        }
+        // The way back to a link-local source is the way it came.
+        Some(Cast::Broadcast | Cast::Multicast) | None => {
+            ctx.ip.interfaces.source_for(about.device, about.src)
+        }
+    }
+}
+
+/// The rules that hold for every error, whatever it says.
 fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
+    //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram whose source address does not define
+    //# a single host: a zero, loopback, broadcast, multicast or class E address.
+    //= RFC4443 section 2.4: nor (e.6) about a packet whose source does not uniquely identify a single node.
     let is_one_host = address::is_single_host(about.src) && !ctx.ip.is_broadcast(about.src);
-    is_one_host && !is_icmp_error(about.whole)
+    // Loopback addresses name one host only where they belong.
+    let is_here = !about.src.is_loopback() || about.device == DeviceId::LOOPBACK;
+    is_one_host && is_here && !is_later_fragment_v4(about.whole) && !is_icmp_error(about.whole)
+}
+
+/// Whether it is a fragment of IPv4 that is not the first.
+//= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a non-initial fragment. (Nor RFC1812 4.3.2.7. RFC 4443
+//# does not ask that of IPv6, where "packet too big" has to be sent about any fragment.)
+fn is_later_fragment_v4(whole: &[u8]) -> bool {
+    match whole {
+        [first, _, _, _, _, _, high, low, ..] if first >> 4 == 4 => high & 0x1f != 0 || *low != 0,
+        _ => false,
+    }
 }
 
 /// Whether the datagram is an ICMP error, or can't be told not to be one.
 fn is_icmp_error(whole: &[u8]) -> bool {
+    //= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
     // A packet whose extension headers were found wanting has not been read to its end.
     match wire::quoted(whole) {
+        // No error is long enough to be cut into parts: what follows a first part was never one.
+        Some(read) if read.is_later_fragment => false,
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
         None => true,
     }
