@@ -68,8 +68,19 @@ drop_reasons! {
     IcmpChecksum => "icmp-checksum",
     /// An ICMP message that is malformed.
     IcmpMalformed => "icmp-malformed",
-    /// An ICMP type that is not acted upon.
+    /// An ICMP type or code that nobody here knows, or an error that its socket has no use for.
     IcmpIgnored => "icmp-ignored",
+    /// An ICMP echo or timestamp request to a broadcast or multicast address (RFC 1122 section 3.2.2.6), or from
+    /// a source that can't be answered.
+    IcmpRequestToMany => "icmp-request-to-many",
+    /// An ICMP redirect: not believed, since whoever is on the path could take it over.
+    IcmpRedirect => "icmp-redirect",
+    /// Router or neighbour discovery: a TUN has no link layer.
+    IcmpDiscovery => "icmp-discovery",
+    /// Multicast listener discovery or multicast router discovery: no router of groups is here.
+    IcmpGroups => "icmp-groups",
+    /// An ICMP type that RFC 6633 or RFC 6918 has deprecated: source quench, information, address mask.
+    IcmpDeprecated => "icmp-deprecated",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
     /// An echo reply that no socket waits for.
