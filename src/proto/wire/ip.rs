@@ -339,6 +339,8 @@ pub(super) struct QuotedIp<'a> {
     pub(super) dst: IpAddr,
     pub(super) protocol: u8,
     pub(super) payload: &'a [u8],
+    /// A fragment that isn't the first.
+    pub(super) is_later_fragment: bool,
 }
 
 /// Reads the IP headers of a quoted packet. The payload of a fragment that isn't the first is empty, since it
@@ -355,6 +357,7 @@ pub(super) fn parse_quoted(bytes: &[u8]) -> Option<QuotedIp<'_>> {
                 dst: IpAddr::V4(header.destination_addr()),
                 protocol: header.protocol().0,
                 payload: payload.unwrap_or_default(),
+                is_later_fragment: !first,
             })
         }
         Some(6) => parse_quoted_v6(bytes),
@@ -366,9 +369,9 @@ fn parse_quoted_v6(bytes: &[u8]) -> Option<QuotedIp<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let end = (Ipv6Header::LEN + usize::from(header.payload_length())).min(bytes.len());
     let behind = bytes.get(Ipv6Header::LEN..end)?;
-    let (protocol, payload) = extensions::skip_quoted(header.next_header().0, behind)?;
+    let (protocol, payload, is_later_fragment) = extensions::skip_quoted(header.next_header().0, behind)?;
     let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-    Some(QuotedIp { src, dst, protocol, payload })
+    Some(QuotedIp { src, dst, protocol, payload, is_later_fragment })
 }
 
 #[cfg(test)]
