@@ -98,10 +98,15 @@ pub struct Config {
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
     pub reverse_path: ReversePath,
-    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
+    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for each device.
     pub outbox_packets: usize,
-    /// Bytes of small packets waiting for the device.
+    /// Bytes of small packets waiting for each device.
     pub outbox_bytes: usize,
+    /// Packets for others waiting for each device that was busy: as many as a TUN's queue holds by default. More
+    /// would only come late.
+    pub transit_packets: usize,
+    /// Bytes of packets for others waiting for each device: room for some super-segments.
+    pub transit_bytes: usize,
     /// Packets on their way from the stack to itself.
     pub loopback_packets: usize,
     /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
@@ -165,6 +170,8 @@ impl Default for Config {
             reverse_path: ReversePath::Off,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
+            transit_packets: 500,
+            transit_bytes: 2 << 20,
             loopback_packets: 256,
             transmit_quantum: 64,
             transmit_budget: 256,

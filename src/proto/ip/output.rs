@@ -24,7 +24,7 @@ pub(crate) fn try_send(
     let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let len = header.len() + payload_len;
     let fits = ctx.ip.mtu(device).is_some_and(|mtu| len <= mtu);
-    if !fits || !ctx.outbox.has_room(len) {
+    if !fits || !ctx.outbox.has_room(device, len) {
         ctx.counters.replies_lost += 1;
         return false;
     }

@@ -148,7 +148,7 @@ impl Sockets {
         if len > route.mtu {
             return Err(Error::MessageTooLong);
         }
-        if !ctx.outbox.has_room_for_application(len) {
+        if !ctx.outbox.has_room_for_application(route.device, len) {
             if !core::mem::replace(&mut socket.is_refused, true) {
                 self.refused.push(id);
             }
@@ -283,8 +283,7 @@ impl Sockets {
     /// Tells the sockets that were refused for want of room that there is some again. To be called when
     /// datagrams have left the outbox; costs nothing while none was refused.
     pub(crate) fn outbox_drained(&mut self, ctx: &mut Context<'_>) {
-        // Room for no more than the smallest datagram would wake all for nothing.
-        if self.refused.is_empty() || !ctx.outbox.is_half_empty() {
+        if self.refused.is_empty() || !ctx.outbox.take_relief() {
             return;
         }
         for id in self.refused.drain(..) {
