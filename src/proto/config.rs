@@ -94,6 +94,10 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// ICMP errors that may be sent in one burst.
     pub icmp_errors_burst: u32,
+    /// Addresses of all interfaces together: enough to be every host of a small network at once.
+    pub addresses: usize,
+    /// Routes, connected ones included: four times what the Internet has, at about 30 bytes each.
+    pub routes: usize,
     /// Whether packets for others are sent on (RFC 1122 section 3.3.1.1: a host does so only if told to).
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
@@ -116,7 +120,7 @@ pub enum ReversePath {
     /// Nothing (RFC 1812: the default of a router).
     #[default]
     Off,
-    /// That a route leads to it, by whatever interface; a default route does not count for much.
+    /// That a route leads to it, by whatever interface; a default route is one (as on Linux).
     Loose,
     /// That the best route to it leads by the interface that the packet came by.
     Strict,
@@ -161,6 +165,8 @@ impl Default for Config {
             challenge_acks_global: 1000,
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 50,
+            addresses: 1 << 14,
+            routes: 4 << 20,
             forwarding: false,
             reverse_path: ReversePath::Off,
             outbox_packets: 4096,

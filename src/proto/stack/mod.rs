@@ -52,6 +52,8 @@ mod interfaces;
 mod tcp;
 mod udp;
 
+pub use interfaces::InterfaceInfo;
+
 /// Which side of a connection to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
