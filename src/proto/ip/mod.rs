@@ -8,11 +8,13 @@
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
+//! | `forward` | what goes on to somebody else | 1812 5, 8200 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
 //! | `layer` | all of it, as one: what the others ask | |
 //! | `output` | what goes out: building and queueing | 6864 |
+//! | `fragment` | datagrams cut into parts that fit a link | 791, 8200 4.5 |
 //! | [`outbox`] | small packets waiting for a device | |
 //!
 //! Three rooms are planned here and not built: `forward` (datagrams that are not ours are dropped as
@@ -24,6 +26,7 @@
 pub(crate) mod address;
 pub(crate) mod datagram;
 pub(crate) mod forward;
+pub(crate) mod fragment;
 pub mod icmp;
 pub(crate) mod ident;
 pub mod input;
@@ -42,4 +45,4 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{fragmentable, send, try_send};
+pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send};
