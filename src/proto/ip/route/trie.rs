@@ -20,7 +20,6 @@ use super::sparse::{Places, Sparse};
 #[derive(Debug)]
 pub(super) struct PrefixMap<K, V> {
     root: Node<K, V>,
-    len: usize,
 }
 
 /// The first `len` bits of an address; the others are zero.
@@ -33,26 +32,17 @@ pub(super) struct Prefix<K> {
 impl<K: Bits, V: Copy> PrefixMap<K, V> {
     /// An empty map.
     pub(super) fn new() -> Self {
-        PrefixMap { root: Node::new(), len: 0 }
-    }
-
-    /// How many prefixes there are.
-    pub(super) fn len(&self) -> usize {
-        self.len
+        PrefixMap { root: Node::new() }
     }
 
     /// Gives a prefix a value, and gives back the one it had.
     pub(super) fn insert(&mut self, prefix: Prefix<K>, value: V) -> Option<V> {
-        let replaced = self.root.insert(0, prefix, value);
-        self.len += usize::from(replaced.is_none());
-        replaced
+        self.root.insert(0, prefix, value)
     }
 
     /// Forgets a prefix, and gives back its value.
     pub(super) fn remove(&mut self, prefix: Prefix<K>) -> Option<V> {
-        let removed = self.root.remove(0, prefix);
-        self.len -= usize::from(removed.is_some());
-        removed
+        self.root.remove(0, prefix)
     }
 
     /// The value of exactly this prefix.
