@@ -97,7 +97,7 @@ impl World {
         let now = self.now;
         match input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
             Accepted::Local(datagram) => Ok(datagram),
-            Accepted::Part(_) => Err(DropReason::Fragment),
+            Accepted::Part(_) => Err(DropReason::FragmentRefused),
             Accepted::Transit(_) => Err(DropReason::NotOurs),
         }
     }

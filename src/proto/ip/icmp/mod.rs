@@ -20,7 +20,7 @@ use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::{self as wire, Echo, Message};
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 
-pub(crate) use complain::{Complaint, complain};
+pub(crate) use complain::{Complaint, Subject, complain};
 pub use error::{IcmpError, IcmpErrorKind};
 
 /// What of a message is for a socket.
@@ -50,7 +50,7 @@ pub(crate) fn receive<'a>(
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
-        Message::Other(_) => Err(DropReason::IcmpIgnored),
+        Message::Other(other) => Err(answer::ignored(datagram.src, other.kind)),
     }
 }
 
