@@ -76,6 +76,9 @@ pub struct Config {
     pub listeners: usize,
     /// Bytes queued for reading per UDP socket.
     pub udp_recv_buffer: usize,
+    /// Error reports queued for reading per socket that asks for them: more than a path has hops, few enough
+    /// that a flood of ICMP costs little.
+    pub error_reports: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
@@ -153,6 +156,7 @@ impl Default for Config {
             udp_sockets: 1 << 14,
             listeners: 1 << 14,
             udp_recv_buffer: 208 << 10,
+            error_reports: 256,
             ephemeral_ports: 32768..=60999,
             ttl: 64,
             mss_min: 48,

@@ -59,6 +59,8 @@ drop_reasons! {
     IcmpIgnored => "icmp-ignored",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An ICMP error for a socket whose queue of reports is full.
+    ErrorQueueFull => "error-queue-full",
     /// A UDP length that contradicts the IP length.
     UdpMalformed => "udp-malformed",
     /// A UDP checksum is wrong (or zero over IPv6).
