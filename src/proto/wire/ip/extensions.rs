@@ -133,6 +133,12 @@ pub(super) fn follow(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     Ok(())
 }
 
+/// Looks at the first extension header alone, which is one of hop-by-hop options.
+#[cold]
+pub(super) fn follow_first(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
+    follow_plain(parsed)
+}
+
 /// Steps over hop-by-hop options, destination options or a routing header.
 fn follow_plain(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     let at = parsed.header_len as u32;
