@@ -172,6 +172,8 @@ fn meaning(error: &IcmpError<'_>, mtu_discover: MtuDiscover) -> Option<(Error, b
         IcmpErrorKind::PacketTooBig(_) => (Error::MessageTooLong, mtu_discover != MtuDiscover::Dont),
         IcmpErrorKind::TimeExceeded => (Error::HostUnreachable, false),
         IcmpErrorKind::ParameterProblem => (Error::ProtocolError, true),
+        // Of ICMPv6 alone: an unknown code of "unreachable" is final, an unknown type isn't.
+        IcmpErrorKind::Other => (Error::ProtocolError, error.type_code.0 == 1),
         IcmpErrorKind::SourceQuench => return None,
     })
 }
@@ -186,6 +188,7 @@ fn mtu(kind: IcmpErrorKind) -> Option<u32> {
         | IcmpErrorKind::Prohibited
         | IcmpErrorKind::TimeExceeded
         | IcmpErrorKind::ParameterProblem
+        | IcmpErrorKind::Other
         | IcmpErrorKind::SourceQuench => None,
     }
 }

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::proto::wire::checksum::Sum;
+use crate::proto::wire::ip::{PROTOCOL_ICMPV6, PROTOCOL_NO_NEXT_HEADER, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// Cuts a complete datagram, or an IPv4 fragment, into parts of at most `mtu` bytes and calls `each` with one
 /// after another. What fits is handed on as it is. `ident` joins the parts over IPv6; over IPv4 the header names
@@ -156,10 +157,97 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -
     Some(parts)
 }
 
+/// The header of the datagram whose first part had these headers, with room for `data_len` bytes behind it. `ecn`
+/// is the codepoint it is to have. `None` if the datagram would be longer than one can be.
+pub(crate) fn header_of_whole(headers: &[u8], data_len: usize, ecn: u8) -> Option<Vec<u8>> {
+    let mut whole = Vec::with_capacity(headers.len() + data_len);
+    match headers.first()? >> 4 {
+        4 => {
+            whole.extend_from_slice(headers);
+            let total_len = u16::try_from(headers.len() + data_len).ok()?;
+            put(&mut whole, 2, total_len);
+            let flags_and_offset = u16::from_be_bytes([*headers.get(6)?, *headers.get(7)?]);
+            put(&mut whole, 6, flags_and_offset & !(V4_MORE | V4_OFFSET));
+            let tos = whole.get_mut(1)?;
+            *tos = *tos & !0b11 | ecn;
+            put(&mut whole, 10, 0);
+            let mut sum = Sum::new();
+            sum.add(&whole);
+            put(&mut whole, 10, sum.finish());
+        }
+        _ => {
+            let (kept, marker) = headers.split_at_checked(headers.len().checked_sub(FRAGMENT_HEADER)?)?;
+            whole.extend_from_slice(kept);
+            *whole.get_mut(named_at(kept)?)? = *marker.first()?;
+            let payload_len = u16::try_from(kept.len().checked_sub(V6_HEADER)? + data_len).ok()?;
+            put(&mut whole, 4, payload_len);
+            let low_of_class = whole.get_mut(1)?;
+            *low_of_class = *low_of_class & !0x30 | ecn << 4;
+        }
+    }
+    Some(whole)
+}
+
+/// Type of service, traffic class.
+pub(crate) fn tos(headers: &[u8]) -> u8 {
+    match *headers {
+        [first, second, ..] if first >> 4 == 4 => second,
+        [first, second, ..] => first << 4 | second >> 4,
+        [] | [_] => 0,
+    }
+}
+
+/// Whether the first part of an IPv6 datagram, whose data begins with a header of this kind, holds all headers
+/// through that of the upper layer (RFC 7112 section 5).
+pub(crate) fn has_all_headers(mut kind: u8, mut data: &[u8]) -> bool {
+    loop {
+        let len = match kind {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | FRAGMENT | AUTHENTICATION => {
+                match extension_len(kind, data) {
+                    Some(len) if len <= data.len() => len,
+                    Some(_) | None => return false,
+                }
+            }
+            PROTOCOL_NO_NEXT_HEADER => return true,
+            PROTOCOL_UDP | PROTOCOL_ICMPV6 => return data.len() >= 8,
+            PROTOCOL_TCP => {
+                let len = data.get(12).map(|octet| usize::from(octet >> 4) * 4);
+                return len.is_some_and(|len| data.len() >= len.max(20));
+            }
+            _ => return !data.is_empty(),
+        };
+        kind = data.first().copied().unwrap_or(PROTOCOL_NO_NEXT_HEADER);
+        data = data.get(len..).unwrap_or_default();
+    }
+}
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+
+/// Bytes of an extension header that begins here; `None` if it is cut off before it tells.
+fn extension_len(kind: u8, bytes: &[u8]) -> Option<usize> {
+    let told = usize::from(*bytes.get(1)?);
+    Some(match kind {
+        FRAGMENT => FRAGMENT_HEADER,
+        AUTHENTICATION => (told + 2) * 4,
+        _ => (told + 1) * 8,
+    })
+}
+
+/// Where in these headers the octet stands that names what follows them all.
+fn named_at(headers: &[u8]) -> Option<usize> {
+    let (mut named_at, mut at) = (6, V6_HEADER);
+    while at < headers.len() {
+        let kind = *headers.get(named_at)?;
+        named_at = at;
+        at += extension_len(kind, headers.get(at..)?)?;
+    }
+    (at == headers.len()).then_some(named_at)
+}
 
 /// What every part of an IPv6 datagram begins with.
 struct Unfragmentable {
@@ -179,7 +267,7 @@ fn unfragmentable(whole: &[u8]) -> Option<Unfragmentable> {
             return Some(found);
         }
         named_at = at;
-        at += (usize::from(*whole.get(at + 1)?) + 1) * 8;
+        at += extension_len(kind, whole.get(at..)?)?;
         if kind != DESTINATION_OPTIONS {
             found = Unfragmentable { headers: 0..at, next_header_at: named_at };
         }
