@@ -100,6 +100,14 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// ICMP errors that may be sent in one burst.
     pub icmp_errors_burst: u32,
+    /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
+    /// Linux sends one over IPv4 and 4 to 16 over IPv6.
+    pub icmp_peer_errors_per_second: u32,
+    /// ICMP errors that one destination may be sent in one burst (RFC 4443 section 2.4 f; Linux: 6).
+    pub icmp_peer_errors_burst: u32,
+    /// Destinations whose ICMP errors are counted at a time: more than `icmp_errors_per_second` and
+    /// `icmp_errors_burst` can bring into the time in which a destination's burst is earned again.
+    pub icmp_error_peers: usize,
     /// Whether packets for others are sent on (RFC 1122 section 3.3.1.1: a host does so only if told to).
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
@@ -190,6 +198,9 @@ impl Default for Config {
             challenge_acks_global: 1000,
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 50,
+            icmp_peer_errors_per_second: 10,
+            icmp_peer_errors_burst: 10,
+            icmp_error_peers: 4096,
             forwarding: false,
             reverse_path: ReversePath::Off,
             path_mtus: 4096,

@@ -60,6 +60,30 @@ drop_reasons! {
     FragmentLimit => "fragment-limit",
     /// A fragment of a datagram that has been given up.
     FragmentRefused => "fragment-refused",
+    /// In transit: a link-local or loopback source or destination, which stays on its link (RFC 4291 section
+    /// 2.5.6, RFC 3927 section 2.7).
+    ForwardScope => "forward-scope",
+    /// In transit: to a group, or to all on a network.
+    ForwardNotUnicast => "forward-not-unicast",
+    /// In transit: the source is not reached by the interface that the packet came by.
+    ReversePath => "reverse-path",
+    /// In transit: no route leads to the destination.
+    NoRoute => "no-route",
+    /// In transit: the route is a black hole.
+    RouteBlackhole => "route-blackhole",
+    /// In transit: the route says that the destination is unreachable.
+    RouteUnreachable => "route-unreachable",
+    /// In transit: the route says that the destination is prohibited.
+    RouteProhibited => "route-prohibited",
+    /// In transit: the time to live, the hop limit, is used up.
+    HopLimit => "hop-limit",
+    /// In transit: larger than the next link takes, and not to be fragmented.
+    ForwardTooBig => "forward-too-big",
+    /// In transit: the device is busy and the queue for it is full.
+    ForwardQueueFull => "forward-queue-full",
+    /// In transit: a checksum to be completed or a super-segment to be cut, of a protocol for which nobody here
+    /// knows how.
+    ForwardOffload => "forward-offload",
     /// A transport protocol nobody here speaks.
     UnknownProtocol => "unknown-protocol",
     /// A transport packet for a broadcast or multicast address that may not be answered there.
@@ -68,8 +92,19 @@ drop_reasons! {
     IcmpChecksum => "icmp-checksum",
     /// An ICMP message that is malformed.
     IcmpMalformed => "icmp-malformed",
-    /// An ICMP type that is not acted upon.
+    /// An ICMP type or code that nobody here knows, or an error that its socket has no use for.
     IcmpIgnored => "icmp-ignored",
+    /// An ICMP echo or timestamp request to a broadcast or multicast address (RFC 1122 section 3.2.2.6), or from
+    /// a source that can't be answered.
+    IcmpRequestToMany => "icmp-request-to-many",
+    /// An ICMP redirect: not believed, since whoever is on the path could take it over.
+    IcmpRedirect => "icmp-redirect",
+    /// Router or neighbour discovery: a TUN has no link layer.
+    IcmpDiscovery => "icmp-discovery",
+    /// Multicast listener discovery or multicast router discovery: no router of groups is here.
+    IcmpGroups => "icmp-groups",
+    /// An ICMP type that RFC 6633 or RFC 6918 has deprecated: source quench, information, address mask.
+    IcmpDeprecated => "icmp-deprecated",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
     /// An echo reply that no socket waits for.

@@ -18,17 +18,19 @@ use slotmap::SlotMap;
 
 use super::context::Context;
 use super::counters::DropReason;
+use super::datagram_queue::{Arrival, Queued, Received};
 use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
 use super::hash::Keyed;
 use super::ids::PingId;
 use super::ip::icmp::{IcmpError, IcmpErrorKind};
 use super::ip::{self, Datagram, Route};
+use super::packet::DeviceId;
 use super::wire::HeaderBuf;
 use super::wire::icmp::{self as wire, Echo, Message};
 use super::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 use crate::time::Instant;
-use socket::{Queued, Socket};
+use socket::Socket;
 
 /// Options of an ICMP echo socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct PingReceived {
     pub from: IpAddr,
     /// Which address of ours it came to.
     pub to: IpAddr,
+    /// The interface that it came by; [`DeviceId::LOOPBACK`] if it came from the stack itself.
+    pub device: DeviceId,
     /// The socket's identifier.
     pub ident: u16,
     /// Its number, as given to the request.
@@ -191,11 +195,10 @@ impl Sockets {
     pub(crate) fn recv(&mut self, id: PingId, out: &mut [u8], peek: bool) -> Result<PingReceived, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.check_error()?;
-        let received = socket.replies.peek(out).ok_or(Error::WouldBlock)?;
-        if !peek {
-            socket.replies.pop();
-        }
-        Ok(received)
+        let received = socket.replies.take(out, peek).ok_or(Error::WouldBlock)?;
+        let Received { len, sent_len, from, to, device, hop_limit, tos, at } = received;
+        let (ident, from, seq) = (socket.ident, from.ip(), from.port());
+        Ok(PingReceived { len, sent_len, from, to, device, ident, seq, hop_limit, tos, at })
     }
 
     pub(crate) fn recv_error(&mut self, id: PingId) -> Result<Option<PingError>, Error> {
@@ -262,20 +265,10 @@ impl Sockets {
         datagram: &Datagram<'_>,
         echo: Echo<'_>,
     ) -> Result<(), DropReason> {
-        let Datagram { src: from, dst: to, hop_limit, tos, at, .. } = *datagram;
-        let (id, socket) = self.find(ctx, from, to, echo.ident).ok_or(DropReason::PingNoSocket)?;
-        let reply = PingReceived {
-            len: 0,
-            sent_len: echo.data.len(),
-            from,
-            to,
-            ident: echo.ident,
-            seq: echo.seq,
-            hop_limit,
-            tos,
-            at,
-        };
-        match socket.replies.push(reply, echo.data, ctx.config.ping_recv_buffer) {
+        let socket = self.find(ctx, datagram.src, datagram.dst, echo.ident);
+        let (id, socket) = socket.ok_or(DropReason::PingNoSocket)?;
+        let arrival = Arrival::of(datagram, echo.seq);
+        match socket.replies.push(arrival, echo.data, ctx.config.ping_recv_buffer) {
             Queued::First => ctx.events.raise(SocketId::Ping(id), socket.owner, Readiness::READABLE),
             Queued::Behind => {}
             Queued::Full => return Err(DropReason::PingQueueFull),

@@ -1,10 +1,10 @@
 //! One ICMP echo socket: its ends, its options, what it has received and what went wrong.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use super::{PingError, PingOptions, PingReceived};
+use super::{PingError, PingOptions};
+use crate::proto::datagram_queue::DatagramQueue;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 
@@ -20,7 +20,8 @@ pub(super) struct Socket {
     pub(super) ident: u16,
     pub(super) peer: Option<IpAddr>,
     pub(super) options: PingOptions,
-    pub(super) replies: Replies,
+    /// Replies; where others have a port, theirs is the number of the request.
+    pub(super) replies: DatagramQueue,
     /// ICMP errors about its requests, the oldest first; only with [`PingOptions::report_errors`].
     pub(super) errors: VecDeque<PingError>,
     /// What the next verb, or `take_error`, tells; then it is forgotten (SO_ERROR).
@@ -38,7 +39,7 @@ impl Socket {
             ident,
             peer: None,
             options,
-            replies: Replies::default(),
+            replies: DatagramQueue::default(),
             errors: VecDeque::new(),
             error: None,
             is_refused: false,
@@ -65,62 +66,5 @@ impl Socket {
         let taken = self.errors.pop_front()?;
         self.error = self.errors.front().map(|next| super::errno(next.kind));
         Some(taken)
-    }
-}
-
-/// Whether a reply found room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queued {
-    /// It did, and was the only one.
-    First,
-    /// It did, behind others.
-    Behind,
-    /// It didn't.
-    Full,
-}
-
-/// Replies received and not read yet, bounded by the memory they take.
-#[derive(Debug, Default)]
-pub(super) struct Replies {
-    queue: VecDeque<(PingReceived, Box<[u8]>)>,
-    cost: usize,
-}
-
-/// What a reply costs beyond its data: its place in the queue (which grows by doubling) and the allocator's own
-/// book-keeping.
-const OVERHEAD: usize = 2 * size_of::<(PingReceived, Box<[u8]>)>() + 16;
-
-/// Places that an emptied queue keeps, so that a burst long past does not cost an idle socket its memory.
-const PLACES_KEPT: usize = 32;
-
-impl Replies {
-    /// Copies a reply to the end, unless all together would cost more than `limit`. The first is always taken,
-    /// however small the limit.
-    pub(super) fn push(&mut self, reply: PingReceived, data: &[u8], limit: usize) -> Queued {
-        let cost = OVERHEAD + data.len();
-        let is_first = self.queue.is_empty();
-        if !is_first && self.cost + cost > limit {
-            return Queued::Full;
-        }
-        self.queue.push_back((reply, data.into()));
-        self.cost += cost;
-        if is_first { Queued::First } else { Queued::Behind }
-    }
-
-    /// Copies the oldest reply's data, as much of it as fits.
-    pub(super) fn peek(&self, out: &mut [u8]) -> Option<PingReceived> {
-        let (reply, data) = self.queue.front()?;
-        let len = data.len().min(out.len());
-        out[..len].copy_from_slice(&data[..len]);
-        Some(PingReceived { len, sent_len: data.len(), ..*reply })
-    }
-
-    /// Forgets the oldest reply.
-    pub(super) fn pop(&mut self) {
-        let Some((_, data)) = self.queue.pop_front() else { return };
-        self.cost -= OVERHEAD + data.len();
-        if self.queue.is_empty() && self.queue.capacity() > 2 * PLACES_KEPT {
-            self.queue.shrink_to(PLACES_KEPT);
-        }
     }
 }

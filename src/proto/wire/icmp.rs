@@ -201,6 +201,8 @@ pub struct Quoted<'a> {
     pub protocol: u8,
     /// What is there of its transport header and payload. Empty for a fragment that isn't the first.
     pub transport: &'a [u8],
+    /// Whether it is a fragment that isn't the first.
+    pub is_later_fragment: bool,
 }
 
 impl Quoted<'_> {
@@ -237,8 +239,8 @@ pub fn quoted_echo_request(address: IpAddr, transport: &[u8]) -> Option<(u16, u1
 /// Reads the packet that an error quotes, cut off wherever it is. `None` if not even its headers up to the
 /// transport's are there.
 pub fn quoted(bytes: &[u8]) -> Option<Quoted<'_>> {
-    let ip::QuotedIp { src, dst, protocol, payload } = ip::parse_quoted(bytes)?;
-    Some(Quoted { src, dst, protocol, transport: payload })
+    let ip::QuotedIp { src, dst, protocol, payload, is_later_fragment } = ip::parse_quoted(bytes)?;
+    Some(Quoted { src, dst, protocol, transport: payload, is_later_fragment })
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
-//! Errors sent: what they may be about, whom they are told, how often.
+//! Errors sent: what they may be about, from which address, how often.
+//!
+//! RFC 792, RFC 1122 section 3.2.2, RFC 1812 sections 4.3.2 and 5.2.7, RFC 4443 sections 2 and 3.
 
 use core::net::IpAddr;
 
 use super::{is_icmp, send_message};
 use crate::proto::context::Context;
 use crate::proto::ip::datagram::Transit;
+use crate::proto::ip::limiter::Price;
 use crate::proto::ip::{Cast, Datagram, address, fragmentable};
 use crate::proto::packet::DeviceId;
 use crate::proto::wire::icmp::{self as wire, ErrorMessage, Message, v4, v6};
@@ -72,14 +75,26 @@ pub(crate) enum Complaint {
     },
 }
 
-/// Answers a datagram with an error, if the rules allow it (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e): never
-/// about an error, never to a source that isn't one host, not about what came to many (but for `TooBig` and
-/// unknown options in IPv6), and no more often than the rate limit says.
+/// Answers a datagram with an error, if the rules allow it (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7,
+/// RFC 4443 section 2.4 e): never about an error or a redirect, never about a fragment that isn't the first, never
+/// to a source that isn't one host, not about what came to many (but for `TooBig` and unknown options in IPv6), and
+/// no more often than the rate limits say.
 pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>, complaint: Complaint) {
     let about = about.into();
     let Some((kind, code, word)) = on_the_wire(&about, complaint) else { return };
     if may_be_about(&about, complaint) && may_draw_an_error(ctx, &about) {
-        send_error(ctx, &about, ErrorMessage { kind, code, word, quoted: quote(&about) });
+        let price = match complaint {
+            Complaint::TooBig { .. } => Price::TooBig,
+            Complaint::ProtocolUnreachable
+            | Complaint::PortUnreachable
+            | Complaint::NetworkUnreachable
+            | Complaint::HostUnreachable
+            | Complaint::Prohibited
+            | Complaint::HopLimitExceeded
+            | Complaint::ReassemblyTimeExceeded
+            | Complaint::ParameterProblem { .. } => Price::Ordinary,
+        };
+        send_error(ctx, &about, price, ErrorMessage { kind, code, word, quoted: quote(&about) });
     }
 }
 
@@ -124,22 +139,21 @@ fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
         Some(Cast::Unicast) => true,
         None if !about.dst.is_multicast() => true,
         Some(Cast::Broadcast | Cast::Multicast) | None => {
-            let is_exempt =
-                matches!(complaint, Complaint::TooBig { .. } | Complaint::ParameterProblem { .. });
+            let is_exempt = matches!(
+                complaint,
+                Complaint::TooBig { .. }
+                    | Complaint::ParameterProblem { code: v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, .. }
+            );
             about.src.is_ipv6() && is_exempt
         }
     }
 }
 
-fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, message: ErrorMessage<'_>) {
-    let source = match about.cast {
-        Some(Cast::Unicast) => Some(about.dst),
-        Some(Cast::Broadcast | Cast::Multicast) | None => {
-            ctx.ip.interfaces.source_for(about.device, about.src)
-        }
-    };
-    let Some(source) = source else { return };
-    if !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng) {
+fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message: ErrorMessage<'_>) {
+    let Some(source) = error_source(ctx, about) else { return };
+    // Who tells himself does so at no one's cost (as Linux).
+    let is_free = about.device == DeviceId::LOOPBACK;
+    if !is_free && !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng, about.src, price) {
         ctx.counters.icmp_errors_limited += 1;
         return;
     }
@@ -157,18 +171,52 @@ fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, message: ErrorMessage<
 
 const PRECEDENCE_INTERNETWORK_CONTROL: u8 = 0xc0;
 
-/// The rules that hold for every error: never about another error, never to a source that isn't one host
-/// (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e.1, e.2, e.6). Fragments that aren't the first never come
-/// this far.
+/// The address that the error comes from. It is what `traceroute` shows of a router.
+fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
+    match about.cast {
+        //= RFC4443 section 2.2: in response to a message sent to one of the node's unicast addresses, the source MUST
+        //# be that address. (So does Linux over IPv4, and RFC 1122 section 3.2.2 has no other in mind.)
+        Some(Cast::Unicast) => Some(about.dst),
+        //= RFC1812 section 4.3.2.4: the source MUST be an address of the interface over which the error is sent.
+        //= RFC4443 section 2.2: else chosen as for any other packet to that destination.
+        Some(Cast::Broadcast | Cast::Multicast) | None if !address::is_link_scoped(about.src) => {
+            ctx.ip.route(about.src, None).ok().map(|route| route.source)
+        }
+        // The way back to a link-local source is the way it came.
+        Some(Cast::Broadcast | Cast::Multicast) | None => {
+            ctx.ip.interfaces.source_for(about.device, about.src)
+        }
+    }
+}
+
+/// The rules that hold for every error, whatever it says.
 fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
+    //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram whose source address does not define
+    //# a single host: a zero, loopback, broadcast, multicast or class E address.
+    //= RFC4443 section 2.4: nor (e.6) about a packet whose source does not uniquely identify a single node.
     let is_one_host = address::is_single_host(about.src) && !ctx.ip.is_broadcast(about.src);
-    is_one_host && !is_icmp_error(about.whole)
+    // Loopback addresses name one host only where they belong.
+    let is_here = !about.src.is_loopback() || about.device == DeviceId::LOOPBACK;
+    is_one_host && is_here && !is_later_fragment_v4(about.whole) && !is_icmp_error(about.whole)
+}
+
+/// Whether it is a fragment of IPv4 that is not the first.
+//= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a non-initial fragment. (Nor RFC1812 4.3.2.7. RFC 4443
+//# does not ask that of IPv6, where "packet too big" has to be sent about any fragment.)
+fn is_later_fragment_v4(whole: &[u8]) -> bool {
+    match whole {
+        [first, _, _, _, _, _, high, low, ..] if first >> 4 == 4 => high & 0x1f != 0 || *low != 0,
+        _ => false,
+    }
 }
 
 /// Whether the datagram is an ICMP error, or can't be told not to be one.
 fn is_icmp_error(whole: &[u8]) -> bool {
+    //= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
     // A packet whose extension headers were found wanting has not been read to its end.
     match wire::quoted(whole) {
+        // No error is long enough to be cut into parts: what follows a first part was never one.
+        Some(read) if read.is_later_fragment => false,
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
         None => true,
     }
@@ -182,4 +230,245 @@ fn quote<'a>(about: &Subject<'a>) -> &'a [u8] {
         IpAddr::V6(_) => 1280 - 40 - wire::HEADER_LEN,
     };
     about.whole.get(..room).unwrap_or(about.whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::config::Config;
+    use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip, udp};
+    use crate::proto::packet::ChecksumState;
+    use crate::proto::wire::icmp::{Echo, Other};
+    use alloc::vec::Vec;
+
+    /// Errors of every kind.
+    const ALL: [Complaint; 9] = [
+        Complaint::ProtocolUnreachable,
+        Complaint::PortUnreachable,
+        Complaint::NetworkUnreachable,
+        Complaint::HostUnreachable,
+        Complaint::Prohibited,
+        Complaint::TooBig { mtu: 1400 },
+        Complaint::HopLimitExceeded,
+        Complaint::ReassemblyTimeExceeded,
+        Complaint::ParameterProblem { code: 0, pointer: 8 },
+    ];
+
+    /// Something that came by `device`, and as what.
+    fn came<'a>(device: DeviceId, cast: Option<Cast>, whole: &'a [u8]) -> Subject<'a> {
+        let parsed = crate::proto::wire::ip::parse(whole).unwrap();
+        Subject { device, src: parsed.src, dst: parsed.dst, cast, tos: parsed.tos, whole }
+    }
+
+    /// Type, code and second word of the error that is sent, if one is; and the addresses it goes between.
+    fn told(
+        world: &mut World,
+        about: Subject<'_>,
+        what: Complaint,
+    ) -> Option<((u8, u8, u32), (IpAddr, IpAddr))> {
+        complain(&mut world.ctx(), about, what);
+        let (_, bytes) = world.sent()?;
+        assert!(world.sent().is_none());
+        let parsed = crate::proto::wire::ip::parse(&bytes).unwrap();
+        let message = wire::parse(parsed.payload, parsed.src, parsed.dst, ChecksumState::Unverified);
+        let Ok(Message::Error(error)) = message else { panic!("{message:?}") };
+        assert!(about.whole.starts_with(error.quoted));
+        Some(((error.kind, error.code, error.word), (parsed.src, parsed.dst)))
+    }
+
+    fn silent(world: &mut World, about: Subject<'_>) -> bool {
+        ALL.iter().all(|complaint| told(world, about, *complaint).is_none())
+    }
+
+    #[test]
+    fn everything_has_its_type_and_code() {
+        let mut world = World::with(Config { icmp_peer_errors_burst: 100, ..Config::default() });
+        let v4 = udp("10.9.0.1:9", "192.0.2.1:7", b"text");
+        let v6 = udp("[fd09::1]:9", "[fd99::1]:7", b"text");
+        for (complaint, over_v4, over_v6) in ALL
+            .into_iter()
+            .zip([
+                ((3, 2, 0), (4, 1, 6)),
+                ((3, 3, 0), (1, 4, 0)),
+                ((3, 0, 0), (1, 0, 0)),
+                ((3, 1, 0), (1, 3, 0)),
+                ((3, 13, 0), (1, 1, 0)),
+                ((3, 4, 1400), (2, 0, 1400)),
+                ((11, 0, 0), (3, 0, 0)),
+                ((11, 1, 0), (3, 1, 0)),
+                ((12, 0, 8 << 24), (4, 0, 8)),
+            ])
+            .map(|(complaint, (v4, v6))| (complaint, v4, v6))
+        {
+            let seen = told(&mut world, came(TUN, None, &v4), complaint).unwrap();
+            assert_eq!(seen, (over_v4, (ip("10.9.0.2"), ip("10.9.0.1"))), "{complaint:?}");
+            let seen = told(&mut world, came(TUN, None, &v6), complaint).unwrap();
+            assert_eq!(seen, (over_v6, (ip("fd09::2"), ip("fd09::1"))), "{complaint:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_is_about_an_error_or_a_redirect() {
+        //= RFC1122 section 3.2.2: an ICMP error message MUST NOT be sent as the result of receiving an ICMP error
+        //# message. RFC4443 section 2.4: nor (e.1, e.2) about an ICMPv6 error or redirect.
+        let mut world = World::new();
+        let inner = udp("10.9.0.2:9", "10.9.0.1:7", b"text");
+        let error = |kind| Message::Error(ErrorMessage { kind, code: 0, word: 0, quoted: &inner });
+        for kind in [3, 4, 5, 11, 12] {
+            let bytes = icmp_message("10.9.0.1", "192.0.2.1", error(kind));
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{kind}");
+        }
+        let redirect = Message::Other(Other { kind: 137, code: 0, word: 0, body: &[] });
+        for message in [error(1), error(2), error(3), error(4), error(100), redirect] {
+            let bytes = icmp_message("fd09::1", "fd99::1", message);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{message:?}");
+        }
+        let echo = Message::EchoRequest(Echo { ident: 1, seq: 1, data: b"" });
+        for (src, dst) in [("10.9.0.1", "192.0.2.1"), ("fd09::1", "fd99::1")] {
+            let bytes = icmp_message(src, dst, echo);
+            assert!(told(&mut world, came(TUN, None, &bytes), Complaint::HopLimitExceeded).is_some());
+        }
+    }
+
+    #[test]
+    fn no_error_goes_to_what_is_not_one_host() {
+        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7, RFC4443 section 2.4 e.6
+        let mut world = World::new();
+        for src in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "10.9.0.255",
+            "10.9.0.0",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+        ] {
+            let bytes = datagram(&header(src, "192.0.2.1", 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{src}");
+        }
+        for src in ["::", "::1", "ff02::1", "::ffff:10.9.0.1"] {
+            let bytes = datagram(&header(src, "fd99::1", 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{src}");
+        }
+    }
+
+    #[test]
+    fn over_ipv4_only_the_first_fragment_draws_an_error() {
+        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7
+        let mut world = World::new();
+        let mut bytes = udp("10.9.0.1:9", "192.0.2.1:7", b"text");
+        for (offset, draws) in [([0x20, 0], true), ([0x20, 1], false), ([0, 1], false), ([0x1f, 0], false)] {
+            bytes[6..8].copy_from_slice(&offset);
+            let about = Subject {
+                device: TUN,
+                src: ip("10.9.0.1"),
+                dst: ip("192.0.2.1"),
+                cast: None,
+                tos: 0,
+                whole: &bytes,
+            };
+            assert_eq!(told(&mut world, about, Complaint::HopLimitExceeded).is_some(), draws, "{offset:?}");
+        }
+    }
+
+    #[test]
+    fn over_ipv6_every_fragment_may_be_too_big() {
+        let mut world = World::new();
+        // The second part of a large echo request (next header 58).
+        let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0x05, 0xa8, 0, 0, 0, 1, 3, 3, 3, 3]);
+        let seen = told(&mut world, came(TUN, None, &bytes), Complaint::TooBig { mtu: 1300 });
+        assert_eq!(seen.map(|(error, _)| error), Some((2, 0, 1300)));
+        // The first part of what claims to be an error.
+        let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0, 1, 0, 0, 0, 1, 3, 3, 3, 3]);
+        assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn what_came_to_many_draws_only_what_ipv6_needs() {
+        //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram to a broadcast or multicast address.
+        //= RFC4443 section 2.4: (e.3) with two exceptions: packet too big, and parameter problem code 2.
+        let mut world = World::new();
+        for (dst, cast) in [("10.9.0.255", Cast::Broadcast), ("224.0.0.1", Cast::Multicast)] {
+            let bytes = datagram(&header("10.9.0.1", dst, 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, Some(cast), &bytes)), "{dst}");
+        }
+        let bytes = datagram(&header("fd09::1", "ff02::1", 17), &[0; 8]);
+        let about = came(TUN, Some(Cast::Multicast), &bytes);
+        let unknown_option = Complaint::ParameterProblem { code: 2, pointer: 42 };
+        let seen: Vec<_> = ALL
+            .into_iter()
+            .chain([unknown_option])
+            .filter_map(|complaint| told(&mut world, about, complaint).map(|(error, _)| error))
+            .collect();
+        assert_eq!(seen, [(2, 0, 1400), (4, 2, 42)]);
+        // And on its way to a group, nothing of IPv4.
+        let bytes = datagram(&header("10.9.0.1", "239.1.1.1", 17), &[0; 8]);
+        assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn an_error_comes_from_the_address_it_is_about_or_from_the_interface_it_leaves_by() {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1500);
+        for address in ["10.8.0.2/24", "fd08::2/64", "fe80::2/64"] {
+            world.ip.add_address(other, address.parse().unwrap()).unwrap();
+        }
+        let source = |world: &mut World, device, cast, bytes: &[u8]| {
+            told(world, came(device, cast, bytes), Complaint::HopLimitExceeded).map(|(_, (source, _))| source)
+        };
+        // What was sent to us, wherever it came by.
+        for (src, dst) in [("10.9.0.1:1", "10.8.0.2:7"), ("[fd09::1]:1", "[fd08::2]:7")] {
+            let bytes = udp(src, dst, b"");
+            let dst: core::net::SocketAddr = dst.parse().unwrap();
+            assert_eq!(source(&mut world, TUN, Some(Cast::Unicast), &bytes), Some(dst.ip()));
+        }
+        //= RFC1812 section 4.3.2.4, RFC4443 section 2.2
+        for (src, expected) in [("10.9.0.1:1", "10.9.0.2"), ("10.8.0.1:1", "10.8.0.2")] {
+            for device in [TUN, other] {
+                let bytes = udp(src, "192.0.2.1:7", b"");
+                assert_eq!(source(&mut world, device, None, &bytes), Some(ip(expected)));
+            }
+        }
+        // A link-local source is told by the link it is on.
+        let bytes = udp("[fe80::1]:1", "[fd99::1]:7", b"");
+        assert_eq!(source(&mut world, other, None, &bytes), Some(ip("fe80::2")));
+        // Whom no route leads to is told nothing.
+        let bytes = udp("198.51.100.1:1", "192.0.2.1:7", b"");
+        assert_eq!(source(&mut world, TUN, None, &bytes), None);
+    }
+
+    #[test]
+    fn the_type_of_service_comes_back_at_the_precedence_of_internetwork_control() {
+        //= RFC1812 section 4.3.2.5
+        let mut world = World::new();
+        let sent = IpHeader { tos: 0x5d, ..header("10.9.0.1", "192.0.2.1", 17) };
+        complain(&mut world.ctx(), came(TUN, None, &datagram(&sent, &[0; 8])), Complaint::HopLimitExceeded);
+        let (_, bytes) = world.sent().unwrap();
+        assert_eq!(bytes[1], 0xdc);
+    }
+
+    #[test]
+    fn each_peer_has_errors_of_its_own_and_what_is_too_big_is_told_all_the_same() {
+        //= RFC1812 section 4.3.2.8, RFC4443 section 2.4 f
+        let config = Config { icmp_peer_errors_burst: 3, icmp_errors_burst: 100, ..Config::default() };
+        let mut world = World::with(config);
+        let mut count = |src: &str, complaint| {
+            let bytes = udp(src, "192.0.2.1:7", b"");
+            (0..20).filter(|_| told(&mut world, came(TUN, None, &bytes), complaint).is_some()).count()
+        };
+        let expired = Complaint::HopLimitExceeded;
+        assert_eq!((count("10.9.0.1:9", expired), count("10.9.0.3:9", expired)), (3, 3));
+        assert_eq!(count("10.9.0.1:9", Complaint::TooBig { mtu: 1400 }), 20);
+        assert_eq!(count("10.9.0.1:9", expired), 0);
+        assert_eq!((world.counters.icmp_errors_out, world.counters.icmp_errors_limited), (26, 54));
+    }
+
+    #[test]
+    fn what_we_tell_ourselves_costs_nothing() {
+        let mut world = World::with(Config { icmp_errors_burst: 0, ..Config::default() });
+        let bytes = udp("127.0.0.1:9", "127.0.0.1:7", b"");
+        let about = came(DeviceId::LOOPBACK, Some(Cast::Unicast), &bytes);
+        assert!(told(&mut world, about, Complaint::PortUnreachable).is_some());
+    }
 }
