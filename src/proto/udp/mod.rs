@@ -318,6 +318,7 @@ fn final_error(error: &IcmpError<'_>) -> Option<Error> {
         | IcmpErrorKind::HostUnreachable
         | IcmpErrorKind::TimeExceeded
         | IcmpErrorKind::ParameterProblem
+        | IcmpErrorKind::Other
         | IcmpErrorKind::SourceQuench => None,
     }
 }
