@@ -41,8 +41,8 @@ pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
-pub(crate) mod source;
 mod segment;
+pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 
