@@ -54,7 +54,7 @@ pub(crate) fn receive<'a>(
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
-        Message::Other(other) => Err(answer::ignored(datagram.src, other.kind)),
+        Message::Other(other) => answer::other(ctx, datagram, &other).map(|()| Received::Done),
     }
 }
 
