@@ -76,6 +76,12 @@ pub struct Config {
     pub listeners: usize,
     /// Bytes queued for reading per UDP socket.
     pub udp_recv_buffer: usize,
+    /// ICMP echo sockets: enough for a monitor of many hosts, few enough that a leak is noticed.
+    pub ping_sockets: usize,
+    /// Bytes of echo replies queued for reading per socket (as for UDP).
+    pub ping_recv_buffer: usize,
+    /// ICMP errors queued for reading per ICMP echo socket that asks for them: more than a path has hops.
+    pub ping_errors: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
@@ -94,10 +100,30 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// ICMP errors that may be sent in one burst.
     pub icmp_errors_burst: u32,
+    /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
+    /// Linux sends one over IPv4 and 4 to 16 over IPv6.
+    pub icmp_peer_errors_per_second: u32,
+    /// ICMP errors that one destination may be sent in one burst (RFC 4443 section 2.4 f; Linux: 6).
+    pub icmp_peer_errors_burst: u32,
+    /// Destinations whose ICMP errors are counted at a time: more than `icmp_errors_per_second` and
+    /// `icmp_errors_burst` can bring into the time in which a destination's burst is earned again.
+    pub icmp_error_peers: usize,
     /// Whether packets for others are sent on (RFC 1122 section 3.3.1.1: a host does so only if told to).
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
     pub reverse_path: ReversePath,
+    /// How long the fragments of an IPv4 datagram are kept. RFC 1122 section 3.3.2 recommends 60 to 120 s; we follow
+    /// Linux, since what hasn't come by then isn't coming, and its identification will be used again.
+    pub reassembly_timeout_v4: Duration,
+    /// How long the fragments of an IPv6 datagram are kept (RFC 8200 section 4.5: 60 s).
+    pub reassembly_timeout_v6: Duration,
+    /// Bytes that fragments may take up, what it costs to keep them included: as Linux, and 60 of the largest
+    /// datagrams. The oldest datagram makes room for the newest.
+    pub reassembly_bytes: usize,
+    /// Datagrams of which fragments are kept: bounds a flood of small first fragments.
+    pub reassembly_datagrams: usize,
+    /// Fragments kept of one datagram. The largest comes in 1,365 over the smallest link of IPv4 (68 bytes).
+    pub reassembly_parts: usize,
     /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for each device.
     pub outbox_packets: usize,
     /// Bytes of small packets waiting for each device.
@@ -158,6 +184,9 @@ impl Default for Config {
             udp_sockets: 1 << 14,
             listeners: 1 << 14,
             udp_recv_buffer: 208 << 10,
+            ping_sockets: 1 << 12,
+            ping_recv_buffer: 208 << 10,
+            ping_errors: 256,
             ephemeral_ports: 32768..=60999,
             ttl: 64,
             mss_min: 48,
@@ -166,8 +195,16 @@ impl Default for Config {
             challenge_acks_global: 1000,
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 50,
+            icmp_peer_errors_per_second: 10,
+            icmp_peer_errors_burst: 10,
+            icmp_error_peers: 4096,
             forwarding: false,
             reverse_path: ReversePath::Off,
+            reassembly_timeout_v4: Duration::from_secs(30),
+            reassembly_timeout_v6: Duration::from_secs(60),
+            reassembly_bytes: 4 << 20,
+            reassembly_datagrams: 4096,
+            reassembly_parts: 1365,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
             transit_packets: 500,

@@ -45,8 +45,21 @@ drop_reasons! {
     MartianDestination => "martian-destination",
     /// Not addressed to this stack, and forwarding is off.
     NotOurs => "not-ours",
-    /// A fragment (reassembly is not built yet).
-    Fragment => "fragment",
+    /// A fragment that can't be part of any datagram: empty, of uneven length though not the last, or reaching
+    /// past 65,535 bytes.
+    FragmentMalformed => "fragment-malformed",
+    /// The first fragment of an IPv6 datagram, without all of its headers (RFC 7112).
+    FragmentHeaders => "fragment-headers",
+    /// A fragment that has come before.
+    FragmentDuplicate => "fragment-duplicate",
+    /// A fragment that overlaps another; the datagram is given up (RFC 5722).
+    FragmentOverlap => "fragment-overlap",
+    /// A fragment that contradicts others about the datagram's end or ECN; the datagram is given up.
+    FragmentContradiction => "fragment-contradiction",
+    /// A fragment beyond what is kept of one datagram, or of all.
+    FragmentLimit => "fragment-limit",
+    /// A fragment of a datagram that has been given up.
+    FragmentRefused => "fragment-refused",
     /// A transport protocol nobody here speaks.
     UnknownProtocol => "unknown-protocol",
     /// A transport packet for a broadcast or multicast address that may not be answered there.
@@ -55,10 +68,25 @@ drop_reasons! {
     IcmpChecksum => "icmp-checksum",
     /// An ICMP message that is malformed.
     IcmpMalformed => "icmp-malformed",
-    /// An ICMP type that is not acted upon.
+    /// An ICMP type or code that nobody here knows, or an error that its socket has no use for.
     IcmpIgnored => "icmp-ignored",
+    /// An ICMP echo or timestamp request to a broadcast or multicast address (RFC 1122 section 3.2.2.6), or from
+    /// a source that can't be answered.
+    IcmpRequestToMany => "icmp-request-to-many",
+    /// An ICMP redirect: not believed, since whoever is on the path could take it over.
+    IcmpRedirect => "icmp-redirect",
+    /// Router or neighbour discovery: a TUN has no link layer.
+    IcmpDiscovery => "icmp-discovery",
+    /// Multicast listener discovery or multicast router discovery: no router of groups is here.
+    IcmpGroups => "icmp-groups",
+    /// An ICMP type that RFC 6633 or RFC 6918 has deprecated: source quench, information, address mask.
+    IcmpDeprecated => "icmp-deprecated",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An echo reply that no socket waits for.
+    PingNoSocket => "ping-no-socket",
+    /// The ICMP echo socket's queue of replies, or of errors, is full.
+    PingQueueFull => "ping-queue-full",
     /// A UDP length that contradicts the IP length.
     UdpMalformed => "udp-malformed",
     /// A UDP checksum is wrong (or zero over IPv6).
@@ -138,6 +166,22 @@ counters! {
     bytes_out,
     /// Replies given up because the queue of small packets was full.
     replies_lost,
+    /// Datagrams put together of fragments.
+    reassembled,
+    /// Datagrams given up because fragments did not come in time.
+    reassembly_timeouts,
+    /// Datagrams given up, the oldest first, because fragments took up too much room.
+    reassembly_evicted,
+    /// Datagrams given up because fragments overlapped.
+    reassembly_overlaps,
+    /// Datagrams given up because fragments contradicted each other.
+    reassembly_contradictions,
+    /// Datagrams given up because they came in too many fragments.
+    reassembly_too_many,
+    /// Datagrams of ours that were sent as fragments.
+    fragmented,
+    /// Fragments that they were sent as.
+    fragments_out,
     /// ICMP echo requests answered.
     icmp_echo_replies,
     /// ICMP errors sent.
@@ -146,6 +190,10 @@ counters! {
     icmp_errors_limited,
     /// ICMP errors received and handed to a socket.
     icmp_errors_in,
+    /// Echo requests sent by sockets.
+    ping_requests_out,
+    /// Echo replies delivered to a socket.
+    ping_replies_in,
     /// UDP datagrams delivered to a socket.
     udp_in,
     /// UDP datagrams sent.

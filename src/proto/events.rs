@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use super::ids::{ListenerId, TcpId, UdpId};
+use super::ids::{ListenerId, PingId, TcpId, UdpId};
 
 /// Names a socket of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +16,8 @@ pub enum SocketId {
     Listener(ListenerId),
     /// A UDP socket.
     Udp(UdpId),
+    /// An ICMP echo socket.
+    Ping(PingId),
 }
 
 /// Whose socket it is: a number that the stack only carries. Accepted connections inherit their listener's.

@@ -11,6 +11,9 @@ slotmap::new_key_type! {
     /// Names a UDP socket.
     pub struct UdpId;
 
+    /// Names an ICMP echo socket.
+    pub struct PingId;
+
     /// Names a half-open connection of a listener.
     pub(crate) struct HalfOpenId;
 

@@ -71,7 +71,7 @@ impl Layer {
             interfaces: Interfaces::default(),
             routes: RouteTable::new(),
             path_mtu: PathMtu::new(config),
-            icmp_errors: Limiter::new(config.icmp_errors_per_second, config.icmp_errors_burst, now),
+            icmp_errors: Limiter::new(config, now),
             idents: None,
         }
     }

@@ -12,6 +12,7 @@
 //! | `ident` | IPv4 identification | 6864, 7739 |
 //! | `layer` | all of it, as one: what the others ask | |
 //! | `output` | what goes out: building and queueing | 6864 |
+//! | `fragment` | datagrams cut into parts that fit a link | 791, 8200 4.5 |
 //! | [`outbox`] | small packets waiting for a device | |
 //!
 //! Three rooms are planned here and not built: `forward` (datagrams that are not ours are dropped as
@@ -23,6 +24,7 @@
 pub(crate) mod address;
 pub(crate) mod datagram;
 pub(crate) mod forward;
+pub(crate) mod fragment;
 pub mod icmp;
 pub(crate) mod ident;
 pub mod input;
@@ -40,4 +42,4 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{fragmentable, send, try_send};
+pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send};

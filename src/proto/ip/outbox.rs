@@ -67,16 +67,21 @@ impl Outbox {
 
     /// Queues a datagram of this stack's; `false` if there is no room (nothing happened).
     pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        let has_room = self.has_room(device, bytes.len());
+        let has_room = self.has_room_for(device, 1, bytes.len());
         if has_room {
             self.append(device, Waiting { bytes, is_transit: false });
         }
         has_room
     }
 
+    /// Queues a part of a datagram, for all of which [`has_room_for`](Self::has_room_for) has found room.
+    pub(crate) fn push_part(&mut self, device: DeviceId, bytes: &[u8]) {
+        self.append(device, Waiting { bytes: bytes.to_vec(), is_transit: false });
+    }
+
     /// Queues a datagram that is on its way to somebody else; `false` if there is no room (nothing happened).
     pub(crate) fn push_transit(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        let has_room = self.has_room_for_transit(device, bytes.len());
+        let has_room = self.has_room_for_transit(device, 1, bytes.len());
         if has_room {
             self.append(device, Waiting { bytes, is_transit: true });
         }
@@ -93,30 +98,40 @@ impl Outbox {
         self.waiting > 0 && self.queue(device).is_some_and(|queue| !queue.packets.is_empty())
     }
 
-    /// Whether an answer of `len` bytes would find room.
-    pub(crate) fn has_room(&self, device: DeviceId, len: usize) -> bool {
-        self.queue(device).is_none_or(|queue| queue.own.admits(len, self.own_max))
+    /// Whether so many packets of so many bytes together would find room.
+    pub(crate) fn has_room_for(&self, device: DeviceId, packets: usize, bytes: usize) -> bool {
+        self.queue(device).is_none_or(|queue| queue.own.admits(packets, bytes, self.own_max))
     }
 
-    /// Whether a datagram for somebody else would find room.
-    pub(crate) fn has_room_for_transit(&self, device: DeviceId, len: usize) -> bool {
-        self.queue(device).is_none_or(|queue| queue.transit.admits(len, self.transit_max))
+    /// Whether so many packets for somebody else would find room.
+    pub(crate) fn has_room_for_transit(&self, device: DeviceId, packets: usize, bytes: usize) -> bool {
+        self.queue(device).is_none_or(|queue| queue.transit.admits(packets, bytes, self.transit_max))
     }
 
-    /// Whether an application's datagram of `len` bytes would find room: a quarter of the queue is kept
-    /// for the stack's own answers. If not, [`take_relief`](Self::take_relief) will tell when.
-    pub(crate) fn has_room_for_application(&mut self, device: DeviceId, len: usize) -> bool {
+    /// Whether an application's packets would find room: a quarter of the queue is kept for the stack's own
+    /// answers. If not, [`is_half_empty`](Self::is_half_empty) will tell when.
+    pub(crate) fn has_room_for_application(
+        &mut self,
+        device: DeviceId,
+        packets: usize,
+        bytes: usize,
+    ) -> bool {
         let max = self.own_max.less_a_quarter();
         let Some(queue) = self.queues.get_mut(index(device)) else { return true };
-        let has_room = queue.own.admits(len, max);
+        let has_room = queue.own.admits(packets, bytes, max);
         queue.has_refused |= !has_room;
         has_room
     }
 
-    /// Whether a queue that had no room for an application's datagram is half empty since the last call: room
-    /// enough to tell those who wait for it.
-    pub(crate) fn take_relief(&mut self) -> bool {
-        core::mem::take(&mut self.is_relieved)
+    /// Whether a queue that had no room for an application has become half empty: room enough to tell those who
+    /// wait for it.
+    pub(crate) fn is_half_empty(&self) -> bool {
+        self.is_relieved
+    }
+
+    /// All who wait for room were told.
+    pub(crate) fn relief_told(&mut self) {
+        self.is_relieved = false;
     }
 
     /// Offers what waits to the sink, each device's oldest first. A device that has no room holds up no other.
@@ -198,8 +213,9 @@ impl Outbox {
 
 impl Load {
     /// One datagram finds room whatever the limits: else a large one could never be sent.
-    fn admits(self, len: usize, max: Load) -> bool {
-        let fits = self.packets < max.packets && self.bytes.saturating_add(len) <= max.bytes;
+    fn admits(self, packets: usize, bytes: usize, max: Load) -> bool {
+        let fits = self.packets.saturating_add(packets) <= max.packets
+            && self.bytes.saturating_add(bytes) <= max.bytes;
         fits || self.packets == 0
     }
 
@@ -299,22 +315,22 @@ mod tests {
         assert!(outbox.push(A, vec![0; 6]));
         assert!(!outbox.push(A, vec![0; 5]));
         assert!(outbox.push(A, vec![0; 4]));
-        assert!(!outbox.has_room(A, 0));
-        assert!(outbox.has_room(B, 10));
+        assert!(!outbox.has_room_for(A, 1, 0));
+        assert!(outbox.has_room_for(B, 1, 10));
         outbox.pop();
-        assert!(outbox.has_room(A, 6) && !outbox.has_room(A, 7));
+        assert!(outbox.has_room_for(A, 1, 6) && !outbox.has_room_for(A, 1, 7));
     }
 
     #[test]
     fn an_application_leaves_a_quarter_to_the_stack() {
         let mut outbox = outbox(8, 80);
         for _ in 0..6 {
-            assert!(outbox.has_room_for_application(A, 1));
+            assert!(outbox.has_room_for_application(A, 1, 1));
             assert!(outbox.push(A, vec![0]));
         }
-        assert!(!outbox.has_room_for_application(A, 1));
-        assert!(outbox.has_room_for_application(B, 1));
-        assert!(outbox.has_room(A, 1));
+        assert!(!outbox.has_room_for_application(A, 1, 1));
+        assert!(outbox.has_room_for_application(B, 1, 1));
+        assert!(outbox.has_room_for(A, 1, 1));
     }
 
     #[test]
@@ -323,13 +339,14 @@ mod tests {
         for device in [A, A, A, B] {
             assert!(outbox.push(device, vec![0]));
         }
-        assert!(!outbox.has_room_for_application(A, 1));
+        assert!(!outbox.has_room_for_application(A, 1, 1));
         drain(&mut outbox, &[A], 9);
-        assert!(!outbox.take_relief(), "another device's room is of no use");
+        assert!(!outbox.is_half_empty(), "another device's room is of no use");
         drain(&mut outbox, &[], 1);
-        assert!(outbox.take_relief());
+        assert!(outbox.is_half_empty());
+        outbox.relief_told();
         drain(&mut outbox, &[], 9);
-        assert!(!outbox.take_relief(), "told once");
+        assert!(!outbox.is_half_empty(), "told once");
     }
 
     #[test]
@@ -348,9 +365,9 @@ mod tests {
         for device in [A, A, A, B] {
             assert!(outbox.push(device, vec![0]));
         }
-        assert!(!outbox.has_room_for_application(A, 80));
+        assert!(!outbox.has_room_for_application(A, 1, 80));
         outbox.forget(A);
-        assert!(outbox.take_relief() && !outbox.has_waiting(A));
+        assert!(outbox.is_half_empty() && !outbox.has_waiting(A));
         assert_eq!(drain(&mut outbox, &[], 9), (vec![(B, 0)], Progress::Idle));
     }
 

@@ -3,39 +3,90 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::{Route, fragment};
 use crate::proto::context::Context;
-use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::IpHeader;
 
-/// Builds a datagram from `header` and `payload` and queues it. Counts it as lost if the queue is full or
-/// the interface can't take a datagram of that size.
-pub(crate) fn send(ctx: &mut Context<'_>, device: DeviceId, header: &IpHeader, payload: &[&[u8]]) {
-    let _ = try_send(ctx, device, header, payload);
+/// Builds a datagram from `header` and `payload`, cuts it if it is larger than `route.mtu`, and queues it. Counts
+/// it as lost if the queue is full, or if it is too large and not to be cut (`header.dont_fragment`, which over IPv6
+/// means no more than that).
+pub(crate) fn send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) {
+    let _ = try_send(ctx, route, header, payload);
 }
 
 /// Like [`send`], and tells whether the datagram is on its way.
-pub(crate) fn try_send(
+pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
+    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let sent = room_needed(route, header, payload_len)
+        .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
+        .is_some_and(|_| queue(ctx, route, header, payload, payload_len));
+    if !sent {
+        ctx.counters.replies_lost += 1;
+    }
+    sent
+}
+
+/// Whether an application's datagram of `payload_len` bytes behind its IP header finds room, with all its parts.
+pub(crate) fn room_for_application(
     ctx: &mut Context<'_>,
-    device: DeviceId,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+) -> Room {
+    match room_needed(route, header, payload_len) {
+        None => Room::Never,
+        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => {
+            Room::Now
+        }
+        Some(_) => Room::Later,
+    }
+}
+
+/// When a datagram may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// At once.
+    Now,
+    /// Once others have left.
+    Later,
+    /// It is too large for the route and not to be cut, or for any.
+    Never,
+}
+
+/// Packets and bytes that a datagram becomes; `None` if it can't be sent by this route at all.
+fn room_needed(route: &Route, header: &IpHeader, payload_len: usize) -> Option<(usize, usize)> {
+    let payload_max = match header.src {
+        IpAddr::V4(_) => usize::from(u16::MAX) - header.len(),
+        IpAddr::V6(_) => usize::from(u16::MAX),
+    };
+    if payload_len > payload_max {
+        return None;
+    }
+    let (packets, bytes) = fragment::parts_of(header.src.is_ipv4(), payload_len, route.mtu)?;
+    (packets == 1 || !header.dont_fragment).then_some((packets, bytes))
+}
+
+fn queue(
+    ctx: &mut Context<'_>,
+    route: &Route,
     header: &IpHeader,
     payload: &[&[u8]],
+    payload_len: usize,
 ) -> bool {
-    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
-    let len = header.len() + payload_len;
-    let fits = ctx.ip.mtu(device).is_some_and(|mtu| len <= mtu);
-    if !fits || !ctx.outbox.has_room(device, len) {
-        ctx.counters.replies_lost += 1;
-        return false;
-    }
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
-    let mut bytes = Vec::with_capacity(len);
+    let mut bytes = Vec::with_capacity(header.len() + payload_len);
     bytes.extend_from_slice(&written);
     for piece in payload {
         bytes.extend_from_slice(piece);
     }
-    ctx.outbox.push(device, bytes)
+    if bytes.len() <= route.mtu {
+        return ctx.outbox.push(route.device, bytes);
+    }
+    let ident = ctx.rng.next_u32();
+    let outbox = &mut *ctx.outbox;
+    fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part)) > 0
 }
 
 /// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
@@ -51,19 +102,25 @@ pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, prot
 mod tests {
     use super::*;
     use crate::proto::config::Config;
-    use crate::proto::ip::testing::{TUN, World, header};
+    use crate::proto::ip::testing::{self, TUN, World, header};
+    use crate::proto::packet::DeviceId;
     use crate::proto::wire;
+
+    fn by(device: DeviceId) -> Route {
+        Route { device, source: testing::ip("10.9.0.2"), mtu: 1500 }
+    }
 
     #[test]
     fn what_is_sent_reads_back_and_what_finds_no_room_is_counted() {
         let mut world = World::new();
         let sent = header("10.9.0.2", "10.9.0.1", 99);
-        send(&mut world.ctx(), TUN, &sent, &[b"he", b"", b"llo"]);
+        send(&mut world.ctx(), &by(TUN), &sent, &[b"he", b"", b"llo"]);
         let (device, bytes) = world.sent().unwrap();
         let read = wire::ip::parse(&bytes).unwrap();
         assert_eq!((device, read.src, read.dst, read.payload), (TUN, sent.src, sent.dst, &b"hello"[..]));
-        send(&mut world.ctx(), TUN, &sent, &[&[0; 1481]]);
-        send(&mut world.ctx(), DeviceId(9), &sent, &[b"nowhere"]);
+        let whole = IpHeader { dont_fragment: true, ..sent };
+        send(&mut world.ctx(), &by(TUN), &whole, &[&[0; 1481]]);
+        send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 65_516]]);
         assert!(world.sent().is_none());
         assert_eq!(world.counters.replies_lost, 2);
     }
@@ -72,7 +129,7 @@ mod tests {
     fn a_full_outbox_loses_the_newest() {
         let mut world = World::with(Config { outbox_packets: 1, ..Config::default() });
         for _ in 0..3 {
-            send(&mut world.ctx(), TUN, &header("10.9.0.2", "10.9.0.1", 99), &[]);
+            send(&mut world.ctx(), &by(TUN), &header("10.9.0.2", "10.9.0.1", 99), &[]);
         }
         assert_eq!(world.counters.replies_lost, 2);
     }

@@ -97,7 +97,7 @@ impl World {
         let now = self.now;
         match input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
             Accepted::Local(datagram) => Ok(datagram),
-            Accepted::Part(_) => Err(DropReason::Fragment),
+            Accepted::Part(_) => Err(DropReason::FragmentRefused),
             Accepted::Transit(_) => Err(DropReason::NotOurs),
         }
     }
@@ -117,8 +117,10 @@ impl World {
             PROTOCOL_TCP => Ok(()),
             PROTOCOL_UDP => udp.receive(&mut ctx, &datagram),
             PROTOCOL_ICMP | PROTOCOL_ICMPV6 => match icmp::receive(&mut ctx, &datagram)? {
-                Some(error) if error.protocol == PROTOCOL_UDP => udp.icmp_error(&mut ctx, &error),
-                Some(_) | None => Ok(()),
+                icmp::Received::Error(error) if error.protocol == PROTOCOL_UDP => {
+                    udp.icmp_error(&mut ctx, &error)
+                }
+                icmp::Received::Error(_) | icmp::Received::Reply(_) | icmp::Received::Done => Ok(()),
             },
             _ => {
                 icmp::complain(&mut ctx, &datagram, icmp::Complaint::ProtocolUnreachable);

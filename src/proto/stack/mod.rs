@@ -15,10 +15,12 @@ use crate::proto::config::{Config, Secrets};
 use crate::proto::context::{Context, TimerKey};
 use crate::proto::counters::{Counters, DropReason};
 use crate::proto::events::{Event, Events};
+use crate::proto::ip::icmp::Received;
 use crate::proto::ip::outbox::Outbox;
 use crate::proto::ip::reassembly::Reassembly;
 use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
+use crate::proto::ping::Sockets as Ping;
 use crate::proto::tcp::endpoint::Endpoint;
 use crate::proto::timer_wheel::TimerWheel;
 use crate::proto::trace::{Record, Trace, TraceLevel};
@@ -49,6 +51,7 @@ macro_rules! with {
 }
 
 mod interfaces;
+mod ping;
 mod tcp;
 mod udp;
 
@@ -128,6 +131,7 @@ pub struct Stack {
     ip: Layer,
     reassembly: Reassembly,
     udp: Udp,
+    ping: Ping,
     tcp: Endpoint,
     outbox: Outbox,
     events: Events,
@@ -145,8 +149,9 @@ impl Stack {
         Stack {
             counters: Counters::default(),
             ip: Layer::new(&config, now),
-            reassembly: Reassembly::new(&config),
+            reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
+            ping: Ping::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
             outbox: Outbox::new(&config),
             events: Events::default(),
@@ -311,10 +316,15 @@ impl Stack {
 
     fn dispatch_icmp(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
         let (tcp, mut ctx) = with!(self, datagram.at, tcp);
-        let Some(error) = icmp::receive(&mut ctx, datagram)? else { return Ok(()) };
+        let error = match icmp::receive(&mut ctx, datagram)? {
+            Received::Done => return Ok(()),
+            Received::Reply(echo) => return self.ping.receive(&mut ctx, datagram, echo),
+            Received::Error(error) => error,
+        };
         match error.protocol {
             wire::ip::PROTOCOL_TCP => tcp.icmp_error(&mut ctx, &error),
             wire::ip::PROTOCOL_UDP => self.udp.icmp_error(&mut ctx, &error),
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.ping.icmp_error(&mut ctx, &error),
             _ => Err(DropReason::IcmpUnrelated),
         }
     }
@@ -337,6 +347,8 @@ impl Stack {
         self.counters.bytes_out += bytes;
         let (udp, mut ctx) = with!(self, now, udp);
         udp.outbox_drained(&mut ctx);
+        self.ping.outbox_drained(&mut ctx);
+        self.outbox.relief_told();
         progress
     }
 

@@ -4,10 +4,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use super::Stack;
 use crate::proto::context::Context;
+use crate::proto::datagram_queue::Received;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 use crate::proto::ids::UdpId;
-use crate::proto::udp::{UdpOptions, UdpReceived};
+use crate::proto::udp::UdpOptions;
 use crate::time::Instant;
 
 /// UDP's socket verbs.
@@ -78,7 +79,7 @@ impl Stack {
 
     /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
     /// was sent to, and whether it was longer than `out`.
-    pub fn udp_recv_msg(&mut self, id: UdpId, out: &mut [u8]) -> Result<UdpReceived, Error> {
+    pub fn udp_recv_msg(&mut self, id: UdpId, out: &mut [u8]) -> Result<Received, Error> {
         self.udp.recv_from(id, out, false)
     }
 

@@ -122,7 +122,7 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
     };
     let mut header = HeaderBuf::new();
     says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
-    ip::send(ctx, route.device, &marks.ip_header(tuple), &[&header]);
+    ip::send(ctx, &route, &marks.ip_header(tuple), &[&header]);
     note_sent(ctx, tuple, says, 0);
 }
 

@@ -19,6 +19,7 @@ use slotmap::SlotMap;
 
 use super::context::Context;
 use super::counters::DropReason;
+use super::datagram_queue::{Arrival, Queued, Received};
 use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
 use super::ids::UdpId;
@@ -28,7 +29,7 @@ use super::wire::HeaderBuf;
 use super::wire::ip::{IpHeader, PROTOCOL_UDP};
 use super::wire::udp::{self as wire, UdpHeader};
 use bindings::Bindings;
-use socket::{Queued, Socket};
+use socket::Socket;
 
 /// Options of a UDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +41,6 @@ pub struct UdpOptions {
     pub tos: u8,
     /// Whether datagrams to broadcast addresses may be sent.
     pub broadcast: bool,
-}
-
-/// What is known of a datagram that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UdpReceived {
-    /// Bytes of data that were copied out.
-    pub len: usize,
-    /// Bytes of data that were sent: more than `len` if they didn't fit.
-    pub sent_len: usize,
-    /// Who sent it.
-    pub from: SocketAddr,
-    /// The address that it was sent to (RFC 1122 section 4.1.3.5): one of ours, or a broadcast or multicast
-    /// address. A server bound to the wildcard answers from there, if it is one of ours.
-    pub to: IpAddr,
 }
 
 /// All UDP sockets.
@@ -143,33 +130,28 @@ impl Sockets {
         let route = route(ctx, source.unwrap_or(socket.local.ip()), to.ip())?;
         check_permission(ctx, socket.options, to.ip())?;
         let header = header(ctx, socket.options, route.source, to.ip());
-        let len = header.len() + wire::HEADER_LEN + data.len();
-        // The place of fragmentation.
-        if len > route.mtu {
-            return Err(Error::MessageTooLong);
-        }
-        if !ctx.outbox.has_room_for_application(route.device, len) {
-            if !core::mem::replace(&mut socket.is_refused, true) {
-                self.refused.push(id);
+        match ip::room_for_application(ctx, &route, &header, wire::HEADER_LEN + data.len()) {
+            ip::Room::Now => {}
+            ip::Room::Later => {
+                if !core::mem::replace(&mut socket.is_refused, true) {
+                    self.refused.push(id);
+                }
+                return Err(Error::WouldBlock);
             }
-            return Err(Error::WouldBlock);
+            ip::Room::Never => return Err(Error::MessageTooLong),
         }
         let mut written = HeaderBuf::new();
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
         ports.write(header.src, header.dst, &[data], &mut written);
-        ip::send(ctx, route.device, &header, &[&written, data]);
+        ip::send(ctx, &route, &header, &[&written, data]);
         ctx.counters.udp_out += 1;
         Ok(data.len())
     }
 
-    pub(crate) fn recv_from(&mut self, id: UdpId, out: &mut [u8], peek: bool) -> Result<UdpReceived, Error> {
+    pub(crate) fn recv_from(&mut self, id: UdpId, out: &mut [u8], peek: bool) -> Result<Received, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.check_error()?;
-        let received = socket.queue.peek(out).ok_or(Error::WouldBlock)?;
-        if !peek {
-            socket.queue.pop();
-        }
-        Ok(received)
+        socket.queue.take(out, peek).ok_or(Error::WouldBlock)
     }
 
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: UdpId) {
@@ -225,7 +207,8 @@ impl Sockets {
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let read = wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
-        let from = SocketAddr::new(datagram.src, read.src_port);
+        let arrival = Arrival::of(datagram, read.src_port);
+        let from = arrival.from;
         let id = match datagram.cast {
             Cast::Unicast => self.bindings.lookup(datagram.dst, read.dst_port),
             Cast::Broadcast | Cast::Multicast => self.bindings.lookup_wildcard(datagram.dst, read.dst_port),
@@ -241,7 +224,7 @@ impl Sockets {
         let mut rest = read.payload;
         loop {
             let (message, behind) = rest.split_at_checked(one).unwrap_or((rest, &[]));
-            match socket.queue.push(from, datagram.dst, message, ctx.config.udp_recv_buffer) {
+            match socket.queue.push(arrival, message, ctx.config.udp_recv_buffer) {
                 Queued::First => ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::READABLE),
                 Queued::Behind => {}
                 Queued::Full => return Err(DropReason::UdpQueueFull),
@@ -283,7 +266,7 @@ impl Sockets {
     /// Tells the sockets that were refused for want of room that there is some again. To be called when
     /// datagrams have left the outbox; costs nothing while none was refused.
     pub(crate) fn outbox_drained(&mut self, ctx: &mut Context<'_>) {
-        if self.refused.is_empty() || !ctx.outbox.take_relief() {
+        if self.refused.is_empty() || !ctx.outbox.is_half_empty() {
             return;
         }
         for id in self.refused.drain(..) {

@@ -201,6 +201,8 @@ pub struct Quoted<'a> {
     pub protocol: u8,
     /// What is there of its transport header and payload. Empty for a fragment that isn't the first.
     pub transport: &'a [u8],
+    /// Whether it is a fragment that isn't the first.
+    pub is_later_fragment: bool,
 }
 
 impl Quoted<'_> {
@@ -223,11 +225,22 @@ impl Quoted<'_> {
     }
 }
 
+/// Identifier and number of an echo request that an error quotes, from its first byte; `address` tells the family.
+pub fn quoted_echo_request(address: IpAddr, transport: &[u8]) -> Option<(u16, u16)> {
+    let kind = if address.is_ipv4() { v4::TYPE_ECHO_REQUEST } else { v6::TYPE_ECHO_REQUEST };
+    match transport.first_chunk() {
+        Some(&[first, 0, _, _, a, b, c, d]) if first == kind => {
+            Some((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+        }
+        _ => None,
+    }
+}
+
 /// Reads the packet that an error quotes, cut off wherever it is. `None` if not even its headers up to the
 /// transport's are there.
 pub fn quoted(bytes: &[u8]) -> Option<Quoted<'_>> {
-    let ip::QuotedIp { src, dst, protocol, payload } = ip::parse_quoted(bytes)?;
-    Some(Quoted { src, dst, protocol, transport: payload })
+    let ip::QuotedIp { src, dst, protocol, payload, is_later_fragment } = ip::parse_quoted(bytes)?;
+    Some(Quoted { src, dst, protocol, transport: payload, is_later_fragment })
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! Requests answered (echo), and what is neither request, reply nor error.
+
+use core::net::IpAddr;
+
+use super::send_message;
+use crate::proto::context::Context;
+use crate::proto::counters::DropReason;
+use crate::proto::ip::{Cast, Datagram, address, fragmentable};
+use crate::proto::wire::icmp::{Echo, Message, v4, v6};
+use crate::proto::wire::ip::IpHeader;
+
+/// The same data goes back, from the address that was pinged (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), in
+/// parts if it came in parts.
+pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_>) -> Result<(), DropReason> {
+    let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
+    let protocol = datagram.protocol;
+    // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
+    let header = IpHeader { tos: datagram.tos, ..fragmentable(ctx, source, datagram.src, protocol) };
+    if send_message(ctx, &header, Message::EchoReply(echo)) {
+        ctx.counters.icmp_echo_replies += 1;
+    }
+    Ok(())
+}
+
+/// Why a message that is neither echo nor error is not acted upon.
+pub(super) fn ignored(family: IpAddr, kind: u8) -> DropReason {
+    match (family, kind) {
+        // Router advertisement and solicitation (RFC 1256).
+        (IpAddr::V4(_), v4::TYPE_ROUTER_ADVERTISEMENT | v4::TYPE_ROUTER_SOLICITATION) => {
+            DropReason::IcmpDiscovery
+        }
+        //= RFC1122 section 3.2.2.7: a host SHOULD NOT implement information request and reply.
+        //= RFC6918 section 2: these types are deprecated, 15 to 18 (information, address mask) among them.
+        (IpAddr::V4(_), 6 | 15..=18 | 30..=39) => DropReason::IcmpDeprecated,
+        // Router and neighbour discovery (RFC 4861), the inverse (RFC 3122) and the secure (RFC 3971) kind.
+        (IpAddr::V6(_), v6::TYPE_REDIRECT_MESSAGE) => DropReason::IcmpRedirect,
+        (IpAddr::V6(_), 133..=136 | 141 | 142 | 148 | 149) => DropReason::IcmpDiscovery,
+        // Listener queries, reports and dones (RFC 2710, RFC 3810), multicast routers (RFC 4286).
+        (IpAddr::V6(_), 130..=132 | 143 | 151..=153) => DropReason::IcmpGroups,
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => DropReason::IcmpIgnored,
+    }
+}
+
+/// The address to answer a request from; `None` if it is not to be answered.
+fn reply_source(ctx: &Context<'_>, datagram: &Datagram<'_>) -> Option<IpAddr> {
+    if !address::is_single_host(datagram.src) {
+        return None;
+    }
+    match (datagram.cast, datagram.src) {
+        (Cast::Unicast, _) => Some(datagram.dst),
+        //= RFC1122 section 3.2.2.6: a request to a broadcast or multicast address MAY be discarded. It is: one
+        //# forged packet would make every host of the network answer. (Section 3.2.2.8: timestamps as well.)
+        (Cast::Broadcast | Cast::Multicast, IpAddr::V4(_)) => None,
+        //= RFC4443 section 4.2: a reply SHOULD be sent to a request to a multicast address, from a unicast
+        //# address of the interface on which the request came.
+        (Cast::Broadcast | Cast::Multicast, IpAddr::V6(_)) => {
+            ctx.ip.interfaces.source_for(datagram.device, datagram.src)
+        }
+    }
+}

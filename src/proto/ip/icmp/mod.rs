@@ -1,0 +1,73 @@
+//! ICMP and ICMPv6: echo answered, errors sent (rate-limited) and received.
+//!
+//! Owns which messages are answered and believed (RFC 792, RFC 1122 section 3.2.2, RFC 1812 section 4.3,
+//! RFC 4443). Owns not their shape, which is [`wire::icmp`](crate::proto::wire::icmp)'s, nor what a
+//! transport does about an error.
+//!
+//! Not acted upon: redirects (there is one next hop), source quench (RFC 6633), timestamps and address masks
+//! (RFC 6918, and MAY in RFC 1122), router and neighbour discovery (a TUN has no link layer).
+
+mod answer;
+mod complain;
+mod error;
+
+use core::net::IpAddr;
+
+use super::{Cast, Datagram};
+use crate::proto::context::Context;
+use crate::proto::counters::DropReason;
+use crate::proto::wire::HeaderBuf;
+use crate::proto::wire::icmp::{self as wire, Echo, Message};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
+
+pub(crate) use complain::{Complaint, Subject, complain};
+pub use error::{IcmpError, IcmpErrorKind};
+
+/// What of a message is for a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    /// Nothing: it has been dealt with.
+    Done,
+    /// An echo reply, for the echo socket that has asked.
+    Reply(Echo<'a>),
+    /// An error about one of our packets, for its transport.
+    Error(IcmpError<'a>),
+}
+
+/// Handles an ICMP or ICMPv6 message, and tells what of it is for a socket.
+pub(crate) fn receive<'a>(
+    ctx: &mut Context<'_>,
+    datagram: &Datagram<'a>,
+) -> Result<Received<'a>, DropReason> {
+    if !is_icmp(datagram.src, datagram.protocol) {
+        // ICMP over IPv6, or ICMPv6 over IPv4.
+        complain(ctx, datagram, Complaint::ProtocolUnreachable);
+        return Err(DropReason::UnknownProtocol);
+    }
+    match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
+        Message::EchoRequest(echo) => answer::echo(ctx, datagram, echo).map(|()| Received::Done),
+        Message::Error(error) => error::read(datagram, &error).map(Received::Error),
+        // Nobody here asks groups for their answer in the group.
+        Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
+        Message::EchoReply(echo) => Ok(Received::Reply(echo)),
+        Message::Other(_) => Err(DropReason::IcmpIgnored),
+    }
+}
+
+/// Routes a message and queues it; `false` if it was lost.
+fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) -> bool {
+    let Ok(route) = ctx.ip.route(header.dst, Some(header.src)) else {
+        ctx.counters.replies_lost += 1;
+        return false;
+    };
+    let mut written = HeaderBuf::new();
+    message.write_header(header.src, header.dst, &mut written);
+    super::try_send(ctx, &route, header, &[&written, message.body()])
+}
+
+fn is_icmp(family: IpAddr, protocol: u8) -> bool {
+    protocol == if family.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! Messages that come in, and what is answered.
+
+use super::error::{classify_v4, classify_v6};
+use super::*;
+use crate::proto::config::Config;
+use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip, udp};
+use crate::proto::packet::{ChecksumState, DeviceId, Packet};
+use crate::proto::udp::Sockets;
+use crate::proto::wire::icmp::ErrorMessage;
+use crate::proto::wire::ip::{self as wire_ip, PROTOCOL_TCP};
+use alloc::vec::Vec;
+
+fn give(world: &mut World, bytes: &[u8]) -> Result<(), DropReason> {
+    let packet = Packet::plain(bytes, world.now);
+    world.receive(&mut Sockets::new([0; 16]), TUN, &packet)
+}
+
+fn echo_request(src: &str, dst: &str) -> Vec<u8> {
+    icmp_message(src, dst, Message::EchoRequest(Echo { ident: 7, seq: 9, data: b"odd" }))
+}
+
+/// Headers of the datagram that was sent, and its message taken apart.
+fn answer<R>(world: &mut World, read: impl FnOnce(&wire_ip::Parsed<'_>, Message<'_>) -> R) -> Option<R> {
+    let (device, bytes) = world.sent()?;
+    assert_eq!(device, TUN);
+    let parsed = wire_ip::parse(&bytes).unwrap();
+    let message = wire::parse(parsed.payload, parsed.src, parsed.dst, ChecksumState::Unverified).unwrap();
+    Some(read(&parsed, message))
+}
+
+#[test]
+fn a_ping_is_answered_from_the_address_that_was_pinged() {
+    let mut world = World::new();
+    world.ip.add_address(TUN, "10.9.0.5/24".parse().unwrap()).unwrap();
+    for (src, dst) in [("10.9.0.1", "10.9.0.2"), ("10.9.0.1", "10.9.0.5"), ("fd09::1", "fd09::2")] {
+        assert_eq!(give(&mut world, &echo_request(src, dst)), Ok(()));
+        let seen = answer(&mut world, |parsed, message| {
+            assert_eq!(message, Message::EchoReply(Echo { ident: 7, seq: 9, data: b"odd" }));
+            assert_eq!(parsed.hop_limit, 64);
+            (parsed.src, parsed.dst)
+        });
+        assert_eq!(seen, Some((ip(dst), ip(src))));
+    }
+    assert_eq!(world.counters.icmp_echo_replies, 3);
+}
+
+#[test]
+fn the_type_of_service_of_a_ping_comes_back() {
+    let mut world = World::new();
+    let mut bytes = echo_request("fd09::1", "fd09::2");
+    // Traffic class 0xb9 lies across the first two octets.
+    (bytes[0], bytes[1]) = (0x6b, 0x90);
+    give(&mut world, &bytes).unwrap();
+    assert_eq!(answer(&mut world, |parsed, _| parsed.tos), Some(0xb9));
+}
+
+#[test]
+fn a_ping_to_all_is_answered_over_ipv6_only() {
+    let mut world = World::new();
+    for dst in ["10.9.0.255", "255.255.255.255", "224.0.0.1"] {
+        assert_eq!(give(&mut world, &echo_request("10.9.0.1", dst)), Err(DropReason::IcmpIgnored));
+        assert!(world.sent().is_none());
+    }
+    assert_eq!(give(&mut world, &echo_request("fd09::1", "ff02::1")), Ok(()));
+    assert_eq!(answer(&mut world, |parsed, _| parsed.src), Some(ip("fd09::2")));
+    assert_eq!(give(&mut world, &echo_request("::", "ff02::1")), Err(DropReason::IcmpIgnored));
+    assert!(world.sent().is_none());
+}
+
+#[test]
+fn a_link_local_ping_goes_back_by_the_interface_it_came_by() {
+    let mut world = World::new();
+    let other = world.ip.add_interface(1500);
+    world.ip.add_address(TUN, "fe80::1/64".parse().unwrap()).unwrap();
+    world.ip.add_address(other, "fe80::2/64".parse().unwrap()).unwrap();
+    let packet = echo_request("fe80::9", "fe80::2");
+    let packet = Packet::plain(&packet, world.now);
+    assert_eq!(world.receive(&mut Sockets::new([0; 16]), other, &packet), Ok(()));
+    assert_eq!(world.sent().map(|(device, _)| device), Some(other));
+}
+
+#[test]
+fn a_ping_to_ourselves_stays_inside() {
+    let mut world = World::new();
+    let bytes = echo_request("127.0.0.1", "127.0.0.1");
+    let packet = Packet::plain(&bytes, world.now);
+    assert_eq!(world.receive(&mut Sockets::new([0; 16]), DeviceId::LOOPBACK, &packet), Ok(()));
+    assert_eq!(world.sent().map(|(device, _)| device), Some(DeviceId::LOOPBACK));
+}
+
+#[test]
+fn an_answer_that_finds_no_way_is_counted_as_lost() {
+    let mut world = World::new();
+    assert_eq!(give(&mut world, &echo_request("8.8.8.8", "10.9.0.2")), Ok(()));
+    assert_eq!(give(&mut world, &echo_request("10.9.0.1", "10.9.0.2")), Ok(()));
+    assert_eq!((world.counters.replies_lost, world.counters.icmp_echo_replies), (1, 1));
+}
+
+#[test]
+fn other_messages_are_ignored() {
+    let mut world = World::new();
+    let other = |kind| Message::Other(wire::Other { kind, code: 0, word: 0, body: &[] });
+    // Timestamp, router solicitation; neighbour solicitation, redirect.
+    for message in [other(13), other(10)] {
+        let bytes = icmp_message("10.9.0.1", "10.9.0.2", message);
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpIgnored));
+    }
+    for message in [other(135), other(137), other(200)] {
+        let bytes = icmp_message("fd09::1", "fd09::2", message);
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpIgnored));
+    }
+    assert!(world.sent().is_none());
+}
+
+#[test]
+fn a_message_with_a_wrong_checksum_is_dropped() {
+    let mut world = World::new();
+    let mut bytes = echo_request("10.9.0.1", "10.9.0.2");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpChecksum));
+}
+
+#[test]
+fn a_port_without_a_listener_is_unreachable() {
+    let mut world = World::new();
+    for (src, dst, expected) in [("10.9.0.1:9", "10.9.0.2:7", (3, 3)), ("[fd09::1]:9", "[fd09::2]:7", (1, 4))]
+    {
+        let bytes = udp(src, dst, b"text");
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::UdpNoSocket));
+        let seen = answer(&mut world, |parsed, message| {
+            let Message::Error(error) = message else { panic!("{message:?}") };
+            assert_eq!((error.quoted, error.word), (&bytes[..], 0));
+            assert_eq!(parsed.tos, if parsed.src.is_ipv4() { 0xc0 } else { 0 });
+            (error.kind, error.code)
+        });
+        assert_eq!(seen, Some(expected));
+    }
+    assert_eq!(world.counters.icmp_errors_out, 2);
+}
+
+#[test]
+fn a_protocol_nobody_speaks_is_unreachable() {
+    let mut world = World::new();
+    let seen = |world: &mut World| {
+        answer(world, |_, message| match message {
+            Message::Error(error) => (error.kind, error.code, error.word),
+            _ => panic!("{message:?}"),
+        })
+    };
+    for (src, dst, protocol, expected) in [
+        ("10.9.0.1", "10.9.0.2", 132, (3, 2, 0)),
+        ("10.9.0.1", "10.9.0.2", PROTOCOL_ICMPV6, (3, 2, 0)),
+        ("fd09::1", "fd09::2", 132, (4, 1, 6)),
+        ("fd09::1", "fd09::2", PROTOCOL_ICMP, (4, 1, 6)),
+    ] {
+        let bytes = datagram(&header(src, dst, protocol), &[3; 8]);
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::UnknownProtocol));
+        assert_eq!(seen(&mut world), Some(expected));
+    }
+    // Behind destination options the pointer is at the options' next header octet.
+    let bytes = datagram(&header("fd09::1", "fd09::2", 60), &[132, 0, 1, 4, 0, 0, 0, 0]);
+    assert_eq!(give(&mut world, &bytes), Err(DropReason::UnknownProtocol));
+    assert_eq!(seen(&mut world), Some((4, 1, 40)));
+}
+
+#[test]
+fn nothing_that_was_sent_to_all_draws_an_error() {
+    let mut world = World::new();
+    for dst in ["10.9.0.255:7", "255.255.255.255:7", "224.0.0.1:7"] {
+        assert_eq!(give(&mut world, &udp("10.9.0.1:9", dst, b"")), Err(DropReason::UdpNoSocket));
+    }
+    assert_eq!(give(&mut world, &udp("[fd09::1]:9", "[ff02::1]:7", b"")), Err(DropReason::UdpNoSocket));
+    for (src, dst) in [("10.9.0.1", "10.9.0.255"), ("fd09::1", "ff02::1")] {
+        let bytes = datagram(&header(src, dst, 132), &[]);
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::UnknownProtocol));
+    }
+    assert!(world.sent().is_none());
+}
+
+#[test]
+fn an_error_quotes_as_much_as_every_host_can_take() {
+    let mut world = World::new();
+    for (src, dst, len) in [("10.9.0.1:9", "10.9.0.2:7", 576), ("[fd09::1]:9", "[fd09::2]:7", 1280)] {
+        assert!(give(&mut world, &udp(src, dst, &[0; 1400])).is_err());
+        assert_eq!(world.sent().map(|(_, bytes)| bytes.len()), Some(len));
+    }
+}
+
+#[test]
+fn errors_are_limited_and_echo_replies_are_not() {
+    let config = Config { icmp_errors_burst: 4, icmp_errors_per_second: 1, ..Config::default() };
+    let mut world = World::with(config);
+    for _ in 0..100 {
+        assert!(give(&mut world, &udp("10.9.0.1:9", "10.9.0.2:7", b"")).is_err());
+        assert!(give(&mut world, &echo_request("10.9.0.1", "10.9.0.2")).is_ok());
+    }
+    let counters = &world.counters;
+    assert!((1..=10).contains(&counters.icmp_errors_out), "{}", counters.icmp_errors_out);
+    assert_eq!(counters.icmp_errors_out + counters.icmp_errors_limited, 100);
+    assert_eq!(counters.icmp_echo_replies, 100);
+}
+
+/// The start of a TCP segment that we may have sent.
+fn quoted_segment(src: &str, dst: &str) -> Vec<u8> {
+    datagram(&header(src, dst, PROTOCOL_TCP), &[0, 80, 0x30, 0x39, 1, 2, 3, 4])
+}
+
+fn error<'a>(kind: u8, code: u8, word: u32, quoted: &'a [u8]) -> Message<'a> {
+    Message::Error(ErrorMessage { kind, code, word, quoted })
+}
+
+fn received<'a>(world: &mut World, bytes: &'a [u8]) -> Result<Option<IcmpError<'a>>, DropReason> {
+    let datagram = world.input(bytes)?;
+    receive(&mut world.ctx(), &datagram).map(|received| match received {
+        Received::Error(error) => Some(error),
+        Received::Done | Received::Reply(_) => None,
+    })
+}
+
+#[test]
+fn an_error_about_a_packet_of_ours_is_passed_on() {
+    let mut world = World::new();
+    let quoted = quoted_segment("10.9.0.2", "10.9.0.1");
+    // It comes from a router, not from the host that the packet was for.
+    let bytes = icmp_message("172.16.0.1", "10.9.0.2", error(3, 4, 0xffff_0514, &quoted));
+    let expected = IcmpError {
+        kind: IcmpErrorKind::PacketTooBig(1300),
+        type_code: (3, 4),
+        offender: ip("172.16.0.1"),
+        protocol: PROTOCOL_TCP,
+        local: "10.9.0.2:80".parse().unwrap(),
+        remote: "10.9.0.1:12345".parse().unwrap(),
+        seq: Some(0x0102_0304),
+        transport: &quoted[20..],
+    };
+    assert_eq!(received(&mut world, &bytes), Ok(Some(expected)));
+    let quoted = quoted_segment("fd09::2", "fd09::1");
+    let bytes = icmp_message("fd09::1", "fd09::2", error(2, 0, 1280, &quoted));
+    let read = received(&mut world, &bytes).unwrap().unwrap();
+    assert_eq!((read.kind, read.seq), (IcmpErrorKind::PacketTooBig(1280), Some(0x0102_0304)));
+}
+
+#[test]
+fn errors_about_packets_that_we_cannot_have_sent_are_not_believed() {
+    let mut world = World::new();
+    world.ip.add_address(TUN, "10.9.0.5/24".parse().unwrap()).unwrap();
+    for (dst, quoted) in [
+        ("10.9.0.2", quoted_segment("10.9.0.77", "10.9.0.1")),
+        ("10.9.0.2", quoted_segment("10.9.0.5", "10.9.0.1")),
+        ("10.9.0.255", quoted_segment("10.9.0.255", "10.9.0.1")),
+        // Ports missing.
+        ("10.9.0.2", datagram(&header("10.9.0.2", "10.9.0.1", PROTOCOL_TCP), &[0, 80])),
+    ] {
+        let bytes = icmp_message("10.9.0.1", dst, error(3, 3, 0, &quoted));
+        assert_eq!(received(&mut world, &bytes), Err(DropReason::IcmpUnrelated));
+    }
+    let bytes = icmp_message("10.9.0.1", "10.9.0.2", error(3, 3, 0, &[0x45, 0]));
+    assert_eq!(received(&mut world, &bytes), Err(DropReason::IcmpMalformed));
+}
+
+#[test]
+fn no_error_draws_an_error() {
+    let mut world = World::new();
+    for (src, dst, quoted) in [
+        ("10.9.0.1", "10.9.0.2", quoted_segment("10.9.0.77", "10.9.0.1")),
+        ("fd09::1", "fd09::2", quoted_segment("fd09::77", "fd09::1")),
+    ] {
+        assert!(give(&mut world, &icmp_message(src, dst, error(3, 3, 0, &quoted))).is_err());
+    }
+    assert!(world.sent().is_none());
+}
+
+#[test]
+fn every_code_has_its_meaning() {
+    use IcmpErrorKind::*;
+    let v4 = |kind, code| classify_v4(&ErrorMessage { kind, code, word: 9, quoted: &[] });
+    let v6 = |kind, code| classify_v6(&ErrorMessage { kind, code, word: 9, quoted: &[] });
+    for (code, expected) in (0..16).zip([
+        NetworkUnreachable,
+        HostUnreachable,
+        ProtocolUnreachable,
+        PortUnreachable,
+        PacketTooBig(9),
+        HostUnreachable,
+        NetworkUnreachable,
+        HostUnreachable,
+        HostUnreachable,
+        Prohibited,
+        Prohibited,
+        NetworkUnreachable,
+        HostUnreachable,
+        Prohibited,
+        Prohibited,
+        Prohibited,
+    ]) {
+        assert_eq!(v4(3, code), Some(expected), "{code}");
+    }
+    assert_eq!((v4(3, 16), v4(11, 2)), (None, None));
+    assert_eq!((v4(11, 0), v4(12, 0)), (Some(TimeExceeded), Some(ParameterProblem)));
+    // Source quench (RFC 9293 MUST-55) and redirect.
+    assert_eq!((v4(4, 0), v4(5, 0)), (None, None));
+    for (code, expected) in (0..7).zip([
+        NetworkUnreachable,
+        Prohibited,
+        HostUnreachable,
+        HostUnreachable,
+        PortUnreachable,
+        Prohibited,
+        Prohibited,
+    ]) {
+        assert_eq!(v6(1, code), Some(expected), "{code}");
+    }
+    assert_eq!((v6(1, 7), v6(5, 0), v6(127, 0)), (None, None, None));
+    assert_eq!((v6(2, 0), v6(3, 1)), (Some(PacketTooBig(9)), Some(TimeExceeded)));
+    assert_eq!((v6(4, 0), v6(4, 1)), (Some(ParameterProblem), Some(ProtocolUnreachable)));
+}
