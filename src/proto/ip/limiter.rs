@@ -155,6 +155,7 @@ fn key(rng: &mut Rng) -> Keyed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use core::net::Ipv4Addr;

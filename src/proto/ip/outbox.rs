@@ -7,9 +7,10 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use crate::proto::config::Config;
-use crate::proto::packet::{DeviceId, Egress, PacketSink, Sent};
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Sent};
 use crate::proto::stack::Progress;
 
 /// A bounded queue of complete datagrams for each device.
@@ -50,6 +51,10 @@ struct Queue {
 struct Waiting {
     bytes: Vec<u8>,
     is_transit: bool,
+    /// As in [`Egress`]: what is in transit may be a super-segment.
+    gso_size: Option<NonZeroU16>,
+    /// As in [`Egress`].
+    checksum: EgressChecksum,
 }
 
 impl Outbox {
@@ -69,21 +74,24 @@ impl Outbox {
     pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
         let has_room = self.has_room_for(device, 1, bytes.len());
         if has_room {
-            self.append(device, Waiting { bytes, is_transit: false });
+            self.append(device, Waiting::own(bytes));
         }
         has_room
     }
 
     /// Queues a part of a datagram, for all of which [`has_room_for`](Self::has_room_for) has found room.
     pub(crate) fn push_part(&mut self, device: DeviceId, bytes: &[u8]) {
-        self.append(device, Waiting { bytes: bytes.to_vec(), is_transit: false });
+        self.append(device, Waiting::own(bytes.to_vec()));
     }
 
-    /// Queues a datagram that is on its way to somebody else; `false` if there is no room (nothing happened).
-    pub(crate) fn push_transit(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        let has_room = self.has_room_for_transit(device, 1, bytes.len());
+    /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
+    pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
+        let Egress { device, gso_size, checksum, .. } = *egress;
+        let has_room = self.has_room_for_transit(device, 1, egress.len());
         if has_room {
-            self.append(device, Waiting { bytes, is_transit: true });
+            let mut bytes = Vec::new();
+            egress.copy_to(&mut bytes);
+            self.append(device, Waiting { bytes, is_transit: true, gso_size, checksum });
         }
         has_room
     }
@@ -171,7 +179,8 @@ impl Outbox {
     fn drain_one(&mut self, at: usize, sink: &mut dyn PacketSink) -> Sent {
         let device = device_at(at);
         while let Some(waiting) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
-            match sink.send(Egress::plain(device, &waiting.bytes, &[])) {
+            let Waiting { ref bytes, gso_size, checksum, .. } = *waiting;
+            match sink.send(Egress { device, header: bytes, payload: &[], gso_size, checksum }) {
                 Sent::Taken => drop(self.pop_from(at)),
                 refused @ (Sent::Busy | Sent::Enough) => return refused,
             }
@@ -194,7 +203,7 @@ impl Outbox {
 
     fn pop_from(&mut self, index: usize) -> Option<Vec<u8>> {
         let queue = self.queues.get_mut(index)?;
-        let Waiting { bytes, is_transit } = queue.packets.pop_front()?;
+        let Waiting { bytes, is_transit, .. } = queue.packets.pop_front()?;
         let load = if is_transit { &mut queue.transit } else { &mut queue.own };
         load.packets -= 1;
         load.bytes -= bytes.len();
@@ -208,6 +217,12 @@ impl Outbox {
 
     fn queue(&self, device: DeviceId) -> Option<&Queue> {
         self.queues.get(index(device))
+    }
+}
+
+impl Waiting {
+    fn own(bytes: Vec<u8>) -> Self {
+        Waiting { bytes, is_transit: false, gso_size: None, checksum: EgressChecksum::Complete }
     }
 }
 
@@ -258,6 +273,10 @@ mod tests {
         Outbox::new(&config)
     }
 
+    fn packet(device: DeviceId, bytes: &[u8]) -> Egress<'_> {
+        Egress::plain(device, bytes, &[])
+    }
+
     /// Drains into a list, with some devices busy and room for so many in all.
     fn drain(outbox: &mut Outbox, busy: &[DeviceId], mut budget: usize) -> (Vec<(DeviceId, u8)>, Progress) {
         let mut sent = Vec::new();
@@ -279,7 +298,7 @@ mod tests {
     fn datagrams_leave_in_the_order_they_came() {
         let mut outbox = outbox(4, 100);
         assert!(outbox.push(A, vec![1]));
-        assert!(outbox.push_transit(A, vec![2, 3]));
+        assert!(outbox.push_transit(&packet(A, &vec![2, 3])));
         assert!(outbox.push(A, vec![4]));
         let (sent, progress) = drain(&mut outbox, &[], 9);
         assert_eq!((sent, progress), (vec![(A, 1), (A, 2), (A, 4)], Progress::Idle));
@@ -352,11 +371,11 @@ mod tests {
     #[test]
     fn packets_for_others_take_no_room_from_our_own_nor_ours_from_theirs() {
         let mut outbox = outbox(2, 10);
-        assert!(outbox.push_transit(A, vec![0; 1]) && outbox.push_transit(A, vec![0; 1]));
-        assert!(!outbox.push_transit(A, vec![0; 1]));
+        assert!(outbox.push_transit(&packet(A, &vec![0; 1])) && outbox.push_transit(&packet(A, &vec![0; 1])));
+        assert!(!outbox.push_transit(&packet(A, &vec![0; 1])));
         assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
         assert!(!outbox.push(A, vec![0; 1]));
-        assert!(outbox.push_transit(B, vec![0; 21]), "the first, whatever its size");
+        assert!(outbox.push_transit(&packet(B, &vec![0; 21])), "the first, whatever its size");
     }
 
     #[test]
@@ -390,7 +409,7 @@ mod tests {
                         // Not empty, so that the sink has a byte to look at.
                         let bytes = vec![0; number + 1];
                         let taken =
-                            if transit { outbox.push_transit(id, bytes) } else { outbox.push(id, bytes) };
+                            if transit { outbox.push_transit(&packet(id, &bytes)) } else { outbox.push(id, bytes) };
                         prop_assert_eq!(taken, fits);
                         if fits {
                             queue.push_back((number + 1, transit));
