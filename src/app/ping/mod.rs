@@ -153,7 +153,7 @@ impl Ping {
         let Some(error) = refused else { return };
         let what = if is_too_long(&error) {
             self.session.refused();
-            format!("local error: message too long, mtu={}", self.net.mtu())
+            format!("local error: message too long, mtu={}", self.socket.path_mtu().unwrap_or_default())
         } else {
             format!("sendmsg: {error}")
         };

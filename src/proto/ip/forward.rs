@@ -15,13 +15,12 @@ use core::net::IpAddr;
 use arrayvec::ArrayVec;
 
 use super::datagram::Transit;
+use super::fragment;
 use super::icmp::{self, Complaint};
 use super::layer::{Hop, NoHop};
-use super::{Layer, fragment};
-use crate::proto::config::ReversePath;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::{DeviceId, Egress, PacketSink, Sent};
+use crate::proto::packet::{Egress, PacketSink, Sent};
 
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
 pub(crate) fn forward(
@@ -75,18 +74,10 @@ fn is_link_local(address: IpAddr) -> bool {
 //# the address contained in the source address.
 fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
     let how = ctx.config.reverse_path;
-    if how == ReversePath::Off || is_reachable_by(ctx.ip, transit.parsed.src, transit.device, how) {
+    if ctx.ip.is_reachable_by(transit.parsed.src, transit.device, how) {
         Ok(())
     } else {
         Err(DropReason::ReversePath)
-    }
-}
-
-fn is_reachable_by(layer: &Layer, source: IpAddr, device: DeviceId, how: ReversePath) -> bool {
-    match (how, layer.next_hop(source)) {
-        (ReversePath::Off, _) | (ReversePath::Loose, Ok(_)) => true,
-        (ReversePath::Strict, Ok(hop)) => hop.device == device,
-        (ReversePath::Loose | ReversePath::Strict, Err(_)) => false,
     }
 }
 
