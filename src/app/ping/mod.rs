@@ -139,10 +139,10 @@ impl Ping {
         // said again, with no such error about, concerns this request.
         for _ in 0..SEND_ATTEMPTS {
             refused = self.socket.send(seq, self.session.data()).err();
-            let earlier = errors(&self.socket);
             if refused.is_none() || alone {
                 break;
             }
+            let earlier = errors(&self.socket);
             alone = earlier.is_empty();
             for error in earlier {
                 let line = self.session.error(&error);
