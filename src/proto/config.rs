@@ -115,6 +115,14 @@ pub struct Config {
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
     pub reverse_path: ReversePath,
+    /// Destinations whose path MTU is kept: those whose path is narrower than our link, which are few. The oldest
+    /// makes room for the newest.
+    pub path_mtus: usize,
+    /// How long a path MTU is believed (RFC 1191 section 6.3, RFC 8201 section 5.3: 10 minutes, and no less than 5).
+    pub path_mtu_expiry: Duration,
+    /// Large datagrams of which is known that we have sent them, for ICMP errors that quote them: a round-trip
+    /// time's worth. Each takes 4 bytes.
+    pub sent_log: usize,
     /// How long the fragments of an IPv4 datagram are kept. RFC 1122 section 3.3.2 recommends 60 to 120 s; we follow
     /// Linux, since what hasn't come by then isn't coming, and its identification will be used again.
     pub reassembly_timeout_v4: Duration,
@@ -127,10 +135,15 @@ pub struct Config {
     pub reassembly_datagrams: usize,
     /// Fragments kept of one datagram. The largest comes in 1,365 over the smallest link of IPv4 (68 bytes).
     pub reassembly_parts: usize,
-    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
+    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for each device.
     pub outbox_packets: usize,
-    /// Bytes of small packets waiting for the device.
+    /// Bytes of small packets waiting for each device.
     pub outbox_bytes: usize,
+    /// Packets for others waiting for each device that was busy: as many as a TUN's queue holds by default. More
+    /// would only come late.
+    pub transit_packets: usize,
+    /// Bytes of packets for others waiting for each device: room for some super-segments.
+    pub transit_bytes: usize,
     /// Packets on their way from the stack to itself.
     pub loopback_packets: usize,
     /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
@@ -199,6 +212,9 @@ impl Default for Config {
             icmp_error_peers: 4096,
             forwarding: false,
             reverse_path: ReversePath::Off,
+            path_mtus: 4096,
+            path_mtu_expiry: Duration::from_secs(600),
+            sent_log: 8192,
             reassembly_timeout_v4: Duration::from_secs(30),
             reassembly_timeout_v6: Duration::from_secs(60),
             reassembly_bytes: 4 << 20,
@@ -206,6 +222,8 @@ impl Default for Config {
             reassembly_parts: 1365,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
+            transit_packets: 500,
+            transit_bytes: 2 << 20,
             loopback_packets: 256,
             transmit_quantum: 64,
             transmit_budget: 256,

@@ -82,12 +82,9 @@ impl<Id: Copy + PartialEq> Refused<Id> {
         }
     }
 
-    /// Those to be told now, each of whom has to clear its flag. To be called when datagrams have left the outbox;
-    /// costs nothing while none was refused.
-    pub(crate) fn served(&mut self, ctx: &Context<'_>) -> impl Iterator<Item = Id> + use<'_, Id> {
-        // Room for no more than the smallest datagram would wake all for nothing.
-        let end = if ctx.outbox.is_half_empty() { self.0.len() } else { 0 };
-        self.0.drain(..end)
+    /// All that waited: there is room for them again. Each has to clear its flag.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Id> + use<Id> {
+        core::mem::take(&mut self.0).into_iter()
     }
 
     #[cfg(test)]

@@ -86,6 +86,11 @@ impl Layer {
         self.interfaces.set_mtu(device, mtu);
     }
 
+    /// Takes an interface out of use: routes by it lead nowhere.
+    pub fn set_down(&mut self, device: DeviceId) {
+        self.interfaces.set_down(device);
+    }
+
     /// Gives an interface an address, and the table the connected route. A route that leads to the same
     /// network already stays.
     ///
@@ -192,7 +197,10 @@ impl Layer {
         Ok(Route {
             device,
             source: source.ok_or(Error::AddrNotAvailable)?,
-            mtu: self.mtu(device).ok_or(Error::NetworkUnreachable)?,
+            mtu: {
+                let link = self.mtu(device).ok_or(Error::NetworkUnreachable)?;
+                self.path_mtu.get(destination).map_or(link, |path| path.min(link))
+            },
         })
     }
 
@@ -255,6 +263,10 @@ fn route_to_self(destination: IpAddr, source: Option<IpAddr>) -> Route {
 }
 
 impl Layer {
+    pub(super) fn next_ident_v6(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr) -> u32 {
+        self.idents.get_or_insert_with(|| Idents::new(rng)).next_v6(src, dst)
+    }
+
     pub(super) fn next_ident(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr, protocol: u8) -> u16 {
         self.idents.get_or_insert_with(|| Idents::new(rng)).next(src, dst, protocol)
     }

@@ -283,8 +283,8 @@ impl Sockets {
     }
 
     /// Tells the sockets that were refused for want of room that there is some again.
-    pub(crate) fn outbox_drained(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.served(ctx) {
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
+        for id in self.refused.take() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::WRITABLE);
