@@ -41,4 +41,4 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send};
+pub(crate) use output::{Room, fragmentable, room_for_application, send, send_whole, try_send};

@@ -443,11 +443,7 @@ fn final_errors_are_told_and_passing_ones_are_not() {
         assert_eq!(host.icmp_error("10.9.0.1", kind, code, &about), expected, "{kind}/{code}");
         assert_eq!(host.sockets.take_error(id), Ok(told), "{kind}/{code}");
     }
-    for (kind, code, told) in [
-        (1, 0, None),
-        (1, 1, Some(Error::PermissionDenied)),
-        (3, 0, None),
-    ] {
+    for (kind, code, told) in [(1, 0, None), (1, 1, Some(Error::PermissionDenied)), (3, 0, None)] {
         let mut host = Host::new();
         let (id, about) = connected(&mut host, "[::]:7", "[fd09::1]:9");
         let _ = host.icmp_error("fd09::1", kind, code, &about);
