@@ -14,6 +14,7 @@ mod lessons;
 mod lifecycle;
 mod machine;
 mod ping;
+mod routed;
 mod scripts;
 mod services;
 mod sockets;
