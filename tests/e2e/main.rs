@@ -5,9 +5,11 @@
 
 mod backlog;
 mod bulk;
+mod chain;
 mod close;
 mod errors;
 mod faults;
+mod forwarding;
 mod harness;
 mod leak;
 mod lessons;
