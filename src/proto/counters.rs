@@ -60,6 +60,30 @@ drop_reasons! {
     FragmentLimit => "fragment-limit",
     /// A fragment of a datagram that has been given up.
     FragmentRefused => "fragment-refused",
+    /// In transit: a link-local or loopback source or destination, which stays on its link (RFC 4291 section
+    /// 2.5.6, RFC 3927 section 2.7).
+    ForwardScope => "forward-scope",
+    /// In transit: to a group, or to all on a network.
+    ForwardNotUnicast => "forward-not-unicast",
+    /// In transit: the source is not reached by the interface that the packet came by.
+    ReversePath => "reverse-path",
+    /// In transit: no route leads to the destination.
+    NoRoute => "no-route",
+    /// In transit: the route is a black hole.
+    RouteBlackhole => "route-blackhole",
+    /// In transit: the route says that the destination is unreachable.
+    RouteUnreachable => "route-unreachable",
+    /// In transit: the route says that the destination is prohibited.
+    RouteProhibited => "route-prohibited",
+    /// In transit: the time to live, the hop limit, is used up.
+    HopLimit => "hop-limit",
+    /// In transit: larger than the next link takes, and not to be fragmented.
+    ForwardTooBig => "forward-too-big",
+    /// In transit: the device is busy and the queue for it is full.
+    ForwardQueueFull => "forward-queue-full",
+    /// In transit: a checksum to be completed or a super-segment to be cut, of a protocol for which nobody here
+    /// knows how.
+    ForwardOffload => "forward-offload",
     /// A transport protocol nobody here speaks.
     UnknownProtocol => "unknown-protocol",
     /// A transport packet for a broadcast or multicast address that may not be answered there.

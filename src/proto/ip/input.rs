@@ -20,30 +20,64 @@ use crate::proto::packet::{ChecksumState, DeviceId, Packet};
 use crate::proto::wire::ip::{self as wire, PROTOCOL_NO_NEXT_HEADER, Parsed};
 
 /// Validates a packet. Errors that deserve an ICMP answer have been answered through `ctx`.
+///
+/// A packet filter of the ingress would stand between [`check_addresses`] and the question whom it is for.
 pub(crate) fn receive<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
 ) -> Result<Accepted<'p>, DropReason> {
-    let parsed = wire::parse(packet.bytes)?;
-    let Packet { checksum, at, gso_size, .. } = *packet;
-    check_source_route(&parsed)?;
-    check_source(ctx.ip, device, &parsed)?;
-    check_destination(device, &parsed)?;
-    let Some(cast) = ctx.ip.cast(parsed.dst) else {
-        if ctx.config.forwarding && device != DeviceId::LOOPBACK {
-            return Ok(Accepted::Transit(Transit { device, parsed, checksum, at, gso_size }));
+    let parsed = wire::parse_fixed(packet.bytes)?;
+    check_addresses(ctx.ip, device, &parsed)?;
+    match ctx.ip.cast(parsed.dst) {
+        Some(cast) => receive_ours(ctx, device, packet, parsed, cast),
+        None if ctx.config.forwarding && device != DeviceId::LOOPBACK => {
+            receive_transit(ctx, device, packet, parsed)
         }
-        return Err(DropReason::NotOurs);
-    };
+        None => Err(DropReason::NotOurs),
+    }
+}
+
+/// What can be told from the fixed header, whomever the packet is for.
+#[inline]
+fn check_addresses(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropReason> {
+    check_source_route(parsed)?;
+    check_source(layer, device, parsed)?;
+    check_destination(device, parsed)
+}
+
+fn receive_ours<'p>(
+    ctx: &mut Context<'_>,
+    device: DeviceId,
+    packet: &Packet<'p>,
+    mut parsed: Parsed<'p>,
+    cast: Cast,
+) -> Result<Accepted<'p>, DropReason> {
+    parsed.follow_extensions()?;
+    let Packet { checksum, at, gso_size, .. } = *packet;
     let part = Part { device, cast, parsed, checksum, at };
     let datagram = Datagram { gso_size, ..part.datagram() };
-    check_extensions(ctx, &parsed, &datagram)?;
+    check_problem(ctx, &parsed, &datagram)?;
     if parsed.fragment.is_some() {
         return Ok(Accepted::Part(part));
     }
     check_something_follows(&parsed)?;
     Ok(Accepted::Local(datagram))
+}
+
+//= RFC8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
+//# along a packet's delivery path, until it reaches the node identified in the destination address field.
+fn receive_transit<'p>(
+    ctx: &mut Context<'_>,
+    device: DeviceId,
+    packet: &Packet<'p>,
+    mut parsed: Parsed<'p>,
+) -> Result<Accepted<'p>, DropReason> {
+    parsed.follow_hop_by_hop()?;
+    let Packet { checksum, at, gso_size, .. } = *packet;
+    let transit = Transit { device, parsed, checksum, at, gso_size };
+    check_problem(ctx, &parsed, &transit)?;
+    Ok(Accepted::Transit(transit))
 }
 
 /// Validates a datagram that has been put together of parts, of which `last` was the last to come.
@@ -57,7 +91,7 @@ pub(crate) fn reassembled<'p>(
     let checksum = ChecksumState::Unverified;
     let parsed = wire::parse(whole)?;
     let datagram = Part { device, cast, parsed, checksum, at }.datagram();
-    check_extensions(ctx, &parsed, &datagram)?;
+    check_problem(ctx, &parsed, &datagram)?;
     check_something_follows(&parsed)?;
     Ok(datagram)
 }
@@ -107,15 +141,17 @@ fn check_destination(device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropRe
     if is_martian { Err(DropReason::MartianDestination) } else { Ok(()) }
 }
 
-/// Extension headers that forbid to go on are answered as RFC 8200 section 4 says.
-fn check_extensions(
+/// Headers that forbid to go on are answered as RFC 8200 section 4 and RFC 1122 section 3.2.2.5 say.
+fn check_problem<'a>(
     ctx: &mut Context<'_>,
     parsed: &Parsed<'_>,
-    datagram: &Datagram<'_>,
+    about: impl Into<icmp::Subject<'a>>,
 ) -> Result<(), DropReason> {
     let Some(problem) = parsed.problem else { return Ok(()) };
-    if let Some((code, pointer)) = problem.answer(datagram.cast != Cast::Unicast) {
-        icmp::complain(ctx, datagram, icmp::Complaint::ParameterProblem { code, pointer });
+    let about = about.into();
+    let to_multicast = about.cast.map_or(parsed.dst.is_multicast(), |cast| cast != Cast::Unicast);
+    if let Some((code, pointer)) = problem.answer(to_multicast) {
+        icmp::complain(ctx, about, icmp::Complaint::ParameterProblem { code, pointer });
     }
     Err(problem.drop_reason())
 }

@@ -43,7 +43,9 @@ impl Limiter {
     pub(crate) fn allow(&mut self, now: Instant, rng: &mut Rng, peer: IpAddr, price: Price) -> bool {
         match price {
             // A peer that is refused takes nothing from what the others have in common.
-            Price::Ordinary => self.peers.may(now, peer) && self.all.allow(now, rng) && self.peers.charge(now, rng, peer),
+            Price::Ordinary => {
+                self.peers.may(now, peer) && self.all.allow(now, rng) && self.peers.charge(now, rng, peer)
+            }
             Price::TooBig => self.too_big.allow(now, rng),
         }
     }
@@ -110,7 +112,8 @@ struct Peers {
 
 impl Peers {
     fn new(config: &Config) -> Self {
-        let token_ns = TOKEN.unsigned_abs().checked_div(config.icmp_peer_errors_per_second.into()).unwrap_or(0);
+        let token_ns =
+            TOKEN.unsigned_abs().checked_div(config.icmp_peer_errors_per_second.into()).unwrap_or(0);
         let fill_ns = token_ns.saturating_mul(config.icmp_peer_errors_burst.into());
         Peers { full_at: None, limit: config.icmp_error_peers, token_ns, fill_ns }
     }
@@ -152,9 +155,11 @@ fn key(rng: &mut Rng) -> Keyed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use core::net::Ipv4Addr;
+    use crate::rng::Rng;
     use proptest::prelude::*;
 
     fn allowed(bucket: &mut Bucket, rng: &mut Rng, now: Instant, tries: u32) -> u32 {
@@ -219,9 +224,8 @@ mod tests {
         let mut rng = Rng::from_number(5);
         let now = Instant::from_millis(9);
         let mut limiter = Limiter::new(&config(10, 6, 100), now);
-        let mut told = |number, price| {
-            (0..20).filter(|_| limiter.allow(now, &mut rng, peer(number), price)).count()
-        };
+        let mut told =
+            |number, price| (0..20).filter(|_| limiter.allow(now, &mut rng, peer(number), price)).count();
         assert_eq!((told(1, Price::Ordinary), told(2, Price::Ordinary)), (6, 6));
         assert_eq!((told(1, Price::Ordinary), told(1, Price::TooBig)), (0, 20));
     }

@@ -7,6 +7,7 @@
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
+//! | `forward` | what goes on to somebody else | 1812 5, 8200 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |

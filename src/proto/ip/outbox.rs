@@ -6,17 +6,28 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use crate::proto::config::Config;
-use crate::proto::packet::DeviceId;
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum};
 
 /// A bounded queue of complete datagrams.
 #[derive(Debug)]
 pub struct Outbox {
-    queue: VecDeque<(DeviceId, Vec<u8>)>,
+    queue: VecDeque<Waiting>,
     bytes: usize,
     packets_max: usize,
     bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    device: DeviceId,
+    bytes: Vec<u8>,
+    /// As in [`Egress`]: what is in transit may be a super-segment.
+    gso_size: Option<NonZeroU16>,
+    /// As in [`Egress`].
+    checksum: EgressChecksum,
 }
 
 impl Outbox {
@@ -46,17 +57,39 @@ impl Outbox {
 
     fn push_checked(&mut self, device: DeviceId, bytes: Vec<u8>) {
         self.bytes += bytes.len();
-        self.queue.push_back((device, bytes));
+        let (gso_size, checksum) = (None, EgressChecksum::Complete);
+        self.queue.push_back(Waiting { device, bytes, gso_size, checksum });
     }
 
-    /// The oldest datagram.
-    pub(crate) fn front(&self) -> Option<(DeviceId, &[u8])> {
-        self.queue.front().map(|(device, bytes)| (*device, bytes.as_slice()))
+    /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
+    pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
+        let Egress { device, gso_size, checksum, .. } = *egress;
+        // Half of the queue is left to what is our own.
+        let (packets_max, bytes_max) = (self.packets_max / 2, self.bytes_max / 2);
+        if !self.fits(1, egress.len(), packets_max, bytes_max) {
+            return false;
+        }
+        let mut bytes = Vec::new();
+        egress.copy_to(&mut bytes);
+        self.bytes += bytes.len();
+        self.queue.push_back(Waiting { device, bytes, gso_size, checksum });
+        true
+    }
+
+    /// Whether something waits for the device: who sends by another way would overtake it.
+    pub(crate) fn has_waiting(&self, device: DeviceId) -> bool {
+        !self.queue.is_empty() && self.queue.iter().any(|waiting| waiting.device == device)
+    }
+
+    /// Calls `send` with the oldest datagram.
+    pub(crate) fn offer_front<T>(&self, send: impl FnOnce(Egress<'_>) -> T) -> Option<T> {
+        let Waiting { device, ref bytes, gso_size, checksum } = *self.queue.front()?;
+        Some(send(Egress { device, header: bytes, payload: &[], gso_size, checksum }))
     }
 
     /// Removes the oldest datagram.
     pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
-        let (device, bytes) = self.queue.pop_front()?;
+        let Waiting { device, bytes, .. } = self.queue.pop_front()?;
         self.bytes -= bytes.len();
         Some((device, bytes))
     }
@@ -105,7 +138,7 @@ mod tests {
         let mut outbox = outbox(4, 100);
         assert!(outbox.push(DeviceId(0), vec![1]));
         assert!(outbox.push(DeviceId(1), vec![2, 3]));
-        assert_eq!(outbox.front(), Some((DeviceId(0), &[1][..])));
+        assert_eq!(outbox.offer_front(|egress| egress.header.to_vec()), Some(vec![1]));
         assert_eq!(outbox.pop(), Some((DeviceId(0), vec![1])));
         assert_eq!(outbox.pop(), Some((DeviceId(1), vec![2, 3])));
         assert_eq!(outbox.pop(), None);

@@ -322,11 +322,11 @@ impl Stack {
             bytes: &mut bytes,
         };
         let progress = loop {
-            let Some((device, datagram)) = self.outbox.front() else {
+            let Some(sent) = self.outbox.offer_front(|egress| sink.send(egress)) else {
                 let (tcp, mut ctx) = with!(self, now, tcp);
                 break tcp.transmit(&mut ctx, &mut sink, more_to_come);
             };
-            match sink.send(Egress::plain(device, datagram, &[])) {
+            match sent {
                 Sent::Taken => drop(self.outbox.pop()),
                 Sent::Busy | Sent::Enough => break Progress::Busy,
             }

@@ -167,6 +167,33 @@ pub struct Parsed<'a> {
     pub problem: Option<ExtensionProblem>,
 }
 
+impl Parsed<'_> {
+    /// Goes on from the fixed header of IPv6 to the end of the chain of extension headers, to a fragment, or to
+    /// the first problem. Does nothing over IPv4.
+    ///
+    /// # Errors
+    /// `ExtensionHeader`: a chain that is cut off or too long.
+    #[inline]
+    pub(crate) fn follow_extensions(&mut self) -> Result<(), DropReason> {
+        if self.src.is_ipv6() && extensions::is_extension(self.protocol) {
+            extensions::follow(self)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from the fixed header of IPv6 over the only extension header that concerns those on the way.
+    ///
+    /// # Errors
+    /// `ExtensionHeader`: hop-by-hop options that are cut off.
+    #[inline]
+    pub(crate) fn follow_hop_by_hop(&mut self) -> Result<(), DropReason> {
+        if self.src.is_ipv6() && self.protocol == extensions::HOP_BY_HOP {
+            extensions::follow_first(self)?;
+        }
+        Ok(())
+    }
+}
+
 /// Which part of a datagram a fragment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentInfo {
@@ -187,6 +214,18 @@ pub struct FragmentInfo {
 /// eight headers).
 #[inline]
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
+    let mut parsed = parse_fixed(bytes)?;
+    parsed.follow_extensions()?;
+    Ok(parsed)
+}
+
+/// Like [`parse`], but of IPv6 it reads the fixed header alone: `protocol` and `payload` are what follows that,
+/// be it an extension header. A router looks no further (RFC 8200 section 4).
+///
+/// # Errors
+/// As [`parse`], but for `ExtensionHeader`.
+#[inline]
+pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     match bytes.first().map(|first| first >> 4) {
         Some(4) => parse_v4(bytes),
         Some(6) => parse_v6(bytes),
@@ -274,7 +313,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     }
     let whole = bytes.get(..Ipv6Header::LEN + payload_len).ok_or(DropReason::Truncated)?;
     let (_, payload) = whole.split_at_checked(Ipv6Header::LEN).ok_or(DropReason::Truncated)?;
-    let mut parsed = Parsed {
+    Ok(Parsed {
         src: IpAddr::V6(header.source_addr()),
         dst: IpAddr::V6(header.destination_addr()),
         protocol,
@@ -289,11 +328,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         protocol_at: 6,
         source_routed: false,
         problem: None,
-    };
-    if extensions::is_extension(protocol) {
-        extensions::follow(&mut parsed)?;
-    }
-    Ok(parsed)
+    })
 }
 
 /// The two ends and the payload of a packet that an ICMP error quotes: like [`parse`], but the packet may
@@ -304,6 +339,8 @@ pub(super) struct QuotedIp<'a> {
     pub(super) dst: IpAddr,
     pub(super) protocol: u8,
     pub(super) payload: &'a [u8],
+    /// A fragment that isn't the first.
+    pub(super) is_later_fragment: bool,
 }
 
 /// Reads the IP headers of a quoted packet. The payload of a fragment that isn't the first is empty, since it
@@ -320,6 +357,7 @@ pub(super) fn parse_quoted(bytes: &[u8]) -> Option<QuotedIp<'_>> {
                 dst: IpAddr::V4(header.destination_addr()),
                 protocol: header.protocol().0,
                 payload: payload.unwrap_or_default(),
+                is_later_fragment: !first,
             })
         }
         Some(6) => parse_quoted_v6(bytes),
@@ -331,9 +369,9 @@ fn parse_quoted_v6(bytes: &[u8]) -> Option<QuotedIp<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let end = (Ipv6Header::LEN + usize::from(header.payload_length())).min(bytes.len());
     let behind = bytes.get(Ipv6Header::LEN..end)?;
-    let (protocol, payload) = extensions::skip_quoted(header.next_header().0, behind)?;
+    let (protocol, payload, is_later_fragment) = extensions::skip_quoted(header.next_header().0, behind)?;
     let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-    Some(QuotedIp { src, dst, protocol, payload })
+    Some(QuotedIp { src, dst, protocol, payload, is_later_fragment })
 }
 
 #[cfg(test)]

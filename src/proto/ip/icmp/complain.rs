@@ -139,8 +139,11 @@ fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
         Some(Cast::Unicast) => true,
         None if !about.dst.is_multicast() => true,
         Some(Cast::Broadcast | Cast::Multicast) | None => {
-            let is_exempt =
-                matches!(complaint, Complaint::TooBig { .. } | Complaint::ParameterProblem { .. });
+            let is_exempt = matches!(
+                complaint,
+                Complaint::TooBig { .. }
+                    | Complaint::ParameterProblem { code: v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, .. }
+            );
             about.src.is_ipv6() && is_exempt
         }
     }
@@ -227,4 +230,245 @@ fn quote<'a>(about: &Subject<'a>) -> &'a [u8] {
         IpAddr::V6(_) => 1280 - 40 - wire::HEADER_LEN,
     };
     about.whole.get(..room).unwrap_or(about.whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::config::Config;
+    use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip, udp};
+    use crate::proto::packet::ChecksumState;
+    use crate::proto::wire::icmp::{Echo, Other};
+    use alloc::vec::Vec;
+
+    /// Errors of every kind.
+    const ALL: [Complaint; 9] = [
+        Complaint::ProtocolUnreachable,
+        Complaint::PortUnreachable,
+        Complaint::NetworkUnreachable,
+        Complaint::HostUnreachable,
+        Complaint::Prohibited,
+        Complaint::TooBig { mtu: 1400 },
+        Complaint::HopLimitExceeded,
+        Complaint::ReassemblyTimeExceeded,
+        Complaint::ParameterProblem { code: 0, pointer: 8 },
+    ];
+
+    /// Something that came by `device`, and as what.
+    fn came<'a>(device: DeviceId, cast: Option<Cast>, whole: &'a [u8]) -> Subject<'a> {
+        let parsed = crate::proto::wire::ip::parse(whole).unwrap();
+        Subject { device, src: parsed.src, dst: parsed.dst, cast, tos: parsed.tos, whole }
+    }
+
+    /// Type, code and second word of the error that is sent, if one is; and the addresses it goes between.
+    fn told(
+        world: &mut World,
+        about: Subject<'_>,
+        what: Complaint,
+    ) -> Option<((u8, u8, u32), (IpAddr, IpAddr))> {
+        complain(&mut world.ctx(), about, what);
+        let (_, bytes) = world.sent()?;
+        assert!(world.sent().is_none());
+        let parsed = crate::proto::wire::ip::parse(&bytes).unwrap();
+        let message = wire::parse(parsed.payload, parsed.src, parsed.dst, ChecksumState::Unverified);
+        let Ok(Message::Error(error)) = message else { panic!("{message:?}") };
+        assert!(about.whole.starts_with(error.quoted));
+        Some(((error.kind, error.code, error.word), (parsed.src, parsed.dst)))
+    }
+
+    fn silent(world: &mut World, about: Subject<'_>) -> bool {
+        ALL.iter().all(|complaint| told(world, about, *complaint).is_none())
+    }
+
+    #[test]
+    fn everything_has_its_type_and_code() {
+        let mut world = World::with(Config { icmp_peer_errors_burst: 100, ..Config::default() });
+        let v4 = udp("10.9.0.1:9", "192.0.2.1:7", b"text");
+        let v6 = udp("[fd09::1]:9", "[fd99::1]:7", b"text");
+        for (complaint, over_v4, over_v6) in ALL
+            .into_iter()
+            .zip([
+                ((3, 2, 0), (4, 1, 6)),
+                ((3, 3, 0), (1, 4, 0)),
+                ((3, 0, 0), (1, 0, 0)),
+                ((3, 1, 0), (1, 3, 0)),
+                ((3, 13, 0), (1, 1, 0)),
+                ((3, 4, 1400), (2, 0, 1400)),
+                ((11, 0, 0), (3, 0, 0)),
+                ((11, 1, 0), (3, 1, 0)),
+                ((12, 0, 8 << 24), (4, 0, 8)),
+            ])
+            .map(|(complaint, (v4, v6))| (complaint, v4, v6))
+        {
+            let seen = told(&mut world, came(TUN, None, &v4), complaint).unwrap();
+            assert_eq!(seen, (over_v4, (ip("10.9.0.2"), ip("10.9.0.1"))), "{complaint:?}");
+            let seen = told(&mut world, came(TUN, None, &v6), complaint).unwrap();
+            assert_eq!(seen, (over_v6, (ip("fd09::2"), ip("fd09::1"))), "{complaint:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_is_about_an_error_or_a_redirect() {
+        //= RFC1122 section 3.2.2: an ICMP error message MUST NOT be sent as the result of receiving an ICMP error
+        //# message. RFC4443 section 2.4: nor (e.1, e.2) about an ICMPv6 error or redirect.
+        let mut world = World::new();
+        let inner = udp("10.9.0.2:9", "10.9.0.1:7", b"text");
+        let error = |kind| Message::Error(ErrorMessage { kind, code: 0, word: 0, quoted: &inner });
+        for kind in [3, 4, 5, 11, 12] {
+            let bytes = icmp_message("10.9.0.1", "192.0.2.1", error(kind));
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{kind}");
+        }
+        let redirect = Message::Other(Other { kind: 137, code: 0, word: 0, body: &[] });
+        for message in [error(1), error(2), error(3), error(4), error(100), redirect] {
+            let bytes = icmp_message("fd09::1", "fd99::1", message);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{message:?}");
+        }
+        let echo = Message::EchoRequest(Echo { ident: 1, seq: 1, data: b"" });
+        for (src, dst) in [("10.9.0.1", "192.0.2.1"), ("fd09::1", "fd99::1")] {
+            let bytes = icmp_message(src, dst, echo);
+            assert!(told(&mut world, came(TUN, None, &bytes), Complaint::HopLimitExceeded).is_some());
+        }
+    }
+
+    #[test]
+    fn no_error_goes_to_what_is_not_one_host() {
+        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7, RFC4443 section 2.4 e.6
+        let mut world = World::new();
+        for src in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "10.9.0.255",
+            "10.9.0.0",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+        ] {
+            let bytes = datagram(&header(src, "192.0.2.1", 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{src}");
+        }
+        for src in ["::", "::1", "ff02::1", "::ffff:10.9.0.1"] {
+            let bytes = datagram(&header(src, "fd99::1", 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, None, &bytes)), "{src}");
+        }
+    }
+
+    #[test]
+    fn over_ipv4_only_the_first_fragment_draws_an_error() {
+        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7
+        let mut world = World::new();
+        let mut bytes = udp("10.9.0.1:9", "192.0.2.1:7", b"text");
+        for (offset, draws) in [([0x20, 0], true), ([0x20, 1], false), ([0, 1], false), ([0x1f, 0], false)] {
+            bytes[6..8].copy_from_slice(&offset);
+            let about = Subject {
+                device: TUN,
+                src: ip("10.9.0.1"),
+                dst: ip("192.0.2.1"),
+                cast: None,
+                tos: 0,
+                whole: &bytes,
+            };
+            assert_eq!(told(&mut world, about, Complaint::HopLimitExceeded).is_some(), draws, "{offset:?}");
+        }
+    }
+
+    #[test]
+    fn over_ipv6_every_fragment_may_be_too_big() {
+        let mut world = World::new();
+        // The second part of a large echo request (next header 58).
+        let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0x05, 0xa8, 0, 0, 0, 1, 3, 3, 3, 3]);
+        let seen = told(&mut world, came(TUN, None, &bytes), Complaint::TooBig { mtu: 1300 });
+        assert_eq!(seen.map(|(error, _)| error), Some((2, 0, 1300)));
+        // The first part of what claims to be an error.
+        let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0, 1, 0, 0, 0, 1, 3, 3, 3, 3]);
+        assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn what_came_to_many_draws_only_what_ipv6_needs() {
+        //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram to a broadcast or multicast address.
+        //= RFC4443 section 2.4: (e.3) with two exceptions: packet too big, and parameter problem code 2.
+        let mut world = World::new();
+        for (dst, cast) in [("10.9.0.255", Cast::Broadcast), ("224.0.0.1", Cast::Multicast)] {
+            let bytes = datagram(&header("10.9.0.1", dst, 17), &[0; 8]);
+            assert!(silent(&mut world, came(TUN, Some(cast), &bytes)), "{dst}");
+        }
+        let bytes = datagram(&header("fd09::1", "ff02::1", 17), &[0; 8]);
+        let about = came(TUN, Some(Cast::Multicast), &bytes);
+        let unknown_option = Complaint::ParameterProblem { code: 2, pointer: 42 };
+        let seen: Vec<_> = ALL
+            .into_iter()
+            .chain([unknown_option])
+            .filter_map(|complaint| told(&mut world, about, complaint).map(|(error, _)| error))
+            .collect();
+        assert_eq!(seen, [(2, 0, 1400), (4, 2, 42)]);
+        // And on its way to a group, nothing of IPv4.
+        let bytes = datagram(&header("10.9.0.1", "239.1.1.1", 17), &[0; 8]);
+        assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn an_error_comes_from_the_address_it_is_about_or_from_the_interface_it_leaves_by() {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1500);
+        for address in ["10.8.0.2/24", "fd08::2/64", "fe80::2/64"] {
+            world.ip.add_address(other, address.parse().unwrap()).unwrap();
+        }
+        let source = |world: &mut World, device, cast, bytes: &[u8]| {
+            told(world, came(device, cast, bytes), Complaint::HopLimitExceeded).map(|(_, (source, _))| source)
+        };
+        // What was sent to us, wherever it came by.
+        for (src, dst) in [("10.9.0.1:1", "10.8.0.2:7"), ("[fd09::1]:1", "[fd08::2]:7")] {
+            let bytes = udp(src, dst, b"");
+            let dst: core::net::SocketAddr = dst.parse().unwrap();
+            assert_eq!(source(&mut world, TUN, Some(Cast::Unicast), &bytes), Some(dst.ip()));
+        }
+        //= RFC1812 section 4.3.2.4, RFC4443 section 2.2
+        for (src, expected) in [("10.9.0.1:1", "10.9.0.2"), ("10.8.0.1:1", "10.8.0.2")] {
+            for device in [TUN, other] {
+                let bytes = udp(src, "192.0.2.1:7", b"");
+                assert_eq!(source(&mut world, device, None, &bytes), Some(ip(expected)));
+            }
+        }
+        // A link-local source is told by the link it is on.
+        let bytes = udp("[fe80::1]:1", "[fd99::1]:7", b"");
+        assert_eq!(source(&mut world, other, None, &bytes), Some(ip("fe80::2")));
+        // Whom no route leads to is told nothing.
+        let bytes = udp("198.51.100.1:1", "192.0.2.1:7", b"");
+        assert_eq!(source(&mut world, TUN, None, &bytes), None);
+    }
+
+    #[test]
+    fn the_type_of_service_comes_back_at_the_precedence_of_internetwork_control() {
+        //= RFC1812 section 4.3.2.5
+        let mut world = World::new();
+        let sent = IpHeader { tos: 0x5d, ..header("10.9.0.1", "192.0.2.1", 17) };
+        complain(&mut world.ctx(), came(TUN, None, &datagram(&sent, &[0; 8])), Complaint::HopLimitExceeded);
+        let (_, bytes) = world.sent().unwrap();
+        assert_eq!(bytes[1], 0xdc);
+    }
+
+    #[test]
+    fn each_peer_has_errors_of_its_own_and_what_is_too_big_is_told_all_the_same() {
+        //= RFC1812 section 4.3.2.8, RFC4443 section 2.4 f
+        let config = Config { icmp_peer_errors_burst: 3, icmp_errors_burst: 100, ..Config::default() };
+        let mut world = World::with(config);
+        let mut count = |src: &str, complaint| {
+            let bytes = udp(src, "192.0.2.1:7", b"");
+            (0..20).filter(|_| told(&mut world, came(TUN, None, &bytes), complaint).is_some()).count()
+        };
+        let expired = Complaint::HopLimitExceeded;
+        assert_eq!((count("10.9.0.1:9", expired), count("10.9.0.3:9", expired)), (3, 3));
+        assert_eq!(count("10.9.0.1:9", Complaint::TooBig { mtu: 1400 }), 20);
+        assert_eq!(count("10.9.0.1:9", expired), 0);
+        assert_eq!((world.counters.icmp_errors_out, world.counters.icmp_errors_limited), (26, 54));
+    }
+
+    #[test]
+    fn what_we_tell_ourselves_costs_nothing() {
+        let mut world = World::with(Config { icmp_errors_burst: 0, ..Config::default() });
+        let bytes = udp("127.0.0.1:9", "127.0.0.1:7", b"");
+        let about = came(DeviceId::LOOPBACK, Some(Cast::Unicast), &bytes);
+        assert!(told(&mut world, about, Complaint::PortUnreachable).is_some());
+    }
 }

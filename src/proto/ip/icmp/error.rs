@@ -60,7 +60,14 @@ pub(super) fn read<'a>(
         IpAddr::V4(_) => classify_v4(error),
         IpAddr::V6(_) => classify_v6(error),
     };
-    let kind = kind.ok_or(DropReason::IcmpIgnored)?;
+    let kind = kind.ok_or(match (datagram.src, error.kind) {
+        //= RFC1122 section 3.2.2.2: a redirect SHOULD be believed by a host that has a choice of gateways. This one
+        //# has been told its routes; whoever could change them from outside would take them over (RFC 6274 3.3).
+        (IpAddr::V4(_), v4::TYPE_REDIRECT) => DropReason::IcmpRedirect,
+        //= RFC6633 section 3: a host MUST silently discard source quench messages.
+        (IpAddr::V4(_), v4::TYPE_SOURCE_QUENCH) => DropReason::IcmpDeprecated,
+        (IpAddr::V4(_) | IpAddr::V6(_), _) => DropReason::IcmpIgnored,
+    })?;
     let quoted = wire::quoted(error.quoted).ok_or(DropReason::IcmpMalformed)?;
     // An error goes to the source of what it is about. So that is the address where this one came to, and
     // ours alone.

@@ -50,7 +50,7 @@ pub(crate) fn receive<'a>(
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
-        Message::Other(_) => Err(DropReason::IcmpIgnored),
+        Message::Other(other) => Err(answer::ignored(datagram.src, other.kind)),
     }
 }
 

@@ -58,12 +58,12 @@ fn the_type_of_service_of_a_ping_comes_back() {
 fn a_ping_to_all_is_answered_over_ipv6_only() {
     let mut world = World::new();
     for dst in ["10.9.0.255", "255.255.255.255", "224.0.0.1"] {
-        assert_eq!(give(&mut world, &echo_request("10.9.0.1", dst)), Err(DropReason::IcmpIgnored));
+        assert_eq!(give(&mut world, &echo_request("10.9.0.1", dst)), Err(DropReason::IcmpRequestToMany));
         assert!(world.sent().is_none());
     }
     assert_eq!(give(&mut world, &echo_request("fd09::1", "ff02::1")), Ok(()));
     assert_eq!(answer(&mut world, |parsed, _| parsed.src), Some(ip("fd09::2")));
-    assert_eq!(give(&mut world, &echo_request("::", "ff02::1")), Err(DropReason::IcmpIgnored));
+    assert_eq!(give(&mut world, &echo_request("::", "ff02::1")), Err(DropReason::IcmpRequestToMany));
     assert!(world.sent().is_none());
 }
 
@@ -97,17 +97,44 @@ fn an_answer_that_finds_no_way_is_counted_as_lost() {
 }
 
 #[test]
-fn other_messages_are_ignored() {
+fn other_messages_are_ignored_each_under_its_name() {
     let mut world = World::new();
     let other = |kind| Message::Other(wire::Other { kind, code: 0, word: 0, body: &[] });
-    // Timestamp, router solicitation; neighbour solicitation, redirect.
-    for message in [other(13), other(10)] {
-        let bytes = icmp_message("10.9.0.1", "10.9.0.2", message);
-        assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpIgnored));
+    let about = quoted_segment("10.9.0.2", "10.9.0.1");
+    let v4 = |world: &mut World, message| give(world, &icmp_message("10.9.0.1", "10.9.0.2", message));
+    for (kind, expected) in [
+        (9, DropReason::IcmpDiscovery),
+        (10, DropReason::IcmpDiscovery),
+        //= RFC6918 section 2: information, address mask and the like are deprecated.
+        (15, DropReason::IcmpDeprecated),
+        (16, DropReason::IcmpDeprecated),
+        (17, DropReason::IcmpDeprecated),
+        (18, DropReason::IcmpDeprecated),
+        (30, DropReason::IcmpDeprecated),
+        (37, DropReason::IcmpDeprecated),
+        //= RFC1122 section 3.2.2: a message of unknown type MUST be silently discarded.
+        (1, DropReason::IcmpIgnored),
+        (42, DropReason::IcmpIgnored),
+        (255, DropReason::IcmpIgnored),
+    ] {
+        assert_eq!(v4(&mut world, other(kind)), Err(expected), "{kind}");
     }
-    for message in [other(135), other(137), other(200)] {
-        let bytes = icmp_message("fd09::1", "fd09::2", message);
-        assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpIgnored));
+    assert_eq!(v4(&mut world, error(5, 1, 0x0a09_0009, &about)), Err(DropReason::IcmpRedirect));
+    //= RFC6633 section 3
+    assert_eq!(v4(&mut world, error(4, 0, 0, &about)), Err(DropReason::IcmpDeprecated));
+    for (kind, expected) in [
+        (130, DropReason::IcmpGroups),
+        (143, DropReason::IcmpGroups),
+        (133, DropReason::IcmpDiscovery),
+        (135, DropReason::IcmpDiscovery),
+        (136, DropReason::IcmpDiscovery),
+        (137, DropReason::IcmpRedirect),
+        (139, DropReason::IcmpIgnored),
+        //= RFC4443 section 2.4: an informational message of unknown type MUST be silently discarded (b).
+        (200, DropReason::IcmpIgnored),
+    ] {
+        let bytes = icmp_message("fd09::1", "fd09::2", other(kind));
+        assert_eq!(give(&mut world, &bytes), Err(expected), "{kind}");
     }
     assert!(world.sent().is_none());
 }

@@ -133,6 +133,12 @@ pub(super) fn follow(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     Ok(())
 }
 
+/// Looks at the first extension header alone, which is one of hop-by-hop options.
+#[cold]
+pub(super) fn follow_first(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
+    follow_plain(parsed)
+}
+
 /// Steps over hop-by-hop options, destination options or a routing header.
 fn follow_plain(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     let at = parsed.header_len as u32;
@@ -216,16 +222,16 @@ fn walk_v6_options(mut options: &[u8], mut at: u32) -> Result<Option<ExtensionPr
 }
 
 /// Steps over the extension headers of a packet that is quoted and may be cut off: what they lead to, and how
-/// much of it is there. Nothing is, behind the header of a fragment that isn't the first. `None` if the chain
-/// itself is cut off or too long.
-pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &[u8])> {
+/// much of it is there. Nothing is, behind the header of a fragment that isn't the first (then `true` comes along).
+/// `None` if the chain itself is cut off or too long.
+pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &[u8], bool)> {
     for _ in 0..=EXTENSION_HEADERS_MAX {
         let len = match protocol {
             FRAGMENT => {
                 let fragment = Ipv6FragmentHeaderSlice::from_slice(payload).ok()?;
                 protocol = fragment.next_header().0;
                 if fragment.fragment_offset() != IpFragOffset::ZERO {
-                    return Some((protocol, &[]));
+                    return Some((protocol, &[], true));
                 }
                 fragment.slice().len()
             }
@@ -234,7 +240,7 @@ pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &
                 protocol = extension.next_header().0;
                 extension.slice().len()
             }
-            _ => return Some((protocol, payload)),
+            _ => return Some((protocol, payload, false)),
         };
         payload = payload.get(len..)?;
     }

@@ -1,0 +1,330 @@
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::proto::ip::route::{RouteSpec, RouteTarget};
+use crate::proto::ip::testing::{datagram, header, ip, udp};
+use crate::proto::packet::Packet;
+use crate::proto::stack::{Progress, Stack};
+use crate::proto::wire::checksum::Sum;
+use crate::proto::wire::icmp::{self as wire_icmp, Message, v4, v6};
+use crate::proto::wire::ip::{self as wire, IpHeader};
+use crate::proto::{ChecksumState, Config, Secrets};
+use crate::time::Instant;
+
+const LEFT: DeviceId = DeviceId(0);
+const RIGHT: DeviceId = DeviceId(1);
+/// Its MTU is smaller than the others'.
+const NARROW: DeviceId = DeviceId(2);
+
+/// A router with three interfaces, and what it has sent.
+struct Router {
+    stack: Stack,
+    sent: Vec<(DeviceId, Vec<u8>)>,
+    /// Devices that take nothing.
+    busy: Vec<DeviceId>,
+}
+
+impl Router {
+    fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    fn with(config: Config) -> Self {
+        let config = Config { forwarding: true, ..config };
+        let mut stack = Stack::new(config, &Secrets::from_number(1), Instant::ZERO);
+        for (mtu, addresses) in [
+            (1500, ["10.1.0.1/24", "fd01::1/64"]),
+            (1500, ["10.2.0.1/24", "fd02::1/64"]),
+            (1280, ["10.3.0.1/24", "fd03::1/64"]),
+        ] {
+            let device = stack.add_interface(mtu);
+            for address in addresses {
+                stack.add_address(device, address.parse().unwrap()).unwrap();
+            }
+        }
+        Router { stack, sent: Vec::new(), busy: Vec::new() }
+    }
+
+    /// Takes a packet that came in by `device`, and drains the stack.
+    fn receive(&mut self, device: DeviceId, bytes: &[u8]) -> Result<(), DropReason> {
+        let before = self.stack.counters().clone();
+        let Router { stack, sent, busy } = self;
+        let mut sink = |egress: Egress<'_>| take(sent, busy, egress);
+        stack.receive_and_forward(device, &Packet::plain(bytes, Instant::ZERO), &mut sink);
+        let _ = stack.transmit(Instant::ZERO, &mut sink);
+        let after = stack.counters();
+        let reason = DropReason::ALL.iter().find(|reason| after.dropped(**reason) > before.dropped(**reason));
+        let went_well = after.packets_forwarded + after.packets_delivered
+            - before.packets_forwarded
+            - before.packets_delivered;
+        assert_eq!(went_well + u64::from(reason.is_some()), 1, "a packet is counted once");
+        reason.map_or(Ok(()), |reason| Err(*reason))
+    }
+
+    /// The only packet that was sent since the last call.
+    fn only(&mut self) -> (DeviceId, Vec<u8>) {
+        assert_eq!(self.sent.len(), 1, "{:x?}", self.sent);
+        self.sent.remove(0)
+    }
+
+    /// Type, code and second word of the only packet that was sent, an ICMP error by `device` about `about`.
+    fn complaint(&mut self, device: DeviceId, about: &[u8]) -> (u8, u8, u32) {
+        let (by, bytes) = self.only();
+        assert_eq!(by, device);
+        let read = wire::parse(&bytes).unwrap();
+        assert_eq!(read.dst, wire::parse(about).unwrap().src);
+        let message = wire_icmp::parse(read.payload, read.src, read.dst, ChecksumState::Unverified);
+        let Ok(Message::Error(error)) = message else { panic!("not an error: {message:?}") };
+        assert!(about.starts_with(error.quoted));
+        (error.kind, error.code, error.word)
+    }
+}
+
+fn take(sent: &mut Vec<(DeviceId, Vec<u8>)>, busy: &[DeviceId], egress: Egress<'_>) -> Sent {
+    if busy.contains(&egress.device) {
+        return Sent::Busy;
+    }
+    let mut bytes = Vec::new();
+    egress.copy_to(&mut bytes);
+    sent.push((egress.device, bytes));
+    Sent::Taken
+}
+
+#[test]
+fn a_packet_for_somebody_else_goes_on_with_one_hop_less() {
+    let mut router = Router::new();
+    for (src, dst) in [("10.1.0.9:1", "10.2.0.9:2"), ("[fd01::9]:1", "[fd02::9]:2")] {
+        let bytes = udp(src, dst, b"hello");
+        router.receive(LEFT, &bytes).unwrap();
+        let (device, sent) = router.only();
+        let (before, after) = (wire::parse(&bytes).unwrap(), wire::parse(&sent).unwrap());
+        assert_eq!(device, RIGHT);
+        assert_eq!(after.hop_limit, before.hop_limit - 1);
+        assert_eq!((after.src, after.dst, after.payload), (before.src, before.dst, before.payload));
+    }
+    assert_eq!(router.stack.counters().packets_forwarded, 2);
+    assert_eq!(router.stack.counters().packets_out, 2);
+}
+
+#[test]
+fn a_host_forwards_nothing() {
+    let mut router = Router::with(Config::default());
+    let config = Config { forwarding: false, ..Config::default() };
+    router.stack = Stack::new(config, &Secrets::from_number(1), Instant::ZERO);
+    let device = router.stack.add_interface(1500);
+    router.stack.add_address(device, "10.1.0.1/24".parse().unwrap()).unwrap();
+    let bytes = udp("10.1.0.9:1", "10.2.0.9:2", b"hello");
+    assert_eq!(router.receive(device, &bytes), Err(DropReason::NotOurs));
+    assert!(router.sent.is_empty());
+}
+
+#[test]
+fn a_used_up_hop_limit_draws_time_exceeded() {
+    let mut router = Router::new();
+    for (src, dst, kind) in
+        [("10.1.0.9", "10.2.0.9", v4::TYPE_TIME_EXCEEDED), ("fd01::9", "fd02::9", v6::TYPE_TIME_EXCEEDED)]
+    {
+        for hop_limit in [0, 1] {
+            let bytes = datagram(&IpHeader { hop_limit, ..header(src, dst, 17) }, &[0; 8]);
+            assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::HopLimit));
+            assert_eq!(router.complaint(LEFT, &bytes), (kind, 0, 0));
+        }
+        let bytes = datagram(&IpHeader { hop_limit: 2, ..header(src, dst, 17) }, &[0; 8]);
+        router.receive(LEFT, &bytes).unwrap();
+        assert_eq!(wire::parse(&router.only().1).unwrap().hop_limit, 1);
+    }
+}
+
+#[test]
+fn no_route_says_so() {
+    let mut router = Router::new();
+    let bytes = udp("10.1.0.9:1", "192.0.2.1:2", b"hello");
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::NoRoute));
+    assert_eq!(router.complaint(LEFT, &bytes), (v4::TYPE_DEST_UNREACH, 0, 0));
+    let bytes = udp("[fd01::9]:1", "[2001:db8::1]:2", b"hello");
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::NoRoute));
+    assert_eq!(router.complaint(LEFT, &bytes), (v6::TYPE_DST_UNREACH, 0, 0));
+}
+
+#[test]
+fn what_belongs_to_one_link_or_to_many_hosts_stays() {
+    let mut router = Router::new();
+    for (src, dst, reason) in [
+        ("169.254.1.1", "10.2.0.9", DropReason::ForwardScope),
+        ("10.1.0.9", "169.254.1.1", DropReason::ForwardScope),
+        ("10.1.0.9", "224.1.2.3", DropReason::ForwardNotUnicast),
+        ("10.1.0.9", "240.1.2.3", DropReason::MartianDestination),
+        ("10.1.0.9", "127.0.0.1", DropReason::MartianDestination),
+        ("10.1.0.9", "0.1.2.3", DropReason::MartianDestination),
+        ("127.0.0.1", "10.2.0.9", DropReason::MartianSource),
+        ("0.0.0.0", "10.2.0.9", DropReason::MartianSource),
+        ("224.0.0.1", "10.2.0.9", DropReason::MartianSource),
+        ("240.0.0.1", "10.2.0.9", DropReason::MartianSource),
+        ("255.255.255.255", "10.2.0.9", DropReason::MartianSource),
+        ("10.1.0.255", "10.2.0.9", DropReason::MartianSource),
+        ("10.2.0.1", "10.2.0.9", DropReason::MartianSource),
+        ("fe80::9", "fd02::9", DropReason::ForwardScope),
+        ("fd01::9", "fe80::9", DropReason::ForwardScope),
+        ("fd01::9", "ff0e::9", DropReason::ForwardNotUnicast),
+        ("fd01::9", "::1", DropReason::MartianDestination),
+        ("fd01::9", "::", DropReason::MartianDestination),
+        ("::", "fd02::9", DropReason::MartianSource),
+        ("::", "ff0e::9", DropReason::ForwardNotUnicast),
+        ("::1", "fd02::9", DropReason::MartianSource),
+        ("ff02::1", "fd02::9", DropReason::MartianSource),
+    ] {
+        let bytes = datagram(&header(src, dst, 17), &[0; 8]);
+        for default in ["0.0.0.0/0", "::/0"] {
+            let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
+            router.stack.add_route(route).unwrap();
+        }
+        assert_eq!(router.receive(LEFT, &bytes), Err(reason), "{src} {dst}");
+        assert!(router.sent.is_empty(), "{src} {dst}");
+    }
+}
+
+#[test]
+fn broadcasts_of_our_networks_are_for_us_and_go_no_further() {
+    let mut router = Router::new();
+    for dst in ["255.255.255.255", "10.2.0.255", "10.2.0.0"] {
+        let bytes = udp("10.1.0.9:1", &alloc::format!("{dst}:2"), b"hello");
+        assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::UdpNoSocket), "{dst}");
+        assert!(router.sent.is_empty());
+    }
+}
+
+#[test]
+fn what_is_too_large_is_cut_or_complained_about() {
+    let mut router = Router::new();
+    let forbidden = IpHeader { dont_fragment: true, ..header("10.1.0.9", "10.3.0.9", 17) };
+    let bytes = datagram(&forbidden, &[7; 1400]);
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::ForwardTooBig));
+    assert_eq!(router.complaint(LEFT, &bytes), (v4::TYPE_DEST_UNREACH, 4, 1280));
+    let bytes = datagram(&header("fd01::9", "fd03::9", 17), &[7; 1400]);
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::ForwardTooBig));
+    assert_eq!(router.complaint(LEFT, &bytes), (v6::TYPE_PACKET_TOO_BIG, 0, 1280));
+    let bytes = datagram(&header("10.1.0.9", "10.3.0.9", 17), &[7; 1400]);
+    router.receive(LEFT, &bytes).unwrap();
+    assert_eq!(router.sent.len(), 2);
+    for (device, part) in &router.sent {
+        let read = wire::parse(part).unwrap();
+        assert_eq!((*device, read.hop_limit, read.ident), (NARROW, 63, 1));
+        assert!(read.fragment.is_some() && part.len() <= 1280);
+    }
+}
+
+#[test]
+fn a_busy_device_makes_packets_wait_in_order() {
+    let mut router = Router::new();
+    router.busy.push(RIGHT);
+    for text in [b"1", b"2"] {
+        router.receive(LEFT, &udp("10.1.0.9:1", "10.2.0.9:2", text)).unwrap();
+    }
+    assert!(router.sent.is_empty());
+    router.busy.clear();
+    // The third must not overtake.
+    router.receive(LEFT, &udp("10.1.0.9:1", "10.2.0.9:2", b"3")).unwrap();
+    let order: Vec<u8> = router.sent.iter().map(|(_, bytes)| *bytes.last().unwrap()).collect();
+    assert_eq!(order, b"123");
+    assert_eq!(router.stack.counters().packets_out, 3);
+}
+
+#[test]
+fn a_full_queue_drops_and_says_so() {
+    let mut router = Router::with(Config { outbox_packets: 8, ..Config::default() });
+    router.busy.push(RIGHT);
+    let bytes = udp("10.1.0.9:1", "10.2.0.9:2", b"text");
+    let results: Vec<_> = (0..64).map(|_| router.receive(LEFT, &bytes)).collect();
+    assert!(results.starts_with(&[Ok(()), Ok(())]));
+    assert_eq!(results.last(), Some(&Err(DropReason::ForwardQueueFull)));
+}
+
+#[test]
+fn the_reverse_path_is_checked_as_configured() {
+    let forged = udp("10.3.0.9:1", "10.2.0.9:2", b"text");
+    let unknown = udp("192.0.2.1:1", "10.2.0.9:2", b"text");
+    let honest = udp("10.1.0.9:1", "10.2.0.9:2", b"text");
+    let drop = Err(DropReason::ReversePath);
+    for (how, expected) in [
+        (ReversePath::Off, [Ok(()), Ok(()), Ok(())]),
+        (ReversePath::Loose, [Ok(()), drop, Ok(())]),
+        (ReversePath::Strict, [drop, drop, Ok(())]),
+    ] {
+        let mut router = Router::with(Config { reverse_path: how, ..Config::default() });
+        let found = [&forged, &unknown, &honest].map(|bytes| router.receive(LEFT, bytes));
+        assert_eq!(found, expected, "{how:?}");
+    }
+}
+
+#[test]
+fn in_transit_only_hop_by_hop_options_are_looked_at() {
+    //= RFC8200 section 4
+    let mut router = Router::new();
+    let unknown_option = [17, 0, 0xbe, 4, 0, 0, 0, 0];
+    let routing = [17, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let cut_off = [17, 200, 0, 0, 0, 0, 0, 0];
+    for (kind, extension) in [(60, &unknown_option[..]), (43, &routing), (60, &cut_off), (44, &[17, 0, 0, 9])]
+    {
+        let bytes = datagram(&header("fd01::9", "fd02::9", kind), extension);
+        router.receive(LEFT, &bytes).unwrap();
+        assert_eq!(router.only().1[40..], *extension);
+    }
+    let bytes = datagram(&header("fd01::9", "fd02::9", 0), &unknown_option);
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::ExtensionHeader));
+    assert_eq!(router.complaint(LEFT, &bytes), (v6::TYPE_PARAMETER_PROBLEM, 2, 42));
+}
+
+#[test]
+fn fragments_in_transit_go_on_as_they_are() {
+    let mut router = Router::new();
+    let mut bytes = datagram(&header("10.1.0.9", "10.2.0.9", 17), &[7; 16]);
+    (bytes[6], bytes[7]) = (0x20, 9);
+    seal(&mut bytes);
+    router.receive(LEFT, &bytes).unwrap();
+    let (_, sent) = router.only();
+    assert_eq!(wire::parse(&sent).unwrap().fragment, wire::parse(&bytes).unwrap().fragment);
+}
+
+/// Makes the checksum of an IPv4 header good.
+fn seal(bytes: &mut [u8]) {
+    let len = usize::from(bytes[0] & 15) * 4;
+    bytes[10..12].fill(0);
+    let mut sum = Sum::new();
+    sum.add(&bytes[..len]);
+    let sum = sum.finish().to_be_bytes();
+    bytes[10..12].copy_from_slice(&sum);
+}
+
+proptest! {
+    #[test]
+    fn a_checksum_updated_is_the_checksum_computed(mut bytes in prop::array::uniform20(any::<u8>()), ttl in 1u8..) {
+        bytes[0] = 0x45;
+        bytes[8] = ttl;
+        seal(&mut bytes);
+        let mut header = Header { bytes: ArrayVec::new() };
+        header.bytes.try_extend_from_slice(&bytes).unwrap();
+        header.decrement();
+        let mut anew = bytes;
+        anew[8] -= 1;
+        seal(&mut anew);
+        prop_assert_eq!(&header.bytes[..], &anew[..]);
+    }
+}
+
+#[test]
+fn what_leaves_by_where_it_came_in_draws_no_redirect() {
+    let mut router = Router::new();
+    router.receive(LEFT, &udp("10.1.0.9:1", "10.1.0.8:2", b"text")).unwrap();
+    assert_eq!(router.only().0, LEFT);
+}
+
+#[test]
+fn drained_is_idle() {
+    let mut router = Router::new();
+    router.receive(LEFT, &udp("10.1.0.9:1", "10.2.0.9:2", b"text")).unwrap();
+    let progress = router.stack.transmit(Instant::ZERO, &mut |_: Egress<'_>| Sent::Taken);
+    assert_eq!(progress, Progress::Idle);
+    assert_eq!(ip("10.2.0.9"), wire::parse(&router.only().1).unwrap().dst);
+}
