@@ -136,12 +136,28 @@ impl HostSide<'_> {
     }
 }
 
-/// Checks that nothing the stack is to have (`stack`) or the host is to be given (`host`) is in use already,
-/// other than on the device itself.
+/// What the two sides of a device are to be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Index of the device.
+    pub index: u32,
+    /// The stack's addresses.
+    pub stack: &'a [IpNet],
+    /// The host's addresses.
+    pub host: &'a [IpNet],
+}
+
+/// Whether one of the networks holds the other. Addresses that mean something on one link only never do.
+pub(crate) fn overlap(a: &IpNet, b: &IpNet) -> bool {
+    !is_per_link(a) && !is_per_link(b) && (a.contains(b) || b.contains(a))
+}
+
+/// Checks that nothing the stack is to have or the host is to be given is in use already, other than on the device
+/// itself.
 ///
 /// # Errors
 /// `AddressTaken` or `NetworkTaken`; `Other` if the kernel can't be asked.
-pub fn check_conflicts(index: u32, stack: &[IpNet], host: &[IpNet]) -> Result<(), HostError> {
+pub fn check_conflicts(wanted: &[Wanted<'_>]) -> Result<(), HostError> {
     let ask = |error| HostError::Other {
         name: "netlink".to_owned(),
         doing: "ask the kernel about addresses and routes",
@@ -150,12 +166,14 @@ pub fn check_conflicts(index: u32, stack: &[IpNet], host: &[IpNet]) -> Result<()
     let mut netlink = Netlink::open().map_err(ask)?;
     let taken = netlink.addresses().map_err(ask)?;
     let routes = netlink.connected_routes().map_err(ask)?;
-    if let Some((address, at)) = taken_address(index, stack, host, &taken) {
-        return Err(HostError::AddressTaken { address, interface: name_of(&mut netlink, at) });
-    }
-    if let Some((wanted, route)) = taken_network(index, stack, host, &routes) {
-        let interface = name_of(&mut netlink, route.index);
-        return Err(HostError::NetworkTaken { wanted, network: route.network, interface });
+    for &Wanted { index, stack, host } in wanted {
+        if let Some((address, at)) = taken_address(index, stack, host, &taken) {
+            return Err(HostError::AddressTaken { address, interface: name_of(&mut netlink, at) });
+        }
+        if let Some((wanted, route)) = taken_network(index, stack, host, &routes) {
+            let interface = name_of(&mut netlink, route.index);
+            return Err(HostError::NetworkTaken { wanted, network: route.network, interface });
+        }
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub use host::HostError;
 pub use memory::MemoryDevice;
 pub use plain::{OpenError, Plain};
 
-use crate::proto::{ChecksumState, Egress, Sent};
+use crate::proto::{ChecksumState, Egress, Offloads, Sent};
 
 /// A network device, as the run loop uses it: several threads send at once, one receives.
 ///
@@ -35,6 +35,11 @@ pub trait Device: Send + Sync {
 
     /// Sends one datagram, or loses it on the device's own account.
     fn send(&self, egress: Egress<'_>) -> Sent;
+
+    /// What the device takes off the stack's hands, as long as it lives. Nothing by default.
+    fn offloads(&self) -> Offloads {
+        Offloads::default()
+    }
 
     /// Becomes readable when [`recv`](Self::recv) has something to say.
     fn poll_fd(&self) -> BorrowedFd<'_>;

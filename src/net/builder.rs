@@ -6,9 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Net;
-use crate::device::host::{self, HostSide};
-use crate::device::{Device, HostError, OpenError, Plain};
-use crate::proto::ip::route::{RouteSpec, RouteTarget};
+use super::links::{self, Link, Source};
+use super::route::{IntoRoute, RouteConfig, RouteError, RouteSyntaxError};
+use crate::device::{Device, HostError, OpenError};
+use crate::proto::config::ReversePath;
 use crate::proto::{Config, Error, Secrets, Stack};
 use crate::runtime::{self, Runner, Service, Shared};
 
@@ -23,37 +24,49 @@ use crate::runtime::{self, Runner, Service, Shared};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A stack may have several devices: the first call of [`tun`](Self::tun), [`new_tun`](Self::new_tun) or
+/// [`device`](Self::device) names the first, each later one adds another, and [`addr`](Self::addr),
+/// [`host_addr`](Self::host_addr) and [`mtu`](Self::mtu) belong to the device named last. A router:
+///
+/// ```no_run
+/// use tunstack::net::Net;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let router = Net::builder()
+///     .tun("tun0")
+///     .addr("10.1.0.1/24")
+///     .tun("tun1")
+///     .addr("10.2.0.1/24")
+///     .forwarding(true)
+///     .route("10.0.0.0/8,via=10.2.0.2")
+///     .start()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub struct Builder {
-    link: Link,
-    addresses: Vec<IpNet>,
-    host_addresses: Vec<IpNet>,
-    routes: Vec<IpNet>,
-    /// The first text that was to be an address and isn't.
-    unreadable: Option<String>,
+    /// One at least.
+    links: Vec<Link>,
+    /// Whether the first link was named.
+    is_named: bool,
+    routes: Vec<RouteConfig>,
+    /// The first text that can't be read.
+    unreadable: Option<StartError>,
     ipv6_if_available: bool,
-    mtu: Option<usize>,
     config: Config,
     secrets: Option<Secrets>,
     services: Vec<Box<dyn Service>>,
 }
 
-enum Link {
-    NewTun,
-    Tun(String),
-    Device(Arc<dyn Device>),
-}
-
 impl Builder {
     pub(super) fn new() -> Self {
         Builder {
-            link: Link::NewTun,
-            addresses: Vec::new(),
-            host_addresses: Vec::new(),
+            links: vec![Link::default()],
+            is_named: false,
             routes: Vec::new(),
             unreadable: None,
             ipv6_if_available: false,
-            mtu: None,
             config: Config::default(),
             secrets: None,
             services: Vec::new(),
@@ -61,27 +74,32 @@ impl Builder {
     }
 
     /// Attaches to the TUN device `name`, making it if it doesn't exist.
-    pub fn tun(mut self, name: impl Into<String>) -> Self {
-        self.link = Link::Tun(name.into());
-        self
+    pub fn tun(self, name: impl Into<String>) -> Self {
+        self.link(Source::Tun(name.into()))
     }
 
     /// Makes the next free `tunN`, and never attaches to a device that exists. This is the default.
-    pub fn new_tun(mut self) -> Self {
-        self.link = Link::NewTun;
-        self
+    pub fn new_tun(self) -> Self {
+        self.link(Source::NewTun)
     }
 
     /// Uses a device of another kind, such as a [`MemoryDevice`](crate::device::MemoryDevice).
-    pub fn device(mut self, device: impl Device + 'static) -> Self {
-        self.link = Link::Device(Arc::new(device));
+    pub fn device(self, device: impl Device + 'static) -> Self {
+        self.link(Source::Device(Arc::new(device)))
+    }
+
+    fn link(mut self, source: Source) -> Self {
+        if std::mem::replace(&mut self.is_named, true) {
+            self.links.push(Link::default());
+        }
+        self.last().source = source;
         self
     }
 
     /// Gives the stack an address (repeatable): `"10.9.0.2/24"`, or an [`IpNet`].
     pub fn addr(mut self, cidr: impl IntoCidr) -> Self {
         let cidr = self.read(cidr);
-        self.addresses.extend(cidr);
+        self.last().addresses.extend(cidr);
         self
     }
 
@@ -89,7 +107,7 @@ impl Builder {
     /// neither addresses nor link of the kernel's side are touched.
     pub fn host_addr(mut self, cidr: impl IntoCidr) -> Self {
         let cidr = self.read(cidr);
-        self.host_addresses.extend(cidr);
+        self.last().host_addresses.extend(cidr);
         self
     }
 
@@ -100,21 +118,40 @@ impl Builder {
         self
     }
 
-    /// Routes a destination through the device (repeatable): `"0.0.0.0/0"` for all.
-    pub fn route(mut self, destination: impl IntoCidr) -> Self {
-        let cidr = self.read(destination);
-        self.routes.extend(cidr);
+    /// Adds a route (repeatable): a [`RouteConfig`], or its text, such as `"0.0.0.0/0"` for all by the one device
+    /// there is, or `"10.0.0.0/8,via=10.1.0.2,dev=tun0,metric=5"`.
+    pub fn route(mut self, route: impl IntoRoute) -> Self {
+        match route.into_route() {
+            Ok(route) => self.routes.push(route),
+            Err(error) => {
+                self.unreadable.get_or_insert(StartError::BadRoute(error));
+            }
+        }
+        self
+    }
+
+    /// Whether packets for others are sent on: whether the stack is a router. It isn't by default (RFC 1122
+    /// section 3.3.1.1).
+    pub fn forwarding(mut self, on: bool) -> Self {
+        self.config.forwarding = on;
+        self
+    }
+
+    /// What is asked of the source address of packets for others (RFC 3704). Nothing by default.
+    pub fn reverse_path(mut self, check: ReversePath) -> Self {
+        self.config.reverse_path = check;
         self
     }
 
     /// Sets the TUN device's MTU in bytes. By default it stays what it is (1,500 on a new device); later
     /// changes by others are followed in any case.
     pub fn mtu(mut self, mtu: usize) -> Self {
-        self.mtu = Some(mtu);
+        self.last().mtu = Some(mtu);
         self
     }
 
-    /// Sets limits and defaults of the core.
+    /// Sets limits and defaults of the core, with what [`forwarding`](Self::forwarding) and
+    /// [`reverse_path`](Self::reverse_path) set: call it before these.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -132,48 +169,54 @@ impl Builder {
         self
     }
 
-    /// Opens the device, configures the host's side and starts the loop on a thread of its own.
+    /// Opens the devices, configures the host's side and starts the loop on a thread of its own.
     ///
     /// # Errors
     /// See [`StartError`], which also turns into an [`io::Error`]. What was made is undone, except for what
     /// was set on a device that existed before.
     pub fn start(mut self) -> Result<Net, StartError> {
-        if let Some(text) = self.unreadable {
-            return Err(StartError::BadCidr { text });
+        if let Some(unreadable) = self.unreadable.take() {
+            return Err(unreadable);
         }
-        if self.addresses.is_empty() {
+        if self.links.iter().all(|link| link.addresses.is_empty()) {
             return Err(StartError::NoAddress);
         }
-        let (device, host_addresses) = open(&self)?;
+        let interfaces = links::open(&self.links, self.ipv6_if_available)?;
         let secrets = self.secrets.take().map_or_else(draw_secrets, Ok).map_err(StartError::Runtime)?;
         let mut stack = Stack::new(self.config, &secrets, runtime::now());
-        let id = stack.add_interface(device.mtu());
-        for &address in &self.addresses {
-            let refuse = |error| StartError::AddressRefused { address, error };
-            stack.add_address(id, address).map_err(refuse)?;
+        for interface in &interfaces {
+            interface.add_to(&mut stack)?;
         }
-        for &destination in &self.routes {
-            let refuse = |error| StartError::RouteRefused { destination, error };
-            stack.add_route(RouteSpec::new(destination, RouteTarget::Interface(id))).map_err(refuse)?;
+        let (devices, infos): (Vec<_>, Vec<_>) =
+            interfaces.into_iter().map(|interface| (interface.device, interface.info)).unzip();
+        for route in &self.routes {
+            route.add_to(&mut stack, &infos).map_err(StartError::Route)?;
         }
         stack.trace().set_level(runtime::trace_level());
-        let shared = Arc::new(Shared::new(stack, id, Arc::clone(&device)).map_err(StartError::Runtime)?);
+        let shared = Arc::new(Shared::new(stack, &devices).map_err(StartError::Runtime)?);
         for service in self.services {
             let name = service.name().to_owned();
             let refuse = |error| StartError::Service { name, error };
             shared.add_service(service).map_err(refuse)?;
         }
-        let name = device.name().to_owned();
-        let runner = Runner::new(Arc::clone(&shared), device).map_err(StartError::Runtime)?;
+        let runner = Runner::new(Arc::clone(&shared), &devices).map_err(StartError::Runtime)?;
+        // The loop alone holds them from now on.
+        drop(devices);
         let thread = runner.spawn().map_err(StartError::Runtime)?;
-        Ok(Net::new(shared, thread, name, self.addresses, host_addresses))
+        Ok(Net::new(shared, thread, infos))
+    }
+
+    fn last(&mut self) -> &mut Link {
+        // There is one from the beginning.
+        let last = self.links.len() - 1;
+        &mut self.links[last]
     }
 
     fn read(&mut self, cidr: impl IntoCidr) -> Option<IpNet> {
         match cidr.into_cidr() {
             Ok(cidr) => Some(cidr),
             Err(text) => {
-                self.unreadable.get_or_insert(text);
+                self.unreadable.get_or_insert(StartError::BadCidr { text });
                 None
             }
         }
@@ -232,13 +275,32 @@ pub enum StartError {
         /// What the stack said.
         error: Error,
     },
+    /// Not a route.
+    #[error(transparent)]
+    BadRoute(RouteSyntaxError),
     /// The stack can't have this route.
-    #[error("the stack can't have a route to {destination}: {error}")]
-    RouteRefused {
-        /// The destination.
-        destination: IpNet,
-        /// What the stack said.
-        error: Error,
+    #[error(transparent)]
+    Route(RouteError),
+    /// A device was named twice.
+    #[error("{name} is named twice: give all its addresses at once")]
+    SameDevice {
+        /// The device.
+        name: String,
+    },
+    /// Two devices of the stack lead to the same network, as the host sees it.
+    #[error(
+        "{network} on {name} overlaps {other_network} on {other}, and the host would reach only one of them: choose \
+         another network for one"
+    )]
+    NetworkShared {
+        /// One device.
+        name: String,
+        /// Its network.
+        network: IpNet,
+        /// The other device.
+        other: String,
+        /// The other's network.
+        other_network: IpNet,
     },
     /// A host address was given for a device that has no kernel side.
     #[error("{name} is not a TUN device: it has no host side to be given an address or MTU")]
@@ -274,40 +336,16 @@ impl From<StartError> for io::Error {
             | StartError::NoAddress
             | StartError::AddressShared { .. }
             | StartError::AddressRefused { .. }
-            | StartError::RouteRefused { .. }
+            | StartError::BadRoute(_)
+            | StartError::Route(_)
+            | StartError::SameDevice { .. }
+            | StartError::NetworkShared { .. }
             | StartError::NoHostSide { .. } => io::ErrorKind::InvalidInput,
             StartError::Device(_) | StartError::Host(_) => io::ErrorKind::Other,
             StartError::Service { error, .. } | StartError::Runtime(error) => error.kind(),
         };
         io::Error::new(kind, error)
     }
-}
-
-fn open(wanted: &Builder) -> Result<(Arc<dyn Device>, Vec<IpNet>), StartError> {
-    let tun = match &wanted.link {
-        Link::NewTun => Plain::create()?,
-        Link::Tun(name) => Plain::open(name)?,
-        Link::Device(device) if wanted.host_addresses.is_empty() && wanted.mtu.is_none() => {
-            return Ok((Arc::clone(device), Vec::new()));
-        }
-        Link::Device(device) => return Err(StartError::NoHostSide { name: device.name().to_owned() }),
-    };
-    let is_shared = |address: &&IpNet| wanted.host_addresses.iter().any(|host| host.addr() == address.addr());
-    if let Some(&address) = wanted.addresses.iter().find(is_shared) {
-        return Err(StartError::AddressShared { address });
-    }
-    host::check_conflicts(tun.index(), &wanted.addresses, &wanted.host_addresses)?;
-    let side = HostSide {
-        name: tun.name(),
-        index: tun.index(),
-        addresses: &wanted.host_addresses,
-        mtu: wanted.mtu,
-        ipv6_if_available: wanted.ipv6_if_available,
-    };
-    let set = side.configure()?;
-    // The MTU may have been set just now.
-    tun.control();
-    Ok((Arc::new(tun), set))
 }
 
 fn draw_secrets() -> io::Result<Secrets> {

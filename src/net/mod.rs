@@ -34,7 +34,9 @@
 //! ```
 
 mod builder;
+mod links;
 mod modes;
+mod route;
 mod tcp;
 mod udp;
 
@@ -48,15 +50,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr, StartError};
+pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
+pub use crate::proto::config::ReversePath;
 pub use crate::proto::stack::TcpCensus;
 pub use crate::proto::tcp::{KeepAlive, SocketOptions, TcpInfo};
 pub use crate::runtime::{ShutdownReport, Stopped};
 
-use crate::proto::Counters;
+use crate::proto::{Counters, DeviceId};
 use crate::runtime::{Service, Shared};
+use links::Known;
 
 /// How long dropping the last handle waits for what is queued to be sent and acknowledged.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -75,34 +80,57 @@ impl Net {
         Builder::new()
     }
 
-    fn new(
-        shared: Arc<Shared>,
-        thread: JoinHandle<()>,
-        name: String,
-        addresses: Vec<IpNet>,
-        host_addresses: Vec<IpNet>,
-    ) -> Self {
-        Net(Arc::new(Handle { shared, thread: Mutex::new(Some(thread)), name, addresses, host_addresses }))
+    fn new(shared: Arc<Shared>, thread: JoinHandle<()>, interfaces: Vec<Known>) -> Self {
+        let all = |of: fn(&Known) -> &Vec<IpNet>| interfaces.iter().flat_map(of).copied().collect();
+        let (addresses, host_addresses) = (all(|known| &known.addresses), all(|known| &known.host_addresses));
+        let thread = Mutex::new(Some(thread));
+        Net(Arc::new(Handle { shared, thread, interfaces, addresses, host_addresses }))
     }
 
-    /// The device's name.
+    /// The first device's name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.name()
     }
 
-    /// The device's MTU now, in bytes; 0 if the stack has stopped.
+    /// The first device's MTU now, in bytes; 0 if it is gone or the stack has stopped.
     pub fn mtu(&self) -> usize {
-        self.shared().mtu()
+        self.shared().mtu(DeviceId(0))
     }
 
-    /// The stack's addresses.
+    /// The stack's addresses, on all devices.
     pub fn addresses(&self) -> &[IpNet] {
         &self.0.addresses
     }
 
-    /// The addresses that were given to the kernel's side of the device.
+    /// The addresses that were given to the kernel's side of the devices.
     pub fn host_addresses(&self) -> &[IpNet] {
         &self.0.host_addresses
+    }
+
+    /// The stack's devices, in the order in which they were named.
+    pub fn interfaces(&self) -> Vec<InterfaceInfo> {
+        let shared = self.shared();
+        let look = |known: &Known| InterfaceInfo {
+            name: known.name.clone(),
+            id: known.id,
+            mtu: shared.mtu(known.id),
+            addresses: known.addresses.clone(),
+            host_addresses: known.host_addresses.clone(),
+            lost: shared.device_lost(known.id),
+        };
+        self.0.interfaces.iter().map(look).collect()
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// `InvalidInput` with a [`RouteSyntaxError`] or [`RouteError`] inside; `NetworkDown` if the stack is ending.
+    pub fn add_route(&self, route: impl IntoRoute) -> io::Result<()> {
+        let invalid = |error: RouteError| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let route = route.into_route().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        self.shared()
+            .open(|shard, _| Ok(route.add_to(&mut shard.stack, &self.0.interfaces)))?
+            .map_err(invalid)
     }
 
     /// What the stack has counted so far.
@@ -120,9 +148,9 @@ impl Net {
         self.shared().look(|shard| shard.stack.udp_sockets())
     }
 
-    /// Datagrams that the device lost on its own account, such as those sent while its link was down.
+    /// Datagrams that the devices lost on their own account, such as those sent while a link was down.
     pub fn device_lost(&self) -> u64 {
-        self.shared().device_lost()
+        self.0.interfaces.iter().map(|known| self.shared().device_lost(known.id)).sum()
     }
 
     /// Adds a service that runs inside the loop.
@@ -160,22 +188,44 @@ impl Net {
 impl fmt::Debug for Net {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Net")
-            .field("name", &self.0.name)
+            .field("name", &self.name())
             .field("addresses", &self.0.addresses)
             .finish_non_exhaustive()
     }
+}
+
+/// A device of a stack, and what has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceInfo {
+    /// The device's name.
+    pub name: String,
+    /// The stack's name for it.
+    pub id: DeviceId,
+    /// The largest datagram that it takes now, in bytes; 0 if it is gone or the stack has stopped.
+    pub mtu: usize,
+    /// The stack's addresses on it.
+    pub addresses: Vec<IpNet>,
+    /// The addresses that were given to its kernel side.
+    pub host_addresses: Vec<IpNet>,
+    /// Datagrams that it lost on its own account, such as those sent while its link was down.
+    pub lost: u64,
 }
 
 /// What all handles share. The loop's thread has none, so that the last one dropped ends it.
 struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    name: String,
+    interfaces: Vec<Known>,
+    /// Of all interfaces.
     addresses: Vec<IpNet>,
     host_addresses: Vec<IpNet>,
 }
 
 impl Handle {
+    fn name(&self) -> &str {
+        self.interfaces.first().map_or("", |known| &known.name)
+    }
+
     fn shut_down(&self, timeout: Duration) -> ShutdownReport {
         let stopped = self.shared.shut_down(timeout);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -124,10 +124,15 @@ pub struct Config {
     pub reassembly_datagrams: usize,
     /// Fragments kept of one datagram. The largest comes in 1,365 over the smallest link of IPv4 (68 bytes).
     pub reassembly_parts: usize,
-    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for the device.
+    /// Small packets (resets, SYN-ACKs, ICMP answers, datagrams) waiting for each device.
     pub outbox_packets: usize,
-    /// Bytes of small packets waiting for the device.
+    /// Bytes of small packets waiting for each device.
     pub outbox_bytes: usize,
+    /// Packets for others waiting for each device that was busy: as many as a TUN's queue holds by default. More
+    /// would only come late.
+    pub transit_packets: usize,
+    /// Bytes of packets for others waiting for each device: room for some super-segments.
+    pub transit_bytes: usize,
     /// Packets on their way from the stack to itself.
     pub loopback_packets: usize,
     /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
@@ -202,6 +207,8 @@ impl Default for Config {
             reassembly_parts: 1365,
             outbox_packets: 4096,
             outbox_bytes: 8 << 20,
+            transit_packets: 500,
+            transit_bytes: 2 << 20,
             loopback_packets: 256,
             transmit_quantum: 64,
             transmit_budget: 256,

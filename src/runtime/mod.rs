@@ -1,21 +1,23 @@
-//! The run loop: joins a device, the clock and the core on a thread of its own.
+//! The run loop: joins devices, the clock and the core on a thread of its own.
 //!
 //! Owns the clock, the lock round the stack, wake-ups in both directions and the services that live inside
 //! the loop. Does not know what a packet or a socket call means: that is the core's and `net`'s.
 //!
-//! The loop sleeps until the device has a packet, or its `epoll` has something: a timer of the core is due (a
-//! `timerfd`, since `epoll`'s own milliseconds are too coarse), the device itself has changed, or an application
+//! The loop sleeps until a device has a packet, or its `epoll` has something: a timer of the core is due (a
+//! `timerfd`, since `epoll`'s own milliseconds are too coarse), a device itself has changed, or an application
 //! thread rings.
-//! Nothing is polled: a stack with nothing to do uses no CPU. One turn of the loop reads up to 32 datagrams
-//! outside the lock, then under the lock processes them, runs timers, lets services handle their events and
+//! Nothing is polled: a stack with nothing to do uses no CPU. One turn of the loop reads up to 32 datagrams of one
+//! device outside the lock (the devices take turns), then under the lock processes them, runs timers, lets services handle their events and
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
 mod clock;
 mod error;
+mod line;
 mod lines;
 mod run;
 mod service;
 mod shard;
+mod sleeper;
 mod waiting;
 
 use std::fmt;
@@ -48,7 +50,7 @@ pub struct ShutdownReport {
 pub enum Stopped {
     /// It was shut down.
     Shutdown(ShutdownReport),
-    /// The device was deleted under it.
+    /// The device was deleted under it: the last one, if it had several.
     DeviceGone {
         /// The device's name.
         name: String,

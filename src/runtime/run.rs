@@ -2,9 +2,7 @@
 
 use std::any::Any;
 use std::io;
-use std::mem::MaybeUninit;
 use std::num::NonZeroU16;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,18 +10,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{self, PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
 
-use super::clock::{now, timespec};
-use super::shard::{Closing, Settled, Shard, Shared};
+use super::clock::now;
+use super::line::{Line, Port};
+use super::shard::{Budgeted, Closing, Settled, Shard, Shared};
+use super::sleeper::Sleeper;
 use super::waiting::Wake;
 use super::{ShutdownReport, Stopped, lines};
-use crate::device::{Device, Received, Room};
+use crate::device::{Device, Received};
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
 
@@ -49,88 +44,92 @@ const LAST_OFFERS: usize = 16;
 /// The loop, before and while it runs.
 pub(crate) struct Runner {
     shared: Arc<Shared>,
-    device: Arc<dyn Device>,
+    line: Line,
     sleeper: Sleeper,
     batch: Batch,
     wakes: Vec<Wake>,
-    mtu: usize,
 }
 
 /// What the loop does after a turn.
 enum Next {
     /// Another turn at once.
     Again,
-    /// Sleep until then, or until the device has room.
-    Sleep { until: Instant, for_room: bool },
+    /// Sleep until then.
+    Sleep { until: Instant },
     /// End.
     Stop(Stopped),
 }
 
 impl Runner {
-    pub(crate) fn new(shared: Arc<Shared>, device: Arc<dyn Device>) -> io::Result<Self> {
-        let sleeper = Sleeper::new(&shared, &device)?;
-        let mtu = device.mtu();
-        Ok(Runner { shared, device, sleeper, batch: Batch::new(), wakes: Vec::new(), mtu })
+    /// The devices are those that `shared` was made with.
+    pub(crate) fn new(shared: Arc<Shared>, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
+        let line = Line::new(devices);
+        let sleeper = Sleeper::new(&shared, &line)?;
+        Ok(Runner { shared, line, sleeper, batch: Batch::new(), wakes: Vec::new() })
     }
 
     /// Starts the loop on a thread of its own.
     pub(crate) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name(format!("tunstack {}", self.device.name())).spawn(move || {
+        let name = self.line.ports().first().map_or("tunstack", |port| port.device.name());
+        thread::Builder::new().name(format!("tunstack {name}")).spawn(move || {
             let shared = Arc::clone(&self.shared);
             let _ = shared.loop_thread.set(thread::current().id());
             let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-            // One of the two who hold the device.
+            // One of the two who hold the devices.
             drop(self);
             shared.stop(end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) }));
         })
     }
 
     fn run(&mut self) -> Stopped {
-        let mut readable = true;
         loop {
-            let intake = if readable { self.batch.fill(&*self.device) } else { Intake::Drained };
-            match self.turn(intake) {
+            let read = self.line.take_next().map(|at| (at, self.batch.fill(&*self.line.at(at).device)));
+            let slept = match self.turn(read) {
                 Next::Again => {
                     self.give_way();
-                    // Whatever else there is to do, and however long it lasts, the device has its turn, too.
-                    readable = true;
+                    // Whatever else there is to do, and however long it lasts, the devices have their turns, too.
+                    if self.line.is_round_over() { self.begin_round() } else { Ok(()) }
                 }
-                Next::Sleep { until, for_room } => match self.sleeper.sleep(until, for_room) {
-                    Ok(woken) => {
-                        readable = woken.device;
-                        if woken.control {
-                            self.device.control();
-                        }
-                    }
-                    Err(error) => {
-                        return Stopped::Failed { cause: format!("can't wait for events: {error}") };
-                    }
-                },
+                Next::Sleep { until } => {
+                    self.line.begin_round();
+                    self.sleeper.sleep(&mut self.line, until)
+                }
                 Next::Stop(stopped) => return stopped,
+            };
+            if let Err(error) = slept {
+                return Stopped::Failed { cause: format!("can't wait for events: {error}") };
             }
         }
     }
 
-    /// One turn: everything that has to be done under the lock.
-    fn turn(&mut self, intake: Intake) -> Next {
+    fn begin_round(&mut self) -> Result<(), Errno> {
+        self.line.begin_round();
+        self.sleeper.look(&mut self.line)
+    }
+
+    /// One turn: everything that has to be done under the lock. `read` says whose packets are in the batch.
+    fn turn(&mut self, read: Option<(usize, Intake)>) -> Next {
         let arrived = now();
         let Ok(mut shard) = self.shared.lock_for_loop() else {
             return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
         };
         shard.sleeping_until = Instant::ZERO;
         let arrived = shard.not_before(arrived);
-        let device_id = shard.device_id;
-        let mtu = self.device.mtu();
-        if mtu != self.mtu {
-            self.mtu = mtu;
-            shard.stack.set_mtu(device_id, mtu);
+        let intake = read.map_or(Intake::Drained, |(_, intake)| intake);
+        let mut gone = None;
+        if let Some((at, _)) = read {
+            hand_over(&mut shard, self.line.at(at), &mut self.batch, arrived, intake);
+            gone = (intake == Intake::Gone).then(|| self.line.remove(at));
         }
-        self.batch.take_packets(arrived, |packet| shard.stack.receive(device_id, &packet));
         let now = shard.now();
+        if let Some(gone) = &gone {
+            shard.lose_device(gone.id);
+            self.sleeper.forget(&*gone.device);
+        }
         let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
         self.shared.heed_services(&mut shard);
-        let next = self.next(&mut shard, intake, settled, now);
-        if let Next::Sleep { until, .. } = next {
+        let next = what_next(&mut self.line, &mut shard, gone.as_ref(), settled, now);
+        if let Next::Sleep { until } = next {
             shard.sleeping_until = until;
         }
         let records = (!shard.stack.trace().is_empty()).then(|| shard.stack.trace().take());
@@ -139,32 +138,14 @@ impl Runner {
         if let Some((records, lost)) = records {
             lines::write(records, lost);
         }
+        if let Some(gone) = gone {
+            log::warn!(
+                "the device {} is gone; the stack has {} left",
+                gone.device.name(),
+                self.line.ports().len()
+            );
+        }
         next
-    }
-
-    fn next(&self, shard: &mut Shard, intake: Intake, settled: Settled, now: Instant) -> Next {
-        if intake == Intake::Gone {
-            shard.stack.tcp_abort_all(now);
-            return Next::Stop(Stopped::DeviceGone { name: self.device.name().to_owned() });
-        }
-        let mut until = shard.stack.deadline().unwrap_or(Instant::MAX);
-        if let Some(closing) = shard.closing {
-            let Some(connections) = closing.connections else {
-                let connections = shard.stack.tcp_census().sockets;
-                shard.begin_closing(now);
-                shard.closing = Some(Closing { connections: Some(connections), ..closing });
-                return Next::Again;
-            };
-            let limit = closing_limit(shard, closing, settled, now);
-            if now >= limit {
-                return Next::Stop(Stopped::Shutdown(end(shard, closing.since, connections, now)));
-            }
-            until = until.min(limit);
-        }
-        if intake == Intake::Full || settled == Settled::More || until <= now {
-            return Next::Again;
-        }
-        Next::Sleep { until, for_room: settled == Settled::DeviceBusy }
     }
 
     /// Lets a thread that waits for the lock have it: the loop, which hardly ever sleeps under load, would
@@ -181,6 +162,55 @@ impl Runner {
             }
         }
     }
+}
+
+/// What the loop does after a turn. `gone` is the device that turned out to be gone in it.
+fn what_next(
+    line: &mut Line,
+    shard: &mut Shard,
+    gone: Option<&Port>,
+    settled: Settled,
+    now: Instant,
+) -> Next {
+    if let Some(gone) = gone.filter(|_| line.ports().is_empty()) {
+        shard.stack.tcp_abort_all(now);
+        return Next::Stop(Stopped::DeviceGone { name: gone.device.name().to_owned() });
+    }
+    let mut until = shard.stack.deadline().unwrap_or(Instant::MAX);
+    if let Some(closing) = shard.closing {
+        let Some(connections) = closing.connections else {
+            let connections = shard.stack.tcp_census().sockets;
+            shard.begin_closing(now);
+            shard.closing = Some(Closing { connections: Some(connections), ..closing });
+            return Next::Again;
+        };
+        let limit = closing_limit(shard, closing, settled, now);
+        if now >= limit {
+            return Next::Stop(Stopped::Shutdown(end(shard, closing.since, connections, now)));
+        }
+        until = until.min(limit);
+    }
+    if line.has_readable() || settled == Settled::More || until <= now {
+        return Next::Again;
+    }
+    for port in line.ports_mut() {
+        port.wants_room = settled == Settled::DeviceBusy && shard.stack.waits_for_room(port.id);
+    }
+    Next::Sleep { until }
+}
+
+/// Tells the stack of what was read from a device.
+fn hand_over(shard: &mut Shard, port: &mut Port, batch: &mut Batch, arrived: Instant, intake: Intake) {
+    port.readable = intake == Intake::Full;
+    let mtu = port.device.mtu();
+    if mtu != port.mtu {
+        port.mtu = mtu;
+        shard.stack.set_mtu(port.id, mtu);
+    }
+    let Shard { stack, ports, .. } = shard;
+    // Packets for others leave at once: most of what a router does ends here.
+    let mut sink = Budgeted::new(ports);
+    batch.take_packets(arrived, |packet| stack.receive_and_forward(port.id, &packet, &mut sink));
 }
 
 /// Until when a shutdown waits, as things stand now.
@@ -265,104 +295,6 @@ impl Batch {
             each(Packet { bytes, at, checksum, gso_size });
         }
     }
-}
-
-/// What the loop sleeps on: the device, and in an `epoll` all that seldom happens.
-///
-/// The device is not in the `epoll`: a descriptor that is costs a callback for every packet that arrives, though
-/// under load nobody sleeps.
-struct Sleeper {
-    epoll: OwnedFd,
-    timer: OwnedFd,
-    /// When the timer fires; [`Instant::MAX`] if it doesn't.
-    armed: Instant,
-    shared: Arc<Shared>,
-    device: Arc<dyn Device>,
-}
-
-/// Who woke the loop.
-#[derive(Clone, Copy, Debug, Default)]
-struct Woken {
-    device: bool,
-    control: bool,
-}
-
-const CONTROL: u64 = 0;
-const BELL: u64 = 1;
-const TIMER: u64 = 2;
-
-impl Sleeper {
-    fn new(shared: &Arc<Shared>, device: &Arc<dyn Device>) -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        let add = |fd: BorrowedFd<'_>, id| epoll::add(&epoll, fd, EventData::new_u64(id), EventFlags::IN);
-        add(shared.bell.as_fd(), BELL)?;
-        add(timer.as_fd(), TIMER)?;
-        if let Some(control) = device.control_fd() {
-            add(control, CONTROL)?;
-        }
-        let (shared, device) = (Arc::clone(shared), Arc::clone(device));
-        Ok(Sleeper { epoll, timer, armed: Instant::MAX, shared, device })
-    }
-
-    fn sleep(&mut self, until: Instant, for_room: bool) -> Result<Woken, Errno> {
-        self.arm(until)?;
-        let mut wanted = PollFlags::IN;
-        wanted.set(PollFlags::OUT, for_room && self.device.room() == Room::Writable);
-        let poll_fd = self.device.poll_fd();
-        let mut fds = [PollFd::from_borrowed_fd(poll_fd, wanted), PollFd::new(&self.epoll, PollFlags::IN)];
-        match event::poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-        let [device, seldom] = fds.map(|fd| !fd.revents().is_empty());
-        let mut woken = Woken { device, control: false };
-        if seldom {
-            self.take_seldom(&mut woken)?;
-        }
-        // A change of the device may be its end, which a read finds out.
-        woken.device |= woken.control;
-        Ok(woken)
-    }
-
-    fn take_seldom(&mut self, woken: &mut Woken) -> Result<(), Errno> {
-        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 3];
-        let at_once = timespec(Instant::ZERO);
-        let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {
-            Ok((events, _)) => events,
-            Err(Errno::INTR) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for event in events {
-            match event.data.u64() {
-                CONTROL => woken.control = true,
-                BELL => drain(&self.shared.bell),
-                _ => {
-                    drain(&self.timer);
-                    self.armed = Instant::MAX;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn arm(&mut self, until: Instant) -> Result<(), Errno> {
-        if self.armed == until {
-            return Ok(());
-        }
-        // Zero would disarm the timer: the origin of time has passed in any case.
-        let at = if until == Instant::MAX { Instant::ZERO } else { until.max(Instant::from_nanos(1)) };
-        let once = Itimerspec { it_interval: timespec(Instant::ZERO), it_value: timespec(at) };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
-        self.armed = until;
-        Ok(())
-    }
-}
-
-/// Takes what makes an eventfd or timerfd readable.
-fn drain(fd: &OwnedFd) {
-    let _ = rustix::io::read(fd, &mut [0; 8]);
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

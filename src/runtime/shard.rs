@@ -1,4 +1,4 @@
-//! The shard: a stack, its device, and everything else that the lock protects.
+//! The shard: a stack, its devices, and everything else that the lock protects.
 //!
 //! Threads of the application come in through [`Shared::block_on`] and [`Shared::call`]: they use the stack
 //! under the lock, send what this caused from their own context, and wake the loop only if it would sleep
@@ -49,9 +49,7 @@ pub(crate) struct Shared {
 /// What the lock protects.
 pub(crate) struct Shard {
     pub(crate) stack: Stack,
-    pub(super) device_id: DeviceId,
-    /// `None` once the stack has stopped: the device is let go at once.
-    pub(super) device: Option<Arc<dyn Device>>,
+    pub(super) ports: Ports,
     waiting: Waiting,
     /// By owner, less one.
     services: Vec<Box<dyn Service>>,
@@ -86,19 +84,19 @@ pub(super) struct Closing {
 pub(super) enum Settled {
     /// All is done until the next packet or the next deadline.
     Idle,
-    /// The device has no room.
+    /// What is left waits for devices that have no room.
     DeviceBusy,
     /// There is more to do.
     More,
 }
 
 impl Shared {
-    pub(crate) fn new(stack: Stack, device_id: DeviceId, device: Arc<dyn Device>) -> io::Result<Self> {
+    /// The devices are those of the stack's interfaces, in the order in which they were added.
+    pub(crate) fn new(stack: Stack, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
         Ok(Shared {
             shard: Mutex::new(Shard {
                 stack,
-                device_id,
-                device: Some(device),
+                ports: Ports::new(devices),
                 waiting: Waiting::default(),
                 services: Vec::new(),
                 service_events: Events::default(),
@@ -122,14 +120,14 @@ impl Shared {
         look(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The device's MTU now; 0 once the stack has stopped.
-    pub(crate) fn mtu(&self) -> usize {
-        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.mtu()))
+    /// A device's MTU now; 0 once it is gone or the stack has stopped.
+    pub(crate) fn mtu(&self, device: DeviceId) -> usize {
+        self.look(|shard| shard.ports.get(device).map_or(0, |device| device.mtu()))
     }
 
-    /// Datagrams that the device lost on its own account, while the stack runs.
-    pub(crate) fn device_lost(&self) -> u64 {
-        self.look(|shard| shard.device.as_ref().map_or(0, |device| device.lost()))
+    /// Datagrams that a device lost on its own account, until it is gone or the stack stops.
+    pub(crate) fn device_lost(&self, device: DeviceId) -> u64 {
+        self.look(|shard| shard.ports.get(device).map_or(0, |device| device.lost()))
     }
 
     /// Asks the stack for something, without changing it.
@@ -295,12 +293,13 @@ impl Shared {
         }
     }
 
-    /// The loop's last act: the device is let go, and then nobody waits any longer.
+    /// The loop's last act: the devices are let go, and then nobody waits any longer.
     pub(super) fn stop(&self, stopped: Stopped) {
-        // Whoever hears of the end may want the device for another stack. A device of other people's making may
+        // Whoever hears of the end may want the devices for another stack. A device of other people's making may
         // panic, and nobody must wait for ever for that.
-        let device = self.look(|shard| shard.device.take());
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(device)));
+        for device in self.look(|shard| shard.ports.take_all()) {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(device)));
+        }
         let services = self.look(|shard| {
             shard.stopped.get_or_insert(stopped);
             shard.waiting.wake_all();
@@ -421,11 +420,10 @@ impl Shard {
     }
 
     fn transmit_in(&mut self, now: Instant, more_to_come: bool) -> Settled {
-        let Some(device) = &self.device else { return Settled::Idle };
-        if !self.stack.wants_transmit() {
+        if !self.stack.wants_transmit() || self.ports.is_empty() {
             return Settled::Idle;
         }
-        let mut sink = Budgeted { device: &**device, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES };
+        let mut sink = Budgeted::new(&self.ports);
         let progress = if more_to_come {
             self.stack.transmit_mid_batch(now, &mut sink)
         } else {
@@ -434,9 +432,15 @@ impl Shard {
         match progress {
             Progress::Idle => Settled::Idle,
             Progress::More => Settled::More,
-            Progress::Busy if sink.is_used_up() => Settled::More,
             Progress::Busy => Settled::DeviceBusy,
         }
+    }
+
+    /// Lets go of a device that is gone. Routes through it lead nowhere from now on.
+    pub(super) fn lose_device(&mut self, device: DeviceId) {
+        // The loop still holds it, and drops it without the lock.
+        drop(self.ports.remove(device));
+        self.stack.set_down(device);
     }
 
     /// Asks for the end, or brings one that was asked for nearer.
@@ -504,25 +508,58 @@ impl Shard {
     }
 }
 
-/// The device, as long as the budget lasts.
-struct Budgeted<'a> {
-    device: &'a dyn Device,
+/// The devices of the stack's interfaces.
+#[derive(Default)]
+pub(super) struct Ports {
+    /// By interface; `None` where the device is gone.
+    devices: Vec<Option<Arc<dyn Device>>>,
+}
+
+impl Ports {
+    fn new(devices: &[Arc<dyn Device>]) -> Self {
+        Ports { devices: devices.iter().cloned().map(Some).collect() }
+    }
+
+    /// The device behind an interface.
+    pub(super) fn get(&self, device: DeviceId) -> Option<&dyn Device> {
+        self.devices.get(usize::from(device.0))?.as_deref()
+    }
+
+    /// Lets a device go.
+    pub(super) fn remove(&mut self, device: DeviceId) -> Option<Arc<dyn Device>> {
+        self.devices.get_mut(usize::from(device.0))?.take()
+    }
+
+    /// Whether no device is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.devices.iter().all(Option::is_none)
+    }
+
+    fn take_all(&mut self) -> Vec<Option<Arc<dyn Device>>> {
+        std::mem::take(&mut self.devices)
+    }
+}
+
+/// The devices, as long as the budget lasts.
+pub(super) struct Budgeted<'a> {
+    ports: &'a Ports,
     packets: usize,
     bytes: usize,
 }
 
-impl Budgeted<'_> {
-    fn is_used_up(&self) -> bool {
-        self.packets == 0 || self.bytes == 0
+impl<'a> Budgeted<'a> {
+    pub(super) fn new(ports: &'a Ports) -> Self {
+        Budgeted { ports, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES }
     }
 }
 
 impl PacketSink for Budgeted<'_> {
     fn send(&mut self, egress: Egress<'_>) -> Sent {
-        if self.is_used_up() {
-            return Sent::Busy;
+        if self.packets == 0 || self.bytes == 0 {
+            return Sent::Enough;
         }
-        let sent = self.device.send(egress);
+        // What a device that is gone is given is lost, like what a link loses that is down.
+        let sent = self.ports.get(egress.device).map_or(Sent::Taken, |device| device.send(egress));
         if sent == Sent::Taken {
             self.packets -= 1;
             self.bytes = self.bytes.saturating_sub(egress.len());

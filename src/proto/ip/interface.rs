@@ -38,6 +38,7 @@ pub(crate) struct Interfaces {
 struct Interface {
     mtu: usize,
     offloads: Offloads,
+    is_down: bool,
     addresses: Vec<IpNet>,
 }
 
@@ -52,6 +53,7 @@ impl Interfaces {
         self.list.push(Interface {
             mtu: mtu.clamp(MTU_MIN, MTU_MAX),
             offloads: Offloads::default(),
+            is_down: false,
             addresses: Vec::new(),
         });
         id
@@ -76,12 +78,19 @@ impl Interfaces {
         self.get(device).map_or(Offloads::default(), |interface| interface.offloads)
     }
 
-    /// The largest datagram that the interface takes, in bytes.
+    /// Takes an interface out of use; does nothing for interfaces that don't exist.
+    pub(crate) fn set_down(&mut self, device: DeviceId) {
+        if let Some(interface) = self.list.get_mut(usize::from(device.0)) {
+            interface.is_down = true;
+        }
+    }
+
+    /// The largest datagram that the interface takes, in bytes; `None` if it takes none, being down.
     pub(crate) fn mtu(&self, device: DeviceId) -> Option<usize> {
         if device == DeviceId::LOOPBACK {
             return Some(LOOPBACK_MTU);
         }
-        self.get(device).map(|interface| interface.mtu)
+        self.get(device).filter(|interface| !interface.is_down).map(|interface| interface.mtu)
     }
 
     /// Whether there is an interface of that name (the loopback has none of its own).

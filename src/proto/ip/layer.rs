@@ -86,6 +86,11 @@ impl Layer {
         self.interfaces.set_mtu(device, mtu);
     }
 
+    /// Takes an interface out of use: routes by it lead nowhere.
+    pub fn set_down(&mut self, device: DeviceId) {
+        self.interfaces.set_down(device);
+    }
+
     /// Gives an interface an address, and the table the connected route. A route that leads to the same
     /// network already stays.
     ///

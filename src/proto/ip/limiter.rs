@@ -159,7 +159,6 @@ mod tests {
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use core::net::Ipv4Addr;
-    use crate::rng::Rng;
     use proptest::prelude::*;
 
     fn allowed(bucket: &mut Bucket, rng: &mut Rng, now: Instant, tries: u32) -> u32 {

@@ -1,169 +1,430 @@
-//! Small packets waiting for a device: ICMP answers, resets, SYN-ACKs, UDP datagrams. Bounded.
+//! Small packets waiting for a device: ICMP answers, resets, SYN-ACKs, datagrams, and packets for others that
+//! found their device busy. One bounded queue for each device.
 //!
 //! TCP's own segments never wait here: they are planned when the device has room. A part of the room is
 //! kept for answers, so that an application that sends datagrams faster than the device takes them
-//! can't silence the rest of the stack.
+//! can't silence the rest of the stack; packets for others have room of their own and take none from either.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use crate::proto::config::Config;
-use crate::proto::packet::{DeviceId, Egress, EgressChecksum};
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Sent};
+use crate::proto::stack::Progress;
 
-/// A bounded queue of complete datagrams.
+/// A bounded queue of complete datagrams for each device.
 #[derive(Debug)]
 pub struct Outbox {
-    queue: VecDeque<Waiting>,
+    /// The loopback's first, then the devices' in the order of their ids.
+    queues: Vec<Queue>,
+    /// For what comes from this stack.
+    own_max: Load,
+    /// For what comes from others.
+    transit_max: Load,
+    /// Datagrams in all queues.
+    waiting: usize,
+    /// The queue that is drained first next time.
+    first: usize,
+    /// An application that found no room would find some now.
+    is_relieved: bool,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    packets: usize,
     bytes: usize,
-    packets_max: usize,
-    bytes_max: usize,
+}
+
+/// What waits for one device.
+#[derive(Debug, Default)]
+struct Queue {
+    packets: VecDeque<Waiting>,
+    own: Load,
+    transit: Load,
+    /// An application found no room.
+    has_refused: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    device: DeviceId,
     bytes: Vec<u8>,
+    is_transit: bool,
     /// As in [`Egress`]: what is in transit may be a super-segment.
     gso_size: Option<NonZeroU16>,
     /// As in [`Egress`].
     checksum: EgressChecksum,
 }
 
+impl Waiting {
+    /// A datagram of our own.
+    fn own(bytes: Vec<u8>) -> Self {
+        Waiting { bytes, is_transit: false, gso_size: None, checksum: EgressChecksum::Complete }
+    }
+
+    fn egress(&self, device: DeviceId) -> Egress<'_> {
+        let Waiting { bytes, gso_size, checksum, .. } = self;
+        Egress { device, header: bytes, payload: &[], gso_size: *gso_size, checksum: *checksum }
+    }
+}
+
 impl Outbox {
-    /// An empty queue with the limits of `config`.
+    /// Empty queues with the limits of `config`.
     pub(crate) fn new(config: &Config) -> Self {
         Outbox {
-            queue: VecDeque::new(),
-            bytes: 0,
-            packets_max: config.outbox_packets,
-            bytes_max: config.outbox_bytes,
+            queues: Vec::new(),
+            own_max: Load { packets: config.outbox_packets, bytes: config.outbox_bytes },
+            transit_max: Load { packets: config.transit_packets, bytes: config.transit_bytes },
+            waiting: 0,
+            first: 0,
+            is_relieved: false,
         }
     }
 
-    /// Queues a datagram; `false` if there is no room (nothing happened).
+    /// Queues a datagram of this stack's; `false` if there is no room (nothing happened).
     pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        if !self.has_room_for(1, bytes.len()) {
-            return false;
+        let has_room = self.has_room_for(device, 1, bytes.len());
+        if has_room {
+            self.append(device, Waiting::own(bytes));
         }
-        self.push_checked(device, bytes);
-        true
+        has_room
     }
 
     /// Queues a part of a datagram, for all of which [`has_room_for`](Self::has_room_for) has found room.
     pub(crate) fn push_part(&mut self, device: DeviceId, bytes: &[u8]) {
-        self.push_checked(device, bytes.to_vec());
-    }
-
-    fn push_checked(&mut self, device: DeviceId, bytes: Vec<u8>) {
-        self.bytes += bytes.len();
-        let (gso_size, checksum) = (None, EgressChecksum::Complete);
-        self.queue.push_back(Waiting { device, bytes, gso_size, checksum });
+        self.append(device, Waiting::own(bytes.to_vec()));
     }
 
     /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
     pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
         let Egress { device, gso_size, checksum, .. } = *egress;
-        // Half of the queue is left to what is our own.
-        let (packets_max, bytes_max) = (self.packets_max / 2, self.bytes_max / 2);
-        if !self.fits(1, egress.len(), packets_max, bytes_max) {
-            return false;
+        let has_room = self.has_room_for_transit(device, egress.len());
+        if has_room {
+            let mut bytes = Vec::new();
+            egress.copy_to(&mut bytes);
+            self.append(device, Waiting { bytes, is_transit: true, gso_size, checksum });
         }
-        let mut bytes = Vec::new();
-        egress.copy_to(&mut bytes);
-        self.bytes += bytes.len();
-        self.queue.push_back(Waiting { device, bytes, gso_size, checksum });
-        true
+        has_room
     }
 
-    /// Whether something waits for the device: who sends by another way would overtake it.
-    pub(crate) fn has_waiting(&self, device: DeviceId) -> bool {
-        !self.queue.is_empty() && self.queue.iter().any(|waiting| waiting.device == device)
-    }
-
-    /// Calls `send` with the oldest datagram.
-    pub(crate) fn offer_front<T>(&self, send: impl FnOnce(Egress<'_>) -> T) -> Option<T> {
-        let Waiting { device, ref bytes, gso_size, checksum } = *self.queue.front()?;
-        Some(send(Egress { device, header: bytes, payload: &[], gso_size, checksum }))
-    }
-
-    /// Removes the oldest datagram.
-    pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
-        let Waiting { device, bytes, .. } = self.queue.pop_front()?;
-        self.bytes -= bytes.len();
-        Some((device, bytes))
-    }
-
-    /// Whether nothing waits.
+    /// Whether nothing waits for any device.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.waiting == 0
     }
 
-    /// Whether so many packets of so many bytes together would find room.
-    pub(crate) fn has_room_for(&self, packets: usize, bytes: usize) -> bool {
-        self.fits(packets, bytes, self.packets_max, self.bytes_max)
+    /// Whether something waits for this device: whatever goes straight to it would overtake.
+    pub(crate) fn has_waiting(&self, device: DeviceId) -> bool {
+        self.waiting > 0 && self.queue(device).is_some_and(|queue| !queue.packets.is_empty())
+    }
+
+    /// Whether an answer of so many packets, of so many bytes together, would find room.
+    pub(crate) fn has_room_for(&self, device: DeviceId, packets: usize, bytes: usize) -> bool {
+        self.queue(device).is_none_or(|queue| queue.own.admits(packets, bytes, self.own_max))
+    }
+
+    /// Whether a datagram for somebody else would find room.
+    pub(crate) fn has_room_for_transit(&self, device: DeviceId, len: usize) -> bool {
+        self.queue(device).is_none_or(|queue| queue.transit.admits(1, len, self.transit_max))
     }
 
     /// Whether an application's packets would find room: a quarter of the queue is kept for the stack's own
-    /// answers.
-    pub(crate) fn has_room_for_application(&self, packets: usize, bytes: usize) -> bool {
-        let (packets_max, bytes_max) = (self.packets_max, self.bytes_max);
-        self.fits(packets, bytes, packets_max - packets_max / 4, bytes_max - bytes_max / 4)
+    /// answers. If not, [`take_relief`](Self::take_relief) will tell when.
+    pub(crate) fn has_room_for_application(
+        &mut self,
+        device: DeviceId,
+        packets: usize,
+        bytes: usize,
+    ) -> bool {
+        let max = self.own_max.less_a_quarter();
+        let Some(queue) = self.queues.get_mut(index(device)) else { return true };
+        let has_room = queue.own.admits(packets, bytes, max);
+        queue.has_refused |= !has_room;
+        has_room
     }
 
-    /// Whether no more than half of the queue is taken: room enough to tell those who wait for it.
-    pub(crate) fn is_half_empty(&self) -> bool {
-        self.queue.len() <= self.packets_max / 2 && self.bytes <= self.bytes_max / 2
+    /// Whether a queue that had no room for an application's datagram is half empty since the last call: room
+    /// enough to tell those who wait for it.
+    pub(crate) fn take_relief(&mut self) -> bool {
+        core::mem::take(&mut self.is_relieved)
     }
 
-    fn fits(&self, packets: usize, bytes: usize, packets_max: usize, bytes_max: usize) -> bool {
-        // One datagram finds room whatever the limits: else a large one could never be sent.
-        let fits = self.queue.len().saturating_add(packets) <= packets_max
-            && self.bytes.saturating_add(bytes) <= bytes_max;
-        fits || self.queue.is_empty()
+    /// Offers what waits to the sink, each device's oldest first. A device that has no room holds up no other.
+    pub(crate) fn drain(&mut self, sink: &mut dyn PacketSink) -> Progress {
+        let mut progress = Progress::Idle;
+        let count = self.queues.len();
+        for step in 0..count {
+            if self.waiting == 0 {
+                break;
+            }
+            let at = (self.first + step) % count;
+            match self.drain_one(at, sink) {
+                Sent::Taken => {}
+                Sent::Busy => progress = Progress::Busy,
+                Sent::Enough => {
+                    // Whoever used the budget up is the last to have the next.
+                    self.first = (at + 1) % count;
+                    return Progress::More;
+                }
+            }
+        }
+        progress
     }
+
+    /// Forgets what waits for a device that is gone.
+    pub(crate) fn forget(&mut self, device: DeviceId) {
+        while self.pop_from(index(device)).is_some() {}
+    }
+
+    /// Takes the oldest datagram of the first device that has one.
+    #[cfg(test)]
+    pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
+        let at = self.queues.iter().position(|queue| !queue.packets.is_empty())?;
+        self.pop_from(at).map(|bytes| (device_at(at), bytes))
+    }
+
+    fn drain_one(&mut self, at: usize, sink: &mut dyn PacketSink) -> Sent {
+        let device = device_at(at);
+        while let Some(waiting) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
+            match sink.send(waiting.egress(device)) {
+                Sent::Taken => drop(self.pop_from(at)),
+                refused @ (Sent::Busy | Sent::Enough) => return refused,
+            }
+        }
+        Sent::Taken
+    }
+
+    fn append(&mut self, device: DeviceId, waiting: Waiting) {
+        let index = index(device);
+        if self.queues.len() <= index {
+            self.queues.resize_with(index + 1, Queue::default);
+        }
+        let Some(queue) = self.queues.get_mut(index) else { return };
+        let load = if waiting.is_transit { &mut queue.transit } else { &mut queue.own };
+        load.packets += 1;
+        load.bytes += waiting.bytes.len();
+        queue.packets.push_back(waiting);
+        self.waiting += 1;
+    }
+
+    fn pop_from(&mut self, index: usize) -> Option<Vec<u8>> {
+        let queue = self.queues.get_mut(index)?;
+        let Waiting { bytes, is_transit, .. } = queue.packets.pop_front()?;
+        let load = if is_transit { &mut queue.transit } else { &mut queue.own };
+        load.packets -= 1;
+        load.bytes -= bytes.len();
+        self.waiting -= 1;
+        if queue.has_refused && queue.own.is_half_of(self.own_max) {
+            queue.has_refused = false;
+            self.is_relieved = true;
+        }
+        Some(bytes)
+    }
+
+    fn queue(&self, device: DeviceId) -> Option<&Queue> {
+        self.queues.get(index(device))
+    }
+}
+
+impl Load {
+    /// One datagram finds room whatever the limits: else a large one could never be sent.
+    fn admits(self, packets: usize, bytes: usize, max: Load) -> bool {
+        let fits = self.packets.saturating_add(packets) <= max.packets
+            && self.bytes.saturating_add(bytes) <= max.bytes;
+        fits || self.packets == 0
+    }
+
+    fn is_half_of(self, max: Load) -> bool {
+        self.packets <= max.packets / 2 && self.bytes <= max.bytes / 2
+    }
+
+    fn less_a_quarter(self) -> Load {
+        Load { packets: self.packets - self.packets / 4, bytes: self.bytes - self.bytes / 4 }
+    }
+}
+
+/// The loopback's id is the largest, which would make a long table.
+fn index(device: DeviceId) -> usize {
+    if device == DeviceId::LOOPBACK { 0 } else { usize::from(device.0) + 1 }
+}
+
+fn device_at(index: usize) -> DeviceId {
+    let device = index.checked_sub(1).and_then(|number| u16::try_from(number).ok());
+    device.map_or(DeviceId::LOOPBACK, DeviceId)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
+    use proptest::prelude::*;
+
+    const A: DeviceId = DeviceId(0);
+    const B: DeviceId = DeviceId(1);
 
     fn outbox(packets: usize, bytes: usize) -> Outbox {
-        Outbox::new(&Config { outbox_packets: packets, outbox_bytes: bytes, ..Config::default() })
+        let config = Config {
+            outbox_packets: packets,
+            outbox_bytes: bytes,
+            transit_packets: 2,
+            transit_bytes: 20,
+            ..Config::default()
+        };
+        Outbox::new(&config)
+    }
+
+    /// Drains into a list, with some devices busy and room for so many in all.
+    fn drain(outbox: &mut Outbox, busy: &[DeviceId], mut budget: usize) -> (Vec<(DeviceId, u8)>, Progress) {
+        let mut sent = Vec::new();
+        let progress = outbox.drain(&mut |egress: Egress<'_>| {
+            if busy.contains(&egress.device) {
+                return Sent::Busy;
+            }
+            if budget == 0 {
+                return Sent::Enough;
+            }
+            budget -= 1;
+            sent.push((egress.device, egress.header[0]));
+            Sent::Taken
+        });
+        (sent, progress)
     }
 
     #[test]
     fn datagrams_leave_in_the_order_they_came() {
         let mut outbox = outbox(4, 100);
-        assert!(outbox.push(DeviceId(0), vec![1]));
-        assert!(outbox.push(DeviceId(1), vec![2, 3]));
-        assert_eq!(outbox.offer_front(|egress| egress.header.to_vec()), Some(vec![1]));
-        assert_eq!(outbox.pop(), Some((DeviceId(0), vec![1])));
-        assert_eq!(outbox.pop(), Some((DeviceId(1), vec![2, 3])));
-        assert_eq!(outbox.pop(), None);
+        assert!(outbox.push(A, vec![1]));
+        assert!(outbox.push_transit(&Egress::plain(A, &vec![2, 3], &[])));
+        assert!(outbox.push(A, vec![4]));
+        let (sent, progress) = drain(&mut outbox, &[], 9);
+        assert_eq!((sent, progress), (vec![(A, 1), (A, 2), (A, 4)], Progress::Idle));
         assert!(outbox.is_empty());
     }
 
     #[test]
-    fn packets_and_bytes_are_both_limited_and_room_returns() {
+    fn a_busy_device_holds_up_no_other_and_not_the_loopback() {
+        let mut outbox = outbox(4, 100);
+        for device in [A, DeviceId::LOOPBACK, B] {
+            assert!(outbox.push(device, vec![7]));
+        }
+        let (sent, progress) = drain(&mut outbox, &[A], 9);
+        assert_eq!((sent, progress), (vec![(DeviceId::LOOPBACK, 7), (B, 7)], Progress::Busy));
+        assert!(outbox.has_waiting(A) && !outbox.has_waiting(B));
+        assert_eq!(drain(&mut outbox, &[], 9), (vec![(A, 7)], Progress::Idle));
+    }
+
+    #[test]
+    fn who_used_the_budget_up_is_the_last_to_have_the_next() {
+        let mut outbox = outbox(4, 100);
+        for byte in 0..3 {
+            assert!(outbox.push(A, vec![byte]) && outbox.push(B, vec![byte]));
+        }
+        assert_eq!(drain(&mut outbox, &[], 2), (vec![(A, 0), (A, 1)], Progress::More));
+        assert_eq!(drain(&mut outbox, &[], 2), (vec![(B, 0), (B, 1)], Progress::More));
+        assert_eq!(drain(&mut outbox, &[], 2), (vec![(A, 2), (B, 2)], Progress::Idle));
+    }
+
+    #[test]
+    fn packets_and_bytes_are_both_limited_for_each_device_and_room_returns() {
         let mut outbox = outbox(2, 10);
-        assert!(outbox.push(DeviceId(0), vec![0; 6]));
-        assert!(!outbox.push(DeviceId(0), vec![0; 5]));
-        assert!(outbox.push(DeviceId(0), vec![0; 4]));
-        assert!(!outbox.has_room_for(1, 0));
+        assert!(outbox.push(A, vec![0; 6]));
+        assert!(!outbox.push(A, vec![0; 5]));
+        assert!(outbox.push(A, vec![0; 4]));
+        assert!(!outbox.has_room_for(A, 1, 0));
+        assert!(outbox.has_room_for(B, 1, 10));
         outbox.pop();
-        assert!(outbox.has_room_for(1, 6) && !outbox.has_room_for(1, 7));
+        assert!(outbox.has_room_for(A, 1, 6) && !outbox.has_room_for(A, 1, 7));
     }
 
     #[test]
     fn an_application_leaves_a_quarter_to_the_stack() {
         let mut outbox = outbox(8, 80);
         for _ in 0..6 {
-            assert!(outbox.has_room_for_application(1, 1));
-            assert!(outbox.push(DeviceId(0), vec![0]));
+            assert!(outbox.has_room_for_application(A, 1, 1));
+            assert!(outbox.push(A, vec![0]));
         }
-        assert!(!outbox.has_room_for_application(1, 1));
-        assert!(outbox.has_room_for(1, 1));
+        assert!(!outbox.has_room_for_application(A, 1, 1));
+        assert!(outbox.has_room_for_application(B, 1, 1));
+        assert!(outbox.has_room_for(A, 1, 1));
+    }
+
+    #[test]
+    fn an_application_without_room_hears_when_its_device_has_taken_half() {
+        let mut outbox = outbox(4, 80);
+        for device in [A, A, A, B] {
+            assert!(outbox.push(device, vec![0]));
+        }
+        assert!(!outbox.has_room_for_application(A, 1, 1));
+        drain(&mut outbox, &[A], 9);
+        assert!(!outbox.take_relief(), "another device's room is of no use");
+        drain(&mut outbox, &[], 1);
+        assert!(outbox.take_relief());
+        drain(&mut outbox, &[], 9);
+        assert!(!outbox.take_relief(), "told once");
+    }
+
+    #[test]
+    fn packets_for_others_take_no_room_from_our_own_nor_ours_from_theirs() {
+        let mut outbox = outbox(2, 10);
+        assert!(outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])) && outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
+        assert!(!outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
+        assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
+        assert!(!outbox.push(A, vec![0; 1]));
+        assert!(outbox.push_transit(&Egress::plain(B, &vec![0; 21], &[])), "the first, whatever its size");
+    }
+
+    #[test]
+    fn a_device_that_is_gone_leaves_nothing_behind() {
+        let mut outbox = outbox(4, 80);
+        for device in [A, A, A, B] {
+            assert!(outbox.push(device, vec![0]));
+        }
+        assert!(!outbox.has_room_for_application(A, 1, 80));
+        outbox.forget(A);
+        assert!(outbox.take_relief() && !outbox.has_waiting(A));
+        assert_eq!(drain(&mut outbox, &[], 9), (vec![(B, 0)], Progress::Idle));
+    }
+
+    proptest! {
+        #[test]
+        fn the_queues_agree_with_a_list_of_lists(
+            steps in proptest::collection::vec((0..4_u8, 0..3_u16, any::<bool>(), 0..12_usize), 1..80),
+        ) {
+            let mut outbox = outbox(4, 30);
+            let mut model: [VecDeque<(usize, bool)>; 3] = Default::default();
+            for (action, device, transit, number) in steps {
+                let id = device_at(usize::from(device));
+                let queue = &mut model[usize::from(device)];
+                match action {
+                    0 | 1 => {
+                        let same = queue.iter().filter(|(_, is)| *is == transit);
+                        let (packets, bytes) = same.fold((0, 0), |(p, b), (len, _)| (p + 1, b + len));
+                        let (packets_max, bytes_max) = if transit { (2, 20) } else { (4, 30) };
+                        let fits = packets == 0 || (packets < packets_max && bytes + number < bytes_max);
+                        // Not empty, so that the sink has a byte to look at.
+                        let bytes = vec![0; number + 1];
+                        let taken =
+                            if transit { outbox.push_transit(&Egress::plain(id, &bytes, &[])) } else { outbox.push(id, bytes) };
+                        prop_assert_eq!(taken, fits);
+                        if fits {
+                            queue.push_back((number + 1, transit));
+                        }
+                    }
+                    2 => {
+                        outbox.forget(id);
+                        queue.clear();
+                    }
+                    _ => {
+                        let (sent, _) = drain(&mut outbox, &[id], number);
+                        for (device, _) in sent {
+                            prop_assert!(model[index(device)].pop_front().is_some());
+                        }
+                    }
+                }
+                let left: usize = model.iter().map(VecDeque::len).sum();
+                prop_assert_eq!(outbox.waiting, left);
+                prop_assert_eq!(outbox.is_empty(), left == 0);
+            }
+        }
     }
 }

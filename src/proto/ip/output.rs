@@ -19,7 +19,7 @@ pub(crate) fn send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payl
 pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
     let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let sent = room_needed(route, header, payload_len)
-        .filter(|&(packets, bytes)| ctx.outbox.has_room_for(packets, bytes))
+        .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
         .is_some_and(|_| queue(ctx, route, header, payload, payload_len));
     if !sent {
         ctx.counters.replies_lost += 1;
@@ -29,14 +29,14 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
 
 /// Whether an application's datagram of `payload_len` bytes behind its IP header finds room, with all its parts.
 pub(crate) fn room_for_application(
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
     route: &Route,
     header: &IpHeader,
     payload_len: usize,
 ) -> Room {
     match room_needed(route, header, payload_len) {
         None => Room::Never,
-        Some((packets, bytes)) if ctx.outbox.has_room_for_application(packets, bytes) => Room::Now,
+        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => Room::Now,
         Some(_) => Room::Later,
     }
 }

@@ -32,12 +32,22 @@ impl Stack {
         self.ip.set_offloads(device, offloads);
     }
 
+    /// Takes an interface out of use for good: its device is gone. No route leads through it any longer, and what
+    /// waited for it is forgotten; its addresses stay the stack's.
+    pub fn set_down(&mut self, device: DeviceId) {
+        self.ip.set_down(device);
+        self.outbox.forget(device);
+        self.tcp.unpark();
+    }
+
     /// Adds a route; `0.0.0.0/0` and `::/0` are default routes.
     ///
     /// # Errors
     /// `InvalidInput` for an interface that doesn't exist, or a metric, source or gateway that can't be;
     /// `NetworkUnreachable` for a gateway that no interface leads to.
     pub fn add_route(&mut self, route: RouteSpec) -> Result<(), Error> {
+        // A connection that waits for a device may have another now.
+        self.tcp.unpark();
         self.ip.add_route(route)
     }
 }

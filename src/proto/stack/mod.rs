@@ -72,10 +72,22 @@ pub enum Shutdown {
 pub enum Progress {
     /// Nothing is left to send now.
     Idle,
-    /// The device had no room; go on when it has.
+    /// All that is left waits for devices that have no room, which [`Stack::waits_for_room`] names; go on when
+    /// one of them has.
     Busy,
-    /// The budget is used up; call again after looking at what came in.
+    /// The budget or the sink's patience is used up; call again after looking at what came in.
     More,
+}
+
+impl Progress {
+    /// How far both together came.
+    fn and(self, other: Progress) -> Progress {
+        match (self, other) {
+            (Progress::More, _) | (_, Progress::More) => Progress::More,
+            (Progress::Busy, _) | (_, Progress::Busy) => Progress::Busy,
+            (Progress::Idle, Progress::Idle) => Progress::Idle,
+        }
+    }
 }
 
 /// How many TCP objects of each kind exist: for leak checks and metrics.
@@ -229,6 +241,11 @@ impl Stack {
         !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit(&self.pool)
     }
 
+    /// Whether something is left that `device` had no room for.
+    pub fn waits_for_room(&self, device: DeviceId) -> bool {
+        self.outbox.has_waiting(device) || self.tcp.waits_for_room(device)
+    }
+
     /// Sends what there is to send. State advances only as the sink takes packets.
     pub fn transmit(&mut self, now: Instant, sink: &mut dyn PacketSink) -> Progress {
         self.transmit_all(now, sink, false)
@@ -321,21 +338,18 @@ impl Stack {
             packets: &mut packets,
             bytes: &mut bytes,
         };
-        let progress = loop {
-            let Some(sent) = self.outbox.offer_front(|egress| sink.send(egress)) else {
-                let (tcp, mut ctx) = with!(self, now, tcp);
-                break tcp.transmit(&mut ctx, &mut sink, more_to_come);
-            };
-            match sent {
-                Sent::Taken => drop(self.outbox.pop()),
-                Sent::Busy | Sent::Enough => break Progress::Busy,
-            }
-        };
+        let mut progress = self.outbox.drain(&mut sink);
+        if progress != Progress::More {
+            let (tcp, mut ctx) = with!(self, now, tcp);
+            progress = progress.and(tcp.transmit(&mut ctx, &mut sink, more_to_come));
+        }
         self.counters.packets_out += packets;
         self.counters.bytes_out += bytes;
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.outbox_drained(&mut ctx);
-        self.ping.outbox_drained(&mut ctx);
+        if self.outbox.take_relief() {
+            let (udp, mut ctx) = with!(self, now, udp);
+            udp.outbox_relieved(&mut ctx);
+            self.ping.outbox_relieved(&mut ctx);
+        }
         progress
     }
 

@@ -263,13 +263,8 @@ impl Sockets {
         Ok(())
     }
 
-    /// Tells the sockets that were refused for want of room that there is some again. To be called when
-    /// datagrams have left the outbox; costs nothing while none was refused.
-    pub(crate) fn outbox_drained(&mut self, ctx: &mut Context<'_>) {
-        // Room for no more than the smallest datagram would wake all for nothing.
-        if self.refused.is_empty() || !ctx.outbox.is_half_empty() {
-            return;
-        }
+    /// Tells the sockets that were refused for want of room that there is some again.
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
         for id in self.refused.drain(..) {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;

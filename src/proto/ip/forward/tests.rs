@@ -233,7 +233,7 @@ fn a_busy_device_makes_packets_wait_in_order() {
 
 #[test]
 fn a_full_queue_drops_and_says_so() {
-    let mut router = Router::with(Config { outbox_packets: 8, ..Config::default() });
+    let mut router = Router::with(Config { transit_packets: 8, ..Config::default() });
     router.busy.push(RIGHT);
     let bytes = udp("10.1.0.9:1", "10.2.0.9:2", b"text");
     let results: Vec<_> = (0..64).map(|_| router.receive(LEFT, &bytes)).collect();

@@ -11,15 +11,7 @@ use crate::proto::wire::ip::IpHeader;
 
 /// The same data goes back, from the address that was pinged (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), in
 /// parts if it came in parts.
-<<<<<<< HEAD
 pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_>) -> Result<(), DropReason> {
-=======
-pub(super) fn echo(
-    ctx: &mut Context<'_>,
-    datagram: &Datagram<'_>,
-    echo: Echo<'_>,
-) -> Result<(), DropReason> {
->>>>>>> wip
     let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
     let protocol = datagram.protocol;
     // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
@@ -34,13 +26,9 @@ pub(super) fn echo(
 pub(super) fn ignored(family: IpAddr, kind: u8) -> DropReason {
     match (family, kind) {
         // Router advertisement and solicitation (RFC 1256).
-<<<<<<< HEAD
         (IpAddr::V4(_), v4::TYPE_ROUTER_ADVERTISEMENT | v4::TYPE_ROUTER_SOLICITATION) => {
             DropReason::IcmpDiscovery
         }
-=======
-        (IpAddr::V4(_), v4::TYPE_ROUTER_ADVERTISEMENT | v4::TYPE_ROUTER_SOLICITATION) => DropReason::IcmpDiscovery,
->>>>>>> wip
         //= RFC1122 section 3.2.2.7: a host SHOULD NOT implement information request and reply.
         //= RFC6918 section 2: these types are deprecated, 15 to 18 (information, address mask) among them.
         (IpAddr::V4(_), 6 | 15..=18 | 30..=39) => DropReason::IcmpDeprecated,

@@ -38,6 +38,7 @@ use crate::proto::error::Error;
 use crate::proto::events::Owner;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::ip::{Cast, Datagram};
+use crate::proto::packet::DeviceId;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
@@ -53,10 +54,19 @@ pub(crate) struct Endpoint {
     isn: IsnGenerator,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
-    /// Connections that may have something to send.
+    /// Connections that may have something to send, and don't wait for a device.
     ready: VecDeque<TcpId>,
+    /// Connections that wait until a device has room.
+    parked: Vec<Parked>,
     /// Sockets that could not write because the page pool was empty.
     starved: Vec<TcpId>,
+}
+
+/// Connections with something to send by a device that has no room, in the order of their turns.
+#[derive(Debug)]
+struct Parked {
+    device: DeviceId,
+    queue: VecDeque<TcpId>,
 }
 
 /// A socket: it outlives its connection for as long as the application holds the handle.
@@ -74,6 +84,7 @@ struct Socket {
     opened: Instant,
     /// For the trace.
     last_state: State,
+    /// Stands in the endpoint's queue of that name, or is parked.
     is_ready: bool,
     /// Stands in the endpoint's queue of that name.
     is_starved: bool,
@@ -122,6 +133,7 @@ impl Endpoint {
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
             ready: VecDeque::new(),
+            parked: Vec::new(),
             starved: Vec::new(),
         }
     }

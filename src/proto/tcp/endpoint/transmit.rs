@@ -1,12 +1,17 @@
 //! Sending: connections with something to send take turns.
+//!
+//! A connection whose device has no room is parked with the others that wait for the same device. From then on one
+//! of them alone tries in each call, and when it gets through, all of them are ready again: a device that stays busy
+//! costs one attempt a call, however many connections wait for it, and holds up no other device.
 
 use super::*;
 use crate::proto::buf::pages::Pool;
 use crate::proto::events::Readiness;
-use crate::proto::packet::{DeviceId, PacketSink, Sent};
+use crate::proto::packet::{PacketSink, Sent};
 use crate::proto::stack::Progress;
 
 /// How one connection's turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     /// It has nothing left to send.
     Done,
@@ -14,14 +19,49 @@ enum Turn {
     More,
     /// What it has to send may wait for the rest of the batch.
     Waits,
-    /// The device has no room.
-    Busy,
+    /// Its device has no room.
+    Busy(DeviceId),
+    /// The sink takes nothing more.
+    Enough,
+}
+
+/// Whether a connection believes that a device others wait for has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KnowsBusy {
+    /// It does, and doesn't try.
+    All,
+    /// It tries.
+    None,
+}
+
+/// Connections that ended while they were parked, beyond which they are looked for.
+const PARKED_DEAD_MAX: usize = 64;
+
+/// One call of [`Endpoint::transmit`].
+struct Round<'s> {
+    sink: &'s mut dyn PacketSink,
+    /// Segments that may still be sent.
+    budget: usize,
+    /// Connections that wait for the rest of the batch.
+    waiting: Vec<TcpId>,
 }
 
 impl Endpoint {
     /// Whether [`transmit`](Self::transmit) has something to do.
     pub(crate) fn wants_transmit(&self, pool: &Pool) -> bool {
-        !self.ready.is_empty() || self.can_wake_starved(pool)
+        !self.ready.is_empty() || self.any_parked() || self.can_wake_starved(pool)
+    }
+
+    /// Whether a connection waits until `device` has room.
+    pub(crate) fn waits_for_room(&self, device: DeviceId) -> bool {
+        self.parked.iter().any(|parked| parked.device == device && !parked.queue.is_empty())
+    }
+
+    /// Lets connections that wait for a device try at once: they may have another now.
+    pub(crate) fn unpark(&mut self) {
+        for mut parked in self.parked.drain(..) {
+            self.ready.append(&mut parked.queue);
+        }
     }
 
     /// Gives each ready connection its turns, up to a budget of packets. With `more_to_come`, acknowledgements
@@ -33,39 +73,95 @@ impl Endpoint {
         more_to_come: bool,
     ) -> Progress {
         self.wake_starved(ctx);
-        let mut waiting = Vec::new();
-        let progress = self.take_turns(ctx, sink, more_to_come, &mut waiting);
-        self.ready.extend(waiting);
-        progress
+        let mut round = Round { sink, budget: ctx.config.transmit_budget, waiting: Vec::new() };
+        let all_had_turns =
+            self.try_parked(ctx, &mut round) && self.take_turns(ctx, &mut round, more_to_come);
+        self.ready.extend(round.waiting);
+        if !all_had_turns {
+            Progress::More
+        } else if self.any_parked() {
+            Progress::Busy
+        } else {
+            Progress::Idle
+        }
     }
 
-    fn take_turns(
-        &mut self,
-        ctx: &mut Context<'_>,
-        sink: &mut dyn PacketSink,
-        more_to_come: bool,
-        waiting: &mut Vec<TcpId>,
-    ) -> Progress {
-        let mut budget = ctx.config.transmit_budget;
-        while let Some(id) = self.ready.pop_front() {
-            let Some(socket) = self.sockets.get_mut(id) else { continue };
-            let quantum = ctx.config.transmit_quantum.min(budget);
-            let (turn, sent) = socket.take_turn(ctx, sink, quantum, more_to_come);
-            budget -= sent;
-            match turn {
-                Turn::Done => socket.is_ready = false,
-                Turn::More => self.ready.push_back(id),
-                Turn::Busy => self.ready.push_front(id),
-                Turn::Waits => waiting.push(id),
-            }
-            socket.rearm(ctx, id);
-            match turn {
-                Turn::Busy => return Progress::Busy,
-                Turn::Done | Turn::More | Turn::Waits if budget == 0 => return Progress::More,
-                Turn::Done | Turn::More | Turn::Waits => {}
+    /// Sends one of those that wait for each device ahead. Tells whether the round goes on.
+    fn try_parked(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>) -> bool {
+        for index in 0..self.parked.len() {
+            while let Some(id) = self.parked.get_mut(index).and_then(|parked| parked.queue.pop_front()) {
+                // It would not have been parked for an acknowledgement that may wait.
+                let (turn, sent) = self.take_turn(ctx, round, id, false, KnowsBusy::None);
+                if round.is_over(turn) {
+                    return false;
+                }
+                if matches!(turn, Turn::Busy(_)) {
+                    break;
+                }
+                if sent > 0
+                    && let Some(parked) = self.parked.get_mut(index)
+                {
+                    self.ready.append(&mut parked.queue);
+                }
             }
         }
-        Progress::Idle
+        true
+    }
+
+    /// Tells whether all had their turns.
+    fn take_turns(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>, more_to_come: bool) -> bool {
+        while let Some(id) = self.ready.pop_front() {
+            let (turn, _) = self.take_turn(ctx, round, id, more_to_come, KnowsBusy::All);
+            if round.is_over(turn) {
+                return self.ready.is_empty() && turn != Turn::Enough;
+            }
+        }
+        true
+    }
+
+    /// Gives one connection its turn, and a place according to how it ended.
+    fn take_turn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        round: &mut Round<'_>,
+        id: TcpId,
+        more_to_come: bool,
+        knows_busy: KnowsBusy,
+    ) -> (Turn, usize) {
+        let busy = match knows_busy {
+            KnowsBusy::All => self.parked.as_slice(),
+            KnowsBusy::None => &[],
+        };
+        let Some(socket) = self.sockets.get_mut(id) else { return (Turn::Done, 0) };
+        let (turn, sent) = socket.take_turn(ctx, round, busy, more_to_come);
+        round.budget -= sent;
+        socket.is_ready = turn != Turn::Done;
+        socket.rearm(ctx, id);
+        match turn {
+            Turn::Done => {}
+            Turn::More => self.ready.push_back(id),
+            Turn::Enough => self.ready.push_front(id),
+            Turn::Waits => round.waiting.push(id),
+            Turn::Busy(device) => self.park(device, id),
+        }
+        (turn, sent)
+    }
+
+    fn park(&mut self, device: DeviceId, id: TcpId) {
+        let index = self.parked.iter().position(|parked| parked.device == device).unwrap_or_else(|| {
+            self.parked.push(Parked { device, queue: VecDeque::new() });
+            self.parked.len() - 1
+        });
+        let Some(parked) = self.parked.get_mut(index) else { return };
+        parked.queue.push_back(id);
+        // Connections may end while they wait, for as long as the device stays busy.
+        if parked.queue.len() > 2 * self.sockets.len() + PARKED_DEAD_MAX {
+            parked.queue.retain(|id| self.sockets.contains_key(*id));
+        }
+    }
+
+    fn any_parked(&self) -> bool {
+        self.parked.iter().any(|parked| !parked.queue.is_empty())
     }
 
     /// Lets sockets try again that found the page pool empty.
@@ -85,12 +181,18 @@ impl Endpoint {
     }
 }
 
+impl Round<'_> {
+    fn is_over(&self, turn: Turn) -> bool {
+        turn == Turn::Enough || self.budget == 0
+    }
+}
+
 impl Socket {
     fn take_turn(
         &mut self,
         ctx: &mut Context<'_>,
-        sink: &mut dyn PacketSink,
-        quantum: usize,
+        round: &mut Round<'_>,
+        busy: &[Parked],
         more_to_come: bool,
     ) -> (Turn, usize) {
         let Phase::Synchronised(connection) = &mut self.phase else { return (Turn::Done, 0) };
@@ -101,14 +203,19 @@ impl Socket {
         let route = ctx.ip.route(self.tuple.remote, Some(self.tuple.local)).ok();
         let device = route.map_or(DeviceId::LOOPBACK, |route| route.device);
         if let Some(route) = route {
+            if busy.iter().any(|parked| parked.device == device && !parked.queue.is_empty()) {
+                return (Turn::Busy(device), 0);
+            }
             connection.follow_mtu(route.mtu, self.tuple.local.is_ipv4());
         }
         let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
-        let sink: &mut dyn PacketSink = if route.is_some() { sink } else { &mut nowhere };
+        let sink: &mut dyn PacketSink = if route.is_some() { &mut *round.sink } else { &mut nowhere };
+        let quantum = ctx.config.transmit_quantum.min(round.budget);
         for sent in 0..quantum {
             match connection.transmit(ctx, sink, device, &self.tuple, &self.options) {
                 Some(Sent::Taken) => {}
-                Some(Sent::Busy | Sent::Enough) => return (Turn::Busy, sent),
+                Some(Sent::Busy) => return (Turn::Busy(device), sent),
+                Some(Sent::Enough) => return (Turn::Enough, sent),
                 None => return (Turn::Done, sent),
             }
         }

@@ -1,0 +1,150 @@
+//! What the loop sleeps on: the devices, and in an `epoll` all that seldom happens.
+//!
+//! The devices are not in the `epoll`: a descriptor that is costs a callback for every packet that arrives, though
+//! under load nobody sleeps.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{self, PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::clock::timespec;
+use super::line::{Line, Port};
+use super::shard::Shared;
+use crate::device::{Device, Room};
+use crate::time::Instant;
+
+/// From so many devices on, asking which of them have something costs less than to read them all.
+const ASK_FROM: usize = 5;
+/// Seldom events that are taken at once; the others wait for the next time.
+const SELDOM_MAX: usize = 8;
+
+const BELL: u64 = 1 << 32;
+const TIMER: u64 = 2 << 32;
+
+/// Puts the loop to sleep.
+pub(super) struct Sleeper {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    /// When the timer fires; [`Instant::MAX`] if it doesn't.
+    armed: Instant,
+    shared: Arc<Shared>,
+}
+
+impl Sleeper {
+    pub(super) fn new(shared: &Arc<Shared>, line: &Line) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let add = |fd: BorrowedFd<'_>, id| epoll::add(&epoll, fd, EventData::new_u64(id), EventFlags::IN);
+        add(shared.bell.as_fd(), BELL)?;
+        add(timer.as_fd(), TIMER)?;
+        for port in line.ports() {
+            if let Some(control) = port.device.control_fd() {
+                add(control, u64::from(port.id.0))?;
+            }
+        }
+        Ok(Sleeper { epoll, timer, armed: Instant::MAX, shared: Arc::clone(shared) })
+    }
+
+    /// Sleeps until then, or until there is something to do, and notes which devices may have something to read.
+    pub(super) fn sleep(&mut self, line: &mut Line, until: Instant) -> Result<(), Errno> {
+        self.arm(until)?;
+        if self.poll(line, None)? {
+            self.take_seldom(line)?;
+        }
+        Ok(())
+    }
+
+    /// Notes which devices may have something to read, without sleeping.
+    pub(super) fn look(&self, line: &mut Line) -> Result<(), Errno> {
+        if line.ports().len() < ASK_FROM {
+            line.ports_mut().iter_mut().for_each(|port| port.readable = true);
+            return Ok(());
+        }
+        self.poll(line, Some(Instant::ZERO)).map(drop)
+    }
+
+    /// Forgets a device.
+    pub(super) fn forget(&self, device: &dyn Device) {
+        if let Some(control) = device.control_fd() {
+            // That it isn't there is all that can go wrong.
+            let _ = epoll::delete(&self.epoll, control);
+        }
+    }
+
+    /// Tells whether something seldom happened.
+    fn poll(&self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
+        let mut fds = Vec::with_capacity(line.ports().len() + 1);
+        fds.push(PollFd::new(&self.epoll, PollFlags::IN));
+        fds.extend(line.ports().iter().map(poll_fd));
+        match event::poll(&mut fds, timeout.map(timespec).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        for (port, happened) in line.ports_mut().iter_mut().zip(&happened[1..]) {
+            port.readable |= happened;
+        }
+        Ok(happened[0])
+    }
+
+    fn take_seldom(&mut self, line: &mut Line) -> Result<(), Errno> {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); SELDOM_MAX];
+        let at_once = timespec(Instant::ZERO);
+        let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for event in events {
+            match event.data.u64() {
+                BELL => drain(&self.shared.bell),
+                TIMER => {
+                    drain(&self.timer);
+                    self.armed = Instant::MAX;
+                }
+                device => {
+                    let changed = |port: &&mut Port| u64::from(port.id.0) == device;
+                    for port in line.ports_mut().iter_mut().filter(changed) {
+                        port.device.control();
+                        // The change may be its end, which a read finds out.
+                        port.readable = true;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self, until: Instant) -> Result<(), Errno> {
+        if self.armed == until {
+            return Ok(());
+        }
+        // Zero would disarm the timer: the origin of time has passed in any case.
+        let at = if until == Instant::MAX { Instant::ZERO } else { until.max(Instant::from_nanos(1)) };
+        let once = Itimerspec { it_interval: timespec(Instant::ZERO), it_value: timespec(at) };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        self.armed = until;
+        Ok(())
+    }
+}
+
+fn poll_fd(port: &Port) -> PollFd<'_> {
+    let mut wanted = PollFlags::IN;
+    wanted.set(PollFlags::OUT, port.wants_room && port.device.room() == Room::Writable);
+    PollFd::from_borrowed_fd(port.device.poll_fd(), wanted)
+}
+
+/// Takes what makes an eventfd or timerfd readable.
+fn drain(fd: &OwnedFd) {
+    let _ = rustix::io::read(fd, &mut [0; 8]);
+}
