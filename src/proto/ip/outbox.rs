@@ -366,7 +366,10 @@ mod tests {
     #[test]
     fn packets_for_others_take_no_room_from_our_own_nor_ours_from_theirs() {
         let mut outbox = outbox(2, 10);
-        assert!(outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])) && outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
+        assert!(
+            outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
+                && outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
+        );
         assert!(!outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
         assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
         assert!(!outbox.push(A, vec![0; 1]));

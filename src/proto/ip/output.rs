@@ -36,7 +36,9 @@ pub(crate) fn room_for_application(
 ) -> Room {
     match room_needed(route, header, payload_len) {
         None => Room::Never,
-        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => Room::Now,
+        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => {
+            Room::Now
+        }
         Some(_) => Room::Later,
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tun_tap::{Iface, Mode};
+use tunstack::net::{Builder, Net};
 
 use super::daemon::{Daemon, tunstack};
 use super::process::{Ended, Process, eventually, run, sh};
@@ -125,6 +126,8 @@ pub(crate) enum Router {
     Kernel,
     /// `tunstack up`, with these arguments besides the devices, their addresses and `--forward`.
     Daemon(&'static str),
+    /// A stack in the test's own process, with what is wanted besides the same.
+    Library(fn(Builder) -> Builder),
 }
 
 /// Two kernel hosts with a router between them: `left`, 10.1.0.2 and fd01::2, and `right`, 10.2.0.2 and fd02::2,
@@ -136,13 +139,15 @@ pub(crate) struct Sides {
     pub(crate) kernel: Option<Host>,
     /// The daemon between them, if it is one.
     pub(crate) daemon: Option<Daemon>,
+    /// The stack between them, if it is one of this process.
+    pub(crate) net: Option<Net>,
 }
 
 impl Sides {
     /// Puts `router` between two new hosts; the links' MTUs are given.
     pub(crate) fn new(router: &Router, left_mtu: u32, right_mtu: u32) -> Sides {
         let (left, right) = (Host::new(), Host::new());
-        let (mut kernel, mut daemon) = (None, None);
+        let (mut kernel, mut daemon, mut net) = (None, None, None);
         match router {
             Router::Kernel => {
                 let router = Host::router();
@@ -161,6 +166,19 @@ impl Sides {
                 command.args(devices.split_whitespace()).args(arguments.split_whitespace());
                 daemon = Some(Daemon::start(&mut command));
             }
+            Router::Library(wishes) => {
+                let builder = Net::builder()
+                    .tun("left")
+                    .addr("10.1.0.1/24")
+                    .addr("fd01::1/64")
+                    .mtu(left_mtu as usize)
+                    .tun("right")
+                    .addr("10.2.0.1/24")
+                    .addr("fd02::1/64")
+                    .mtu(right_mtu as usize)
+                    .forwarding(true);
+                net = Some(wishes(builder).start().expect("the stack starts"));
+            }
         }
         left.adopt("left", left_mtu, &["10.1.0.2/24", "fd01::2/64"]);
         right.adopt("right", right_mtu, &["10.2.0.2/24", "fd02::2/64"]);
@@ -168,6 +186,6 @@ impl Sides {
             host.sh(&format!("ip route add default via 10.{via}.0.1"));
             host.sh(&format!("ip -6 route add default via fd0{via}::1"));
         }
-        Sides { left, right, kernel, daemon }
+        Sides { left, right, kernel, daemon, net }
     }
 }
