@@ -151,6 +151,10 @@ fn no_route_says_so() {
 #[test]
 fn what_belongs_to_one_link_or_to_many_hosts_stays() {
     let mut router = Router::new();
+    for default in ["0.0.0.0/0", "::/0"] {
+        let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
+        router.stack.add_route(route).unwrap();
+    }
     for (src, dst, reason) in [
         ("169.254.1.1", "10.2.0.9", DropReason::ForwardScope),
         ("10.1.0.9", "169.254.1.1", DropReason::ForwardScope),
@@ -176,10 +180,6 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
         ("ff02::1", "fd02::9", DropReason::MartianSource),
     ] {
         let bytes = datagram(&header(src, dst, 17), &[0; 8]);
-        for default in ["0.0.0.0/0", "::/0"] {
-            let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
-            router.stack.add_route(route).unwrap();
-        }
         assert_eq!(router.receive(LEFT, &bytes), Err(reason), "{src} {dst}");
         assert!(router.sent.is_empty(), "{src} {dst}");
     }
