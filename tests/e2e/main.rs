@@ -15,6 +15,7 @@ mod leak;
 mod lessons;
 mod lifecycle;
 mod machine;
+mod malformed;
 mod ping;
 mod routed;
 mod scripts;

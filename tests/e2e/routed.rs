@@ -4,68 +4,23 @@
 //! `TUNSTACK_E2E_TRANSFER_MIB=1024 cargo test --release --test e2e routed` moves a GiB at a time.
 
 use std::env;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Host, Router, Sides, in_namespace_for};
+use crate::harness::{Hash, Host, Router, Sides, exchange, fill, in_namespace_for};
 
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a socket may wait for a single thing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Hash = [u8; 32];
-
 /// How much goes each way over TCP, in bytes; a fourth of it over UDP.
 fn amount() -> usize {
     let mib = env::var("TUNSTACK_E2E_TRANSFER_MIB").map_or(64, |text| text.parse().expect("a number of MiB"));
     mib << 20
-}
-
-/// The next bytes of a stream that repeats nowhere near.
-fn fill(chunk: &mut [u8], state: &mut u64) {
-    for word in chunk.chunks_mut(8) {
-        // xorshift64 (Marsaglia).
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
-    }
-}
-
-/// Writes `size` bytes and an end of stream; returns their hash.
-fn send(mut to: &TcpStream, size: usize, seed: u64) -> Hash {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 64 << 10];
-    let (mut state, mut left) = (seed, size);
-    while left > 0 {
-        let piece = chunk.len().min(left);
-        fill(&mut chunk[..piece], &mut state);
-        hash.update(&chunk[..piece]);
-        to.write_all(&chunk[..piece]).expect("the connection stands");
-        left -= piece;
-    }
-    to.shutdown(Shutdown::Write).expect("the connection stands");
-    hash.finalize().into()
-}
-
-/// Reads to the end of stream; returns how much came, and its hash.
-fn receive(mut from: &TcpStream) -> (usize, Hash) {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    let mut total = 0;
-    loop {
-        let read = from.read(&mut buffer).expect("the connection stands");
-        if read == 0 {
-            return (total, hash.finalize().into());
-        }
-        total += read;
-        hash.update(&buffer[..read]);
-    }
 }
 
 /// A connection from `client` to `server`, which has the address.
@@ -79,19 +34,6 @@ fn connect(client: &Host, server: &Host, address: &str) -> (TcpStream, TcpStream
         stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
     }
     (near, far)
-}
-
-/// Moves `size` bytes each way at the same time, and compares hashes.
-fn exchange(near: &TcpStream, far: &TcpStream, size: usize) {
-    thread::scope(|scope| {
-        let up = scope.spawn(|| send(near, size, 1));
-        let down = scope.spawn(|| send(far, size, 2));
-        let at_far = scope.spawn(|| receive(far));
-        let at_near = receive(near);
-        assert_eq!(at_near, (size, down.join().expect("the sender ends")));
-        let at_far = at_far.join().expect("the receiver ends");
-        assert_eq!(at_far, (size, up.join().expect("the sender ends")));
-    });
 }
 
 #[test]
