@@ -76,6 +76,9 @@ pub struct Config {
     pub listeners: usize,
     /// Bytes queued for reading per UDP socket.
     pub udp_recv_buffer: usize,
+    /// Error reports queued for reading per socket that asks for them: more than a path has hops, few enough
+    /// that a flood of ICMP costs little.
+    pub error_reports: usize,
     /// ICMP echo sockets: enough for a monitor of many hosts, few enough that a leak is noticed.
     pub ping_sockets: usize,
     /// Bytes of echo replies queued for reading per socket (as for UDP).
@@ -188,6 +191,7 @@ impl Default for Config {
             udp_sockets: 1 << 14,
             listeners: 1 << 14,
             udp_recv_buffer: 208 << 10,
+            error_reports: 256,
             ping_sockets: 1 << 12,
             ping_recv_buffer: 208 << 10,
             ping_errors: 256,

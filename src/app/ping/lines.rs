@@ -68,7 +68,8 @@ pub(super) fn error(offender: IpAddr, seq: u16, kind: IcmpErrorKind, type_code: 
         | IcmpErrorKind::Prohibited
         | IcmpErrorKind::TimeExceeded
         | IcmpErrorKind::ParameterProblem
-        | IcmpErrorKind::SourceQuench => 0,
+        | IcmpErrorKind::SourceQuench
+        | IcmpErrorKind::Other => 0,
     };
     let what = match offender {
         IpAddr::V4(_) => icmp(type_code, mtu),

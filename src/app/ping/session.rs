@@ -185,6 +185,7 @@ mod tests {
             sent_len: 56,
             from: "10.9.0.2".parse().unwrap(),
             to: "10.9.0.1".parse().unwrap(),
+            device: crate::proto::DeviceId(0),
             ident: 1,
             seq,
             hop_limit: 64,
