@@ -51,8 +51,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr, StartError};
-pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
 pub use ping::PingSocket;
+pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 

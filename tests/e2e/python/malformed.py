@@ -234,12 +234,12 @@ def _():
     return parts4([(0, 24, True), (16, 8, False)], tcp(src, US4, port(), OPEN, data=b"x" * 40), TCP)
 
 
-@kind("v4-ping-of-death", "fragment-malformed", "delivered")
+@kind("v4-ping-of-death", "ip-length", "delivered")
 def _():
     return parts4([(0, 1480, True), (65528, rng.randrange(8, 1480), False)], protocol=ICMP)
 
 
-@kind("v4-jolt", "fragment-malformed")
+@kind("v4-jolt", "ip-length")
 def _():
     return parts4([(rng.choice([65520, 65528]), 400, rng.random() < 0.5) for _ in range(3)], protocol=ICMP)
 
@@ -290,7 +290,7 @@ def _():
     return parts6([(0, 40, True), (24, 8, False)])
 
 
-@kind("v6-ping-of-death", "fragment-malformed", "delivered")
+@kind("v6-ping-of-death", "extension-header", "delivered")
 def _():
     return parts6([(0, 1400, True), (65528, rng.randrange(8, 1400), False)], protocol=ICMPV6)
 
@@ -305,7 +305,7 @@ def _():
     return parts6([(at, 8, True) for at in rng.sample(range(8, 4096, 8), 10)])
 
 
-@kind("v6-fragment-length-no-multiple-of-8", "fragment-malformed")
+@kind("v6-fragment-length-no-multiple-of-8", "extension-header")
 def _():
     return parts6([(rng.choice([0, 8, 800]), rng.choice([1, 7, 9, 13, 100]), True)])
 
@@ -315,7 +315,7 @@ def _():
     return parts6([(0, 8, True)], b"\x3c\x04" + bytes(62), 60)
 
 
-@kind("v6-fragment-in-fragment", "extension-header")
+@kind("v6-fragment-in-fragment", "delivered")
 def _():
     inner = struct.pack("!BBHI", UDP, 0, 1, 5) + rng.randbytes(16)
     return ipv6(src6(), US6, struct.pack("!BBHI", 44, 0, 0, port()) + inner, 44)
