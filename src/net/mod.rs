@@ -36,6 +36,7 @@
 mod builder;
 mod links;
 mod modes;
+mod ping;
 mod route;
 mod tcp;
 mod udp;
@@ -50,6 +51,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr, StartError};
+pub use ping::PingSocket;
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;

@@ -22,15 +22,14 @@ use core::num::NonZeroU16;
 use arrayvec::ArrayVec;
 
 use super::datagram::Transit;
+use super::fragment;
 use super::icmp::{self, Complaint};
 use super::layer::{Hop, NoHop};
 use super::options::{self, Here};
 use super::segment::{self, Protocol, Transport};
-use super::{Layer, fragment};
-use crate::proto::config::ReversePath;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::{ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent};
+use crate::proto::packet::{ChecksumState, Egress, EgressChecksum, Offloads, PacketSink, Sent};
 use crate::proto::wire::checksum;
 
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
@@ -96,18 +95,10 @@ fn is_link_local(address: IpAddr) -> bool {
 //# the address contained in the source address.
 fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
     let how = ctx.config.reverse_path;
-    if how == ReversePath::Off || is_reachable_by(ctx.ip, transit.parsed.src, transit.device, how) {
+    if ctx.ip.is_reachable_by(transit.parsed.src, transit.device, how) {
         Ok(())
     } else {
         Err(DropReason::ReversePath)
-    }
-}
-
-fn is_reachable_by(layer: &Layer, source: IpAddr, device: DeviceId, how: ReversePath) -> bool {
-    match (how, layer.next_hop(source)) {
-        (ReversePath::Off, _) | (ReversePath::Loose, Ok(_)) => true,
-        (ReversePath::Strict, Ok(hop)) => hop.device == device,
-        (ReversePath::Loose | ReversePath::Strict, Err(_)) => false,
     }
 }
 
@@ -420,5 +411,7 @@ fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+#[cfg(test)]
+mod super_segments;
 #[cfg(test)]
 mod tests;

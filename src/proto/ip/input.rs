@@ -550,7 +550,9 @@ mod tests {
             let mut world = World::new();
             let mut sockets = Sockets::new([1; 16]);
             for local in ["0.0.0.0:7", "[fd09::2]:3"] {
-                sockets.bind(&mut world.ctx(), local.parse().unwrap(), Default::default()).unwrap();
+                sockets
+                    .bind(&mut world.ctx(), local.parse().unwrap(), Default::default(), Default::default())
+                    .unwrap();
             }
             for (bytes, trusted, by_loopback) in packets {
                 let device = if by_loopback { DeviceId::LOOPBACK } else { testing::TUN };

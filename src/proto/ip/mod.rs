@@ -3,7 +3,8 @@
 //! | file | holds | RFC |
 //! |---|---|---|
 //! | `address` | what kind of address it is | 1122 3.2.1.3, 4291 |
-//! | `interface` | interfaces, our addresses, the choice of a source | 1122 3.3.4, 6724 |
+//! | `interface` | interfaces and our addresses | 1122 3.3.4 |
+//! | `source` | which of our addresses a packet is sent from | 6724 |
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
@@ -41,6 +42,7 @@ pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
 mod segment;
+pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -368,7 +368,9 @@ fn errno(kind: IcmpErrorKind) -> Error {
     match kind {
         IcmpErrorKind::NetworkUnreachable => Error::NetworkUnreachable,
         IcmpErrorKind::HostUnreachable | IcmpErrorKind::TimeExceeded => Error::HostUnreachable,
-        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::ParameterProblem => Error::ProtocolUnreachable,
+        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::ParameterProblem | IcmpErrorKind::Other => {
+            Error::ProtocolUnreachable
+        }
         IcmpErrorKind::PortUnreachable => Error::ConnectionRefused,
         IcmpErrorKind::Prohibited => Error::PermissionDenied,
         IcmpErrorKind::PacketTooBig(_) => Error::MessageTooLong,
@@ -388,6 +390,7 @@ fn is_final(kind: IcmpErrorKind) -> bool {
         | IcmpErrorKind::HostUnreachable
         | IcmpErrorKind::TimeExceeded
         | IcmpErrorKind::ParameterProblem
+        | IcmpErrorKind::Other
         | IcmpErrorKind::SourceQuench => false,
     }
 }

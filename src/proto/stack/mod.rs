@@ -55,6 +55,8 @@ mod ping;
 mod tcp;
 mod udp;
 
+pub use interfaces::InterfaceInfo;
+
 /// Which side of a connection to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {

@@ -3,8 +3,10 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::config::ReversePath;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::ip::testing::{datagram, header, ip, udp};
+use crate::proto::packet::DeviceId;
 use crate::proto::packet::Packet;
 use crate::proto::stack::{Progress, Stack};
 use crate::proto::wire::checksum::Sum;
@@ -13,21 +15,21 @@ use crate::proto::wire::ip::{self as wire, IpHeader};
 use crate::proto::{ChecksumState, Config, Secrets};
 use crate::time::Instant;
 
-const LEFT: DeviceId = DeviceId(0);
-const RIGHT: DeviceId = DeviceId(1);
+pub(super) const LEFT: DeviceId = DeviceId(0);
+pub(super) const RIGHT: DeviceId = DeviceId(1);
 /// Its MTU is smaller than the others'.
-const NARROW: DeviceId = DeviceId(2);
+pub(super) const NARROW: DeviceId = DeviceId(2);
 
 /// A router with three interfaces, and what it has sent.
-struct Router {
-    stack: Stack,
+pub(super) struct Router {
+    pub(super) stack: Stack,
     sent: Vec<(DeviceId, Vec<u8>)>,
     /// Devices that take nothing.
     busy: Vec<DeviceId>,
 }
 
 impl Router {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Config::default())
     }
 
@@ -63,6 +65,12 @@ impl Router {
         reason.map_or(Ok(()), |reason| Err(*reason))
     }
 
+    /// Drains the stack.
+    pub(super) fn drain(&mut self) {
+        let Router { stack, sent, busy } = self;
+        let _ = stack.transmit(Instant::ZERO, &mut |egress: Egress<'_>| take(sent, busy, egress));
+    }
+
     /// The only packet that was sent since the last call.
     fn only(&mut self) -> (DeviceId, Vec<u8>) {
         assert_eq!(self.sent.len(), 1, "{:x?}", self.sent);
@@ -70,7 +78,7 @@ impl Router {
     }
 
     /// Type, code and second word of the only packet that was sent, an ICMP error by `device` about `about`.
-    fn complaint(&mut self, device: DeviceId, about: &[u8]) -> (u8, u8, u32) {
+    pub(super) fn complaint(&mut self, device: DeviceId, about: &[u8]) -> (u8, u8, u32) {
         let (by, bytes) = self.only();
         assert_eq!(by, device);
         let read = wire::parse(&bytes).unwrap();
@@ -151,6 +159,10 @@ fn no_route_says_so() {
 #[test]
 fn what_belongs_to_one_link_or_to_many_hosts_stays() {
     let mut router = Router::new();
+    for default in ["0.0.0.0/0", "::/0"] {
+        let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
+        router.stack.add_route(route).unwrap();
+    }
     for (src, dst, reason) in [
         ("169.254.1.1", "10.2.0.9", DropReason::ForwardScope),
         ("10.1.0.9", "169.254.1.1", DropReason::ForwardScope),
@@ -176,10 +188,6 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
         ("ff02::1", "fd02::9", DropReason::MartianSource),
     ] {
         let bytes = datagram(&header(src, dst, 17), &[0; 8]);
-        for default in ["0.0.0.0/0", "::/0"] {
-            let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
-            router.stack.add_route(route).unwrap();
-        }
         assert_eq!(router.receive(LEFT, &bytes), Err(reason), "{src} {dst}");
         assert!(router.sent.is_empty(), "{src} {dst}");
     }
@@ -288,7 +296,7 @@ fn fragments_in_transit_go_on_as_they_are() {
 }
 
 /// Makes the checksum of an IPv4 header good.
-fn seal(bytes: &mut [u8]) {
+pub(super) fn seal(bytes: &mut [u8]) {
     let len = usize::from(bytes[0] & 15) * 4;
     bytes[10..12].fill(0);
     let mut sum = Sum::new();
