@@ -198,7 +198,7 @@ fn seeded((src, dst): (&str, &str), protocol: u8, transport: &[u8], field: usize
 }
 
 fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * 31 >> 3) as u8).collect()
+    (0..len).map(|at| ((at * 31) >> 3) as u8).collect()
 }
 
 const ENDS: [(&str, &str); 2] = [("10.1.0.9", "10.2.0.9"), ("fd01::9", "fd02::9")];
