@@ -70,11 +70,6 @@ impl PathMtu {
         self.by_destination.get(&destination).is_some_and(|entry| entry.is_floored)
     }
 
-    /// Forgets what is known of the path to `destination`.
-    pub(crate) fn forget(&mut self, destination: IpAddr) {
-        let _ = destination;
-    }
-
     /// Forgets what was learnt too long ago.
     pub(crate) fn expire(&mut self, now: Instant, timers: &mut TimerWheel<TimerKey>) {
         self.timer = None;
