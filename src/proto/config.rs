@@ -108,7 +108,7 @@ pub struct Config {
     /// Routes, connected ones included: four times what the Internet has, at about 30 bytes each.
     pub routes: usize,
     /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
-    /// Linux sends one over IPv4 and 4 to 16 over IPv6.
+    /// Linux sends one over IPv4 and 10 or more over IPv6.
     pub icmp_peer_errors_per_second: u32,
     /// ICMP errors that one destination may be sent in one burst (RFC 4443 section 2.4 f; Linux: 6).
     pub icmp_peer_errors_burst: u32,

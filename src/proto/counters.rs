@@ -214,6 +214,8 @@ counters! {
     path_mtus_refused,
     /// ICMP echo requests answered.
     icmp_echo_replies,
+    /// ICMP timestamp requests answered.
+    icmp_timestamp_replies,
     /// ICMP errors sent.
     icmp_errors_out,
     /// ICMP errors not sent because of the rate limit.

@@ -9,6 +9,7 @@ use super::datagram::Cast;
 use super::ident::Idents;
 use super::interface::{self, Interfaces};
 use super::limiter::Limiter;
+use super::options::WallClock;
 use super::pmtu::PathMtu;
 use super::route::{RouteEntry, RouteOrigin, RouteSpec, RouteTable, RouteTarget, Way};
 use crate::proto::config::{Config, ReversePath};
@@ -59,6 +60,8 @@ pub struct Layer {
     pub(crate) path_mtu: PathMtu,
     /// How many ICMP errors may be sent.
     pub(super) icmp_errors: Limiter,
+    /// The time of day.
+    pub(crate) wall_clock: WallClock,
     /// Made when the first is needed: the source of randomness comes with a context.
     idents: Option<Idents>,
 }
@@ -72,6 +75,7 @@ impl Layer {
             routes: RouteTable::new(config.routes),
             path_mtu: PathMtu::new(config),
             icmp_errors: Limiter::new(config, now),
+            wall_clock: WallClock::default(),
             idents: None,
         }
     }

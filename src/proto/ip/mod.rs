@@ -9,6 +9,8 @@
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
 //! | `forward` | what goes on to somebody else | 1812 5, 8200 |
+//! | `options` | what is written into options of IPv4 | 791 3.1, 1812 5.3.13 |
+//! | `segment` | super-segments cut, checksums completed | 9293, 768 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
@@ -30,11 +32,13 @@ pub mod input;
 pub(crate) mod interface;
 pub(crate) mod layer;
 pub(crate) mod limiter;
+pub(crate) mod options;
 pub mod outbox;
 pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
+mod segment;
 pub(crate) mod sent_log;
 pub(crate) mod source;
 #[cfg(test)]
@@ -43,4 +47,4 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send};
+pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send, try_send_with_options};

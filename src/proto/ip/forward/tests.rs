@@ -3,8 +3,10 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::config::ReversePath;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::ip::testing::{datagram, header, ip, udp};
+use crate::proto::packet::DeviceId;
 use crate::proto::packet::Packet;
 use crate::proto::stack::{Progress, Stack};
 use crate::proto::wire::checksum::Sum;
