@@ -107,6 +107,8 @@ drop_reasons! {
     IcmpDeprecated => "icmp-deprecated",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An ICMP error for a socket whose queue of reports is full.
+    ErrorQueueFull => "error-queue-full",
     /// An echo reply that no socket waits for.
     PingNoSocket => "ping-no-socket",
     /// The ICMP echo socket's queue of replies, or of errors, is full.

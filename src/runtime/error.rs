@@ -25,6 +25,10 @@ fn errno(error: Error) -> Errno {
         Error::HostUnreachable => Errno::HOSTUNREACH,
         Error::NetworkUnreachable => Errno::NETUNREACH,
         Error::ProtocolUnreachable => Errno::NOPROTOOPT,
+        Error::ProtocolError => Errno::PROTO,
+        Error::HostDown => Errno::HOSTDOWN,
+        Error::HostIsolated => Errno::NONET,
+        Error::OperationNotSupported => Errno::OPNOTSUPP,
         Error::AddrInUse => Errno::ADDRINUSE,
         Error::AddrNotAvailable => Errno::ADDRNOTAVAIL,
         Error::AlreadyConnected => Errno::ISCONN,
@@ -35,6 +39,8 @@ fn errno(error: Error) -> Errno {
         Error::InvalidInput => Errno::INVAL,
         Error::DestinationRequired => Errno::DESTADDRREQ,
         Error::PermissionDenied => Errno::ACCESS,
+        Error::AlreadyExists => Errno::EXIST,
+        Error::NotFound => Errno::NOENT,
         Error::NoSuchSocket => Errno::BADF,
     }
 }

@@ -57,6 +57,18 @@ struct Waiting {
     checksum: EgressChecksum,
 }
 
+impl Waiting {
+    /// A datagram of our own.
+    fn own(bytes: Vec<u8>) -> Self {
+        Waiting { bytes, is_transit: false, gso_size: None, checksum: EgressChecksum::Complete }
+    }
+
+    fn egress(&self, device: DeviceId) -> Egress<'_> {
+        let Waiting { bytes, gso_size, checksum, .. } = self;
+        Egress { device, header: bytes, payload: &[], gso_size: *gso_size, checksum: *checksum }
+    }
+}
+
 impl Outbox {
     /// Empty queues with the limits of `config`.
     pub(crate) fn new(config: &Config) -> Self {
@@ -87,7 +99,7 @@ impl Outbox {
     /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
     pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
         let Egress { device, gso_size, checksum, .. } = *egress;
-        let has_room = self.has_room_for_transit(device, 1, egress.len());
+        let has_room = self.has_room_for_transit(device, egress.len());
         if has_room {
             let mut bytes = Vec::new();
             egress.copy_to(&mut bytes);
@@ -106,18 +118,18 @@ impl Outbox {
         self.waiting > 0 && self.queue(device).is_some_and(|queue| !queue.packets.is_empty())
     }
 
-    /// Whether so many packets of so many bytes together would find room.
+    /// Whether an answer of so many packets, of so many bytes together, would find room.
     pub(crate) fn has_room_for(&self, device: DeviceId, packets: usize, bytes: usize) -> bool {
         self.queue(device).is_none_or(|queue| queue.own.admits(packets, bytes, self.own_max))
     }
 
-    /// Whether so many packets for somebody else would find room.
-    pub(crate) fn has_room_for_transit(&self, device: DeviceId, packets: usize, bytes: usize) -> bool {
-        self.queue(device).is_none_or(|queue| queue.transit.admits(packets, bytes, self.transit_max))
+    /// Whether a datagram for somebody else would find room.
+    pub(crate) fn has_room_for_transit(&self, device: DeviceId, len: usize) -> bool {
+        self.queue(device).is_none_or(|queue| queue.transit.admits(1, len, self.transit_max))
     }
 
     /// Whether an application's packets would find room: a quarter of the queue is kept for the stack's own
-    /// answers. If not, [`is_half_empty`](Self::is_half_empty) will tell when.
+    /// answers. If not, [`take_relief`](Self::take_relief) will tell when.
     pub(crate) fn has_room_for_application(
         &mut self,
         device: DeviceId,
@@ -131,15 +143,10 @@ impl Outbox {
         has_room
     }
 
-    /// Whether a queue that had no room for an application has become half empty: room enough to tell those who
-    /// wait for it.
-    pub(crate) fn is_half_empty(&self) -> bool {
-        self.is_relieved
-    }
-
-    /// All who wait for room were told.
-    pub(crate) fn relief_told(&mut self) {
-        self.is_relieved = false;
+    /// Whether a queue that had no room for an application's datagram is half empty since the last call: room
+    /// enough to tell those who wait for it.
+    pub(crate) fn take_relief(&mut self) -> bool {
+        core::mem::take(&mut self.is_relieved)
     }
 
     /// Offers what waits to the sink, each device's oldest first. A device that has no room holds up no other.
@@ -179,8 +186,7 @@ impl Outbox {
     fn drain_one(&mut self, at: usize, sink: &mut dyn PacketSink) -> Sent {
         let device = device_at(at);
         while let Some(waiting) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
-            let Waiting { ref bytes, gso_size, checksum, .. } = *waiting;
-            match sink.send(Egress { device, header: bytes, payload: &[], gso_size, checksum }) {
+            match sink.send(waiting.egress(device)) {
                 Sent::Taken => drop(self.pop_from(at)),
                 refused @ (Sent::Busy | Sent::Enough) => return refused,
             }
@@ -217,12 +223,6 @@ impl Outbox {
 
     fn queue(&self, device: DeviceId) -> Option<&Queue> {
         self.queues.get(index(device))
-    }
-}
-
-impl Waiting {
-    fn own(bytes: Vec<u8>) -> Self {
-        Waiting { bytes, is_transit: false, gso_size: None, checksum: EgressChecksum::Complete }
     }
 }
 
@@ -273,10 +273,6 @@ mod tests {
         Outbox::new(&config)
     }
 
-    fn packet(device: DeviceId, bytes: &[u8]) -> Egress<'_> {
-        Egress::plain(device, bytes, &[])
-    }
-
     /// Drains into a list, with some devices busy and room for so many in all.
     fn drain(outbox: &mut Outbox, busy: &[DeviceId], mut budget: usize) -> (Vec<(DeviceId, u8)>, Progress) {
         let mut sent = Vec::new();
@@ -298,7 +294,7 @@ mod tests {
     fn datagrams_leave_in_the_order_they_came() {
         let mut outbox = outbox(4, 100);
         assert!(outbox.push(A, vec![1]));
-        assert!(outbox.push_transit(&packet(A, &vec![2, 3])));
+        assert!(outbox.push_transit(&Egress::plain(A, &vec![2, 3], &[])));
         assert!(outbox.push(A, vec![4]));
         let (sent, progress) = drain(&mut outbox, &[], 9);
         assert_eq!((sent, progress), (vec![(A, 1), (A, 2), (A, 4)], Progress::Idle));
@@ -360,22 +356,24 @@ mod tests {
         }
         assert!(!outbox.has_room_for_application(A, 1, 1));
         drain(&mut outbox, &[A], 9);
-        assert!(!outbox.is_half_empty(), "another device's room is of no use");
+        assert!(!outbox.take_relief(), "another device's room is of no use");
         drain(&mut outbox, &[], 1);
-        assert!(outbox.is_half_empty());
-        outbox.relief_told();
+        assert!(outbox.take_relief());
         drain(&mut outbox, &[], 9);
-        assert!(!outbox.is_half_empty(), "told once");
+        assert!(!outbox.take_relief(), "told once");
     }
 
     #[test]
     fn packets_for_others_take_no_room_from_our_own_nor_ours_from_theirs() {
         let mut outbox = outbox(2, 10);
-        assert!(outbox.push_transit(&packet(A, &vec![0; 1])) && outbox.push_transit(&packet(A, &vec![0; 1])));
-        assert!(!outbox.push_transit(&packet(A, &vec![0; 1])));
+        assert!(
+            outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
+                && outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
+        );
+        assert!(!outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
         assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
         assert!(!outbox.push(A, vec![0; 1]));
-        assert!(outbox.push_transit(&packet(B, &vec![0; 21])), "the first, whatever its size");
+        assert!(outbox.push_transit(&Egress::plain(B, &vec![0; 21], &[])), "the first, whatever its size");
     }
 
     #[test]
@@ -386,7 +384,7 @@ mod tests {
         }
         assert!(!outbox.has_room_for_application(A, 1, 80));
         outbox.forget(A);
-        assert!(outbox.is_half_empty() && !outbox.has_waiting(A));
+        assert!(outbox.take_relief() && !outbox.has_waiting(A));
         assert_eq!(drain(&mut outbox, &[], 9), (vec![(B, 0)], Progress::Idle));
     }
 
@@ -409,7 +407,7 @@ mod tests {
                         // Not empty, so that the sink has a byte to look at.
                         let bytes = vec![0; number + 1];
                         let taken =
-                            if transit { outbox.push_transit(&packet(id, &bytes)) } else { outbox.push(id, bytes) };
+                            if transit { outbox.push_transit(&Egress::plain(id, &bytes, &[])) } else { outbox.push(id, bytes) };
                         prop_assert_eq!(taken, fits);
                         if fits {
                             queue.push_back((number + 1, transit));

@@ -24,6 +24,11 @@ impl PathMtu {
         None
     }
 
+    /// Forgets what is known of the path to `destination`.
+    pub(crate) fn forget(&mut self, destination: IpAddr) {
+        let _ = destination;
+    }
+
     /// Forgets what was learnt too long ago.
     pub(crate) fn expire(&mut self, now: Instant, timers: &mut TimerWheel<TimerKey>) {
         let _ = (now, timers);

@@ -308,12 +308,8 @@ impl Sockets {
         Ok(())
     }
 
-    /// Tells the sockets that were refused for want of room that there is some again. To be called when
-    /// datagrams have left the outbox; costs nothing while none was refused.
-    pub(crate) fn outbox_drained(&mut self, ctx: &mut Context<'_>) {
-        if self.refused.is_empty() || !ctx.outbox.is_half_empty() {
-            return;
-        }
+    /// Tells the sockets that were refused for want of room that there is some again.
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
         for id in self.refused.drain(..) {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
@@ -372,7 +368,9 @@ fn errno(kind: IcmpErrorKind) -> Error {
     match kind {
         IcmpErrorKind::NetworkUnreachable => Error::NetworkUnreachable,
         IcmpErrorKind::HostUnreachable | IcmpErrorKind::TimeExceeded => Error::HostUnreachable,
-        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::ParameterProblem => Error::ProtocolUnreachable,
+        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::ParameterProblem | IcmpErrorKind::Other => {
+            Error::ProtocolUnreachable
+        }
         IcmpErrorKind::PortUnreachable => Error::ConnectionRefused,
         IcmpErrorKind::Prohibited => Error::PermissionDenied,
         IcmpErrorKind::PacketTooBig(_) => Error::MessageTooLong,
@@ -392,6 +390,7 @@ fn is_final(kind: IcmpErrorKind) -> bool {
         | IcmpErrorKind::HostUnreachable
         | IcmpErrorKind::TimeExceeded
         | IcmpErrorKind::ParameterProblem
+        | IcmpErrorKind::Other
         | IcmpErrorKind::SourceQuench => false,
     }
 }

@@ -55,6 +55,8 @@ mod ping;
 mod tcp;
 mod udp;
 
+pub use interfaces::InterfaceInfo;
+
 /// Which side of a connection to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -345,10 +347,11 @@ impl Stack {
         }
         self.counters.packets_out += packets;
         self.counters.bytes_out += bytes;
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.outbox_drained(&mut ctx);
-        self.ping.outbox_drained(&mut ctx);
-        self.outbox.relief_told();
+        if self.outbox.take_relief() {
+            let (udp, mut ctx) = with!(self, now, udp);
+            udp.outbox_relieved(&mut ctx);
+            self.ping.outbox_relieved(&mut ctx);
+        }
         progress
     }
 

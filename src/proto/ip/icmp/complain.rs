@@ -260,12 +260,11 @@ mod tests {
         Subject { device, src: parsed.src, dst: parsed.dst, cast, tos: parsed.tos, whole }
     }
 
-    /// Type, code and second word of the error that is sent, if one is; and the addresses it goes between.
-    fn told(
-        world: &mut World,
-        about: Subject<'_>,
-        what: Complaint,
-    ) -> Option<((u8, u8, u32), (IpAddr, IpAddr))> {
+    /// Type, code and second word of an error; and the addresses it goes between.
+    type Told = ((u8, u8, u32), (IpAddr, IpAddr));
+
+    /// The error that is sent, if one is.
+    fn told(world: &mut World, about: Subject<'_>, what: Complaint) -> Option<Told> {
         complain(&mut world.ctx(), about, what);
         let (_, bytes) = world.sent()?;
         assert!(world.sent().is_none());

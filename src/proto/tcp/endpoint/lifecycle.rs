@@ -316,7 +316,9 @@ impl Meaning {
                 Some(Meaning::Soft(Error::HostUnreachable))
             }
             //= RFC9293 MUST-56/parameter
-            IcmpErrorKind::ParameterProblem => Some(Meaning::Soft(Error::ProtocolUnreachable)),
+            IcmpErrorKind::ParameterProblem | IcmpErrorKind::Other => {
+                Some(Meaning::Soft(Error::ProtocolUnreachable))
+            }
             //= RFC9293 MUST-55
             IcmpErrorKind::SourceQuench | IcmpErrorKind::PacketTooBig(_) => None,
         }
