@@ -7,7 +7,7 @@ use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
 use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
 /// Builds a datagram from `header` and `payload`, cuts it if it is larger than `route.mtu`, and queues it. Counts
 /// it as lost if the queue is full, or if it is too large and not to be cut (`header.dont_fragment`, which over IPv6
@@ -111,12 +111,9 @@ fn queue(
     for piece in payload {
         bytes.extend_from_slice(piece);
     }
-    if header.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
-        let IpHeader { src, dst, protocol, .. } = *header;
-        let transport = bytes.get(header.len()..).unwrap_or_default();
-        let sent = pmtu::Sent { src, dst, protocol, transport, len: bytes.len() };
-        ctx.ip.path_mtu.note_sent(ctx.rng, &sent);
-    }
+    let IpHeader { src, dst, protocol, .. } = *header;
+    let transport = bytes.get(header.len()..).unwrap_or_default();
+    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: bytes.len() });
     if bytes.len() <= route.mtu {
         return ctx.outbox.push(route.device, bytes);
     }
@@ -126,6 +123,25 @@ fn queue(
     ctx.counters.fragmented += 1;
     ctx.counters.fragments_out += parts as u64;
     parts > 0
+}
+
+/// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as
+/// lost if the queue is full.
+pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
+    if let Ok(parsed) = parse(&whole) {
+        let Parsed { src, dst, protocol, payload: transport, .. } = parsed;
+        note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: whole.len() });
+    }
+    if !ctx.outbox.push(route.device, whole) {
+        ctx.counters.replies_lost += 1;
+    }
+}
+
+/// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
+fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
+    if sent.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
+        ctx.ip.path_mtu.note_sent(ctx.rng, sent);
+    }
 }
 
 /// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
