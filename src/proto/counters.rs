@@ -208,8 +208,14 @@ counters! {
     fragmented,
     /// Fragments that they were sent as.
     fragments_out,
+    /// Reports that a path's MTU is smaller than its first link's, which were believed.
+    path_mtus_learnt,
+    /// Such reports that told nothing new, or an MTU below the floor.
+    path_mtus_refused,
     /// ICMP echo requests answered.
     icmp_echo_replies,
+    /// ICMP timestamp requests answered.
+    icmp_timestamp_replies,
     /// ICMP errors sent.
     icmp_errors_out,
     /// ICMP errors not sent because of the rate limit.

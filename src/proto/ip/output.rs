@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{Route, fragment};
+use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
+use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
-use crate::proto::wire::ip::IpHeader;
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
 
 /// Builds a datagram from `header` and `payload`, cuts it if it is larger than `route.mtu`, and queues it. Counts
 /// it as lost if the queue is full, or if it is too large and not to be cut (`header.dont_fragment`, which over IPv6
@@ -110,12 +111,21 @@ fn queue(
     for piece in payload {
         bytes.extend_from_slice(piece);
     }
+    if header.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
+        let IpHeader { src, dst, protocol, .. } = *header;
+        let transport = bytes.get(header.len()..).unwrap_or_default();
+        let sent = pmtu::Sent { src, dst, protocol, transport, len: bytes.len() };
+        ctx.ip.path_mtu.note_sent(ctx.rng, &sent);
+    }
     if bytes.len() <= route.mtu {
         return ctx.outbox.push(route.device, bytes);
     }
-    let ident = ctx.rng.next_u32();
+    let ident = if header.src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, header.src, header.dst) } else { 0 };
     let outbox = &mut *ctx.outbox;
-    fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part)) > 0
+    let parts = fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part));
+    ctx.counters.fragmented += 1;
+    ctx.counters.fragments_out += parts as u64;
+    parts > 0
 }
 
 /// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
@@ -132,7 +142,6 @@ mod tests {
     use super::*;
     use crate::proto::config::Config;
     use crate::proto::ip::testing::{self, TUN, World, header};
-    use crate::proto::packet::DeviceId;
     use crate::proto::wire;
 
     fn by(device: DeviceId) -> Route {
