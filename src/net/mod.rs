@@ -36,6 +36,7 @@
 mod builder;
 mod links;
 mod modes;
+mod ping;
 mod route;
 mod tcp;
 mod udp;
@@ -51,6 +52,7 @@ use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr, StartError};
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
+pub use ping::PingSocket;
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 

@@ -107,6 +107,10 @@ pub struct Config {
     pub icmp_errors_per_second: u32,
     /// ICMP errors that may be sent in one burst.
     pub icmp_errors_burst: u32,
+    /// Addresses of all interfaces together: enough to be every host of a small network at once.
+    pub addresses: usize,
+    /// Routes, connected ones included: four times what the Internet has, at about 30 bytes each.
+    pub routes: usize,
     /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
     /// Linux sends one over IPv4 and 4 to 16 over IPv6.
     pub icmp_peer_errors_per_second: u32,
@@ -162,7 +166,7 @@ pub enum ReversePath {
     /// Nothing (RFC 1812: the default of a router).
     #[default]
     Off,
-    /// That a route leads to it, by whatever interface; a default route does not count for much.
+    /// That a route leads to it, by whatever interface; a default route is one (as on Linux).
     Loose,
     /// That the best route to it leads by the interface that the packet came by.
     Strict,
@@ -213,6 +217,8 @@ impl Default for Config {
             challenge_acks_global: 1000,
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 50,
+            addresses: 1 << 14,
+            routes: 4 << 20,
             icmp_peer_errors_per_second: 10,
             icmp_peer_errors_burst: 10,
             icmp_error_peers: 4096,

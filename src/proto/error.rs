@@ -76,6 +76,12 @@ pub enum Error {
     /// EDESTADDRREQ.
     #[error("destination address required")]
     DestinationRequired,
+    /// EEXIST: there is such a route already.
+    #[error("already exists")]
+    AlreadyExists,
+    /// ENOENT: there is no such route or address.
+    #[error("not found")]
+    NotFound,
     /// EBADF: the handle was closed.
     #[error("no such socket")]
     NoSuchSocket,

@@ -12,7 +12,7 @@ pub(crate) struct Keyed([u8; 16]);
 
 impl Keyed {
     /// Hashing under `key`.
-    pub(crate) fn new(key: [u8; 16]) -> Self {
+    pub(crate) const fn new(key: [u8; 16]) -> Self {
         Keyed(key)
     }
 

@@ -48,7 +48,11 @@ impl MtuDiscover {
         payload_len: usize,
     ) {
         header.dont_fragment = match self {
-            MtuDiscover::Want => header.len() + payload_len <= route.mtu,
+            // Where the path is narrower than may be believed, somebody has to cut what was to fit.
+            MtuDiscover::Want => {
+                let fits = header.len() + payload_len <= route.mtu;
+                fits && !ctx.ip.path_mtu.needs_cutting(header.dst)
+            }
             MtuDiscover::Do => true,
             MtuDiscover::Dont => false,
             MtuDiscover::Probe => {
@@ -190,9 +194,9 @@ impl<Id: Copy + PartialEq> Refused<Id> {
         }
     }
 
-    /// All that waited: there is room for them again. Each has to clear its flag.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Id> + use<Id> {
-        core::mem::take(&mut self.0).into_iter()
+    /// Those to be told, now that there is room; each has to clear its flag.
+    pub(crate) fn served(&mut self) -> impl Iterator<Item = Id> + use<'_, Id> {
+        self.0.drain(..)
     }
 
     #[cfg(test)]

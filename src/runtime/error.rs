@@ -39,6 +39,8 @@ fn errno(error: Error) -> Errno {
         Error::InvalidInput => Errno::INVAL,
         Error::DestinationRequired => Errno::DESTADDRREQ,
         Error::PermissionDenied => Errno::ACCESS,
+        Error::AlreadyExists => Errno::EXIST,
+        Error::NotFound => Errno::NOENT,
         Error::NoSuchSocket => Errno::BADF,
     }
 }

@@ -38,14 +38,17 @@ pub(crate) fn is_link_scoped(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a link-local source suits the destination (RFC 6724 section 3.1, reduced to two scopes:
-/// multicast up to admin-local counts as link-local, all else as global).
-pub(crate) fn wants_link_local_source(destination: IpAddr) -> bool {
-    match destination {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || (v6.is_multicast() && multicast_scope(v6) <= SCOPE_LINK_LOCAL)
-        }
+/// How far an IPv6 address means something, as multicast counts it (RFC 6724 section 3.1): the greater, the
+/// farther. Unique local addresses are global.
+pub(crate) fn scope(address: Ipv6Addr) -> u8 {
+    if address.is_multicast() {
+        multicast_scope(address)
+    } else if address.is_unicast_link_local() || address.is_loopback() {
+        SCOPE_LINK_LOCAL
+    } else if address.segments()[0] & 0xffc0 == 0xfec0 {
+        SCOPE_SITE_LOCAL
+    } else {
+        SCOPE_GLOBAL
     }
 }
 
@@ -93,6 +96,8 @@ pub(crate) fn common_prefix_len(a: IpAddr, b: IpAddr) -> Option<u8> {
 
 const SCOPE_INTERFACE_LOCAL: u8 = 1;
 const SCOPE_LINK_LOCAL: u8 = 2;
+const SCOPE_SITE_LOCAL: u8 = 5;
+const SCOPE_GLOBAL: u8 = 14;
 
 fn multicast_scope(address: Ipv6Addr) -> u8 {
     address.octets()[1] & 0x0f

@@ -6,9 +6,6 @@
 //!
 //! Time to live and hop limit are looked at nowhere: a datagram that has reached us has arrived, with
 //! whatever is left of them (RFC 1122 section 3.2.1.7).
-//!
-//! A departure: a malformed IPv4 option is dropped without the parameter problem that RFC 1122 section 3.2.2.5
-//! SHOULD draw. Nobody sends options but probes, and RFC 7126 lets hosts be silent about them.
 
 use core::net::{IpAddr, Ipv4Addr};
 

@@ -1,16 +1,19 @@
 //! Interfaces and the addresses that are ours because of them.
 //!
-//! Owns MTUs, addresses, the broadcast addresses and multicast groups that follow from them, and the choice
-//! of a source address (RFC 6724, reduced to what a host on point-to-point links needs). The stack is a
+//! Owns MTUs, addresses, and the broadcast addresses and multicast groups that follow from them. The stack is a
 //! weak host (RFC 1122 section 3.3.4.2): a packet for any of our addresses is ours, whichever interface it
 //! came by, and any address of ours may be the source of a packet by any interface.
+//!
+//! IPv6 wants links of 1,280 bytes at least (RFC 8200 section 5). As on Linux, an interface whose MTU is smaller
+//! takes no IPv6 address; one whose MTU becomes smaller sends no IPv6 until it is large enough again.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
 use super::address;
+use super::source::{self, Towards};
 use crate::proto::error::Error;
 use crate::proto::packet::{DeviceId, Offloads};
 
@@ -21,17 +24,24 @@ const MTU_MIN: usize = 68;
 /// No IP datagram without the jumbo option is larger.
 const MTU_MAX: usize = 65_535;
 
+/// The smallest MTU of an interface that speaks IPv6 (RFC 8200 section 5).
+const MTU_MIN_V6: usize = 1280;
+
 /// All interfaces with their addresses. Lookups are binary searches: the tables are written when an
 /// address is given and read for every packet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Interfaces {
     list: Vec<Interface>,
-    /// Every address of ours with the interface it was given to, sorted. Not 127.0.0.0/8 and ::1.
-    owned: Vec<(IpAddr, DeviceId)>,
-    /// Broadcast addresses of our networks, sorted.
-    broadcasts: Vec<Ipv4Addr>,
-    /// Solicited-node groups of our addresses, sorted.
-    groups: Vec<Ipv6Addr>,
+    /// How many addresses there may be.
+    limit: usize,
+    /// Every IPv4 address of ours with the interface it was given to, sorted. Not 127.0.0.0/8.
+    owned_v4: Vec<(u32, DeviceId)>,
+    /// The same for IPv6. Not ::1.
+    owned_v6: Vec<(u128, DeviceId)>,
+    /// Broadcast addresses of our networks, sorted; as often as there are addresses that they follow from.
+    broadcasts: Vec<u32>,
+    /// Solicited-node groups of our addresses, likewise.
+    groups: Vec<u128>,
 }
 
 #[derive(Debug)]
@@ -43,6 +53,18 @@ struct Interface {
 }
 
 impl Interfaces {
+    /// No interfaces yet, which may have so many addresses together.
+    pub(crate) fn new(limit: usize) -> Self {
+        Interfaces {
+            list: Vec::new(),
+            limit,
+            owned_v4: Vec::new(),
+            owned_v6: Vec::new(),
+            broadcasts: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
     /// Adds an interface without addresses.
     ///
     /// # Panics
@@ -93,52 +115,101 @@ impl Interfaces {
         self.get(device).filter(|interface| !interface.is_down).map(|interface| interface.mtu)
     }
 
+    /// The largest datagram to that destination which the interface takes, in bytes; `None` if it takes none of
+    /// that family.
+    #[inline]
+    pub(crate) fn mtu_to(&self, device: DeviceId, destination: IpAddr) -> Option<usize> {
+        self.mtu(device).filter(|mtu| destination.is_ipv4() || *mtu >= MTU_MIN_V6)
+    }
+
     /// Whether there is an interface of that name (the loopback has none of its own).
     pub(crate) fn exists(&self, device: DeviceId) -> bool {
         self.get(device).is_some()
     }
 
+    /// The names of all interfaces.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = DeviceId> + use<> {
+        (0..self.list.len()).filter_map(|index| u16::try_from(index).ok()).map(DeviceId)
+    }
+
     /// Gives an interface an address.
     ///
     /// # Errors
-    /// `InvalidInput` if there is no such interface or no host may have the address, `AddrInUse` if it is
-    /// ours already.
+    /// `InvalidInput` if there is no such interface, no host may have the address, or the interface's MTU is too
+    /// small for IPv6; `AddrInUse` if it is ours already; `NoBufferSpace` if there are too many.
     pub(crate) fn add_address(&mut self, device: DeviceId, address: IpNet) -> Result<(), Error> {
-        if !address::may_be_ours(address) {
+        let is_too_small = self.mtu_to(device, address.addr()).is_none();
+        let interface = self.list.get_mut(usize::from(device.0)).ok_or(Error::InvalidInput)?;
+        if is_too_small || !address::may_be_ours(address) {
             return Err(Error::InvalidInput);
         }
-        let interface = self.list.get_mut(usize::from(device.0)).ok_or(Error::InvalidInput)?;
-        let host = address.addr();
-        let Err(index) = self.owned.binary_search_by_key(&host, |(owned, _)| *owned) else {
-            return Err(Error::AddrInUse);
-        };
-        interface.addresses.push(address);
-        self.owned.insert(index, (host, device));
-        match address {
-            IpNet::V4(v4) => self.broadcasts.extend(address::directed_broadcasts(v4).into_iter().flatten()),
-            IpNet::V6(v6) => self.groups.push(address::solicited_node(v6.addr())),
+        if self.owned_v4.len() + self.owned_v6.len() >= self.limit {
+            return Err(Error::NoBufferSpace);
         }
-        self.broadcasts.sort_unstable();
-        self.groups.sort_unstable();
+        match address {
+            IpNet::V4(net) => {
+                own(&mut self.owned_v4, net.addr().to_bits(), device)?;
+                for broadcast in address::directed_broadcasts(net).into_iter().flatten() {
+                    add_sorted(&mut self.broadcasts, broadcast.to_bits());
+                }
+            }
+            IpNet::V6(net) => {
+                own(&mut self.owned_v6, net.addr().to_bits(), device)?;
+                add_sorted(&mut self.groups, address::solicited_node(net.addr()).to_bits());
+            }
+        }
+        interface.addresses.push(address);
         Ok(())
     }
 
+    /// Takes an address from the interface that has it, and tells which that is and in what network it stood.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if it isn't ours.
+    pub(crate) fn remove_address(&mut self, address: IpAddr) -> Result<(DeviceId, IpNet), Error> {
+        let device = self.owner_of(address).ok_or(Error::AddrNotAvailable)?;
+        let interface = self.list.get_mut(usize::from(device.0)).ok_or(Error::AddrNotAvailable)?;
+        let index = interface.addresses.iter().position(|net| net.addr() == address);
+        let net = interface.addresses.remove(index.ok_or(Error::AddrNotAvailable)?);
+        match net {
+            IpNet::V4(net) => {
+                self.owned_v4.retain(|(owned, _)| *owned != net.addr().to_bits());
+                for broadcast in address::directed_broadcasts(net).into_iter().flatten() {
+                    remove_sorted(&mut self.broadcasts, broadcast.to_bits());
+                }
+            }
+            IpNet::V6(net) => {
+                self.owned_v6.retain(|(owned, _)| *owned != net.addr().to_bits());
+                remove_sorted(&mut self.groups, address::solicited_node(net.addr()).to_bits());
+            }
+        }
+        Ok((device, net))
+    }
+
     /// Every address with its interface and the network it stands in, in the order they were given.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = (DeviceId, IpNet)> + '_ {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (DeviceId, IpNet)> + Clone + '_ {
         let ids = (0..).map(DeviceId);
         ids.zip(&self.list).flat_map(|(id, interface)| interface.addresses.iter().map(move |net| (id, *net)))
+    }
+
+    /// The addresses of one interface, in the order they were given.
+    pub(crate) fn addresses_of(&self, device: DeviceId) -> &[IpNet] {
+        self.get(device).map_or(&[], |interface| &interface.addresses)
     }
 
     /// The interface that an address was given to; `None` if it isn't one of ours.
     #[inline]
     pub(crate) fn owner_of(&self, address: IpAddr) -> Option<DeviceId> {
-        let index = self.owned.binary_search_by_key(&address, |(owned, _)| *owned).ok()?;
-        self.owned.get(index).map(|(_, device)| *device)
+        match address {
+            IpAddr::V4(v4) => owner_in(&self.owned_v4, v4.to_bits()),
+            IpAddr::V6(v6) => owner_in(&self.owned_v6, v6.to_bits()),
+        }
     }
 
     /// Whether it is a broadcast address here: limited, or of one of our networks.
+    #[inline]
     pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.broadcasts.binary_search(&address).is_ok()
+        address.is_broadcast() || self.broadcasts.binary_search(&address.to_bits()).is_ok()
     }
 
     /// Whether we listen to the group: all hosts, all nodes, and the solicited-node groups of our
@@ -149,7 +220,7 @@ impl Interfaces {
             IpAddr::V6(v6) => {
                 v6 == address::ALL_NODES_LINK
                     || v6 == address::ALL_NODES_INTERFACE
-                    || self.groups.binary_search(&v6).is_ok()
+                    || self.groups.binary_search(&v6.to_bits()).is_ok()
             }
         }
     }
@@ -159,15 +230,19 @@ impl Interfaces {
         self.addresses().find(|(_, net)| net.addr().is_ipv4()).map(|(device, _)| device)
     }
 
-    /// The source for a packet to `destination` by `device`: one of the interface's addresses, or, if it
-    /// has none of the family, any of ours (weak host). Addresses of the right scope come first (RFC 6724
-    /// rule 2), then those whose network shares the longest prefix with the destination (rule 8), then
-    /// the ones given first.
+    /// The source for a packet to `destination` by `device`, if the destination is the next hop.
     pub(crate) fn source_for(&self, device: DeviceId, destination: IpAddr) -> Option<IpAddr> {
-        let on_device =
-            self.get(device).into_iter().flat_map(|interface| interface.addresses.iter().copied());
-        best_source(on_device, destination)
-            .or_else(|| best_source(self.addresses().map(|(_, net)| net), destination))
+        self.source_towards(device, destination, destination)
+    }
+
+    /// The source for a packet to `destination` that is handed to `next_hop` by `device`.
+    pub(crate) fn source_towards(
+        &self,
+        device: DeviceId,
+        destination: IpAddr,
+        next_hop: IpAddr,
+    ) -> Option<IpAddr> {
+        source::choose(self.addresses(), Towards { device, destination, next_hop })
     }
 
     fn get(&self, device: DeviceId) -> Option<&Interface> {
@@ -175,18 +250,30 @@ impl Interfaces {
     }
 }
 
-fn best_source(candidates: impl Iterator<Item = IpNet>, destination: IpAddr) -> Option<IpAddr> {
-    let wants_link_local = address::wants_link_local_source(destination);
-    let mut best = None;
-    for net in candidates {
-        let Some(common) = address::common_prefix_len(net.addr(), destination) else { continue };
-        let is_link_local = matches!(net.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let rank = (is_link_local == wants_link_local, common.min(net.prefix_len()));
-        if best.is_none_or(|(best_rank, _)| rank > best_rank) {
-            best = Some((rank, net.addr()));
+fn own<A: Ord>(owned: &mut Vec<(A, DeviceId)>, address: A, device: DeviceId) -> Result<(), Error> {
+    match owned.binary_search_by(|(there, _)| there.cmp(&address)) {
+        Ok(_) => Err(Error::AddrInUse),
+        Err(index) => {
+            owned.insert(index, (address, device));
+            Ok(())
         }
     }
-    best.map(|(_, address)| address)
+}
+
+#[inline]
+fn owner_in<A: Ord>(owned: &[(A, DeviceId)], address: A) -> Option<DeviceId> {
+    let index = owned.binary_search_by(|(there, _)| there.cmp(&address)).ok()?;
+    owned.get(index).map(|(_, device)| *device)
+}
+
+fn add_sorted<A: Ord>(list: &mut Vec<A>, address: A) {
+    list.insert(list.partition_point(|there| *there < address), address);
+}
+
+fn remove_sorted<A: Ord>(list: &mut Vec<A>, address: A) {
+    if let Ok(index) = list.binary_search(&address) {
+        list.remove(index);
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +285,7 @@ mod tests {
     }
 
     fn with(addresses: &[&str]) -> (Interfaces, DeviceId) {
-        let mut interfaces = Interfaces::default();
+        let mut interfaces = Interfaces::new(1000);
         let device = interfaces.add(1500);
         for address in addresses {
             interfaces.add_address(device, address.parse().unwrap()).unwrap();
@@ -222,14 +309,6 @@ mod tests {
         assert_eq!(interfaces.source_for(device, ip("2001:db8::1")), Some(ip("fd09::2")));
         let (only_link_local, device) = with(&["fe80::2/64"]);
         assert_eq!(only_link_local.source_for(device, ip("2001:db8::1")), Some(ip("fe80::2")));
-    }
-
-    #[test]
-    fn an_interface_without_an_address_borrows_one() {
-        let (mut interfaces, _) = with(&["10.9.0.2/24"]);
-        let bare = interfaces.add(1500);
-        assert_eq!(interfaces.source_for(bare, ip("8.8.8.8")), Some(ip("10.9.0.2")));
-        assert_eq!(interfaces.source_for(bare, ip("2001:db8::1")), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The network layer as one: interfaces, addresses and routes, and what the other layers ask of them.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
@@ -9,9 +9,10 @@ use super::datagram::Cast;
 use super::ident::Idents;
 use super::interface::{self, Interfaces};
 use super::limiter::Limiter;
+use super::options::WallClock;
 use super::pmtu::PathMtu;
-use super::route::{RouteSpec, RouteTable, RouteTarget};
-use crate::proto::config::Config;
+use super::route::{RouteEntry, RouteOrigin, RouteSpec, RouteTable, RouteTarget, Way};
+use crate::proto::config::{Config, ReversePath};
 use crate::proto::error::Error;
 use crate::proto::packet::{DeviceId, Offloads};
 use crate::rng::Rng;
@@ -53,12 +54,14 @@ pub(crate) enum NoHop {
 /// Interfaces, addresses and routes.
 #[derive(Debug)]
 pub struct Layer {
-    pub(super) interfaces: Interfaces,
+    pub(in crate::proto) interfaces: Interfaces,
     routes: RouteTable,
     /// What is known of the paths to other hosts.
     pub(crate) path_mtu: PathMtu,
     /// How many ICMP errors may be sent.
     pub(super) icmp_errors: Limiter,
+    /// The time of day.
+    pub(crate) wall_clock: WallClock,
     /// Made when the first is needed: the source of randomness comes with a context.
     idents: Option<Idents>,
 }
@@ -68,10 +71,11 @@ impl Layer {
     /// A layer without interfaces.
     pub(crate) fn new(config: &Config, now: Instant) -> Self {
         Layer {
-            interfaces: Interfaces::default(),
-            routes: RouteTable::new(),
+            interfaces: Interfaces::new(config.addresses),
+            routes: RouteTable::new(config.routes),
             path_mtu: PathMtu::new(config),
             icmp_errors: Limiter::new(config, now),
+            wall_clock: WallClock::default(),
             idents: None,
         }
     }
@@ -86,38 +90,88 @@ impl Layer {
         self.interfaces.set_mtu(device, mtu);
     }
 
-    /// Takes an interface out of use: routes by it lead nowhere.
+    /// Takes an interface out of use, and the routes by it out of the table: the next best take their place.
+    //= RFC1812 section 5.3.12.3: if an interface fails, a router MUST remove all routes that make use of it, static
+    //# ones included, and choose the best alternate.
     pub fn set_down(&mut self, device: DeviceId) {
         self.interfaces.set_down(device);
+        self.routes.remove_all(|way| way.device() == Some(device));
     }
 
-    /// Gives an interface an address, and the table the connected route. A route that leads to the same
-    /// network already stays.
+    /// Gives an interface an address, and the table the connected route: the network it stands in, by that
+    /// interface, with metric 0, behind what leads there already. A network of one address has none.
     ///
     /// # Errors
-    /// `InvalidInput` if no host may have the address or there is no such interface, `AddrInUse` if it is
-    /// ours already.
+    /// `InvalidInput` if no host may have the address, there is no such interface or its MTU is too small for
+    /// IPv6; `AddrInUse` if it is ours already; `NoBufferSpace` if there are too many addresses or routes.
     pub fn add_address(&mut self, device: DeviceId, address: IpNet) -> Result<(), Error> {
         self.interfaces.add_address(device, address)?;
-        self.add_connected_route(address.trunc(), device);
-        if address.addr().is_ipv6() {
-            // Without a route for them, groups could be reached through a default route alone.
-            self.add_connected_route(IpNet::V6(ALL_MULTICAST_V6), device);
+        let added = Self::connected_by(address).try_for_each(|network| {
+            match self.routes.insert(connected(network, device), RouteOrigin::Connected) {
+                Err(Error::AlreadyExists) => Ok(()),
+                answer => answer,
+            }
+        });
+        if added.is_err() {
+            self.remove_address(address.addr())?;
         }
+        added
+    }
+
+    /// Takes an address from its interface, and from the table the connected route, unless another address
+    /// of the interface stands in the same network. Routes that name the address as their source go too (as on
+    /// Linux); those that lead to a gateway in the network stay, since an interface is all that they need.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if it isn't ours.
+    pub fn remove_address(&mut self, address: IpAddr) -> Result<(), Error> {
+        let (device, net) = self.interfaces.remove_address(address)?;
+        for network in Self::connected_by(net) {
+            let others = self.interfaces.addresses_of(device);
+            if others.iter().any(|other| Self::connected_by(*other).any(|needed| needed == network)) {
+                continue;
+            }
+            // It may have been removed by itself before.
+            let _ = self.routes.remove_where(network, |way| {
+                way.origin == RouteOrigin::Connected && way.device() == Some(device)
+            });
+        }
+        self.routes.remove_all(|way| way.source == Some(address));
         Ok(())
     }
 
-    /// Adds a route (e.g. a default route) through an interface, in place of one to the same destination.
+    /// Adds a route.
+    ///
+    /// The router of [`RouteTarget::Gateway`] has to be reached without another one; the interface is found now,
+    /// and does not change when other routes do. As on Linux, any route out of an interface without a gateway
+    /// will do, and a link-local router needs its interface named.
     ///
     /// # Errors
-    /// `InvalidInput` for an interface that doesn't exist.
+    /// `InvalidInput` for an interface that doesn't exist, a gateway that isn't a single host other than us
+    /// and of the destination's family, or a source that isn't ours; `NetworkUnreachable` for a gateway that no
+    /// interface leads to; `AlreadyExists` if there is a route with the same destination and metric;
+    /// `NoBufferSpace` if the table is full.
     pub fn add_route(&mut self, route: RouteSpec) -> Result<(), Error> {
-        let RouteTarget::Interface(device) = route.target else { return Err(Error::InvalidInput) };
-        if !self.interfaces.exists(device) {
+        let target = self.resolve(&route)?;
+        if route.source.is_some_and(|source| !self.may_be_source_to(route.destination, source)) {
             return Err(Error::InvalidInput);
         }
-        self.routes.insert(route.destination, device);
-        Ok(())
+        let destination = route.destination.trunc();
+        self.routes.insert(RouteSpec { destination, target, ..route }, RouteOrigin::Added)
+    }
+
+    /// Removes the route that has this destination, metric and target; a gateway's device and the source have to be
+    /// the same only if they are named. Connected routes can be removed too.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub fn remove_route(&mut self, route: &RouteSpec) -> Result<(), Error> {
+        self.routes.remove(route).map(drop)
+    }
+
+    /// All routes, IPv4's first, in the order of their destinations and metrics.
+    pub fn routes(&self) -> impl Iterator<Item = RouteEntry> + '_ {
+        self.routes.iter()
     }
 
     /// Says what an interface's device takes off the stack's hands.
@@ -135,10 +189,54 @@ impl Layer {
         self.interfaces.mtu(device)
     }
 
-    fn add_connected_route(&mut self, network: IpNet, device: DeviceId) {
-        if self.routes.get(network).is_none() {
-            self.routes.insert(network, device);
+    /// The networks that become reachable by an interface because it has an address.
+    fn connected_by(address: IpNet) -> impl Iterator<Item = IpNet> {
+        let network = (address.prefix_len() < address.max_prefix_len()).then(|| address.trunc());
+        // Without a route for them, groups could be reached through a default route alone.
+        let groups = address.addr().is_ipv6().then_some(IpNet::V6(ALL_MULTICAST_V6));
+        network.into_iter().chain(groups)
+    }
+
+    /// The target with what it leaves open filled in.
+    fn resolve(&self, route: &RouteSpec) -> Result<RouteTarget, Error> {
+        match route.target {
+            RouteTarget::Interface(device) if !self.interfaces.exists(device) => Err(Error::InvalidInput),
+            RouteTarget::Gateway { via, device } => {
+                let is_host = address::is_single_host(via) && !self.is_broadcast(via) && !self.is_local(via);
+                let is_of_family = via.is_ipv4() == route.destination.addr().is_ipv4();
+                if !is_host || !is_of_family || device.is_some_and(|device| !self.interfaces.exists(device)) {
+                    return Err(Error::InvalidInput);
+                }
+                let device = Some(self.device_of_gateway(via, device)?);
+                Ok(RouteTarget::Gateway { via, device })
+            }
+            RouteTarget::Interface(_)
+            | RouteTarget::Blackhole
+            | RouteTarget::Unreachable
+            | RouteTarget::Prohibit => Ok(route.target),
         }
+    }
+
+    fn device_of_gateway(&self, via: IpAddr, named: Option<DeviceId>) -> Result<DeviceId, Error> {
+        if address::is_link_scoped(via) {
+            return named.ok_or(Error::InvalidInput);
+        }
+        let is_wanted = |way: &Way| named.is_none_or(|device| way.device() == Some(device));
+        match self.routes.lookup_where(via, is_wanted).map(|way| way.target) {
+            Some(RouteTarget::Interface(device)) => Ok(device),
+            Some(
+                RouteTarget::Gateway { .. }
+                | RouteTarget::Blackhole
+                | RouteTarget::Unreachable
+                | RouteTarget::Prohibit,
+            )
+            | None => Err(Error::NetworkUnreachable),
+        }
+    }
+
+    /// Whether packets to a network may have this source.
+    fn may_be_source_to(&self, destination: IpNet, source: IpAddr) -> bool {
+        source.is_ipv4() == destination.addr().is_ipv4() && self.interfaces.owner_of(source).is_some()
     }
 }
 
@@ -192,31 +290,53 @@ impl Layer {
         if source.is_some_and(|source| source.is_loopback()) {
             return Err(Error::InvalidInput);
         }
-        let device = self.device_for(destination, source).ok_or(Error::NetworkUnreachable)?;
-        let source = source.or_else(|| self.interfaces.source_for(device, destination));
+        let out = self.out_for(destination, source)?;
+        let source = source
+            .or(out.source)
+            .or_else(|| self.interfaces.source_towards(out.device, destination, out.next_hop));
+        let link = self.interfaces.mtu_to(out.device, destination).ok_or(Error::NetworkUnreachable)?;
         Ok(Route {
-            device,
+            device: out.device,
             source: source.ok_or(Error::AddrNotAvailable)?,
-            mtu: {
-                let link = self.mtu(device).ok_or(Error::NetworkUnreachable)?;
-                self.path_mtu.get(destination).map_or(link, |path| path.min(link))
-            },
+            mtu: self.path_mtu.get(destination).map_or(link, |path| path.min(link)),
         })
     }
 
     /// Where a packet for somebody else goes.
+    #[inline]
     pub(crate) fn next_hop(&self, destination: IpAddr) -> Result<Hop, NoHop> {
-        let device = self.routes.lookup(destination).ok_or(NoHop::NoRoute)?;
-        let mtu = self.mtu(device).ok_or(NoHop::NoRoute)?;
+        let device = match self.routes.lookup(destination).ok_or(NoHop::NoRoute)?.target {
+            RouteTarget::Interface(device) => device,
+            RouteTarget::Gateway { device, .. } => device.ok_or(NoHop::NoRoute)?,
+            RouteTarget::Blackhole => return Err(NoHop::Blackhole),
+            RouteTarget::Unreachable => return Err(NoHop::Unreachable),
+            RouteTarget::Prohibit => return Err(NoHop::Prohibited),
+        };
+        let mtu = self.interfaces.mtu_to(device, destination).ok_or(NoHop::NoRoute)?;
         Ok(Hop { device, mtu })
+    }
+
+    /// Whether a packet that came by `device` may have that source (RFC 1812 section 5.3.8, RFC 3704).
+    ///
+    /// Strict: the best route to it leads out by `device`; of several to the same prefix only the first counts.
+    /// Loose: the best route to it leads out at all, a default route included (as Linux: RFC 3704 section 2.4
+    /// would let it be ignored). A link-local source is at home on every link.
+    pub(crate) fn is_reachable_by(&self, source: IpAddr, device: DeviceId, how: ReversePath) -> bool {
+        let way_back = || self.routes.lookup(source).and_then(Way::device);
+        match how {
+            ReversePath::Off => true,
+            ReversePath::Loose | ReversePath::Strict if address::is_link_scoped(source) => true,
+            ReversePath::Loose => way_back().is_some(),
+            ReversePath::Strict => way_back() == Some(device),
+        }
     }
 
     /// Notes that the first hop towards `destination` may be dead (RFC 9293 MUST-20, RFC 1122 section 3.3.1.4).
     ///
-    /// The interfaces are point-to-point links without a choice of gateways, so there is nothing to turn
-    /// to; what a path MTU cache believes of the destination is what this will make it forget.
+    /// A gateway can't be told dead from alive on a link without neighbours, and another route is
+    /// somebody's to configure. What can be wrong is what we learnt of the path's MTU: it is forgotten.
     pub fn negative_advice(&mut self, destination: IpAddr) {
-        let _ = destination;
+        self.path_mtu.forget(destination);
     }
 
     fn check_source(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<(), Error> {
@@ -230,15 +350,48 @@ impl Layer {
 
     /// A destination that means something on one link only is looked for where the source lives; the
     /// others where the table says.
-    fn device_for(&self, destination: IpAddr, source: Option<IpAddr>) -> Option<DeviceId> {
+    ///
+    /// # Errors
+    /// What Linux answers: EINVAL for a blackhole, EHOSTUNREACH and EACCES for the others that lead nowhere,
+    /// ENETUNREACH if there is no route.
+    fn out_for(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<Out, Error> {
+        let on_link = |device| Out { device, next_hop: destination, source: None };
         let by_source = source
             .filter(|_| address::is_link_scoped(destination))
             .and_then(|source| self.interfaces.owner_of(source));
-        by_source.or_else(|| self.routes.lookup(destination)).or_else(|| {
+        if let Some(device) = by_source {
+            return Ok(on_link(device));
+        }
+        let Some(way) = self.routes.lookup(destination) else {
             let is_limited_broadcast = matches!(destination, IpAddr::V4(v4) if v4.is_broadcast());
-            self.interfaces.first_with_v4().filter(|_| is_limited_broadcast)
-        })
+            let by_any = self.interfaces.first_with_v4().filter(|_| is_limited_broadcast);
+            return by_any.map(on_link).ok_or(Error::NetworkUnreachable);
+        };
+        let source = way.source;
+        match way.target {
+            RouteTarget::Interface(device) => Ok(Out { source, ..on_link(device) }),
+            RouteTarget::Gateway { via, device } => {
+                let device = device.ok_or(Error::NetworkUnreachable)?;
+                Ok(Out { device, next_hop: via, source })
+            }
+            RouteTarget::Blackhole => Err(Error::InvalidInput),
+            RouteTarget::Unreachable => Err(Error::HostUnreachable),
+            RouteTarget::Prohibit => Err(Error::PermissionDenied),
+        }
     }
+}
+
+/// The way out for a packet of ours.
+#[derive(Clone, Copy, Debug)]
+struct Out {
+    device: DeviceId,
+    next_hop: IpAddr,
+    /// The source that the route prefers.
+    source: Option<IpAddr>,
+}
+
+fn connected(network: IpNet, device: DeviceId) -> RouteSpec {
+    RouteSpec::new(network, RouteTarget::Interface(device))
 }
 
 /// All of IPv6's multicast.
@@ -256,7 +409,7 @@ fn check_destination(destination: IpAddr) -> Result<(), Error> {
 /// We talk to ourselves from the address we talk to; in 127.0.0.0/8 from 127.0.0.1 (as Linux).
 fn route_to_self(destination: IpAddr, source: Option<IpAddr>) -> Route {
     let source = source.unwrap_or(match destination {
-        IpAddr::V4(v4) if v4.is_loopback() => IpAddr::V4(core::net::Ipv4Addr::LOCALHOST),
+        IpAddr::V4(v4) if v4.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(_) | IpAddr::V6(_) => destination,
     });
     Route { device: DeviceId::LOOPBACK, source, mtu: interface::LOOPBACK_MTU }

@@ -3,11 +3,14 @@
 //! | file | holds | RFC |
 //! |---|---|---|
 //! | `address` | what kind of address it is | 1122 3.2.1.3, 4291 |
-//! | `interface` | interfaces, our addresses, the choice of a source | 1122 3.3.4, 6724 |
+//! | `interface` | interfaces and our addresses | 1122 3.3.4 |
+//! | `source` | which of our addresses a packet is sent from | 6724 |
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
 //! | `forward` | what goes on to somebody else | 1812 5, 8200 |
+//! | `options` | what is written into options of IPv4 | 791 3.1, 1812 5.3.13 |
+//! | `segment` | super-segments cut, checksums completed | 9293, 768 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
@@ -29,16 +32,21 @@ pub mod input;
 pub(crate) mod interface;
 pub(crate) mod layer;
 pub(crate) mod limiter;
+pub(crate) mod options;
 pub mod outbox;
 pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
+mod segment;
 pub(crate) mod sent_log;
+pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{Room, fragmentable, room_for_application, send, send_whole, try_send};
+pub(crate) use output::{
+    Room, fragmentable, room_for_application, send, send_whole, try_send, try_send_with_options,
+};

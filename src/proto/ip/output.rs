@@ -28,6 +28,35 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
     sent
 }
 
+/// Like [`try_send`] over IPv4, with options in the header.
+pub(crate) fn try_send_with_options(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    options: &[u8],
+    payload: &[&[u8]],
+) -> bool {
+    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let mut parts = Vec::new();
+    if header.len() + options.len() + payload_len <= usize::from(u16::MAX) {
+        let mut written = HeaderBuf::new();
+        header.write_with_options(options, payload_len, &mut written);
+        let whole = [&[&written[..]], payload].concat().concat();
+        fragment::split(&whole, route.mtu, 0, |part| parts.push(part.to_vec()));
+    }
+    let bytes = parts.iter().map(Vec::len).sum();
+    let fits = parts.len() == 1 || !header.dont_fragment;
+    let sent = !parts.is_empty() && fits && ctx.outbox.has_room_for(route.device, parts.len(), bytes);
+    if sent {
+        for part in &parts {
+            ctx.outbox.push_part(route.device, part);
+        }
+    } else {
+        ctx.counters.replies_lost += 1;
+    }
+    sent
+}
+
 /// Whether an application's datagram of `payload_len` bytes behind its IP header finds room, with all its parts.
 pub(crate) fn room_for_application(
     ctx: &mut Context<'_>,

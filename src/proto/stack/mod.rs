@@ -57,6 +57,8 @@ mod raw;
 mod tcp;
 mod udp;
 
+pub use interfaces::InterfaceInfo;
+
 /// Which side of a connection to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {

@@ -3,8 +3,10 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::proto::config::ReversePath;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::ip::testing::{datagram, header, ip, udp};
+use crate::proto::packet::DeviceId;
 use crate::proto::packet::Packet;
 use crate::proto::stack::{Progress, Stack};
 use crate::proto::wire::checksum::Sum;
@@ -151,6 +153,10 @@ fn no_route_says_so() {
 #[test]
 fn what_belongs_to_one_link_or_to_many_hosts_stays() {
     let mut router = Router::new();
+    for default in ["0.0.0.0/0", "::/0"] {
+        let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
+        router.stack.add_route(route).unwrap();
+    }
     for (src, dst, reason) in [
         ("169.254.1.1", "10.2.0.9", DropReason::ForwardScope),
         ("10.1.0.9", "169.254.1.1", DropReason::ForwardScope),
@@ -176,10 +182,6 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
         ("ff02::1", "fd02::9", DropReason::MartianSource),
     ] {
         let bytes = datagram(&header(src, dst, 17), &[0; 8]);
-        for default in ["0.0.0.0/0", "::/0"] {
-            let route = RouteSpec::new(default.parse().unwrap(), RouteTarget::Interface(RIGHT));
-            router.stack.add_route(route).unwrap();
-        }
         assert_eq!(router.receive(LEFT, &bytes), Err(reason), "{src} {dst}");
         assert!(router.sent.is_empty(), "{src} {dst}");
     }

@@ -2,10 +2,10 @@
 
 use core::net::IpAddr;
 
-use super::send_message;
+use super::send_with_options;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::ip::{Cast, Datagram, address, fragmentable};
+use crate::proto::ip::{Cast, Datagram, address, fragmentable, options};
 use crate::proto::wire::icmp::{Echo, Message, v4, v6};
 use crate::proto::wire::ip::IpHeader;
 
@@ -16,7 +16,8 @@ pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_
     let protocol = datagram.protocol;
     // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
     let header = IpHeader { tos: datagram.tos, ..fragmentable(ctx, source, datagram.src, protocol) };
-    if send_message(ctx, &header, Message::EchoReply(echo)) {
+    let options = options::answer(ctx.ip, datagram, source);
+    if send_with_options(ctx, &header, &options, Message::EchoReply(echo)) {
         ctx.counters.icmp_echo_replies += 1;
     }
     Ok(())

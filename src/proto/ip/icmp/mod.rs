@@ -60,13 +60,22 @@ pub(crate) fn receive<'a>(
 
 /// Routes a message and queues it; `false` if it was lost.
 fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) -> bool {
+    send_with_options(ctx, header, &[], message)
+}
+
+/// The same with options of IPv4.
+fn send_with_options(ctx: &mut Context<'_>, header: &IpHeader, options: &[u8], message: Message<'_>) -> bool {
     let Ok(route) = ctx.ip.route(header.dst, Some(header.src)) else {
         ctx.counters.replies_lost += 1;
         return false;
     };
     let mut written = HeaderBuf::new();
     message.write_header(header.src, header.dst, &mut written);
-    super::try_send(ctx, &route, header, &[&written, message.body()])
+    let payload = [&written[..], message.body()];
+    match options {
+        [] => super::try_send(ctx, &route, header, &payload),
+        options => super::try_send_with_options(ctx, &route, header, options, &payload),
+    }
 }
 
 fn is_icmp(family: IpAddr, protocol: u8) -> bool {
