@@ -37,6 +37,7 @@ mod builder;
 mod links;
 mod modes;
 mod ping;
+mod raw;
 mod route;
 mod tcp;
 mod udp;
@@ -52,13 +53,16 @@ use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr, StartError};
 pub use ping::PingSocket;
+pub use raw::RawSocket;
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
 pub use crate::proto::config::ReversePath;
+pub use crate::proto::raw::{IcmpFilter, RawOptions};
 pub use crate::proto::stack::TcpCensus;
 pub use crate::proto::tcp::{KeepAlive, SocketOptions, TcpInfo};
+pub use crate::proto::{BindOptions, ErrorCause, ErrorReport, MtuDiscover, Received, SendOptions};
 pub use crate::runtime::{ShutdownReport, Stopped};
 
 use crate::proto::{Counters, DeviceId};
