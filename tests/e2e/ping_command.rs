@@ -146,7 +146,10 @@ fn beside_a_daemon_it_takes_another_network() {
         assert!(ended.stdout.contains("64 bytes from 10.9.1.1: icmp_seq=1"), "{ended:?}");
         let asked = our_ping("-c 1 --addr 10.9.0.7/24 10.9.0.1");
         assert_eq!(asked.status.code(), Some(2), "{asked:?}");
-        assert!(asked.stderr.contains("for another network run `tunstack ping --addr 10.10.0.2/24"), "{asked:?}");
+        assert!(
+            asked.stderr.contains("for another network run `tunstack ping --addr 10.10.0.2/24"),
+            "{asked:?}"
+        );
     });
 }
 
