@@ -334,9 +334,10 @@ impl Layer {
     /// Notes that the first hop towards `destination` may be dead (RFC 9293 MUST-20, RFC 1122 section 3.3.1.4).
     ///
     /// A gateway can't be told dead from alive on a link without neighbours, and another route is
-    /// somebody's to configure. What can be wrong is what we learnt of the path's MTU: it is forgotten.
+    /// somebody's to configure. What was learnt of the path's MTU stays: smaller segments get through no worse,
+    /// and while they are lost for want of a smaller MTU, to forget it would be to begin anew.
     pub fn negative_advice(&mut self, destination: IpAddr) {
-        self.path_mtu.forget(destination);
+        let _ = destination;
     }
 
     fn check_source(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<(), Error> {
