@@ -64,7 +64,7 @@ fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     say(&ping.session.statistics(&args.destination));
     ping.net.shutdown(SHUTDOWN);
     ended?;
-    if ping.session.heard_nothing() {
+    if ping.session.heard_nothing() && !ping.net.addresses().iter().any(|net| net.contains(&to)) {
         tell_of_forwarding(to);
     }
     Ok(ExitCode::from(if ping.session.was_answered() { 0 } else { NO_ANSWER }))
@@ -139,10 +139,10 @@ impl Ping {
         // said again, with no such error about, concerns this request.
         for _ in 0..SEND_ATTEMPTS {
             refused = self.socket.send(seq, self.session.data()).err();
-            let earlier = errors(&self.socket);
             if refused.is_none() || alone {
                 break;
             }
+            let earlier = errors(&self.socket);
             alone = earlier.is_empty();
             for error in earlier {
                 let line = self.session.error(&error);
@@ -261,8 +261,8 @@ fn cannot_ping(to: IpAddr, error: &io::Error) -> Failure {
 /// Whom the kernel would have to send our requests on to, and doesn't, never hears of them.
 fn tell_of_forwarding(to: IpAddr) {
     let (family, switch) = match to {
-        IpAddr::V4(_) => ("ipv4", "net.ipv4.ip_forward"),
-        IpAddr::V6(_) => ("ipv6", "net.ipv6.conf.all.forwarding"),
+        IpAddr::V4(_) => ("IPv4", "net.ipv4.ip_forward"),
+        IpAddr::V6(_) => ("IPv6", "net.ipv6.conf.all.forwarding"),
     };
     let file = Path::new("/proc/sys").join(switch.replace('.', "/"));
     let is_off = fs::read_to_string(file).is_ok_and(|value| value.trim() == "0");
@@ -271,8 +271,8 @@ fn tell_of_forwarding(to: IpAddr) {
     if is_off && !is_here {
         let _ = writeln!(
             io::stderr(),
-            "tunstack: nobody answered; unless {to} is behind the device itself, this machine's kernel has to send \
-             {family} packets on: `sudo sysctl -w {switch}=1`"
+            "tunstack: nobody answered; perhaps because this machine's kernel doesn't send {family} packets on: \
+             `sudo sysctl -w {switch}=1`"
         );
     }
 }

@@ -29,7 +29,7 @@ use super::options::{self, Here};
 use super::segment::{self, Protocol, Transport};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::{ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent};
+use crate::proto::packet::{ChecksumState, Egress, EgressChecksum, Offloads, PacketSink, Sent};
 use crate::proto::wire::checksum;
 
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
@@ -411,5 +411,7 @@ fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+#[cfg(test)]
+mod super_segments;
 #[cfg(test)]
 mod tests;

@@ -416,6 +416,10 @@ fn route_to_self(destination: IpAddr, source: Option<IpAddr>) -> Route {
 }
 
 impl Layer {
+    pub(super) fn next_ident_v6(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr) -> u32 {
+        self.idents.get_or_insert_with(|| Idents::new(rng)).next_v6(src, dst)
+    }
+
     pub(super) fn next_ident(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr, protocol: u8) -> u16 {
         self.idents.get_or_insert_with(|| Idents::new(rng)).next(src, dst, protocol)
     }

@@ -433,7 +433,6 @@ fn final_errors_are_told_and_passing_ones_are_not() {
         (3, 0, None),
         (3, 1, None),
         (3, 2, Some(Error::ProtocolUnreachable)),
-        (3, 4, Some(Error::MessageTooLong)),
         (3, 13, Some(Error::HostUnreachable)),
         (11, 0, None),
         (12, 0, Some(Error::ProtocolError)),
@@ -444,17 +443,23 @@ fn final_errors_are_told_and_passing_ones_are_not() {
         assert_eq!(host.icmp_error("10.9.0.1", kind, code, &about), expected, "{kind}/{code}");
         assert_eq!(host.sockets.take_error(id), Ok(told), "{kind}/{code}");
     }
-    for (kind, code, told) in [
-        (1, 0, None),
-        (1, 1, Some(Error::PermissionDenied)),
-        (2, 0, Some(Error::MessageTooLong)),
-        (3, 0, None),
-    ] {
+    for (kind, code, told) in [(1, 0, None), (1, 1, Some(Error::PermissionDenied)), (3, 0, None)] {
         let mut host = Host::new();
         let (id, about) = connected(&mut host, "[::]:7", "[fd09::1]:9");
         let _ = host.icmp_error("fd09::1", kind, code, &about);
         assert_eq!(host.sockets.take_error(id), Ok(told), "v6 {kind}/{code}");
     }
+}
+
+#[test]
+fn that_a_datagram_is_too_big_is_believed_of_one_that_was_sent() {
+    let mut host = Host::new();
+    let (id, small) = connected(&mut host, "[::]:7", "[fd09::1]:9");
+    assert_eq!(host.icmp_error("fd09::1", 2, 0, &small), Err(DropReason::IcmpUnrelated));
+    host.send(id, &[0; 1400], None).unwrap();
+    let (_, large) = host.world.sent().unwrap();
+    assert_eq!(host.icmp_error("fd09::1", 2, 0, &large), Ok(()));
+    assert_eq!(host.sockets.take_error(id), Ok(Some(Error::MessageTooLong)));
 }
 
 #[test]

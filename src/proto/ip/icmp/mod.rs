@@ -13,7 +13,7 @@ mod error;
 
 use core::net::IpAddr;
 
-use super::{Cast, Datagram};
+use super::{Cast, Datagram, pmtu};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::wire::HeaderBuf;
@@ -46,11 +46,15 @@ pub(crate) fn receive<'a>(
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
         Message::EchoRequest(echo) => answer::echo(ctx, datagram, echo).map(|()| Received::Done),
-        Message::Error(error) => error::read(datagram, &error).map(Received::Error),
+        Message::Error(error) => {
+            let mut read = error::read(datagram, &error)?;
+            pmtu::packet_too_big(ctx, &mut read, error.quoted)?;
+            Ok(Received::Error(read))
+        }
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
-        Message::Other(other) => Err(answer::ignored(datagram.src, other.kind)),
+        Message::Other(other) => answer::other(ctx, datagram, &other).map(|()| Received::Done),
     }
 }
 
