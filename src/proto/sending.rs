@@ -48,7 +48,10 @@ impl MtuDiscover {
         payload_len: usize,
     ) {
         header.dont_fragment = match self {
-            MtuDiscover::Want => header.len() + payload_len <= route.mtu,
+            // A path that is too narrow to be believed lets nothing through unless routers may cut it.
+            MtuDiscover::Want => {
+                header.len() + payload_len <= route.mtu && !ctx.ip.path_mtu.needs_cutting(header.dst)
+            }
             MtuDiscover::Do => true,
             MtuDiscover::Dont => false,
             MtuDiscover::Probe => {

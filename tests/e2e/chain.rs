@@ -5,10 +5,9 @@
 //! ```
 //! (and fd01::2 to fd02::2 in the same way); the link between second and third is the narrowest.
 
-use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Daemon, Host, Process, in_namespace, python, sh};
+use crate::harness::{Daemon, Host, Process, in_namespace, make_tun, python, sh};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,22 +26,27 @@ struct Chain {
 
 impl Chain {
     fn new() -> Chain {
+        for device in ["left", "first", "second", "right"] {
+            make_tun(device, 1500);
+        }
+        make_tun("second-r", NARROW);
+        make_tun("third", NARROW);
         let first = Daemon::up(
             "--tun left --addr 10.1.0.1/24 --addr fd01::1/64 --host-addr none \
              --tun first --addr 10.12.0.1/24 --addr fd12::1/64 --host-addr none --forward \
              --route 10.0.0.0/8,via=10.12.0.2,dev=first --route fd00::/8,via=fd12::2,dev=first",
         );
-        let second = Daemon::up(&format!(
+        let second = Daemon::up(
             "--tun second --addr 10.12.0.2/24 --addr fd12::2/64 --host-addr none \
-             --tun second-r --addr 10.23.0.2/24 --addr fd23::2/64 --host-addr none --mtu {NARROW} --forward \
+             --tun second-r --addr 10.23.0.2/24 --addr fd23::2/64 --host-addr none --forward \
              --route 10.1.0.0/24,via=10.12.0.1 --route 10.2.0.0/24,via=10.23.0.3 \
-             --route fd01::/64,via=fd12::1 --route fd02::/64,via=fd23::3"
-        ));
-        let third = Daemon::up(&format!(
-            "--tun third --addr 10.23.0.3/24 --addr fd23::3/64 --host-addr none --mtu {NARROW} \
+             --route fd01::/64,via=fd12::1 --route fd02::/64,via=fd23::3",
+        );
+        let third = Daemon::up(
+            "--tun third --addr 10.23.0.3/24 --addr fd23::3/64 --host-addr none \
              --tun right --addr 10.2.0.1/24 --addr fd02::1/64 --host-addr none --forward \
-             --route 0.0.0.0/0,via=10.23.0.2 --route ::/0,via=fd23::2"
-        ));
+             --route 0.0.0.0/0,via=10.23.0.2 --route ::/0,via=fd23::2",
+        );
         // Here the kernel is nothing but a wire.
         let devices = ["first", "second", "second-r", "third"];
         for device in devices {

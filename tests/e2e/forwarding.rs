@@ -18,14 +18,35 @@ const NOWHERE: [(&str, &str); 6] = [
     ("2001:db8:3::/48", "prohibit"),
 ];
 
-const DAEMON: Router = Router::Daemon(
-    "--route 198.51.100.0/24,type=blackhole --route 203.0.113.0/25,type=unreachable \
-     --route 203.0.113.128/25,type=prohibit --route 2001:db8:1::/48,type=blackhole \
-     --route 2001:db8:2::/48,type=unreachable --route 2001:db8:3::/48,type=prohibit",
-);
-
 /// Where we mean to differ from Linux: the probe, what becomes of it here, and why.
-const DIFFERENCES: &[(&str, &str, &str)] = &[];
+const DIFFERENCES: &[(&str, &str, &str)] = &[
+    ("v4 source class E", "nothing", "RFC 1812 section 5.3.7: martian"),
+    ("v4 destination class E", "nothing", "the same"),
+    ("v4 source link-local", "nothing", "RFC 3927 section 7: never forwarded"),
+    ("v4 destination link-local", "nothing", "the same"),
+    (
+        "v4 destination old directed broadcast",
+        "nothing",
+        "RFC 1812 section 5.3.5.1: all zeros is an old broadcast",
+    ),
+    (
+        "v6 source link-local",
+        "nothing",
+        "RFC 4291 section 2.5.6; we have no address of that scope to say so from",
+    ),
+    ("v6 destination link-local", "nothing", "the same; and Linux sends it back with a redirect"),
+    ("v6 destination unspecified", "nothing", "RFC 4291 section 2.5.2: never a destination"),
+    (
+        "v6 back where it came from",
+        "back: protocol 17 ttl 63 from fd01::14e 4e6e",
+        "no redirects, which Linux sends even where it is told not to for IPv4",
+    ),
+    (
+        "v6 unreachable",
+        "back: type 1 code 3 rest 00000000 from fd01::1 to fd01::143 ttl 64 tos 0 quoting 80 of 80 with ttl 64",
+        "RFC 4443 section 3.1: there is a route, so it is not code 0",
+    ),
+];
 
 /// What became of each probe, by its name. The links are 1,500 bytes on the left and 1,280 on the right.
 fn judged_by(router: &Router) -> BTreeMap<String, String> {

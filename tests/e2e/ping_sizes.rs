@@ -70,7 +70,7 @@ fn the_stacks_ping_says_what_the_kernels_ping_says() {
             text.lines().map(without_numbers).collect::<Vec<_>>()
         };
         let _kernel = kernel_target();
-        for words in ["-c 3 -i 0.2 -W 2", "-c 1 -s 0", "-c 1 -s 2000", "-q -c 2 -i 0.2"] {
+        for words in ["-c 3 -i 0.2 -W 2", "-c 1 -s 16", "-c 1 -s 2000", "-q -c 2 -i 0.2"] {
             let theirs = ping(&format!("{words} 10.8.0.2"));
             let ours = run(tunstack("ping").args(words.split_whitespace()).arg("10.9.0.1"), LIMIT);
             assert_eq!(shape(&ours), shape(&theirs), "{words}");

@@ -99,6 +99,12 @@ impl Host {
     }
 }
 
+/// Makes a TUN device that waits for a daemon to attach, in the test's namespace.
+pub(crate) fn make_tun(name: &str, mtu: u32) {
+    sh(&format!("ip tuntap add dev {name} mode tun"));
+    sh(&format!("ip link set {name} mtu {mtu}"));
+}
+
 /// Joins two kernels by a pair of TUN devices, each fed with what the other is given. The devices appear in the
 /// test's namespace, for [`Host::adopt`] to take.
 pub(crate) fn cable(one: &str, other: &str) {
@@ -159,10 +165,10 @@ impl Sides {
             }
             Router::Daemon(arguments) => {
                 let mut command = tunstack("up");
-                let devices = format!(
-                    "--tun left --addr 10.1.0.1/24 --addr fd01::1/64 --host-addr none --mtu {left_mtu} \
-                     --tun right --addr 10.2.0.1/24 --addr fd02::1/64 --host-addr none --mtu {right_mtu} --forward"
-                );
+                make_tun("left", left_mtu);
+                make_tun("right", right_mtu);
+                let devices = "--tun left --addr 10.1.0.1/24 --addr fd01::1/64 --host-addr none \
+                               --tun right --addr 10.2.0.1/24 --addr fd02::1/64 --host-addr none --forward";
                 command.args(devices.split_whitespace()).args(arguments.split_whitespace());
                 daemon = Some(Daemon::start(&mut command));
             }

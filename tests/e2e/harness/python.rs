@@ -3,23 +3,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::network::Host;
-
 /// The distribution's Python, since that is the one that has scapy.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// A program of `tests/e2e/python`, in the test's namespace.
 pub(crate) fn python(script: &str) -> Command {
-    prepare(Command::new(PYTHON), script)
-}
-
-/// The same, in a host's namespace.
-pub(crate) fn python_at(host: &Host, script: &str) -> Command {
-    prepare(host.command(PYTHON), script)
-}
-
-fn prepare(mut command: Command, script: &str) -> Command {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/python");
+    let mut command = Command::new(PYTHON);
     // -B: nothing is to be written beside the sources.
     command.arg("-B").arg(directory.join(script));
     command
