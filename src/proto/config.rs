@@ -76,6 +76,10 @@ pub struct Config {
     pub listeners: usize,
     /// Bytes queued for reading per UDP socket.
     pub udp_recv_buffer: usize,
+    /// Raw sockets: each datagram is shown to all of its protocol.
+    pub raw_sockets: usize,
+    /// Bytes queued for reading per raw socket (as for UDP).
+    pub raw_recv_buffer: usize,
     /// Error reports queued for reading per socket that asks for them: more than a path has hops, few enough
     /// that a flood of ICMP costs little.
     pub error_reports: usize,
@@ -199,6 +203,8 @@ impl Default for Config {
             udp_sockets: 1 << 14,
             listeners: 1 << 14,
             udp_recv_buffer: 208 << 10,
+            raw_sockets: 256,
+            raw_recv_buffer: 208 << 10,
             error_reports: 256,
             ping_sockets: 1 << 12,
             ping_recv_buffer: 208 << 10,

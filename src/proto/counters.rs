@@ -226,6 +226,12 @@ counters! {
     ping_requests_out,
     /// Echo replies delivered to a socket.
     ping_replies_in,
+    /// Copies of datagrams delivered to a raw socket.
+    raw_in,
+    /// Copies of datagrams that a raw socket's receive queue had no room for.
+    raw_queue_full,
+    /// Datagrams sent by raw sockets.
+    raw_out,
     /// UDP datagrams delivered to a socket.
     udp_in,
     /// UDP datagrams sent.

@@ -1,11 +1,12 @@
-//! What sockets that send datagrams have in common: how these keep to their path's MTU, what can be said of one of
-//! them alone, and who waits for room in the outbox.
+//! What sockets that send datagrams have in common: whence and how these go, how they keep to their path's MTU, and
+//! who waits for room in the outbox.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::context::Context;
-use super::ip::Route;
+use super::error::Error;
+use super::ip::{self, Layer, Route};
 use super::wire::ip::IpHeader;
 
 /// What one datagram asks for; what it leaves open is as the socket's options have it.
@@ -47,7 +48,10 @@ impl MtuDiscover {
         payload_len: usize,
     ) {
         header.dont_fragment = match self {
-            MtuDiscover::Want => header.len() + payload_len <= route.mtu,
+            // A path that is too narrow to be believed lets nothing through unless routers may cut it.
+            MtuDiscover::Want => {
+                header.len() + payload_len <= route.mtu && !ctx.ip.path_mtu.needs_cutting(header.dst)
+            }
             MtuDiscover::Do => true,
             MtuDiscover::Dont => false,
             MtuDiscover::Probe => {
@@ -57,6 +61,113 @@ impl MtuDiscover {
         };
     }
 }
+
+/// How a socket sends, as far as that is the same in all protocols.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) ttl: u8,
+    pub(crate) tos: u8,
+    pub(crate) broadcast: bool,
+    pub(crate) mtu_discover: MtuDiscover,
+}
+
+/// A datagram that may be sent, and has room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) route: Route,
+    pub(crate) header: IpHeader,
+}
+
+/// Why one may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It never will be, as it is.
+    Error(Error),
+    /// It is too large for what is known of its path.
+    TooLong {
+        /// What would fit, in bytes of the whole datagram.
+        mtu: usize,
+    },
+    /// There is no room for it now.
+    NoRoom,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Error(error)
+    }
+}
+
+impl Manner {
+    /// Decides by which route and under which header a datagram goes. `local` is where the socket listens,
+    /// `payload_len` what is to follow the IP header, in bytes.
+    pub(crate) fn prepare(
+        self,
+        ctx: &mut Context<'_>,
+        with: SendOptions,
+        local: IpAddr,
+        to: IpAddr,
+        protocol: u8,
+        payload_len: usize,
+    ) -> Result<Outgoing, Refusal> {
+        if with.ttl == Some(0) {
+            return Err(Error::InvalidInput.into());
+        }
+        let mut route = self.route(ctx, with.source, local, to)?;
+        let payload_max = if to.is_ipv4() { PAYLOAD_MAX_V4 } else { PAYLOAD_MAX_V6 };
+        if payload_len > payload_max {
+            return Err(Refusal::TooLong { mtu: route.mtu });
+        }
+        // To groups, no farther than the link unless told otherwise (RFC 1112 section 6.1).
+        let default_ttl = if to.is_multicast() { 1 } else { self.ttl };
+        let mut header = IpHeader {
+            hop_limit: with.ttl.unwrap_or(default_ttl),
+            tos: with.tos.unwrap_or(self.tos),
+            ..ip::fragmentable(ctx, route.source, to, protocol)
+        };
+        self.mtu_discover.apply(ctx, &mut route, &mut header, payload_len);
+        match ip::room_for_application(ctx, &route, &header, payload_len) {
+            ip::Room::Now => Ok(Outgoing { route, header }),
+            ip::Room::Later => Err(Refusal::NoRoom),
+            ip::Room::Never => Err(Refusal::TooLong { mtu: route.mtu }),
+        }
+    }
+
+    /// The way to a host, a group, or (on purpose only: SO_BROADCAST) to all.
+    pub(crate) fn route(
+        self,
+        ctx: &Context<'_>,
+        source: Option<IpAddr>,
+        local: IpAddr,
+        to: IpAddr,
+    ) -> Result<Route, Error> {
+        let route = ctx.ip.route(to, source.or_else(|| own_source(ctx.ip, local)))?;
+        if ctx.ip.is_broadcast(to) && !self.broadcast {
+            return Err(Error::PermissionDenied);
+        }
+        Ok(route)
+    }
+}
+
+/// The MTU of the path between where a socket listens and its peer.
+pub(crate) fn path_mtu(layer: &Layer, local: IpAddr, peer: IpAddr) -> Result<usize, Error> {
+    Ok(layer.route(peer, own_source(layer, local))?.mtu)
+}
+
+/// Whether a socket may be bound there: to an address of ours or to all of them, and also to a broadcast address or a
+/// group, to hear what is sent there alone.
+pub(crate) fn is_bindable(layer: &Layer, address: IpAddr) -> bool {
+    address.is_unspecified() || layer.is_local(address) || layer.is_broadcast_or_multicast(address)
+}
+
+/// The source that a binding asks for; one to the wildcard, a broadcast address or a group leaves it to the route.
+fn own_source(layer: &Layer, local: IpAddr) -> Option<IpAddr> {
+    Some(local).filter(|local| layer.is_local(*local))
+}
+
+/// What fits behind the header of one datagram: the length fields have 16 bits.
+const PAYLOAD_MAX_V4: usize = 65_535 - 20;
+const PAYLOAD_MAX_V6: usize = 65_535;
 
 /// Sockets whose last send found no room, to be told when there is some.
 #[derive(Debug)]
@@ -82,9 +193,9 @@ impl<Id: Copy + PartialEq> Refused<Id> {
         }
     }
 
-    /// Those to be told, now that there is room; each has to clear its flag.
-    pub(crate) fn served(&mut self) -> impl Iterator<Item = Id> + use<'_, Id> {
-        self.0.drain(..)
+    /// All that waited: there is room for them again. Each has to clear its flag.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Id> + use<Id> {
+        core::mem::take(&mut self.0).into_iter()
     }
 
     #[cfg(test)]

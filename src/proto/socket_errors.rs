@@ -11,6 +11,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
+use super::context::Context;
 use super::counters::DropReason;
 use super::error::Error;
 use super::ip::icmp::{IcmpError, IcmpErrorKind};
@@ -97,8 +98,7 @@ impl SocketErrors {
         self.reports.clear();
     }
 
-    /// Takes an ICMP error about one of the socket's datagrams. `quoted` is what it quotes of the datagram's data,
-    /// `limit` how many reports may wait.
+    /// Takes an ICMP error about one of the socket's datagrams. `quoted` is what it quotes of the datagram's data.
     ///
     /// # Errors
     /// `IcmpIgnored` if the socket isn't to be told, `ErrorQueueFull`.
@@ -106,15 +106,14 @@ impl SocketErrors {
     //# from the IP layer.
     pub(crate) fn icmp(
         &mut self,
+        ctx: &Context<'_>,
         error: &IcmpError<'_>,
         listening: Listening,
         quoted: &[u8],
-        limit: usize,
-        now: Instant,
     ) -> Result<(), DropReason> {
         let (told, is_final) = meaning(error, listening.mtu_discover).ok_or(DropReason::IcmpIgnored)?;
         if listening.report_errors {
-            if self.reports.len() >= limit {
+            if self.reports.len() >= ctx.config.error_reports {
                 return Err(DropReason::ErrorQueueFull);
             }
             let IcmpError { kind, type_code, offender, .. } = *error;
@@ -124,7 +123,7 @@ impl SocketErrors {
                 destination: error.remote,
                 mtu: mtu(kind),
                 quoted: quoted.iter().copied().take(QUOTED_MAX).collect(),
-                at: now,
+                at: ctx.now,
             });
         } else if !listening.is_connected || !is_final {
             return Err(DropReason::IcmpIgnored);
@@ -133,18 +132,26 @@ impl SocketErrors {
         Ok(())
     }
 
-    /// Notes that a datagram was too large to be sent.
-    pub(crate) fn too_long(&mut self, destination: SocketAddr, mtu: usize, limit: usize, now: Instant) {
-        if self.reports.len() < limit {
+    /// A datagram was too large to be sent: notes so, for who has asked.
+    pub(crate) fn too_long(
+        &mut self,
+        ctx: &Context<'_>,
+        report_errors: bool,
+        destination: SocketAddr,
+        mtu: usize,
+    ) -> Error {
+        let error = Error::MessageTooLong;
+        if report_errors && self.reports.len() < ctx.config.error_reports {
             self.reports.push_back(ErrorReport {
-                error: Error::MessageTooLong,
+                error,
                 cause: ErrorCause::Local,
                 destination,
                 mtu: u32::try_from(mtu).ok(),
                 quoted: ArrayVec::new(),
-                at: now,
+                at: ctx.now,
             });
         }
+        error
     }
 }
 
@@ -196,6 +203,8 @@ fn mtu(kind: IcmpErrorKind) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::config::Config;
+    use crate::proto::ip::testing::World;
 
     fn error(kind: IcmpErrorKind, type_code: (u8, u8)) -> IcmpError<'static> {
         IcmpError {
@@ -212,17 +221,17 @@ mod tests {
 
     const ASKED: Listening =
         Listening { is_connected: false, report_errors: true, mtu_discover: MtuDiscover::Want };
-    const NOW: Instant = Instant::ZERO;
 
     #[test]
     fn reading_a_report_makes_the_next_one_s_error_the_pending_one() {
+        let mut world = World::new();
         let mut errors = SocketErrors::default();
         let passing = error(IcmpErrorKind::TimeExceeded, (11, 0));
         let refused = error(IcmpErrorKind::PortUnreachable, (3, 3));
         for told in [passing, refused] {
-            errors.icmp(&told, ASKED, b"data", 9, NOW).unwrap();
+            errors.icmp(&world.ctx(), &told, ASKED, b"data").unwrap();
         }
-        errors.too_long("10.9.0.9:9".parse().unwrap(), 1500, 9, NOW);
+        errors.too_long(&world.ctx(), true, "10.9.0.9:9".parse().unwrap(), 1500);
         let first = errors.next_report().unwrap();
         assert_eq!((first.error, &first.quoted[..]), (Error::HostUnreachable, &b"data"[..]));
         assert_eq!(errors.check(), Err(Error::ConnectionRefused));
@@ -236,13 +245,14 @@ mod tests {
 
     #[test]
     fn reports_are_limited_and_what_they_quote_is_cut() {
+        let mut world = World::with(Config { error_reports: 2, ..Config::default() });
         let mut errors = SocketErrors::default();
         let told = error(IcmpErrorKind::TimeExceeded, (11, 0));
         for _ in 0..2 {
-            assert_eq!(errors.icmp(&told, ASKED, &[7; 1000], 2, NOW), Ok(()));
+            assert_eq!(errors.icmp(&world.ctx(), &told, ASKED, &[7; 1000]), Ok(()));
         }
-        assert_eq!(errors.icmp(&told, ASKED, &[], 2, NOW), Err(DropReason::ErrorQueueFull));
-        errors.too_long(told.remote, 1500, 2, NOW);
+        assert_eq!(errors.icmp(&world.ctx(), &told, ASKED, &[]), Err(DropReason::ErrorQueueFull));
+        errors.too_long(&world.ctx(), true, told.remote, 1500);
         assert_eq!(errors.next_report().map(|report| report.quoted.len()), Some(QUOTED_MAX));
         assert!(errors.next_report().is_some());
         assert_eq!(errors.next_report(), None);
@@ -252,14 +262,14 @@ mod tests {
     fn too_big_is_no_news_to_who_lets_routers_fragment() {
         let told = error(IcmpErrorKind::PacketTooBig(1300), (3, 4));
         let connected = Listening { is_connected: true, report_errors: false, ..ASKED };
-        let mut errors = SocketErrors::default();
+        let (mut world, mut errors) = (World::new(), SocketErrors::default());
         let lets = Listening { mtu_discover: MtuDiscover::Dont, ..connected };
-        assert_eq!(errors.icmp(&told, lets, &[], 9, NOW), Err(DropReason::IcmpIgnored));
-        assert_eq!(errors.icmp(&told, connected, &[], 9, NOW), Ok(()));
+        assert_eq!(errors.icmp(&world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
+        assert_eq!(errors.icmp(&world.ctx(), &told, connected, &[]), Ok(()));
         assert_eq!(errors.take(), Some(Error::MessageTooLong));
-        assert_eq!(errors.icmp(&told, lets, &[], 9, NOW), Err(DropReason::IcmpIgnored));
+        assert_eq!(errors.icmp(&world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
         let asked = Listening { report_errors: true, ..lets };
-        assert_eq!(errors.icmp(&told, asked, &[], 9, NOW), Ok(()));
+        assert_eq!(errors.icmp(&world.ctx(), &told, asked, &[]), Ok(()));
         assert_eq!(errors.next_report().and_then(|report| report.mtu), Some(1300));
     }
 

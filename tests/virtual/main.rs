@@ -6,6 +6,7 @@
 mod backlog;
 mod churn;
 mod closing;
+mod fragments;
 mod handshake;
 mod harness;
 mod icmp;

@@ -412,4 +412,6 @@ fn updated(checksum: u16, before: u16, after: u16) -> u16 {
 }
 
 #[cfg(test)]
+mod super_segments;
+#[cfg(test)]
 mod tests;

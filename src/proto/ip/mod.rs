@@ -47,4 +47,6 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send, try_send_with_options};
+pub(crate) use output::{
+    Room, fragmentable, room_for_application, send, send_whole, try_send, try_send_with_options,
+};

@@ -355,11 +355,11 @@ mod tests {
             assert!(outbox.push(device, vec![0]));
         }
         assert!(!outbox.has_room_for_application(A, 1, 1));
-        drain(&mut outbox, &[A], 9);
+        let _ = drain(&mut outbox, &[A], 9);
         assert!(!outbox.take_relief(), "another device's room is of no use");
-        drain(&mut outbox, &[], 1);
+        let _ = drain(&mut outbox, &[], 1);
         assert!(outbox.take_relief());
-        drain(&mut outbox, &[], 9);
+        let _ = drain(&mut outbox, &[], 9);
         assert!(!outbox.take_relief(), "told once");
     }
 

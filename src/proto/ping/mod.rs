@@ -359,7 +359,7 @@ fn header(
     let hop_limit = if to.is_multicast() { 1 } else { options.ttl };
     let protocol = if to.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
     let header = ip::fragmentable(ctx, route.source, to, protocol);
-    let fits = header.len() + wire::HEADER_LEN + data_len <= route.mtu;
+    let fits = header.len() + wire::HEADER_LEN + data_len <= route.mtu && !ctx.ip.path_mtu.needs_cutting(to);
     IpHeader { hop_limit, tos: options.tos, dont_fragment: options.dont_fragment || fits, ..header }
 }
 

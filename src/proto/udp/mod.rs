@@ -12,7 +12,7 @@
 mod bindings;
 mod socket;
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use slotmap::SlotMap;
 
@@ -25,10 +25,10 @@ use super::ids::UdpId;
 use super::ip::icmp::{self, IcmpError};
 use super::ip::{self, Cast, Datagram, Layer};
 use super::reuse::BindOptions;
-use super::sending::{MtuDiscover, Refused, SendOptions};
+use super::sending::{self, Manner, MtuDiscover, Outgoing, Refusal, Refused, SendOptions};
 use super::socket_errors::ErrorReport;
 use super::wire::HeaderBuf;
-use super::wire::ip::{IpHeader, PROTOCOL_UDP};
+use super::wire::ip::PROTOCOL_UDP;
 use super::wire::udp::{self as wire, UdpHeader};
 use bindings::Bindings;
 use socket::Socket;
@@ -58,9 +58,12 @@ pub struct Sockets {
     refused: Refused<UdpId>,
 }
 
-/// The largest UDP datagram's data over IPv4 and IPv6: the length fields have 16 bits.
-const DATA_MAX_V4: usize = 65_535 - 20 - wire::HEADER_LEN;
-const DATA_MAX_V6: usize = 65_535 - wire::HEADER_LEN;
+impl UdpOptions {
+    fn manner(&self) -> Manner {
+        let UdpOptions { ttl, tos, broadcast, mtu_discover, report_errors: _ } = *self;
+        Manner { ttl, tos, broadcast, mtu_discover }
+    }
+}
 
 /// The verbs of sockets.
 impl Sockets {
@@ -112,8 +115,7 @@ impl Sockets {
     ) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let remote = check_remote(socket, remote)?;
-        let route = ctx.ip.route(remote.ip(), own_source(ctx, socket.bound.ip()))?;
-        check_permission(ctx, socket.options, remote.ip())?;
+        let route = socket.options.manner().route(ctx, None, socket.bound.ip(), remote.ip())?;
         let address = if socket.bound.ip().is_unspecified() { route.source } else { socket.bound.ip() };
         let local = SocketAddr::new(address, socket.bound.port());
         // It would be in its own way.
@@ -140,27 +142,21 @@ impl Sockets {
         socket.errors.check()?;
         let to = to.or(socket.peer).ok_or(Error::DestinationRequired)?;
         let to = check_remote(socket, to)?;
-        if with.ttl == Some(0) {
-            return Err(Error::InvalidInput);
-        }
-        let source = with.source.or_else(|| own_source(ctx, socket.local.ip()));
-        let mut route = ctx.ip.route(to.ip(), source)?;
-        check_permission(ctx, socket.options, to.ip())?;
-        let data_max = if to.is_ipv4() { DATA_MAX_V4 } else { DATA_MAX_V6 };
-        if data.len() > data_max {
-            return Err(too_long(ctx, socket, to, route.mtu));
-        }
         let payload_len = wire::HEADER_LEN + data.len();
-        let mut header = header(ctx, socket.options, with, route.source, to.ip());
-        socket.options.mtu_discover.apply(ctx, &mut route, &mut header, payload_len);
-        match ip::room_for_application(ctx, &route, &header, payload_len) {
-            ip::Room::Now => {}
-            ip::Room::Later => {
-                self.refused.add(id, &mut socket.is_refused);
-                return Err(Error::WouldBlock);
-            }
-            ip::Room::Never => return Err(too_long(ctx, socket, to, route.mtu)),
-        }
+        let local = socket.local.ip();
+        let manner = socket.options.manner();
+        let Outgoing { route, header } =
+            match manner.prepare(ctx, with, local, to.ip(), PROTOCOL_UDP, payload_len) {
+                Ok(outgoing) => outgoing,
+                Err(Refusal::Error(error)) => return Err(error),
+                Err(Refusal::TooLong { mtu }) => {
+                    return Err(socket.errors.too_long(ctx, socket.options.report_errors, to, mtu));
+                }
+                Err(Refusal::NoRoom) => {
+                    self.refused.add(id, &mut socket.is_refused);
+                    return Err(Error::WouldBlock);
+                }
+            };
         let mut written = HeaderBuf::new();
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
         ports.write(header.src, header.dst, &[data], &mut written);
@@ -219,8 +215,7 @@ impl Sockets {
     pub(crate) fn path_mtu(&self, ip: &Layer, id: UdpId) -> Result<usize, Error> {
         let socket = self.get(id)?;
         let peer = socket.peer.ok_or(Error::NotConnected)?;
-        let source = Some(socket.local.ip()).filter(|local| ip.is_local(*local));
-        Ok(ip.route(peer.ip(), source)?.mtu)
+        sending::path_mtu(ip, socket.local.ip(), peer.ip())
     }
 
     /// Sockets open now.
@@ -275,7 +270,7 @@ impl Sockets {
         };
         let quoted = error.transport.get(wire::HEADER_LEN..).unwrap_or_default();
         let listening = socket.listening();
-        socket.errors.icmp(error, listening, quoted, ctx.config.error_reports, ctx.now)?;
+        socket.errors.icmp(ctx, error, listening, quoted)?;
         ctx.counters.icmp_errors_in += 1;
         let readiness = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
         ctx.events.raise(SocketId::Udp(id), socket.owner, readiness);
@@ -284,7 +279,7 @@ impl Sockets {
 
     /// Tells the sockets that were refused for want of room that there is some again.
     pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.served() {
+        for id in self.refused.take() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::WRITABLE);
@@ -320,14 +315,6 @@ fn queue(
     }
 }
 
-/// A datagram can't be sent as large as it is.
-fn too_long(ctx: &Context<'_>, socket: &mut Socket, to: SocketAddr, mtu: usize) -> Error {
-    if socket.options.report_errors {
-        socket.errors.too_long(to, mtu, ctx.config.error_reports, ctx.now);
-    }
-    Error::MessageTooLong
-}
-
 /// A peer's address as it is kept: of the socket's family, with a port, and without scope and flow label
 /// (they are not on the wire, so what comes back could not be compared with them).
 fn check_remote(socket: &Socket, remote: SocketAddr) -> Result<SocketAddr, Error> {
@@ -335,34 +322,6 @@ fn check_remote(socket: &Socket, remote: SocketAddr) -> Result<SocketAddr, Error
         return Err(Error::InvalidInput);
     }
     Ok(SocketAddr::new(remote.ip(), remote.port()))
-}
-
-/// Sending to all takes the intention to (SO_BROADCAST).
-fn check_permission(ctx: &Context<'_>, options: UdpOptions, to: IpAddr) -> Result<(), Error> {
-    if ctx.ip.is_broadcast(to) && !options.broadcast {
-        return Err(Error::PermissionDenied);
-    }
-    Ok(())
-}
-
-/// The source that a binding asks for; one to the wildcard, a broadcast address or a group leaves it to the route.
-fn own_source(ctx: &Context<'_>, local: IpAddr) -> Option<IpAddr> {
-    Some(local).filter(|local| !local.is_unspecified() && !ctx.ip.is_broadcast_or_multicast(*local))
-}
-
-fn header(
-    ctx: &mut Context<'_>,
-    options: UdpOptions,
-    with: SendOptions,
-    source: IpAddr,
-    to: IpAddr,
-) -> IpHeader {
-    let default_ttl = if to.is_multicast() { 1 } else { options.ttl };
-    IpHeader {
-        hop_limit: with.ttl.unwrap_or(default_ttl),
-        tos: with.tos.unwrap_or(options.tos),
-        ..ip::fragmentable(ctx, source, to, PROTOCOL_UDP)
-    }
 }
 
 #[cfg(test)]
