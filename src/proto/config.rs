@@ -87,8 +87,6 @@ pub struct Config {
     pub ping_sockets: usize,
     /// Bytes of echo replies queued for reading per socket (as for UDP).
     pub ping_recv_buffer: usize,
-    /// ICMP errors queued for reading per ICMP echo socket that asks for them: more than a path has hops.
-    pub ping_errors: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
@@ -208,7 +206,6 @@ impl Default for Config {
             error_reports: 256,
             ping_sockets: 1 << 12,
             ping_recv_buffer: 208 << 10,
-            ping_errors: 256,
             ephemeral_ports: 32768..=60999,
             ttl: 64,
             mss_min: 48,

@@ -79,8 +79,7 @@ impl PathMtu {
         self.arm(timers);
     }
 
-    /// Forgets the path to a destination: its MTU will be found out again.
-    pub(crate) fn forget(&mut self, destination: IpAddr) {
+    fn forget(&mut self, destination: IpAddr) {
         if let Some(entry) = self.by_destination.remove(&destination) {
             self.by_age.remove(&entry.age);
         }

@@ -46,6 +46,7 @@ impl Choices {
     }
 
     /// How many lists are in use.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }

@@ -230,14 +230,15 @@ impl RouteTable {
         Ok(entry(destination.trunc(), &way))
     }
 
-    /// Removes every route that is `unwanted`.
+    /// Removes every route whose way is `unwanted`. Takes as long as looking at all of them, unless there is none.
     pub(crate) fn remove_all(&mut self, unwanted: impl Fn(&Way) -> bool) {
         if !self.choices.all().any(&unwanted) {
             return;
         }
-        let destinations: Vec<_> = self.iter().map(|entry| entry.route.destination).collect();
-        for destination in destinations {
-            while self.remove_where(destination, &unwanted).is_ok() {}
+        let is_hit = |(_, choice): &(IpNet, ChoiceId)| self.choices.ways(*choice).any(&unwanted);
+        let hit: Vec<IpNet> = self.networks().filter(is_hit).map(|(network, _)| network).collect();
+        for network in hit {
+            while self.remove_where(network, &unwanted).is_ok() {}
         }
     }
 
@@ -265,6 +266,11 @@ impl RouteTable {
     /// All routes, IPv4's first, in the order of their destinations (the shorter prefix before the longer), those
     /// to the same destination by their metric.
     pub fn iter(&self) -> impl Iterator<Item = RouteEntry> + '_ {
+        self.networks()
+            .flat_map(|(network, choice)| self.choices.ways(choice).map(move |way| entry(network, way)))
+    }
+
+    fn networks(&self) -> impl Iterator<Item = (IpNet, ChoiceId)> + '_ {
         let v4 = self.v4.iter().map(|(prefix, choice)| {
             let net = Ipv4Net::new_assert(Ipv4Addr::from_bits(prefix.bits), prefix.len);
             (IpNet::V4(net), choice)
@@ -273,7 +279,7 @@ impl RouteTable {
             let net = Ipv6Net::new_assert(Ipv6Addr::from_bits(prefix.bits.get()), prefix.len);
             (IpNet::V6(net), choice)
         });
-        v4.chain(v6).flat_map(|(net, choice)| self.choices.ways(choice).map(move |way| entry(net, way)))
+        v4.chain(v6)
     }
 
     /// How much room the tries take.
