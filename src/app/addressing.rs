@@ -30,14 +30,13 @@ pub(crate) struct Addressing {
 const MTU_MIN_IPV6: u16 = 1280;
 
 impl Addressing {
-    /// Addresses when none are named.
-    fn defaults() -> (Vec<IpNet>, Vec<IpNet>) {
-        let net = |v4: [u8; 4], v6: [u16; 8]| {
-            [IpNet::new_assert(IpAddr::from(v4), 24), IpNet::new_assert(IpAddr::from(v6), 64)]
+    /// What nobody asked for: 10.9.`number`.0/24, and fd09::/64 or fd09:`number`::/64.
+    pub(crate) fn by_default(number: u8) -> Self {
+        let net = |host: u8| {
+            let (v4, v6) = ([10, 9, number, host], [0xfd09, number.into(), 0, 0, 0, 0, 0, host.into()]);
+            vec![IpNet::new_assert(IpAddr::from(v4), 24), IpNet::new_assert(IpAddr::from(v6), 64)]
         };
-        let stack = net([10, 9, 0, 2], [0xfd09, 0, 0, 0, 0, 0, 0, 2]);
-        let host = net([10, 9, 0, 1], [0xfd09, 0, 0, 0, 0, 0, 0, 1]);
-        (stack.to_vec(), host.to_vec())
+        Addressing { stack: net(2), host: Some(net(1)), by_default: true }
     }
 
     /// Works out both sides' addresses.
@@ -47,8 +46,8 @@ impl Addressing {
     pub(crate) fn resolve(addr: &[IpNet], host_addr: &[HostAddr]) -> Result<Self, Failure> {
         let (stack, default_host) = match addr {
             [] => {
-                let (stack, host) = Self::defaults();
-                (stack, Some(host))
+                let Addressing { stack, host, .. } = Self::by_default(0);
+                (stack, host)
             }
             given => (given.to_vec(), None),
         };

@@ -9,11 +9,13 @@ use std::time::Duration;
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
 
-use super::addressing::{HostAddr, parse_cidr, parse_host_addr};
 use super::failure::Failure;
+use super::links::Links;
+use super::ping::PingArgs;
 use super::serve::ServeList;
+use crate::net::RouteConfig;
+use crate::proto::config::ReversePath;
 
 /// A TCP/IP stack in a process, behind a TUN device.
 #[derive(Debug, Parser)]
@@ -31,12 +33,17 @@ pub(crate) struct Verbosity {
     /// Log more: -v connections, -vv changes of state, -vvv every segment (else RUST_LOG decides)
     #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]
     verbose: u8,
-    /// Log errors only
+    /// Log errors only; `ping` also prints nothing between its first line and the statistics
     #[arg(short, long, global = true)]
     quiet: bool,
 }
 
 impl Verbosity {
+    /// Whether as little as possible is to be said.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// The level asked for; `None` leaves it to `RUST_LOG` and the default.
     pub(crate) fn level(self) -> Option<log::LevelFilter> {
         match (self.quiet, self.verbose) {
@@ -52,33 +59,46 @@ impl Verbosity {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Attach a stack to a TUN device and run its services until SIGINT or SIGTERM
+    /// Attach a stack to TUN devices and run its services until SIGINT or SIGTERM
     Up(UpArgs),
+    /// Ping somebody from a stack of its own, out through a TUN device; prints what ping prints
+    Ping(PingArgs),
+}
+
+/// Devices, addresses and routes: what every command that starts a stack may be told.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NetworkArgs {
+    #[command(flatten)]
+    pub(crate) links: Links,
+
+    /// Route of the stack; repeat for more. TYPE is blackhole, unreachable or prohibit. With a single device,
+    /// a default route leads through it
+    #[arg(
+        long,
+        value_name = "CIDR[,via=ADDR][,dev=NAME][,metric=N][,src=ADDR][,type=TYPE]",
+        value_parser = named(str::parse::<RouteConfig>)
+    )]
+    pub(crate) route: Vec<RouteConfig>,
 }
 
 /// What `tunstack up` may be told.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct UpArgs {
-    /// TUN device to attach to, made if it doesn't exist [default: the next free tunN, always made anew]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tun: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 
-    /// Address of the stack; repeat for more [default: 10.9.0.2/24 and fd09::2/64]
-    #[arg(long, value_name = "CIDR", value_parser = named(parse_cidr))]
-    pub(crate) addr: Vec<IpNet>,
+    /// Send packets for others on, from device to device and back out of the same: be a router
+    #[arg(long)]
+    pub(crate) forward: bool,
 
-    /// Address of the kernel's side; repeat for more. `none` leaves address, MTU and link of the kernel's
-    /// side alone [default: the first free address of each --addr network; 10.9.0.1/24 and fd09::1/64]
-    #[arg(long, value_name = "CIDR|none", value_parser = named(parse_host_addr))]
-    pub(crate) host_addr: Vec<HostAddr>,
+    /// Whether a packet to be sent on must come by the device that leads to its source (strict), by any that does
+    /// (loose), or may come as it likes (off)
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ReversePathMode::Off, requires = "forward")]
+    pub(crate) reverse_path: ReversePathMode,
 
     /// Services and their ports, TCP and UDP, or `none`
     #[arg(long, value_name = "LIST", default_value_t, value_parser = named(str::parse::<ServeList>))]
     pub(crate) serve: ServeList,
-
-    /// Largest datagram in bytes [default: what the device has; 1500 on a new one]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
-    pub(crate) mtu: Option<u16>,
 
     /// Checksum and segmentation offload with the kernel; this version has the plain device only
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
@@ -94,6 +114,27 @@ impl UpArgs {
     /// How long connections may take to finish.
     pub(crate) fn stop_timeout(&self) -> Duration {
         Duration::from_secs(self.stop_timeout)
+    }
+}
+
+/// What is asked of the source of a packet for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReversePathMode {
+    /// Nothing
+    Off,
+    /// That a route leads to it
+    Loose,
+    /// That the best route to it leads by the device it came by
+    Strict,
+}
+
+impl From<ReversePathMode> for ReversePath {
+    fn from(mode: ReversePathMode) -> Self {
+        match mode {
+            ReversePathMode::Off => ReversePath::Off,
+            ReversePathMode::Loose => ReversePath::Loose,
+            ReversePathMode::Strict => ReversePath::Strict,
+        }
     }
 }
 
@@ -122,19 +163,20 @@ pub(crate) enum Parsed {
 /// # Errors
 /// A usage [`Failure`] of one line.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
         Ok(cli) => Ok(Parsed::Run(cli)),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Parsed::Print(error)),
-            _ => Err(Failure::usage(one_line(&error))),
+            _ => Err(Failure::usage(one_line(&error, &args))),
         },
     }
 }
 
 /// A value parser whose errors are sentences of ours.
-fn named<T, E>(parse: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
+pub(crate) fn named<T, E>(parse: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
 where
     T: Clone + Send + Sync + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync + 'static>> + 'static,
@@ -143,7 +185,7 @@ where
 }
 
 /// Clap's error as one line, with the command that shows how it should be.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     let what = match (error.kind(), error.get(ContextKind::InvalidArg), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(ContextValue::String(arg)), Some(cause)) => {
             let option = arg.split([' ', '=']).next().unwrap_or(arg);
@@ -158,17 +200,23 @@ fn one_line(error: &clap::Error) -> String {
         }
     };
     // Errors of ours name their remedy themselves.
-    if what.contains('`') { what } else { format!("{what}; see `tunstack up --help`") }
+    if what.contains('`') {
+        return what;
+    }
+    let is_ping = args.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    let command = if is_ping.is_some_and(|word| word == "ping") { "ping" } else { "up" };
+    format!("{what}; see `tunstack {command} --help`")
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
+    use super::super::links::LinkArgs;
     use super::*;
 
     fn parse_words(line: &str) -> Result<Parsed, Failure> {
-        parse(line.split(' ').map(OsString::from))
+        parse(line.split_whitespace().map(OsString::from))
     }
 
     fn up(line: &str) -> UpArgs {
@@ -197,20 +245,33 @@ mod tests {
     #[test]
     fn up_alone_asks_for_every_default() {
         let args = up("tunstack up");
-        assert_eq!(args.tun, None);
-        assert!(args.addr.is_empty() && args.host_addr.is_empty());
+        assert_eq!(args.network.links.each(), [LinkArgs::default()]);
+        assert!(args.network.route.is_empty() && !args.forward);
         assert_eq!(args.serve.to_string(), "echo:7,discard:9,daytime:13,chargen:19");
-        assert_eq!((args.mtu, args.offload), (None, Offload::Auto));
+        assert_eq!((args.reverse_path, args.offload), (ReversePathMode::Off, Offload::Auto));
         assert_eq!(args.stop_timeout(), Duration::from_secs(5));
     }
 
     #[test]
-    fn options_that_repeat_are_kept_in_order() {
-        let args =
-            up("tunstack up --addr 10.1.0.2/24 --addr fd01::2/64 --host-addr 10.1.0.1/24 --offload off");
-        assert_eq!(args.addr, ["10.1.0.2/24".parse().unwrap(), "fd01::2/64".parse().unwrap()]);
-        assert_eq!(args.host_addr, [HostAddr::Net("10.1.0.1/24".parse().unwrap())]);
-        assert_eq!(args.offload, Offload::Off);
+    fn a_router_is_said_in_one_line() {
+        let args = up("tunstack up --tun a --addr 10.1.0.1/24 --route 10.3.0.0/16,via=10.2.0.2 --forward \
+                       --tun b --addr 10.2.0.1/24 --reverse-path strict --route 10.4.0.0/16,type=blackhole");
+        let names: Vec<&str> = args.network.links.each().iter().map(LinkArgs::label).collect();
+        assert_eq!(names, ["a", "b"]);
+        let routes: Vec<String> = args.network.route.iter().map(ToString::to_string).collect();
+        assert_eq!(routes, ["10.3.0.0/16,via=10.2.0.2", "10.4.0.0/16,type=blackhole"]);
+        assert!(args.forward);
+        assert_eq!(ReversePath::from(args.reverse_path), ReversePath::Strict);
+    }
+
+    #[test]
+    fn ping_takes_the_letters_of_ping_and_the_devices_of_up() {
+        let line =
+            "tunstack ping -c 3 -i 0.2 -s 100 -t 5 -W 2 -M do -q -4 --tun a --addr 10.1.0.1/24 10.1.0.2";
+        match parse_words(line) {
+            Ok(Parsed::Run(Cli { command: Command::Ping(_), verbosity })) => assert!(verbosity.is_quiet()),
+            other => panic!("{line}: {other:?}"),
+        }
     }
 
     #[test]
@@ -231,7 +292,13 @@ mod tests {
 
     #[test]
     fn help_and_version_are_not_failures() {
-        for line in ["tunstack --version", "tunstack --help", "tunstack up --help", "tunstack"] {
+        for line in [
+            "tunstack --version",
+            "tunstack --help",
+            "tunstack up --help",
+            "tunstack ping --help",
+            "tunstack",
+        ] {
             assert!(matches!(parse_words(line), Ok(Parsed::Print(_))), "{line}");
         }
     }
@@ -253,6 +320,21 @@ mod tests {
             "tunstack up --mtu 20",
             "tunstack up --offload maybe",
             "tunstack up --frobnicate",
+            "tunstack up --tun a --tun a",
+            "tunstack up --mtu 1400 --mtu 1300",
+            "tunstack up --route 10.0.0.0",
+            "tunstack up --route 10.0.0.0/8,via=nobody",
+            "tunstack up --route 10.0.0.0/8,type=dark",
+            "tunstack up --reverse-path strict",
+            "tunstack up --forward --reverse-path often",
+            "tunstack ping",
+            "tunstack ping -c 0 10.9.0.1",
+            "tunstack ping -i 0 10.9.0.1",
+            "tunstack ping -W long 10.9.0.1",
+            "tunstack ping -s 65528 fd09::1",
+            "tunstack ping -t 0 10.9.0.1",
+            "tunstack ping -M maybe 10.9.0.1",
+            "tunstack ping -4 -6 10.9.0.1",
             "tunstack down",
             "tunstack -q -v up",
         ];

@@ -20,6 +20,11 @@ impl Failure {
         Failure { message: message.into(), status: 2 }
     }
 
+    /// The same with another status, for commands whose statuses mean something of their own.
+    pub(crate) fn with_status(self, status: u8) -> Self {
+        Failure { status, ..self }
+    }
+
     /// The exit status that tells of it.
     pub(crate) fn status(&self) -> u8 {
         self.status

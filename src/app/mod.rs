@@ -7,7 +7,12 @@
 mod addressing;
 mod cli;
 mod failure;
+mod greeting;
+mod links;
 mod logging;
+mod network;
+mod ping;
+mod report;
 mod serve;
 mod services;
 mod signals;
@@ -21,11 +26,12 @@ use self::failure::Failure;
 
 /// The program: reads the command line, does what it says, and turns how it went into an exit status.
 ///
-/// 0 is success, 1 a failure, 2 a command line that can't be understood; a second SIGINT or SIGTERM exits
+/// 0 is success, 1 a failure (of `ping`: no answer), 2 a command line that can't be understood (of `ping`: any
+/// trouble); a second SIGINT or SIGTERM exits
 /// with 128 and the signal's number.
 pub fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             // Nobody is left to be told if standard error is gone.
             let _ = writeln!(std::io::stderr(), "{failure}");
@@ -34,17 +40,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<ExitCode, Failure> {
     match cli::parse(std::env::args_os())? {
         Parsed::Print(text) => {
             let asked_for = !text.use_stderr();
             // A reader that has closed its end (`| head -1`) has seen what it wanted.
             let _ = text.print();
-            if asked_for { Ok(()) } else { Err(Failure::usage("a command is missing; try `tunstack up`")) }
+            if asked_for {
+                Ok(ExitCode::SUCCESS)
+            } else {
+                Err(Failure::usage("a command is missing; try `tunstack up`"))
+            }
         }
-        Parsed::Run(Cli { verbosity, command: Command::Up(args) }) => {
+        Parsed::Run(Cli { verbosity, command }) => {
             logging::start(verbosity.level());
-            up::run(&args)
+            match command {
+                Command::Up(args) => up::run(&args).map(|()| ExitCode::SUCCESS),
+                Command::Ping(args) => ping::run(&args, verbosity.is_quiet()),
+            }
         }
     }
 }

@@ -1,19 +1,19 @@
-//! SIGINT and SIGTERM: the first asks for an orderly end, the second is the end.
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second is the end. SIGUSR1 asks for a report.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 /// Signals that are caught from now on.
 pub(crate) struct Caught(Signals);
 
-/// Begins to catch SIGINT and SIGTERM. A second one exits at once, from the handler itself, with 128 and
-/// the signal's number, whatever the program is doing.
+/// Begins to catch SIGINT, SIGTERM and SIGUSR1. A second one of the former two exits at once, from the handler
+/// itself, with 128 and the signal's number, whatever the program is doing.
 ///
 /// # Errors
 /// If a handler can't be installed.
@@ -24,29 +24,44 @@ pub(crate) fn catch() -> io::Result<Caught> {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&once))?;
         flag::register(signal, Arc::clone(&once))?;
     }
-    Signals::new([SIGINT, SIGTERM]).map(Caught)
+    Signals::new([SIGINT, SIGTERM, SIGUSR1]).map(Caught)
 }
 
 impl Caught {
-    /// Tells `to` of the first signal, also one that came before this call, from a thread of its own.
+    /// Tells `to` of every signal, also of those that came before this call, from a thread of its own.
     ///
     /// # Errors
     /// If the thread can't be started.
     pub(crate) fn tell<T: From<Signal> + Send + 'static>(mut self, to: Sender<T>) -> io::Result<()> {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
-            if let Some(number) = self.0.forever().next() {
+            for number in self.0.forever() {
                 // The receiver is gone only when the program ends anyway.
                 let _ = to.send(T::from(Signal(number)));
             }
-            // The handlers stay installed after this thread: they are what a second signal needs.
         })?;
         Ok(())
     }
 }
 
-/// A signal that asks for the end.
+/// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signal(i32);
+
+impl Signal {
+    /// What it asks for.
+    pub(crate) fn wish(self) -> Wish {
+        if self.0 == SIGUSR1 { Wish::Report } else { Wish::End }
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// An orderly end.
+    End,
+    /// A report of how things stand.
+    Report,
+}
 
 impl std::fmt::Display for Signal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

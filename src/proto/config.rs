@@ -76,12 +76,17 @@ pub struct Config {
     pub listeners: usize,
     /// Bytes queued for reading per UDP socket.
     pub udp_recv_buffer: usize,
+    /// Raw sockets: each datagram is shown to all of its protocol.
+    pub raw_sockets: usize,
+    /// Bytes queued for reading per raw socket (as for UDP).
+    pub raw_recv_buffer: usize,
+    /// Error reports queued for reading per socket that asks for them: more than a path has hops, few enough
+    /// that a flood of ICMP costs little.
+    pub error_reports: usize,
     /// ICMP echo sockets: enough for a monitor of many hosts, few enough that a leak is noticed.
     pub ping_sockets: usize,
     /// Bytes of echo replies queued for reading per socket (as for UDP).
     pub ping_recv_buffer: usize,
-    /// ICMP errors queued for reading per ICMP echo socket that asks for them: more than a path has hops.
-    pub ping_errors: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
@@ -105,7 +110,7 @@ pub struct Config {
     /// Routes, connected ones included: four times what the Internet has, at about 100 bytes each.
     pub routes: usize,
     /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
-    /// Linux sends one over IPv4 and 4 to 16 over IPv6.
+    /// Linux sends one over IPv4 and 10 or more over IPv6.
     pub icmp_peer_errors_per_second: u32,
     /// ICMP errors that one destination may be sent in one burst (RFC 4443 section 2.4 f; Linux: 6).
     pub icmp_peer_errors_burst: u32,
@@ -116,6 +121,14 @@ pub struct Config {
     pub forwarding: bool,
     /// Whether packets for others have to come by the interface that leads to their source.
     pub reverse_path: ReversePath,
+    /// Destinations whose path MTU is kept: those whose path is narrower than our link, which are few. The oldest
+    /// makes room for the newest.
+    pub path_mtus: usize,
+    /// How long a path MTU is believed (RFC 1191 section 6.3, RFC 8201 section 5.3: 10 minutes, and no less than 5).
+    pub path_mtu_expiry: Duration,
+    /// Large datagrams of which is known that we have sent them, for ICMP errors that quote them: a round-trip
+    /// time's worth. Each takes 4 bytes.
+    pub sent_log: usize,
     /// How long the fragments of an IPv4 datagram are kept. RFC 1122 section 3.3.2 recommends 60 to 120 s; we follow
     /// Linux, since what hasn't come by then isn't coming, and its identification will be used again.
     pub reassembly_timeout_v4: Duration,
@@ -188,9 +201,11 @@ impl Default for Config {
             udp_sockets: 1 << 14,
             listeners: 1 << 14,
             udp_recv_buffer: 208 << 10,
+            raw_sockets: 256,
+            raw_recv_buffer: 208 << 10,
+            error_reports: 256,
             ping_sockets: 1 << 12,
             ping_recv_buffer: 208 << 10,
-            ping_errors: 256,
             ephemeral_ports: 32768..=60999,
             ttl: 64,
             mss_min: 48,
@@ -206,6 +221,9 @@ impl Default for Config {
             icmp_error_peers: 4096,
             forwarding: false,
             reverse_path: ReversePath::Off,
+            path_mtus: 4096,
+            path_mtu_expiry: Duration::from_secs(600),
+            sent_log: 8192,
             reassembly_timeout_v4: Duration::from_secs(30),
             reassembly_timeout_v6: Duration::from_secs(60),
             reassembly_bytes: 4 << 20,

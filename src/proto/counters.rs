@@ -107,9 +107,11 @@ drop_reasons! {
     IcmpDeprecated => "icmp-deprecated",
     /// An ICMP error that quotes a packet we can't have sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An ICMP error for a socket whose queue of reports is full.
+    ErrorQueueFull => "error-queue-full",
     /// An echo reply that no socket waits for.
     PingNoSocket => "ping-no-socket",
-    /// The ICMP echo socket's queue of replies, or of errors, is full.
+    /// The ICMP echo socket's queue of replies is full.
     PingQueueFull => "ping-queue-full",
     /// A UDP length that contradicts the IP length.
     UdpMalformed => "udp-malformed",
@@ -206,8 +208,14 @@ counters! {
     fragmented,
     /// Fragments that they were sent as.
     fragments_out,
+    /// Reports that a path's MTU is smaller than its first link's, which were believed.
+    path_mtus_learnt,
+    /// Such reports that told nothing new, or an MTU below the floor.
+    path_mtus_refused,
     /// ICMP echo requests answered.
     icmp_echo_replies,
+    /// ICMP timestamp requests answered.
+    icmp_timestamp_replies,
     /// ICMP errors sent.
     icmp_errors_out,
     /// ICMP errors not sent because of the rate limit.
@@ -218,6 +226,12 @@ counters! {
     ping_requests_out,
     /// Echo replies delivered to a socket.
     ping_replies_in,
+    /// Copies of datagrams delivered to a raw socket.
+    raw_in,
+    /// Copies of datagrams that a raw socket's receive queue had no room for.
+    raw_queue_full,
+    /// Datagrams sent by raw sockets.
+    raw_out,
     /// UDP datagrams delivered to a socket.
     udp_in,
     /// UDP datagrams sent.

@@ -33,6 +33,18 @@ pub enum Error {
     /// ENOPROTOOPT as an ICMP error: the peer does not speak this protocol.
     #[error("protocol not available")]
     ProtocolUnreachable,
+    /// EPROTO: a host or router could not understand the datagram's headers (ICMP's parameter problem).
+    #[error("protocol error")]
+    ProtocolError,
+    /// EHOSTDOWN, from ICMP's "destination host unknown" (RFC 1122 section 3.2.2.1).
+    #[error("host is down")]
+    HostDown,
+    /// ENONET, from ICMP's "source host isolated" (RFC 1122 section 3.2.2.1).
+    #[error("machine is not on the network")]
+    HostIsolated,
+    /// EOPNOTSUPP, also from ICMP's "source route failed" (RFC 792).
+    #[error("operation not supported")]
+    OperationNotSupported,
     /// EADDRINUSE.
     #[error("address in use")]
     AddrInUse,

@@ -5,7 +5,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use super::ids::{ListenerId, PingId, TcpId, UdpId};
+use super::ids::{ListenerId, PingId, RawId, TcpId, UdpId};
 
 /// Names a socket of any kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub enum SocketId {
     Udp(UdpId),
     /// An ICMP echo socket.
     Ping(PingId),
+    /// A raw socket.
+    Raw(RawId),
 }
 
 /// Whose socket it is: a number that the stack only carries. Accepted connections inherit their listener's.

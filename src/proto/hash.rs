@@ -4,6 +4,8 @@ use core::hash::{BuildHasher, Hash};
 
 use siphasher::sip::SipHasher13;
 
+use crate::rng::Rng;
+
 /// Builds hashers from one secret key. SipHash-1-3 is what the standard library uses for the same purpose.
 #[derive(Clone, Copy)]
 pub(crate) struct Keyed([u8; 16]);
@@ -12,6 +14,11 @@ impl Keyed {
     /// Hashing under `key`.
     pub(crate) const fn new(key: [u8; 16]) -> Self {
         Keyed(key)
+    }
+
+    /// Hashing under a key that is drawn now.
+    pub(crate) fn drawn(rng: &mut Rng) -> Self {
+        Keyed((u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_le_bytes())
     }
 
     /// The hash of one value.

@@ -11,6 +11,9 @@ slotmap::new_key_type! {
     /// Names a UDP socket.
     pub struct UdpId;
 
+    /// Names a raw socket.
+    pub struct RawId;
+
     /// Names an ICMP echo socket.
     pub struct PingId;
 

@@ -126,7 +126,7 @@ impl<T: Talk> Service for TcpService<T> {
         match event.socket {
             SocketId::Listener(listener) => self.accept_all(stack, listener, now),
             SocketId::Tcp(id) => self.serve(stack, id, now),
-            SocketId::Udp(_) | SocketId::Ping(_) => {}
+            SocketId::Udp(_) | SocketId::Ping(_) | SocketId::Raw(_) => {}
         }
     }
 

@@ -92,7 +92,7 @@ impl Service for UdpService {
     fn on_event(&mut self, stack: &mut Stack, event: Event, now: Instant) {
         match event.socket {
             SocketId::Udp(socket) => self.answer_all(stack, socket, now),
-            SocketId::Tcp(_) | SocketId::Listener(_) | SocketId::Ping(_) => {}
+            SocketId::Tcp(_) | SocketId::Listener(_) | SocketId::Ping(_) | SocketId::Raw(_) => {}
         }
     }
 

@@ -1,16 +1,23 @@
 //! Forwarding: datagrams on their way to somebody else (RFC 1812 section 5, RFC 8200).
 //!
 //! Owns whether a packet may go on, by which interface, and what is changed in it on the way: the time to live,
-//! and no more than that decides whether anything is (RFC 1812 section 5.2.1.2). Owns not which packets are in
-//! transit, which [`input`](super::input) says, nor the routes, which are [`Layer`](super::Layer)'s.
+//! and options of IPv4 that ask for it. Owns not which packets are in transit, which [`input`](super::input)
+//! says, nor the routes, which are [`Layer`](super::Layer)'s.
 //!
 //! A packet goes through here without being copied: its changed header is built on the stack, the rest is
-//! handed on as it lies in the receive buffer. Only if the device is busy the whole is copied to wait.
+//! handed on as it lies in the receive buffer. Only if the device is busy the whole is copied to wait. So with
+//! super-segments and unfinished checksums, where the device takes them; else `segment` makes packets of them
+//! that any link carries.
 //!
-//! No redirects are sent, even for what leaves by where it came in (RFC 1812 section 4.3.3.2 has routers send
-//! them to hosts on a shared link, which a TUN is not).
+//! The order is that of RFC 1812 section 5.2.1.2. A packet filter would have three places to stand: at the
+//! ingress, between [`input`](super::input)'s check of the addresses and the question whom a packet is for; on
+//! the way, between [`decide`] and what follows it; at the egress, in [`hand_over`].
+//!
+//! No redirects are sent, even for what leaves by where it came in: routers send them to hosts on a link that is
+//! shared (RFC 1812 section 5.2.7.2), which a TUN is not.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
+use core::num::NonZeroU16;
 
 use arrayvec::ArrayVec;
 
@@ -18,9 +25,12 @@ use super::datagram::Transit;
 use super::fragment;
 use super::icmp::{self, Complaint};
 use super::layer::{Hop, NoHop};
+use super::options::{self, Here};
+use super::segment::{self, Protocol, Transport};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::{Egress, PacketSink, Sent};
+use crate::proto::packet::{ChecksumState, Egress, EgressChecksum, Offloads, PacketSink, Sent};
+use crate::proto::wire::checksum;
 
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
 pub(crate) fn forward(
@@ -28,17 +38,28 @@ pub(crate) fn forward(
     transit: &Transit<'_>,
     sink: &mut dyn PacketSink,
 ) -> Result<(), DropReason> {
+    let hop = decide(ctx, transit)?;
+    let mut header = Header::one_hop_on(transit);
+    if header.has_options() {
+        write_options(ctx, transit, hop, &mut header);
+    }
+    let way = Way { hop, header: &header, transit };
+    if transit.gso_size.is_some() || transit.checksum == ChecksumState::Partial {
+        way.send_unfinished(ctx, sink)
+    } else if transit.parsed.whole.len() <= hop.mtu {
+        hand_over(ctx, &Egress::plain(hop.device, &header.bytes, &[way.rest()]), sink)
+    } else {
+        way.send_in_parts(ctx, None, sink)
+    }
+}
+
+/// Whether a packet goes on, and where to (RFC 1812 section 5.2.1.2, steps 5 to 7).
+fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReason> {
     check_scope(transit)?;
     check_reverse_path(ctx, transit)?;
     let hop = find_hop(ctx, transit)?;
     check_hop_limit(ctx, transit)?;
-    let header = Header::one_hop_on(transit);
-    if transit.parsed.whole.len() <= hop.mtu {
-        let (device, rest) = (hop.device, header.rest_of(transit));
-        hand_over(ctx, &Egress::plain(device, &header.bytes, &[rest]), sink)
-    } else {
-        send_in_parts(ctx, transit, &header, hop, sink)
-    }
+    Ok(hop)
 }
 
 /// Addresses that mean something on one link only, and those of many hosts, lead nowhere else.
@@ -109,32 +130,199 @@ fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), D
     Err(DropReason::HopLimit)
 }
 
-/// A datagram that is larger than the next link takes.
+/// Record route and timestamp (RFC 1812 section 5.2.1.2, step 8).
 #[cold]
-fn send_in_parts(
-    ctx: &mut Context<'_>,
-    transit: &Transit<'_>,
-    header: &Header,
-    hop: Hop,
-    sink: &mut dyn PacketSink,
-) -> Result<(), DropReason> {
-    if transit.parsed.dont_fragment {
-        icmp::complain(ctx, transit, Complaint::TooBig { mtu: hop.mtu as u32 });
-        return Err(DropReason::ForwardTooBig);
-    }
-    let whole = [&header.bytes, header.rest_of(transit)].concat();
-    let mut result = Ok(());
-    let parts = fragment::split(&whole, hop.mtu, 0, |part| {
-        if result.is_ok() {
-            result = hand_over(ctx, &Egress::plain(hop.device, part, &[]), sink);
-        }
-    });
-    if parts == 0 { Err(DropReason::ForwardTooBig) } else { result }
+fn write_options(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop, header: &mut Header) {
+    let address_on = |device, towards| match ctx.ip.interfaces.source_for(device, towards) {
+        Some(IpAddr::V4(address)) => address,
+        Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
+    };
+    let here = Here {
+        route_address: address_on(hop.device, transit.parsed.dst),
+        time_address: address_on(transit.device, transit.parsed.src),
+        is_ours: &|address| ctx.ip.is_local(IpAddr::V4(address)),
+        time: ctx.ip.wall_clock.timestamp(transit.at),
+    };
+    options::forward(header.options_mut(), &here);
+    header.seal();
 }
 
+/// A packet that goes on: where to, and how its header looks then.
+struct Way<'a> {
+    hop: Hop,
+    header: &'a Header,
+    transit: &'a Transit<'a>,
+}
+
+impl<'a> Way<'a> {
+    /// What follows the header.
+    fn rest(&self) -> &'a [u8] {
+        self.transit.parsed.whole.get(self.header.bytes.len()..).unwrap_or_default()
+    }
+
+    /// A packet whose checksum is to be completed, or that is to be cut, by somebody from here on.
+    fn send_unfinished(&self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink) -> Result<(), DropReason> {
+        let transport = Transport::of(self.transit).ok_or(DropReason::ForwardOffload)?;
+        let offloads = ctx.ip.interfaces.offloads(self.hop.device);
+        let data_len = self.transit.parsed.whole.len().saturating_sub(transport.data_at());
+        match self.transit.gso_size.filter(|size| usize::from(size.get()) < data_len) {
+            Some(size) => self.send_super(ctx, &transport, size, offloads, sink),
+            None => self.send_unsummed(ctx, &transport, offloads, sink),
+        }
+    }
+
+    /// A super-segment. What has to fit is each of the packets that it stands for.
+    fn send_super(
+        &self,
+        ctx: &mut Context<'_>,
+        transport: &Transport,
+        size: NonZeroU16,
+        offloads: Offloads,
+        sink: &mut dyn PacketSink,
+    ) -> Result<(), DropReason> {
+        let fits = transport.data_at() + usize::from(size.get()) <= self.hop.mtu;
+        if !fits {
+            self.check_may_be_cut(ctx)?;
+        }
+        let headers = self.headers_of_super(transport);
+        if let Some(headers) = headers.filter(|_| fits && self.takes_super(transport, offloads)) {
+            let data = self.transit.parsed.whole.get(transport.data_at()..).unwrap_or_default();
+            let egress = Egress {
+                device: self.hop.device,
+                header: &headers,
+                payload: &[data],
+                gso_size: Some(size),
+                checksum: unfinished(transport),
+            };
+            return hand_over(ctx, &egress, sink);
+        }
+        let mut result = Ok(());
+        segment::split(self.transit, transport, &self.header.bytes, size, |headers, data| {
+            result = if headers.len() + data.len() <= self.hop.mtu {
+                hand_over(ctx, &Egress::plain(self.hop.device, headers, &[data]), sink)
+            } else {
+                self.split(ctx, &[headers, data].concat(), sink)
+            };
+            result.is_ok()
+        });
+        result
+    }
+
+    /// Whether the device cuts such super-segments itself.
+    fn takes_super(&self, transport: &Transport, offloads: Offloads) -> bool {
+        let takes_kind = match (transport.protocol, self.transit.parsed.src) {
+            (Protocol::Tcp, IpAddr::V4(_)) => offloads.tso4,
+            (Protocol::Tcp, IpAddr::V6(_)) => offloads.tso6,
+            (Protocol::Udp, _) => offloads.uso,
+        };
+        takes_kind && offloads.checksum
+    }
+
+    /// All headers of a super-segment as they go on, with the pseudo-header's sum in the checksum field. `None` if
+    /// they are longer than any that we have seen.
+    fn headers_of_super(&self, transport: &Transport) -> Option<ArrayVec<u8, SUPER_HEADERS_MAX>> {
+        let parsed = &self.transit.parsed;
+        let mut headers = ArrayVec::new();
+        headers.try_extend_from_slice(&self.header.bytes).ok()?;
+        headers.try_extend_from_slice(parsed.whole.get(headers.len()..transport.data_at())?).ok()?;
+        if self.transit.checksum != ChecksumState::Partial {
+            let at = transport.start + transport.checksum_offset();
+            let seed = transport.seed(parsed.src, parsed.dst, parsed.whole.len() - transport.start);
+            headers.get_mut(at..at + 2)?.copy_from_slice(&seed);
+        }
+        Some(headers)
+    }
+
+    /// A packet that stands for itself alone.
+    fn send_unsummed(
+        &self,
+        ctx: &mut Context<'_>,
+        transport: &Transport,
+        offloads: Offloads,
+        sink: &mut dyn PacketSink,
+    ) -> Result<(), DropReason> {
+        let (device, rest, header) = (self.hop.device, self.rest(), &self.header.bytes);
+        let fits = self.transit.parsed.whole.len() <= self.hop.mtu;
+        let is_finished = self.transit.checksum != ChecksumState::Partial;
+        if fits && (is_finished || offloads.checksum) {
+            let checksum = if is_finished { EgressChecksum::Complete } else { unfinished(transport) };
+            return hand_over(ctx, &Egress { checksum, ..Egress::plain(device, header, &[rest]) }, sink);
+        }
+        let covered = self.transit.parsed.whole.get(transport.start..).unwrap_or_default();
+        let at = transport.start + transport.checksum_offset() - header.len();
+        let sum = (!is_finished).then(|| Sum { at, value: transport.completed(covered) });
+        match (fits, sum, rest.get(..at), rest.get(at + 2..)) {
+            (true, Some(Sum { value, .. }), Some(before), Some(behind)) => {
+                hand_over(ctx, &Egress::plain(device, header, &[before, &value, behind]), sink)
+            }
+            (_, sum, _, _) => self.send_in_parts(ctx, sum, sink),
+        }
+    }
+
+    /// A datagram that is larger than the next link takes.
+    #[cold]
+    fn send_in_parts(
+        &self,
+        ctx: &mut Context<'_>,
+        sum: Option<Sum>,
+        sink: &mut dyn PacketSink,
+    ) -> Result<(), DropReason> {
+        self.check_may_be_cut(ctx)?;
+        let mut whole = [&self.header.bytes, self.rest()].concat();
+        if let Some(Sum { at, value }) = sum
+            && let Some(field) =
+                whole.get_mut(self.header.bytes.len() + at..).and_then(|rest| rest.get_mut(..2))
+        {
+            field.copy_from_slice(&value);
+        }
+        self.split(ctx, &whole, sink)
+    }
+
+    //= RFC1191 section 4: a router that would have to fragment a datagram with DF set MUST say with the error
+    //# what the MTU of the next hop is.
+    //= RFC8200 section 5: over IPv6 nobody fragments on the way.
+    fn check_may_be_cut(&self, ctx: &mut Context<'_>) -> Result<(), DropReason> {
+        if !self.transit.parsed.dont_fragment {
+            return Ok(());
+        }
+        icmp::complain(ctx, self.transit, Complaint::TooBig { mtu: self.hop.mtu as u32 });
+        Err(DropReason::ForwardTooBig)
+    }
+
+    fn split(
+        &self,
+        ctx: &mut Context<'_>,
+        whole: &[u8],
+        sink: &mut dyn PacketSink,
+    ) -> Result<(), DropReason> {
+        let mut result = Ok(());
+        let parts = fragment::split(whole, self.hop.mtu, 0, |part| {
+            // Once one part is lost the others are of no use.
+            if result.is_ok() {
+                result = hand_over(ctx, &Egress::plain(self.hop.device, part, &[]), sink);
+            }
+        });
+        if parts == 0 { Err(DropReason::ForwardTooBig) } else { result }
+    }
+}
+
+/// A transport checksum, and where it belongs behind the first header.
+#[derive(Clone, Copy)]
+struct Sum {
+    at: usize,
+    value: [u8; 2],
+}
+
+fn unfinished(transport: &Transport) -> EgressChecksum {
+    // Both are within a datagram.
+    let (start, offset) = (transport.start as u16, transport.checksum_offset() as u16);
+    EgressChecksum::Partial { start, offset }
+}
+
+/// Both headers of IPv4 and TCP with all their options; over IPv6 there is room for some extension headers.
+const SUPER_HEADERS_MAX: usize = 128;
+
 /// Gives a packet to the device, or to the queue for it.
-///
-/// A packet filter of the egress would stand here, for what is forwarded.
 fn hand_over(
     ctx: &mut Context<'_>,
     egress: &Egress<'_>,
@@ -156,13 +344,15 @@ struct Header {
 
 /// The longest header of IPv4; IPv6's has 40 bytes.
 const HEADER_MAX: usize = 60;
+const V4_HEADER: usize = 20;
+const V6_HEADER: usize = 40;
 
 impl Header {
     /// The header as it came, but for the time to live.
     fn one_hop_on(transit: &Transit<'_>) -> Self {
         let whole = transit.parsed.whole;
         let mut bytes = ArrayVec::new();
-        let len = if transit.parsed.src.is_ipv4() { transit.parsed.header_len } else { 40 };
+        let len = if transit.parsed.src.is_ipv4() { transit.parsed.header_len } else { V6_HEADER };
         // The header has been parsed, so it is there and no longer than this.
         let _ = bytes.try_extend_from_slice(whole.get(..len).unwrap_or_default());
         let mut header = Header { bytes };
@@ -170,9 +360,30 @@ impl Header {
         header
     }
 
-    /// What follows the header.
-    fn rest_of<'a>(&self, transit: &Transit<'a>) -> &'a [u8] {
-        transit.parsed.whole.get(self.bytes.len()..).unwrap_or_default()
+    fn has_options(&self) -> bool {
+        self.options_at().is_some()
+    }
+
+    /// The options; there are none in a header without.
+    fn options_mut(&mut self) -> &mut [u8] {
+        let at = self.options_at().unwrap_or(self.bytes.len());
+        self.bytes.get_mut(at..).unwrap_or_default()
+    }
+
+    fn options_at(&self) -> Option<usize> {
+        let is_v4 = self.bytes.first().is_some_and(|first| first >> 4 == 4);
+        (is_v4 && self.bytes.len() > V4_HEADER).then_some(V4_HEADER)
+    }
+
+    /// Computes the checksum of IPv4 anew.
+    fn seal(&mut self) {
+        let Some(field) = self.bytes.get_mut(10..12) else { return };
+        field.fill(0);
+        let mut sum = checksum::Sum::new();
+        sum.add(&self.bytes);
+        if let Some(field) = self.bytes.get_mut(10..12) {
+            field.copy_from_slice(&sum.finish().to_be_bytes());
+        }
     }
 
     //= RFC1812 section 5.3.1: when a router forwards a packet, it MUST reduce the TTL by at least one.
@@ -200,5 +411,7 @@ fn updated(checksum: u16, before: u16, after: u16) -> u16 {
     !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+#[cfg(test)]
+mod super_segments;
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,6 @@
 //!
 //! Time to live and hop limit are looked at nowhere: a datagram that has reached us has arrived, with
 //! whatever is left of them (RFC 1122 section 3.2.1.7).
-//!
-//! A departure: a malformed IPv4 option is dropped without the parameter problem that RFC 1122 section 3.2.2.5
-//! SHOULD draw. Nobody sends options but probes, and RFC 7126 lets hosts be silent about them.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -553,7 +550,9 @@ mod tests {
             let mut world = World::new();
             let mut sockets = Sockets::new([1; 16]);
             for local in ["0.0.0.0:7", "[fd09::2]:3"] {
-                sockets.bind(&mut world.ctx(), local.parse().unwrap(), Default::default()).unwrap();
+                sockets
+                    .bind(&mut world.ctx(), local.parse().unwrap(), Default::default(), Default::default())
+                    .unwrap();
             }
             for (bytes, trusted, by_loopback) in packets {
                 let device = if by_loopback { DeviceId::LOOPBACK } else { testing::TUN };

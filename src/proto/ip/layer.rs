@@ -9,6 +9,7 @@ use super::datagram::Cast;
 use super::ident::Idents;
 use super::interface::{self, Interfaces};
 use super::limiter::Limiter;
+use super::options::WallClock;
 use super::pmtu::PathMtu;
 use super::route::{RouteEntry, RouteOrigin, RouteSpec, RouteTable, RouteTarget, Way};
 use crate::proto::config::{Config, ReversePath};
@@ -59,6 +60,8 @@ pub struct Layer {
     pub(crate) path_mtu: PathMtu,
     /// How many ICMP errors may be sent.
     pub(super) icmp_errors: Limiter,
+    /// The time of day.
+    pub(crate) wall_clock: WallClock,
     /// Made when the first is needed: the source of randomness comes with a context.
     idents: Option<Idents>,
 }
@@ -72,6 +75,7 @@ impl Layer {
             routes: RouteTable::new(config.routes),
             path_mtu: PathMtu::new(config),
             icmp_errors: Limiter::new(config, now),
+            wall_clock: WallClock::default(),
             idents: None,
         }
     }
@@ -86,8 +90,9 @@ impl Layer {
         self.interfaces.set_mtu(device, mtu);
     }
 
-    /// Takes an interface out of use, and from the table all routes by it, so that others take their place (as
-    /// Linux does when a device is deleted).
+    /// Takes an interface out of use, and the routes by it out of the table: the next best take their place.
+    //= RFC1812 section 5.3.12.3: if an interface fails, a router MUST remove all routes that make use of it, static
+    //# ones included, and choose the best alternate.
     pub fn set_down(&mut self, device: DeviceId) {
         self.interfaces.set_down(device);
         self.routes.remove_all(|way| way.device() == Some(device));
@@ -329,9 +334,10 @@ impl Layer {
     /// Notes that the first hop towards `destination` may be dead (RFC 9293 MUST-20, RFC 1122 section 3.3.1.4).
     ///
     /// A gateway can't be told dead from alive on a link without neighbours, and another route is
-    /// somebody's to configure. What can be wrong is what we learnt of the path's MTU: it is forgotten.
+    /// somebody's to configure. What was learnt of the path's MTU stays: smaller segments get through no worse,
+    /// and while they are lost for want of a smaller MTU, to forget it would be to begin anew.
     pub fn negative_advice(&mut self, destination: IpAddr) {
-        self.path_mtu.forget(destination);
+        let _ = destination;
     }
 
     fn check_source(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<(), Error> {
@@ -411,6 +417,10 @@ fn route_to_self(destination: IpAddr, source: Option<IpAddr>) -> Route {
 }
 
 impl Layer {
+    pub(super) fn next_ident_v6(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr) -> u32 {
+        self.idents.get_or_insert_with(|| Idents::new(rng)).next_v6(src, dst)
+    }
+
     pub(super) fn next_ident(&mut self, rng: &mut Rng, src: IpAddr, dst: IpAddr, protocol: u8) -> u16 {
         self.idents.get_or_insert_with(|| Idents::new(rng)).next(src, dst, protocol)
     }

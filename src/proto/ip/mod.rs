@@ -9,19 +9,18 @@
 //! | `datagram` | what has passed validation | |
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
 //! | `forward` | what goes on to somebody else | 1812 5, 8200 |
+//! | `options` | what is written into options of IPv4 | 791 3.1, 1812 5.3.13 |
+//! | `segment` | super-segments cut, checksums completed | 9293, 768 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
 //! | `layer` | all of it, as one: what the others ask | |
 //! | `output` | what goes out: building and queueing | 6864 |
+//! | `reassembly` | parts of datagrams until they are whole | 791, 815, 5722, 8200 4.5 |
+//! | `pmtu` | the MTU of paths, and who is believed about it | 1191, 8201 |
+//! | `sent_log` | proof that a quoted packet is one of ours | 5927 |
 //! | `fragment` | datagrams cut into parts that fit a link | 791, 8200 4.5 |
 //! | [`outbox`] | small packets waiting for a device | |
-//!
-//! Three rooms are planned here and not built: `forward` (datagrams that are not ours are dropped as
-//! [`NotOurs`](super::DropReason::NotOurs) in [`input`]), `fragment` (a part of a datagram is dropped as
-//! [`Fragment`](super::DropReason::Fragment) in [`input`]; what is too large for a link is refused before it
-//! reaches `send`), and `pmtu` (a [`Route`]'s MTU is its interface's; ICMP's "packet too big" reaches
-//! the transports through [`icmp::IcmpError`]).
 
 pub(crate) mod address;
 pub(crate) mod datagram;
@@ -33,11 +32,14 @@ pub mod input;
 pub(crate) mod interface;
 pub(crate) mod layer;
 pub(crate) mod limiter;
+pub(crate) mod options;
 pub mod outbox;
 pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
+mod segment;
+pub(crate) mod sent_log;
 pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -45,4 +47,6 @@ pub(crate) mod testing;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
-pub(crate) use output::{Room, fragmentable, room_for_application, send, try_send};
+pub(crate) use output::{
+    Room, fragmentable, room_for_application, send, send_whole, try_send, try_send_with_options,
+};

@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::{Route, fragment};
+use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
+use crate::proto::packet::DeviceId;
 use crate::proto::wire::HeaderBuf;
-use crate::proto::wire::ip::IpHeader;
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
 /// Builds a datagram from `header` and `payload`, cuts it if it is larger than `route.mtu`, and queues it. Counts
 /// it as lost if the queue is full, or if it is too large and not to be cut (`header.dont_fragment`, which over IPv6
@@ -22,6 +23,35 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
         .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
         .is_some_and(|_| queue(ctx, route, header, payload, payload_len));
     if !sent {
+        ctx.counters.replies_lost += 1;
+    }
+    sent
+}
+
+/// Like [`try_send`] over IPv4, with options in the header.
+pub(crate) fn try_send_with_options(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    options: &[u8],
+    payload: &[&[u8]],
+) -> bool {
+    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let mut parts = Vec::new();
+    if header.len() + options.len() + payload_len <= usize::from(u16::MAX) {
+        let mut written = HeaderBuf::new();
+        header.write_with_options(options, payload_len, &mut written);
+        let whole = [&[&written[..]], payload].concat().concat();
+        fragment::split(&whole, route.mtu, 0, |part| parts.push(part.to_vec()));
+    }
+    let bytes = parts.iter().map(Vec::len).sum();
+    let fits = parts.len() == 1 || !header.dont_fragment;
+    let sent = !parts.is_empty() && fits && ctx.outbox.has_room_for(route.device, parts.len(), bytes);
+    if sent {
+        for part in &parts {
+            ctx.outbox.push_part(route.device, part);
+        }
+    } else {
         ctx.counters.replies_lost += 1;
     }
     sent
@@ -81,12 +111,37 @@ fn queue(
     for piece in payload {
         bytes.extend_from_slice(piece);
     }
+    let IpHeader { src, dst, protocol, .. } = *header;
+    let transport = bytes.get(header.len()..).unwrap_or_default();
+    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: bytes.len() });
     if bytes.len() <= route.mtu {
         return ctx.outbox.push(route.device, bytes);
     }
-    let ident = ctx.rng.next_u32();
+    let ident = if header.src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, header.src, header.dst) } else { 0 };
     let outbox = &mut *ctx.outbox;
-    fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part)) > 0
+    let parts = fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part));
+    ctx.counters.fragmented += 1;
+    ctx.counters.fragments_out += parts as u64;
+    parts > 0
+}
+
+/// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as
+/// lost if the queue is full.
+pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
+    if let Ok(parsed) = parse(&whole) {
+        let Parsed { src, dst, protocol, payload: transport, .. } = parsed;
+        note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: whole.len() });
+    }
+    if !ctx.outbox.push(route.device, whole) {
+        ctx.counters.replies_lost += 1;
+    }
+}
+
+/// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
+fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
+    if sent.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
+        ctx.ip.path_mtu.note_sent(ctx.rng, sent);
+    }
 }
 
 /// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
@@ -103,7 +158,6 @@ mod tests {
     use super::*;
     use crate::proto::config::Config;
     use crate::proto::ip::testing::{self, TUN, World, header};
-    use crate::proto::packet::DeviceId;
     use crate::proto::wire;
 
     fn by(device: DeviceId) -> Route {
@@ -123,6 +177,82 @@ mod tests {
         send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 65_516]]);
         assert!(world.sent().is_none());
         assert_eq!(world.counters.replies_lost, 2);
+    }
+
+    fn all_sent(world: &mut World) -> Vec<Vec<u8>> {
+        core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
+    }
+
+    #[test]
+    fn the_largest_datagrams_go_in_parts_and_larger_ones_do_not_go() {
+        for (src, dst, max, parts) in
+            [("10.9.0.2", "10.9.0.1", 65_515, 45), ("fd09::2", "fd09::1", 65_535, 46)]
+        {
+            let mut world = World::new();
+            let route = by(TUN);
+            let sent = header(src, dst, 99);
+            assert!(try_send(
+                &mut world.ctx(),
+                &route,
+                &sent,
+                &[&[1; 40_000], &alloc::vec![2; max - 40_000]]
+            ));
+            let left = all_sent(&mut world);
+            assert_eq!(left.len(), parts);
+            assert!(left.iter().all(|part| part.len() <= 1500));
+            let read: Vec<_> = left.iter().map(|part| wire::ip::parse(part).unwrap()).collect();
+            assert_eq!(read.iter().map(|part| part.payload.len()).sum::<usize>(), max);
+            let idents: Vec<_> = read.iter().map(|part| part.fragment.unwrap().ident).collect();
+            assert!(idents.iter().all(|ident| *ident == idents[0]));
+            assert_eq!((world.counters.fragmented, world.counters.fragments_out), (1, parts as u64));
+            assert!(!try_send(&mut world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
+            assert_eq!(world.counters.replies_lost, 1);
+        }
+    }
+
+    #[test]
+    fn two_datagrams_that_were_cut_have_two_names() {
+        for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
+            let mut world = World::new();
+            for _ in 0..2 {
+                let sent = fragmentable(&mut world.ctx(), testing::ip(src), testing::ip(dst), 99);
+                send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 2000]]);
+            }
+            let ident = |bytes: &[u8]| wire::ip::parse(bytes).unwrap().fragment.unwrap().ident;
+            let idents: Vec<_> = all_sent(&mut world).iter().map(|part| ident(part)).collect();
+            assert!(idents[0] == idents[1] && idents[2] == idents[3] && idents[0] != idents[2], "{idents:?}");
+        }
+    }
+
+    #[test]
+    fn all_parts_find_room_or_none_leaves() {
+        let mut world = World::with(Config { outbox_packets: 47, ..Config::default() });
+        let sent = header("10.9.0.2", "10.9.0.1", 99);
+        for (len, fits) in [(0, true), (0, true), (0, true), (65_515, false), (0, true), (64_000, false)] {
+            assert_eq!(try_send(&mut world.ctx(), &by(TUN), &sent, &[&alloc::vec![0; len]]), fits, "{len}");
+        }
+        assert_eq!((all_sent(&mut world).len(), world.counters.replies_lost), (4, 2));
+        assert_eq!(world.counters.fragmented, 0);
+    }
+
+    #[test]
+    fn an_application_is_told_to_wait_only_for_room_that_there_will_be() {
+        let mut world = World::with(Config { outbox_packets: 40, ..Config::default() });
+        let sent = header("10.9.0.2", "10.9.0.1", 99);
+        let room = |world: &mut World, header: &IpHeader, len| {
+            room_for_application(&mut world.ctx(), &by(TUN), header, len)
+        };
+        assert_eq!(room(&mut world, &sent, 65_515), Room::Now);
+        send(&mut world.ctx(), &by(TUN), &sent, &[]);
+        // 45 parts find room only in an empty queue.
+        assert_eq!(room(&mut world, &sent, 65_515), Room::Later);
+        assert_eq!(room(&mut world, &sent, 29 * 1480), Room::Now);
+        assert_eq!(room(&mut world, &sent, 65_516), Room::Never);
+        let whole = IpHeader { dont_fragment: true, ..sent };
+        assert_eq!(
+            (room(&mut world, &whole, 1480), room(&mut world, &whole, 1481)),
+            (Room::Now, Room::Never)
+        );
     }
 
     #[test]

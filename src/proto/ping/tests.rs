@@ -255,7 +255,7 @@ fn without_being_asked_only_final_errors_are_told_and_only_to_connected_sockets(
     give(&mut stack, &time_exceeded("10.9.0.1", "10.9.0.2", &request));
     assert_eq!(stack.ping_take_error(id), Ok(None));
     give(&mut stack, &unreachable("10.9.0.1", "10.9.0.2", &request));
-    assert_eq!(stack.ping_take_error(id), Ok(Some(Error::PermissionDenied)));
+    assert_eq!(stack.ping_take_error(id), Ok(Some(Error::HostUnreachable)));
     assert_eq!(stack.ping_recv_error(id), Ok(None));
     assert_eq!(dropped(&stack), [(DropReason::IcmpIgnored, 2)]);
 }
@@ -279,7 +279,7 @@ fn errors_about_requests_that_no_socket_sent_are_not_believed() {
 
 #[test]
 fn the_queue_of_errors_is_limited() {
-    let mut stack = stack_with(Config { ping_errors: 2, ..Config::default() });
+    let mut stack = stack_with(Config { error_reports: 2, ..Config::default() });
     let id = bind(&mut stack, "10.9.0.2", 77);
     let options = PingOptions { report_errors: true, ..stack.ping_options(id).unwrap() };
     stack.ping_set_options(id, options).unwrap();
@@ -288,7 +288,7 @@ fn the_queue_of_errors_is_limited() {
     for _ in 0..5 {
         give(&mut stack, &time_exceeded("10.9.0.1", "10.9.0.2", &request));
     }
-    assert_eq!(dropped(&stack), [(DropReason::PingQueueFull, 3)]);
+    assert_eq!(dropped(&stack), [(DropReason::ErrorQueueFull, 3)]);
 }
 
 #[test]

@@ -124,4 +124,11 @@ impl Stack {
     pub fn routes(&self) -> impl Iterator<Item = RouteEntry> + '_ {
         self.ip.routes()
     }
+
+    /// Says what time of day it is: nanoseconds from 1970 (UT) to [`Instant::ZERO`](crate::time::Instant::ZERO), for
+    /// those who ask with the timestamp option of IPv4. Until it is said, they are told times that mean nothing to
+    /// others, and marked so (RFC 791 section 3.1). It may be said again whenever the clock was set.
+    pub fn set_utc_offset(&mut self, epoch_ns: u64) {
+        self.ip.wall_clock.set(epoch_ns);
+    }
 }

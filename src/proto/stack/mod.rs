@@ -21,6 +21,7 @@ use crate::proto::ip::reassembly::Reassembly;
 use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use crate::proto::ping::Sockets as Ping;
+use crate::proto::raw::Sockets as Raw;
 use crate::proto::tcp::endpoint::Endpoint;
 use crate::proto::timer_wheel::TimerWheel;
 use crate::proto::trace::{Record, Trace, TraceLevel};
@@ -52,6 +53,7 @@ macro_rules! with {
 
 mod interfaces;
 mod ping;
+mod raw;
 mod tcp;
 mod udp;
 
@@ -134,6 +136,7 @@ pub struct Stack {
     reassembly: Reassembly,
     udp: Udp,
     ping: Ping,
+    raw: Raw,
     tcp: Endpoint,
     outbox: Outbox,
     events: Events,
@@ -154,6 +157,7 @@ impl Stack {
             reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
             ping: Ping::new(secrets.tables),
+            raw: Raw::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
             outbox: Outbox::new(&config),
             events: Events::default(),
@@ -302,13 +306,15 @@ impl Stack {
         Ok(Fate::Delivered)
     }
 
-    /// Hands a datagram for us to the transport that it is for.
+    /// Hands a datagram for us to the transport that it is for, and before that to the raw sockets that want a copy.
     fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
         let (tcp, mut ctx) = with!(self, datagram.at, tcp);
+        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, datagram);
         match datagram.protocol {
             wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram),
             wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram),
-            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram),
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram, has_raw),
+            _ if has_raw => Ok(()),
             _ => {
                 icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
                 Err(DropReason::UnknownProtocol)
@@ -316,19 +322,38 @@ impl Stack {
         }
     }
 
-    fn dispatch_icmp(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
+    fn dispatch_icmp(&mut self, datagram: &Datagram<'_>, has_raw: bool) -> Result<(), DropReason> {
         let (tcp, mut ctx) = with!(self, datagram.at, tcp);
-        let error = match icmp::receive(&mut ctx, datagram)? {
-            Received::Done => return Ok(()),
-            Received::Reply(echo) => return self.ping.receive(&mut ctx, datagram, echo),
-            Received::Error(error) => error,
+        let error = match icmp::receive(&mut ctx, datagram) {
+            Ok(Received::Done) => return Ok(()),
+            Ok(Received::Reply(echo)) => {
+                let received = self.ping.receive(&mut ctx, datagram, echo);
+                return if has_raw { Ok(()) } else { received };
+            }
+            Ok(Received::Error(error)) => error,
+            // Sound, and of no use to the stack itself: a raw socket has it.
+            Err(
+                DropReason::IcmpIgnored
+                | DropReason::IcmpRequestToMany
+                | DropReason::IcmpRedirect
+                | DropReason::IcmpDiscovery
+                | DropReason::IcmpGroups
+                | DropReason::IcmpDeprecated,
+            ) if has_raw => return Ok(()),
+            Err(reason) => return Err(reason),
         };
-        match error.protocol {
+        let raw = if self.raw.is_empty() {
+            Err(DropReason::IcmpUnrelated)
+        } else {
+            self.raw.icmp_error(&mut ctx, &error)
+        };
+        let told = match error.protocol {
             wire::ip::PROTOCOL_TCP => tcp.icmp_error(&mut ctx, &error),
             wire::ip::PROTOCOL_UDP => self.udp.icmp_error(&mut ctx, &error),
             wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.ping.icmp_error(&mut ctx, &error),
-            _ => Err(DropReason::IcmpUnrelated),
-        }
+            _ => raw,
+        };
+        if has_raw { Ok(()) } else { raw.or(told) }
     }
 
     fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
@@ -351,6 +376,7 @@ impl Stack {
             let (udp, mut ctx) = with!(self, now, udp);
             udp.outbox_relieved(&mut ctx);
             self.ping.outbox_relieved(&mut ctx);
+            self.raw.outbox_relieved(&mut ctx);
         }
         progress
     }

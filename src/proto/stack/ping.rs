@@ -113,6 +113,16 @@ impl Stack {
         self.ping.peer_addr(id)
     }
 
+    /// The MTU of the path to the connected peer, in bytes, as far as it is known.
+    ///
+    /// # Errors
+    /// `NotConnected`, `NetworkUnreachable`.
+    pub fn ping_path_mtu(&self, id: PingId) -> Result<usize, Error> {
+        let (local, peer) = (self.ping.local_addr(id)?, self.ping.peer_addr(id)?);
+        let source = Some(local).filter(|local| !local.is_unspecified());
+        self.ip.route(peer, source).map(|route| route.mtu)
+    }
+
     /// A socket's options.
     pub fn ping_options(&self, id: PingId) -> Result<PingOptions, Error> {
         self.ping.options(id)

@@ -1,6 +1,6 @@
 //! UDP's socket verbs.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::Stack;
 use crate::proto::context::Context;
@@ -8,6 +8,9 @@ use crate::proto::datagram_queue::Received;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 use crate::proto::ids::UdpId;
+use crate::proto::reuse::BindOptions;
+use crate::proto::sending::SendOptions;
+use crate::proto::socket_errors::ErrorReport;
 use crate::proto::udp::UdpOptions;
 use crate::time::Instant;
 
@@ -18,8 +21,20 @@ impl Stack {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `NoBufferSpace` (too many sockets).
     pub fn udp_bind(&mut self, now: Instant, local: SocketAddr, owner: Owner) -> Result<UdpId, Error> {
+        self.udp_bind_with(now, local, BindOptions::NONE, owner)
+    }
+
+    /// Like [`udp_bind`](Self::udp_bind), beside others that agree to share the port. Port 0 chooses one that nobody
+    /// has.
+    pub fn udp_bind_with(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        options: BindOptions,
+        owner: Owner,
+    ) -> Result<UdpId, Error> {
         let (udp, mut ctx) = with!(self, now, udp);
-        udp.bind(&mut ctx, local, owner)
+        udp.bind(&mut ctx, local, options, owner)
     }
 
     /// Sets the peer: only its datagrams are received, and ICMP errors are reported.
@@ -44,7 +59,7 @@ impl Stack {
         to: Option<SocketAddr>,
     ) -> Result<usize, Error> {
         let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_to(&mut ctx, id, data, to, None)
+        udp.send_to(&mut ctx, id, data, to, SendOptions::default())
     }
 
     /// Receives one datagram; what doesn't fit into `out` is lost.
@@ -60,21 +75,22 @@ impl Stack {
         self.udp.recv_from(id, out, true).map(|read| (read.len, read.from))
     }
 
-    /// Like [`udp_send_to`](Self::udp_send_to), from an address of ours that the caller chooses.
+    /// Like [`udp_send_to`](Self::udp_send_to), from an address of ours that the caller chooses, or with another time to
+    /// live or type of service.
     ///
     /// # Errors
-    /// Also `AddrNotAvailable` if `source` isn't ours, `InvalidInput` if it is of another family or a loopback
-    /// address that was to leave the stack.
-    pub fn udp_send_from(
+    /// Also `AddrNotAvailable` if the source isn't ours, `InvalidInput` if it is of another family or a loopback
+    /// address that was to leave the stack, or the time to live is 0.
+    pub fn udp_send_msg(
         &mut self,
         now: Instant,
         id: UdpId,
         data: &[u8],
         to: Option<SocketAddr>,
-        source: IpAddr,
+        with: SendOptions,
     ) -> Result<usize, Error> {
         let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_to(&mut ctx, id, data, to, Some(source))
+        udp.send_to(&mut ctx, id, data, to, with)
     }
 
     /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
@@ -115,5 +131,20 @@ impl Stack {
     /// Takes the pending error.
     pub fn udp_take_error(&mut self, id: UdpId) -> Result<Option<Error>, Error> {
         self.udp.take_error(id)
+    }
+
+    /// Takes the oldest error report; there are none without [`UdpOptions::report_errors`]. The error of the next one
+    /// becomes the pending one.
+    pub fn udp_recv_error(&mut self, id: UdpId) -> Result<Option<ErrorReport>, Error> {
+        self.udp.recv_error(id)
+    }
+
+    /// The MTU of the path to the connected peer, in bytes, as far as it is known: at most that of its first link
+    /// (IP_MTU).
+    ///
+    /// # Errors
+    /// `NotConnected`, or why there is no route to the peer any more.
+    pub fn udp_path_mtu(&self, id: UdpId) -> Result<usize, Error> {
+        self.udp.path_mtu(&self.ip, id)
     }
 }

@@ -1,26 +1,52 @@
 //! Who listens where: local address and port to socket.
 //!
-//! A port belongs either to one socket bound to the wildcard or to sockets bound to different addresses, as
-//! on Linux without SO_REUSEADDR; each family has ports of its own. So a local address and port lead to
-//! one socket at most, and a connected socket needs no place of its own: it is found by its local end and
-//! then looks at the peer.
+//! Each family has ports of its own. A port belongs either to one socket bound to the wildcard or to sockets bound
+//! to different addresses, unless all that overlap agree to share it ([`BindOptions`]). Of several that could take a
+//! datagram, the best one does: one that is connected to its sender, then one bound to its destination, then
+//! one bound to the wildcard; among equals the one bound last, or if it reuses the port, the one of its group that
+//! the four-tuple's keyed hash falls to.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::proto::hash::Keyed;
 use crate::proto::ids::UdpId;
+use crate::proto::reuse::{BindOptions, Tally, share};
 use crate::rng::Rng;
 
 /// Local ends in use. Peers choose what is looked up, so the tables are keyed with a secret.
 #[derive(Debug)]
 pub(super) struct Bindings {
     /// The unspecified address stands for the wildcard.
-    sockets: HashMap<(IpAddr, u16), UdpId, Keyed>,
-    /// How many sockets there are on a port of a family, whatever their address.
-    ports: HashMap<(Family, u16), usize, Keyed>,
+    places: HashMap<(IpAddr, u16), Place, Keyed>,
+    /// Connected sockets by both their ends, the one connected last at the end.
+    connected: HashMap<(SocketAddr, SocketAddr), Vec<UdpId>, Keyed>,
+    /// All sockets on a port of a family, whatever their address.
+    ports: HashMap<(Family, u16), Tally, Keyed>,
+}
+
+/// One address and port.
+#[derive(Debug, Default)]
+struct Place {
+    /// All that are bound here, connected ones included.
+    tally: Tally,
+    /// Those without a peer, in the order they came.
+    open: Vec<UdpId>,
+    /// Those of them that reuse the port.
+    group: Vec<UdpId>,
+}
+
+/// How a socket stands in the tables.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) id: UdpId,
+    pub(super) local: SocketAddr,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) options: BindOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,53 +58,111 @@ enum Family {
 impl Bindings {
     pub(super) fn new(table_key: [u8; 16]) -> Self {
         let keyed = Keyed::new(table_key);
-        Bindings { sockets: HashMap::with_hasher(keyed), ports: HashMap::with_hasher(keyed) }
+        Bindings {
+            places: HashMap::with_hasher(keyed),
+            connected: HashMap::with_hasher(keyed),
+            ports: HashMap::with_hasher(keyed),
+        }
     }
 
     /// Whether a socket may be bound there.
-    pub(super) fn is_free(&self, address: IpAddr, port: u16) -> bool {
+    pub(super) fn admits(&self, address: IpAddr, port: u16, options: BindOptions) -> bool {
         if address.is_unspecified() {
-            return !self.ports.contains_key(&(family(address), port));
+            return self.ports.get(&(family(address), port)).is_none_or(|tally| tally.admits(options));
         }
-        let holder =
-            [address, wildcard(address)].into_iter().find(|at| self.sockets.contains_key(&(*at, port)));
-        holder.is_none()
+        [address, wildcard(address)].into_iter().all(|at| {
+            let place = self.places.get(&(at, port));
+            place.is_none_or(|place| place.tally.admits(options))
+        })
     }
 
-    /// Binds a socket; the place must be free.
-    pub(super) fn insert(&mut self, local: SocketAddr, id: UdpId) {
+    /// Enters a socket; the place must admit it.
+    pub(super) fn insert(&mut self, socket: Standing) {
+        let Standing { id, local, peer, options } = socket;
         let (address, port) = (local.ip(), local.port());
-        let before = self.sockets.insert((address, port), id);
-        debug_assert!(before.is_none(), "bound twice");
-        *self.ports.entry((family(address), port)).or_default() += 1;
-    }
-
-    /// Frees a place.
-    pub(super) fn remove(&mut self, local: SocketAddr) {
-        let (address, port) = (local.ip(), local.port());
-        if self.sockets.remove(&(address, port)).is_none() {
-            return;
-        }
-        let on_port = self.ports.get_mut(&(family(address), port));
-        if let Some(count) = on_port {
-            *count -= 1;
-            if *count == 0 {
-                self.ports.remove(&(family(address), port));
+        debug_assert!(self.admits(address, port, options), "bound where it may not be");
+        self.ports.entry((family(address), port)).or_default().add(options);
+        let place = self.places.entry((address, port)).or_default();
+        place.tally.add(options);
+        match peer {
+            Some(peer) => self.connected.entry((local, peer)).or_default().push(id),
+            None => {
+                place.open.push(id);
+                if options.reuse_port {
+                    place.group.push(id);
+                }
             }
         }
     }
 
-    /// The socket that listens to one of our addresses.
-    pub(super) fn lookup(&self, address: IpAddr, port: u16) -> Option<UdpId> {
-        self.sockets.get(&(address, port)).copied().or_else(|| self.lookup_wildcard(address, port))
+    /// Takes a socket out again.
+    pub(super) fn remove(&mut self, socket: Standing) {
+        let Standing { id, local, peer, options } = socket;
+        let (address, port) = (local.ip(), local.port());
+        if let Entry::Occupied(mut tally) = self.ports.entry((family(address), port)) {
+            tally.get_mut().remove(options);
+            if tally.get().is_empty() {
+                tally.remove();
+            }
+        }
+        if let Entry::Occupied(mut place) = self.places.entry((address, port)) {
+            let Place { tally, open, group } = place.get_mut();
+            tally.remove(options);
+            if peer.is_none() {
+                open.retain(|it| *it != id);
+                group.retain(|it| *it != id);
+            }
+            if tally.is_empty() {
+                place.remove();
+            }
+        }
+        let Some(peer) = peer else { return };
+        if let Entry::Occupied(mut ids) = self.connected.entry((local, peer)) {
+            ids.get_mut().retain(|it| *it != id);
+            if ids.get().is_empty() {
+                ids.remove();
+            }
+        }
     }
 
-    /// The socket that listens to all of them, and so to broadcasts and groups.
-    pub(super) fn lookup_wildcard(&self, address: IpAddr, port: u16) -> Option<UdpId> {
-        self.sockets.get(&(wildcard(address), port)).copied()
+    /// The socket that takes what comes from `remote` to one of our addresses.
+    pub(super) fn lookup(&self, local: SocketAddr, remote: SocketAddr) -> Option<UdpId> {
+        let connected = self.connected.get(&(local, remote)).and_then(|ids| ids.last());
+        connected
+            .copied()
+            .or_else(|| self.lookup_open(local.ip(), local, remote))
+            .or_else(|| self.lookup_open(wildcard(local.ip()), local, remote))
     }
 
-    /// A free port for the address: simple port randomisation (RFC 6056 section 3.3.1).
+    /// All sockets that take what comes from `remote` to a broadcast address or a group: those bound to it, and
+    /// those bound to the wildcard.
+    pub(super) fn lookup_all(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = UdpId> + '_ {
+        let open = |at: IpAddr| {
+            let place = self.places.get(&(at, local.port()));
+            place.map_or(&[][..], |place| place.open.as_slice())
+        };
+        let connected = self.connected.get(&(local, remote)).map_or(&[][..], Vec::as_slice);
+        connected.iter().chain(open(local.ip())).chain(open(wildcard(local.ip()))).copied()
+    }
+
+    fn lookup_open(&self, at: IpAddr, local: SocketAddr, remote: SocketAddr) -> Option<UdpId> {
+        let place = self.places.get(&(at, local.port()))?;
+        let newest = place.open.last()?;
+        match place.group.as_slice() {
+            // Who came last without reusing the port is alone with others that reuse the address.
+            group if group.len() > 1 && group.last() == Some(newest) => {
+                group.get(share(self.places.hasher().hash((local, remote)), group.len())).copied()
+            }
+            _ => Some(*newest),
+        }
+    }
+
+    /// A free port for the address: simple port randomisation (RFC 6056 section 3.3.1). Nobody else has it, whatever
+    /// they would agree to.
     pub(super) fn choose_port(
         &self,
         address: IpAddr,
@@ -90,7 +174,8 @@ impl Bindings {
             return None;
         }
         let start = rng.within(low.into()..=high.into()) as u16;
-        (start..=high).chain(low..start).find(|port| *port != 0 && self.is_free(address, *port))
+        let is_free = |port: &u16| *port != 0 && self.admits(address, *port, BindOptions::NONE);
+        (start..=high).chain(low..start).find(is_free)
     }
 }
 
@@ -112,12 +197,16 @@ fn wildcard(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use crate::rng::Rng;
-    use alloc::vec::Vec;
+    use alloc::collections::BTreeSet;
     use proptest::prelude::*;
-    use slotmap::{Key, KeyData};
+    use slotmap::KeyData;
 
     fn id(number: usize) -> UdpId {
         KeyData::from_ffi((1 << 32) | (number as u64 + 1)).into()
+    }
+
+    fn at(number: usize, local: SocketAddr) -> Standing {
+        Standing { id: id(number), local, peer: None, options: BindOptions::NONE }
     }
 
     #[test]
@@ -129,7 +218,7 @@ mod tests {
         let mut ports: Vec<u16> = (0..10)
             .map(|number| {
                 let port = bindings.choose_port(any, &range, &mut rng).unwrap();
-                bindings.insert(SocketAddr::new(any, port), id(number));
+                bindings.insert(at(number, SocketAddr::new(any, port)));
                 port
             })
             .collect();
@@ -147,61 +236,102 @@ mod tests {
         assert_eq!(Bindings::new([0; 16]).choose_port(any, &range, &mut Rng::from_number(1)), None);
     }
 
+    #[test]
+    fn a_group_shares_the_load_and_a_peer_stays_with_one_of_it() {
+        let mut bindings = Bindings::new([1; 16]);
+        let local: SocketAddr = "10.9.0.2:7".parse().unwrap();
+        let options = BindOptions { reuse_port: true, ..BindOptions::NONE };
+        for number in 0..4 {
+            bindings.insert(Standing { options, ..at(number, local) });
+        }
+        let mut shares = [0; 4];
+        for port in 1..=1000 {
+            let remote = SocketAddr::new([10, 9, 0, 1].into(), port);
+            let taker = bindings.lookup(local, remote).unwrap();
+            assert_eq!(bindings.lookup(local, remote), Some(taker));
+            shares[(0..4).find(|number| id(*number) == taker).unwrap()] += 1;
+        }
+        assert!(shares.iter().all(|share| (180..320).contains(share)), "{shares:?}");
+        bindings.remove(Standing { options, ..at(2, local) });
+        let remote = SocketAddr::new([10, 9, 0, 1].into(), 5);
+        assert_ne!(bindings.lookup(local, remote), Some(id(2)));
+    }
+
     /// A place among few, so that conflicts are common.
     fn place() -> impl Strategy<Value = SocketAddr> {
-        let address = prop_oneof![
-            Just("0.0.0.0"),
-            Just("10.9.0.2"),
-            Just("127.0.0.1"),
-            Just("::"),
-            Just("fd09::2"),
-            Just("::1"),
-        ];
-        (address, 1_u16..4).prop_map(|(address, port)| SocketAddr::new(address.parse().unwrap(), port))
+        (prop::sample::select(&["0.0.0.0", "10.9.0.2", "127.0.0.1", "::", "fd09::2", "::1"][..]), 1_u16..3)
+            .prop_map(|(address, port)| SocketAddr::new(address.parse().unwrap(), port))
     }
 
-    /// The naive model: a list of what is bound.
-    fn conflicts(a: SocketAddr, b: SocketAddr) -> bool {
-        let same_family = a.is_ipv4() == b.is_ipv4();
+    fn peer(local: SocketAddr, number: u16) -> SocketAddr {
+        let host = if local.is_ipv4() { "10.9.0.1" } else { "fd09::1" };
+        SocketAddr::new(host.parse().unwrap(), number)
+    }
+
+    fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
         let either_is_wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
-        a.port() == b.port() && same_family && (a.ip() == b.ip() || either_is_wildcard)
+        a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (a.ip() == b.ip() || either_is_wildcard)
     }
 
-    fn listener(bound: &[(SocketAddr, UdpId)], at: SocketAddr) -> Option<UdpId> {
-        let hears = |local: SocketAddr| {
-            local.port() == at.port()
-                && (local.ip() == at.ip() || (local.ip().is_unspecified() && local.is_ipv4() == at.is_ipv4()))
+    /// The naive model: the best of a list, by score and then by age; of a group, all that share.
+    fn takers(bound: &[Standing], local: SocketAddr, remote: SocketAddr) -> BTreeSet<UdpId> {
+        let score = |it: &Standing| {
+            let hears = overlap(it.local, local) && it.peer.is_none_or(|peer| peer == remote);
+            let score = 2 * u8::from(it.peer.is_some()) + u8::from(!it.local.ip().is_unspecified());
+            (hears && (it.peer.is_none() || it.local == local)).then_some(score)
         };
-        bound.iter().find(|(local, _)| hears(*local)).map(|(_, id)| *id)
+        let Some(best) = bound.iter().filter_map(score).max() else { return BTreeSet::new() };
+        let best: Vec<&Standing> = bound.iter().filter(|it| score(it) == Some(best)).collect();
+        let last = *best.last().unwrap();
+        let shares =
+            |it: &&&Standing| it.options.reuse_port && last.options.reuse_port && last.peer.is_none();
+        let group = best.iter().filter(shares).map(|it| it.id);
+        group.chain([last.id]).collect()
     }
 
     proptest! {
         #[test]
         fn bindings_agree_with_a_list(
-            steps in prop::collection::vec((any::<bool>(), place()), 1..60),
-            probes in prop::collection::vec(place(), 10),
+            steps in prop::collection::vec(
+                (any::<bool>(), place(), prop::option::of(1_u16..3), any::<[bool; 2]>()), 1..60),
+            probes in prop::collection::vec((place(), 1_u16..4), 20),
         ) {
             let mut bindings = Bindings::new([7; 16]);
-            let mut model: Vec<(SocketAddr, UdpId)> = Vec::new();
-            for (number, (bind, at)) in steps.into_iter().enumerate() {
-                let free = !model.iter().any(|(local, _)| conflicts(*local, at));
-                prop_assert_eq!(bindings.is_free(at.ip(), at.port()), free);
-                if bind && free {
-                    bindings.insert(at, id(number));
-                    model.push((at, id(number)));
+            let mut model: Vec<Standing> = Vec::new();
+            for (number, (bind, local, to, [reuse_addr, reuse_port])) in steps.into_iter().enumerate() {
+                let options = BindOptions { reuse_addr, reuse_port };
+                let admitted = model.iter().all(|it| !overlap(it.local, local) || it.options.get_along(options));
+                prop_assert_eq!(bindings.admits(local.ip(), local.port(), options), admitted);
+                if bind && admitted {
+                    let peer = to.filter(|_| !local.ip().is_unspecified()).map(|number| peer(local, number));
+                    let socket = Standing { id: id(number), local, peer, options };
+                    bindings.insert(socket);
+                    model.push(socket);
                 } else if !bind {
-                    bindings.remove(at);
-                    model.retain(|(local, _)| *local != at);
+                    for socket in model.iter().filter(|it| it.local == local) {
+                        bindings.remove(*socket);
+                    }
+                    model.retain(|it| it.local != local);
                 }
             }
-            for at in probes {
-                prop_assert_eq!(bindings.lookup(at.ip(), at.port()), listener(&model, at));
+            for (local, number) in probes {
+                if local.ip().is_unspecified() { continue; }
+                let remote = peer(local, number);
+                let takers = takers(&model, local, remote);
+                match bindings.lookup(local, remote) {
+                    Some(taker) => prop_assert!(takers.contains(&taker)),
+                    None => prop_assert!(takers.is_empty()),
+                }
+                let all: BTreeSet<UdpId> = bindings.lookup_all(local, remote).collect();
+                let hears = |it: &&Standing| overlap(it.local, local) && it.peer.is_none_or(|peer| peer == remote);
+                let expected: BTreeSet<UdpId> = model.iter().filter(hears).map(|it| it.id).collect();
+                prop_assert_eq!(all, expected);
             }
-            for (local, _) in model {
-                bindings.remove(local);
+            for socket in model {
+                bindings.remove(socket);
             }
-            prop_assert!(bindings.sockets.is_empty() && bindings.ports.is_empty());
-            prop_assert!(!id(0).is_null());
+            let Bindings { places, connected, ports } = bindings;
+            prop_assert!(places.is_empty() && connected.is_empty() && ports.is_empty());
         }
     }
 }

@@ -3,17 +3,16 @@
 //! Owns the sockets, who listens where, and what they have received. Owns not the shape of a datagram
 //! (`wire::udp`) nor its way out (`ip`).
 //!
-//! What follows Linux where RFCs leave it open: who may be bound beside whom (`bindings`), that a socket
-//! bound to the wildcard takes on the source that leads to its peer when it is connected, and that ICMP
-//! errors are told to connected sockets alone and only if they are final (see `icmp_error`).
+//! What follows Linux where RFCs leave it open: who may be bound beside whom and which of several takes a datagram
+//! (`bindings`), that a socket bound to the wildcard takes on the source that leads to its peer when it is
+//! connected, and which ICMP errors are told to whom (`socket_errors`).
 //! What doesn't: a socket bound to `[::]` speaks IPv6 only, and one that is connected again chooses its
 //! source again.
 
 mod bindings;
 mod socket;
 
-use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use slotmap::SlotMap;
 
@@ -23,10 +22,13 @@ use super::datagram_queue::{Arrival, Queued, Received};
 use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
 use super::ids::UdpId;
-use super::ip::icmp::{self, IcmpError, IcmpErrorKind};
-use super::ip::{self, Cast, Datagram, Route};
+use super::ip::icmp::{self, IcmpError};
+use super::ip::{self, Cast, Datagram, Layer};
+use super::reuse::BindOptions;
+use super::sending::{self, Manner, MtuDiscover, Outgoing, Refusal, Refused, SendOptions};
+use super::socket_errors::ErrorReport;
 use super::wire::HeaderBuf;
-use super::wire::ip::{IpHeader, PROTOCOL_UDP};
+use super::wire::ip::PROTOCOL_UDP;
 use super::wire::udp::{self as wire, UdpHeader};
 use bindings::Bindings;
 use socket::Socket;
@@ -37,10 +39,15 @@ pub struct UdpOptions {
     /// Time to live, hop limit of datagrams to one host. Those to groups don't leave the link (RFC 1112
     /// section 6.1).
     pub ttl: u8,
-    /// Type of service, traffic class.
+    /// Type of service, traffic class; the lower two bits are those of ECN (RFC 3168).
     pub tos: u8,
     /// Whether datagrams to broadcast addresses may be sent.
     pub broadcast: bool,
+    /// What becomes of datagrams that are larger than their path's MTU.
+    pub mtu_discover: MtuDiscover,
+    /// Every error about a datagram is kept for [`Stack::udp_recv_error`](super::Stack::udp_recv_error), and is the
+    /// pending error too, whether the socket is connected or not (IP_RECVERR).
+    pub report_errors: bool,
 }
 
 /// All UDP sockets.
@@ -48,41 +55,55 @@ pub struct UdpOptions {
 pub struct Sockets {
     sockets: SlotMap<UdpId, Socket>,
     bindings: Bindings,
-    /// Sockets whose last send found no room, to be told when there is some.
-    refused: Vec<UdpId>,
+    refused: Refused<UdpId>,
 }
 
-/// The largest UDP datagram's data over IPv4 and IPv6: the length fields have 16 bits.
-const DATA_MAX_V4: usize = 65_535 - 20 - wire::HEADER_LEN;
-const DATA_MAX_V6: usize = 65_535 - wire::HEADER_LEN;
+impl UdpOptions {
+    fn manner(&self) -> Manner {
+        let UdpOptions { ttl, tos, broadcast, mtu_discover, report_errors: _ } = *self;
+        Manner { ttl, tos, broadcast, mtu_discover }
+    }
+}
 
 /// The verbs of sockets.
 impl Sockets {
     /// No sockets. `table_key` keys the table that peers' addresses are looked up in.
     pub(crate) fn new(table_key: [u8; 16]) -> Self {
-        Sockets { sockets: SlotMap::with_key(), bindings: Bindings::new(table_key), refused: Vec::new() }
+        Sockets { sockets: SlotMap::with_key(), bindings: Bindings::new(table_key), refused: Refused::new() }
     }
 
     pub(crate) fn bind(
         &mut self,
         ctx: &mut Context<'_>,
         local: SocketAddr,
+        bind_options: BindOptions,
         owner: Owner,
     ) -> Result<UdpId, Error> {
         if self.sockets.len() >= ctx.config.udp_sockets {
             return Err(Error::NoBufferSpace);
         }
-        if !local.ip().is_unspecified() && !ctx.ip.is_local(local.ip()) {
+        let address = local.ip();
+        // One bound to a broadcast address or a group hears what is sent there, and sends from elsewhere.
+        if !address.is_unspecified()
+            && !ctx.ip.is_local(address)
+            && !ctx.ip.is_broadcast_or_multicast(address)
+        {
             return Err(Error::AddrNotAvailable);
         }
         let port = match local.port() {
-            0 => self.bindings.choose_port(local.ip(), &ctx.config.ephemeral_ports, ctx.rng),
-            port => self.bindings.is_free(local.ip(), port).then_some(port),
+            0 => self.bindings.choose_port(address, &ctx.config.ephemeral_ports, ctx.rng),
+            port => self.bindings.admits(address, port, bind_options).then_some(port),
         };
-        let local = SocketAddr::new(local.ip(), port.ok_or(Error::AddrInUse)?);
-        let options = UdpOptions { ttl: ctx.config.ttl, tos: 0, broadcast: false };
-        let id = self.sockets.insert(Socket::new(owner, local, options));
-        self.bindings.insert(local, id);
+        let local = SocketAddr::new(address, port.ok_or(Error::AddrInUse)?);
+        let options = UdpOptions {
+            ttl: ctx.config.ttl,
+            tos: 0,
+            broadcast: false,
+            mtu_discover: MtuDiscover::default(),
+            report_errors: false,
+        };
+        let id = self.sockets.insert(Socket::new(owner, local, bind_options, options));
+        self.bindings.insert(self.sockets[id].standing(id));
         Ok(id)
     }
 
@@ -94,52 +115,48 @@ impl Sockets {
     ) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let remote = check_remote(socket, remote)?;
-        let route = route(ctx, socket.bound.ip(), remote.ip())?;
-        check_permission(ctx, socket.options, remote.ip())?;
-        let local = SocketAddr::new(route.source, socket.bound.port());
-        // A wildcard binding would be in its own way.
-        self.bindings.remove(socket.local);
-        if !self.bindings.is_free(local.ip(), local.port()) {
-            self.bindings.insert(socket.local, id);
-            return Err(Error::AddrInUse);
+        let route = socket.options.manner().route(ctx, None, socket.bound.ip(), remote.ip())?;
+        let address = if socket.bound.ip().is_unspecified() { route.source } else { socket.bound.ip() };
+        let local = SocketAddr::new(address, socket.bound.port());
+        // It would be in its own way.
+        self.bindings.remove(socket.standing(id));
+        let is_admitted = self.bindings.admits(local.ip(), local.port(), socket.bind_options);
+        if is_admitted {
+            socket.local = local;
+            socket.peer = Some(remote);
         }
-        self.bindings.insert(local, id);
-        socket.local = local;
-        socket.peer = Some(remote);
-        Ok(())
+        self.bindings.insert(socket.standing(id));
+        if is_admitted { Ok(()) } else { Err(Error::AddrInUse) }
     }
 
-    /// Sends one datagram. `source` is the address to send it from, which must be ours; `None` leaves it to
-    /// the socket's binding and the route (RFC 1122 section 4.1.3.5).
+    /// Sends one datagram, to the peer unless told where.
     pub(crate) fn send_to(
         &mut self,
         ctx: &mut Context<'_>,
         id: UdpId,
         data: &[u8],
         to: Option<SocketAddr>,
-        source: Option<IpAddr>,
+        with: SendOptions,
     ) -> Result<usize, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        socket.check_error()?;
+        socket.errors.check()?;
         let to = to.or(socket.peer).ok_or(Error::DestinationRequired)?;
         let to = check_remote(socket, to)?;
-        let data_max = if to.is_ipv4() { DATA_MAX_V4 } else { DATA_MAX_V6 };
-        if data.len() > data_max {
-            return Err(Error::MessageTooLong);
-        }
-        let route = route(ctx, source.unwrap_or(socket.local.ip()), to.ip())?;
-        check_permission(ctx, socket.options, to.ip())?;
-        let header = header(ctx, socket.options, route.source, to.ip());
-        match ip::room_for_application(ctx, &route, &header, wire::HEADER_LEN + data.len()) {
-            ip::Room::Now => {}
-            ip::Room::Later => {
-                if !core::mem::replace(&mut socket.is_refused, true) {
-                    self.refused.push(id);
+        let payload_len = wire::HEADER_LEN + data.len();
+        let local = socket.local.ip();
+        let manner = socket.options.manner();
+        let Outgoing { route, header } =
+            match manner.prepare(ctx, with, local, to.ip(), PROTOCOL_UDP, payload_len) {
+                Ok(outgoing) => outgoing,
+                Err(Refusal::Error(error)) => return Err(error),
+                Err(Refusal::TooLong { mtu }) => {
+                    return Err(socket.errors.too_long(ctx, socket.options.report_errors, to, mtu));
                 }
-                return Err(Error::WouldBlock);
-            }
-            ip::Room::Never => return Err(Error::MessageTooLong),
-        }
+                Err(Refusal::NoRoom) => {
+                    self.refused.add(id, &mut socket.is_refused);
+                    return Err(Error::WouldBlock);
+                }
+            };
         let mut written = HeaderBuf::new();
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
         ports.write(header.src, header.dst, &[data], &mut written);
@@ -150,16 +167,14 @@ impl Sockets {
 
     pub(crate) fn recv_from(&mut self, id: UdpId, out: &mut [u8], peek: bool) -> Result<Received, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        socket.check_error()?;
+        socket.errors.check()?;
         socket.queue.take(out, peek).ok_or(Error::WouldBlock)
     }
 
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: UdpId) {
         let Some(socket) = self.sockets.remove(id) else { return };
-        self.bindings.remove(socket.local);
-        if socket.is_refused {
-            self.refused.retain(|refused| *refused != id);
-        }
+        self.bindings.remove(socket.standing(id));
+        self.refused.remove(id, socket.is_refused);
         ctx.events.forget(SocketId::Udp(id));
     }
 
@@ -180,12 +195,26 @@ impl Sockets {
         if options.ttl == 0 {
             return Err(Error::InvalidInput);
         }
+        if !options.report_errors {
+            socket.errors.forget_reports();
+        }
         socket.options = options;
         Ok(())
     }
 
     pub(crate) fn take_error(&mut self, id: UdpId) -> Result<Option<Error>, Error> {
-        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.error.take())
+        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.errors.take())
+    }
+
+    pub(crate) fn recv_error(&mut self, id: UdpId) -> Result<Option<ErrorReport>, Error> {
+        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.errors.next_report())
+    }
+
+    /// The MTU of the path to the peer (IP_MTU).
+    pub(crate) fn path_mtu(&self, ip: &Layer, id: UdpId) -> Result<usize, Error> {
+        let socket = self.get(id)?;
+        let peer = socket.peer.ok_or(Error::NotConnected)?;
+        sending::path_mtu(ip, socket.local.ip(), peer.ip())
     }
 
     /// Sockets open now.
@@ -208,55 +237,39 @@ impl Sockets {
     ) -> Result<(), DropReason> {
         let read = wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
         let arrival = Arrival::of(datagram, read.src_port);
-        let from = arrival.from;
-        let id = match datagram.cast {
-            Cast::Unicast => self.bindings.lookup(datagram.dst, read.dst_port),
-            Cast::Broadcast | Cast::Multicast => self.bindings.lookup_wildcard(datagram.dst, read.dst_port),
+        let local = SocketAddr::new(datagram.dst, read.dst_port);
+        let queued = match datagram.cast {
+            Cast::Unicast => {
+                let id = self.bindings.lookup(local, arrival.from);
+                id.map(|id| queue(ctx, &mut self.sockets, id, datagram, arrival, read.payload))
+            }
+            // Each gets a copy, and one that can take none does not hinder the others.
+            Cast::Broadcast | Cast::Multicast => self
+                .bindings
+                .lookup_all(local, arrival.from)
+                .map(|id| queue(ctx, &mut self.sockets, id, datagram, arrival, read.payload))
+                .reduce(Result::or),
         };
-        let listener = id.and_then(|id| Some((id, self.sockets.get_mut(id).filter(|it| it.hears(from))?)));
-        let Some((id, socket)) = listener else {
+        queued.unwrap_or_else(|| {
             //= RFC1122 section 4.1.3.1: a datagram for a port without a listener SHOULD draw port unreachable.
             icmp::complain(ctx, datagram, icmp::Complaint::PortUnreachable);
-            return Err(DropReason::UdpNoSocket);
-        };
-        // A super-datagram stands for several, each of which is a message of its own.
-        let one = datagram.gso_size.map_or(usize::MAX, |size| size.get().into());
-        let mut rest = read.payload;
-        loop {
-            let (message, behind) = rest.split_at_checked(one).unwrap_or((rest, &[]));
-            match socket.queue.push(arrival, message, ctx.config.udp_recv_buffer) {
-                Queued::First => ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::READABLE),
-                Queued::Behind => {}
-                Queued::Full => return Err(DropReason::UdpQueueFull),
-            }
-            ctx.counters.udp_in += 1;
-            rest = behind;
-            if rest.is_empty() {
-                return Ok(());
-            }
-        }
+            Err(DropReason::UdpNoSocket)
+        })
     }
 
-    /// Reports an ICMP error to the socket it concerns (connected sockets only, as Linux).
-    ///
-    /// Errors that may pass (network or host unreachable, time exceeded) are not told, since the next
-    /// datagram may well arrive; nor is a parameter problem, which no application can mend. (RFC 1122 section
-    /// 4.1.3.3 asks to pass all of them on; Linux does so for those who set IP_RECVERR, which is a room
-    /// left empty here.)
+    /// Reports an ICMP error to the socket that it concerns.
     pub(crate) fn icmp_error(
         &mut self,
         ctx: &mut Context<'_>,
         error: &IcmpError<'_>,
     ) -> Result<(), DropReason> {
-        let id = self.bindings.lookup(error.local.ip(), error.local.port());
+        let id = self.bindings.lookup(error.local, error.remote);
         let Some((id, socket)) = id.and_then(|id| Some((id, self.sockets.get_mut(id)?))) else {
             return Err(DropReason::IcmpUnrelated);
         };
-        if !socket.hears(error.remote) {
-            return Err(DropReason::IcmpUnrelated);
-        }
-        let told = final_error(error).filter(|_| socket.peer.is_some()).ok_or(DropReason::IcmpIgnored)?;
-        socket.error = Some(told);
+        let quoted = error.transport.get(wire::HEADER_LEN..).unwrap_or_default();
+        let listening = socket.listening();
+        socket.errors.icmp(ctx, error, listening, quoted)?;
         ctx.counters.icmp_errors_in += 1;
         let readiness = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
         ctx.events.raise(SocketId::Udp(id), socket.owner, readiness);
@@ -265,10 +278,38 @@ impl Sockets {
 
     /// Tells the sockets that were refused for want of room that there is some again.
     pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.drain(..) {
+        for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::WRITABLE);
+        }
+    }
+}
+
+/// Puts a datagram into a socket's queue.
+fn queue(
+    ctx: &mut Context<'_>,
+    sockets: &mut SlotMap<UdpId, Socket>,
+    id: UdpId,
+    datagram: &Datagram<'_>,
+    arrival: Arrival,
+    data: &[u8],
+) -> Result<(), DropReason> {
+    let socket = sockets.get_mut(id).ok_or(DropReason::UdpNoSocket)?;
+    // A super-datagram stands for several, each of which is a message of its own.
+    let one = datagram.gso_size.map_or(usize::MAX, |size| size.get().into());
+    let mut rest = data;
+    loop {
+        let (message, behind) = rest.split_at_checked(one).unwrap_or((rest, &[]));
+        match socket.queue.push(arrival, message, ctx.config.udp_recv_buffer) {
+            Queued::First => ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::READABLE),
+            Queued::Behind => {}
+            Queued::Full => return Err(DropReason::UdpQueueFull),
+        }
+        ctx.counters.udp_in += 1;
+        rest = behind;
+        if rest.is_empty() {
+            return Ok(());
         }
     }
 }
@@ -280,41 +321,6 @@ fn check_remote(socket: &Socket, remote: SocketAddr) -> Result<SocketAddr, Error
         return Err(Error::InvalidInput);
     }
     Ok(SocketAddr::new(remote.ip(), remote.port()))
-}
-
-/// Sending to all takes the intention to (SO_BROADCAST).
-fn check_permission(ctx: &Context<'_>, options: UdpOptions, to: IpAddr) -> Result<(), Error> {
-    if ctx.ip.is_broadcast(to) && !options.broadcast {
-        return Err(Error::PermissionDenied);
-    }
-    Ok(())
-}
-
-fn route(ctx: &Context<'_>, local: IpAddr, to: IpAddr) -> Result<Route, Error> {
-    ctx.ip.route(to, Some(local).filter(|local| !local.is_unspecified()))
-}
-
-fn header(ctx: &mut Context<'_>, options: UdpOptions, source: IpAddr, to: IpAddr) -> IpHeader {
-    let hop_limit = if to.is_multicast() { 1 } else { options.ttl };
-    IpHeader { hop_limit, tos: options.tos, ..ip::fragmentable(ctx, source, to, PROTOCOL_UDP) }
-}
-
-/// The errors after which no datagram will arrive, as Linux tells them from the others.
-fn final_error(error: &IcmpError<'_>) -> Option<Error> {
-    match error.kind {
-        IcmpErrorKind::PortUnreachable => Some(Error::ConnectionRefused),
-        IcmpErrorKind::ProtocolUnreachable => Some(Error::ProtocolUnreachable),
-        IcmpErrorKind::Prohibited if error.remote.is_ipv6() => Some(Error::PermissionDenied),
-        IcmpErrorKind::Prohibited => Some(Error::HostUnreachable),
-        // Over IPv4 routers fragment what we send; over IPv6 nobody does it for us.
-        IcmpErrorKind::PacketTooBig(_) if error.remote.is_ipv6() => Some(Error::MessageTooLong),
-        IcmpErrorKind::PacketTooBig(_)
-        | IcmpErrorKind::NetworkUnreachable
-        | IcmpErrorKind::HostUnreachable
-        | IcmpErrorKind::TimeExceeded
-        | IcmpErrorKind::ParameterProblem
-        | IcmpErrorKind::SourceQuench => None,
-    }
 }
 
 #[cfg(test)]

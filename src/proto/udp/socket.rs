@@ -1,16 +1,20 @@
-//! One UDP socket: its ends, its options, its queue of datagrams and its pending error.
+//! One UDP socket: its ends, its options, its queue of datagrams and its errors.
 
 use core::net::SocketAddr;
 
 use super::UdpOptions;
+use super::bindings::Standing;
 use crate::proto::datagram_queue::DatagramQueue;
-use crate::proto::error::Error;
 use crate::proto::events::Owner;
+use crate::proto::ids::UdpId;
+use crate::proto::reuse::BindOptions;
+use crate::proto::socket_errors::{Listening, SocketErrors};
 
 /// A socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     pub(super) owner: Owner,
+    pub(super) bind_options: BindOptions,
     /// Where it was bound by the application; a wildcard address stays one here.
     pub(super) bound: SocketAddr,
     /// Where it listens: `bound`, or once connected the source that leads to the peer.
@@ -18,36 +22,42 @@ pub(super) struct Socket {
     pub(super) peer: Option<SocketAddr>,
     pub(super) options: UdpOptions,
     pub(super) queue: DatagramQueue,
-    /// What the next verb, or `take_error`, tells; then it is forgotten (SO_ERROR).
-    pub(super) error: Option<Error>,
+    pub(super) errors: SocketErrors,
     /// A send was refused for want of room, and no event has yet told that there is some.
     pub(super) is_refused: bool,
 }
 
 impl Socket {
-    pub(super) fn new(owner: Owner, local: SocketAddr, options: UdpOptions) -> Self {
+    pub(super) fn new(
+        owner: Owner,
+        local: SocketAddr,
+        bind_options: BindOptions,
+        options: UdpOptions,
+    ) -> Self {
         Socket {
             owner,
+            bind_options,
             bound: local,
             local,
             peer: None,
             options,
             queue: DatagramQueue::default(),
-            error: None,
+            errors: SocketErrors::default(),
             is_refused: false,
         }
     }
 
-    /// Whether it wants datagrams from there: everybody's, or once connected its peer's.
-    pub(super) fn hears(&self, from: SocketAddr) -> bool {
-        self.peer.is_none_or(|peer| peer == from)
+    /// How it stands in the tables, under the name that it has.
+    pub(super) fn standing(&self, id: UdpId) -> Standing {
+        Standing { id, local: self.local, peer: self.peer, options: self.bind_options }
     }
 
-    /// Tells the pending error, once.
-    pub(super) fn check_error(&mut self) -> Result<(), Error> {
-        match self.error.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
+    /// Which errors it is to be told of.
+    pub(super) fn listening(&self) -> Listening {
+        Listening {
+            is_connected: self.peer.is_some(),
+            report_errors: self.options.report_errors,
+            mtu_discover: self.options.mtu_discover,
         }
     }
 }

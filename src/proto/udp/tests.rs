@@ -2,8 +2,10 @@ use super::*;
 use crate::proto::config::Config;
 use crate::proto::config::Secrets;
 use crate::proto::events::Event;
+use crate::proto::ip::icmp::IcmpErrorKind;
 use crate::proto::ip::testing::{TUN, World, icmp_message, ip, udp};
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, Sent};
+use crate::proto::socket_errors::ErrorCause;
 use crate::proto::stack::{Progress, Stack};
 use crate::proto::wire::icmp::{ErrorMessage, Message};
 use crate::proto::wire::ip as wire_ip;
@@ -34,7 +36,17 @@ impl Host {
     }
 
     fn bind(&mut self, local: &str) -> Result<UdpId, Error> {
-        self.sockets.bind(&mut self.world.ctx(), addr(local), OWNER)
+        self.bind_with(local, BindOptions::NONE)
+    }
+
+    fn bind_with(&mut self, local: &str, options: BindOptions) -> Result<UdpId, Error> {
+        self.sockets.bind(&mut self.world.ctx(), addr(local), options, OWNER)
+    }
+
+    fn change(&mut self, id: UdpId, change: impl FnOnce(&mut UdpOptions)) {
+        let mut options = self.sockets.options(id).unwrap();
+        change(&mut options);
+        self.sockets.set_options(id, options).unwrap();
     }
 
     fn connect(&mut self, id: UdpId, remote: &str) -> Result<(), Error> {
@@ -42,7 +54,7 @@ impl Host {
     }
 
     fn send(&mut self, id: UdpId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
-        self.sockets.send_to(&mut self.world.ctx(), id, data, to.map(addr), None)
+        self.sockets.send_to(&mut self.world.ctx(), id, data, to.map(addr), SendOptions::default())
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
@@ -112,7 +124,7 @@ fn places_conflict_as_without_reuse_of_addresses() {
 #[test]
 fn only_addresses_of_ours_can_be_bound_to() {
     let mut host = Host::new();
-    for local in ["10.9.0.1:7", "10.9.0.255:7", "224.0.0.1:7", "255.255.255.255:7", "[fd09::1]:7"] {
+    for local in ["10.9.0.1:7", "10.8.0.255:7", "[fd09::1]:7"] {
         assert_eq!(host.bind(local), Err(Error::AddrNotAvailable), "{local}");
     }
     for local in ["127.4.4.4:7", "10.9.0.2:7", "[::1]:7", "[fd09::2%3]:7"] {
@@ -196,7 +208,8 @@ fn a_server_on_the_wildcard_can_answer_from_the_address_it_was_asked_at() {
     assert_eq!(asked.to, ip("10.9.0.5"));
     let mut answer_from = |source| {
         let ctx = &mut host.world.ctx();
-        host.sockets.send_to(ctx, id, b"me", Some(asked.from), Some(source))?;
+        let with = SendOptions { source: Some(source), ..SendOptions::default() };
+        host.sockets.send_to(ctx, id, b"me", Some(asked.from), with)?;
         Ok(host.world.sent().map(|(_, bytes)| wire_ip::parse(&bytes).unwrap().src))
     };
     assert_eq!(answer_from(asked.to), Ok(Some(asked.to)));
@@ -261,8 +274,7 @@ fn broadcasts_are_sent_on_purpose_only() {
     for to in ["10.9.0.255:9", "255.255.255.255:9"] {
         assert_eq!(host.send(id, b"all", Some(to)), Err(Error::PermissionDenied));
     }
-    let options = UdpOptions { ttl: 9, tos: 0x10, broadcast: true };
-    host.sockets.set_options(id, options).unwrap();
+    host.change(id, |options| *options = UdpOptions { ttl: 9, tos: 0x10, broadcast: true, ..*options });
     for to in ["10.9.0.255:9", "255.255.255.255:9"] {
         assert_eq!(host.send(id, b"all", Some(to)), Ok(3));
         let (_, bytes) = host.world.sent().unwrap();
@@ -286,7 +298,11 @@ fn a_time_to_live_of_zero_is_refused() {
     let id = host.bind("0.0.0.0:7").unwrap();
     let options = host.sockets.options(id).unwrap();
     assert_eq!(host.sockets.set_options(id, UdpOptions { ttl: 0, ..options }), Err(Error::InvalidInput));
-    assert_eq!(host.sockets.options(id), Ok(UdpOptions { ttl: 64, tos: 0, broadcast: false }));
+    let with = SendOptions { ttl: Some(0), ..SendOptions::default() };
+    let to = Some(addr("10.9.0.1:9"));
+    let sent = host.sockets.send_to(&mut host.world.ctx(), id, b"", to, with);
+    assert_eq!(sent, Err(Error::InvalidInput));
+    assert_eq!(host.sockets.options(id), Ok(options));
 }
 
 #[test]
@@ -417,10 +433,9 @@ fn final_errors_are_told_and_passing_ones_are_not() {
         (3, 0, None),
         (3, 1, None),
         (3, 2, Some(Error::ProtocolUnreachable)),
-        (3, 4, None),
         (3, 13, Some(Error::HostUnreachable)),
         (11, 0, None),
-        (12, 0, None),
+        (12, 0, Some(Error::ProtocolError)),
     ] {
         let mut host = Host::new();
         let (id, about) = connected(&mut host, "0.0.0.0:7", "10.9.0.1:9");
@@ -428,17 +443,23 @@ fn final_errors_are_told_and_passing_ones_are_not() {
         assert_eq!(host.icmp_error("10.9.0.1", kind, code, &about), expected, "{kind}/{code}");
         assert_eq!(host.sockets.take_error(id), Ok(told), "{kind}/{code}");
     }
-    for (kind, code, told) in [
-        (1, 0, None),
-        (1, 1, Some(Error::PermissionDenied)),
-        (2, 0, Some(Error::MessageTooLong)),
-        (3, 0, None),
-    ] {
+    for (kind, code, told) in [(1, 0, None), (1, 1, Some(Error::PermissionDenied)), (3, 0, None)] {
         let mut host = Host::new();
         let (id, about) = connected(&mut host, "[::]:7", "[fd09::1]:9");
         let _ = host.icmp_error("fd09::1", kind, code, &about);
         assert_eq!(host.sockets.take_error(id), Ok(told), "v6 {kind}/{code}");
     }
+}
+
+#[test]
+fn that_a_datagram_is_too_big_is_believed_of_one_that_was_sent() {
+    let mut host = Host::new();
+    let (id, small) = connected(&mut host, "[::]:7", "[fd09::1]:9");
+    assert_eq!(host.icmp_error("fd09::1", 2, 0, &small), Err(DropReason::IcmpUnrelated));
+    host.send(id, &[0; 1400], None).unwrap();
+    let (_, large) = host.world.sent().unwrap();
+    assert_eq!(host.icmp_error("fd09::1", 2, 0, &large), Ok(()));
+    assert_eq!(host.sockets.take_error(id), Ok(Some(Error::MessageTooLong)));
 }
 
 #[test]
@@ -468,9 +489,9 @@ fn a_send_without_room_is_refused_and_told_when_there_is_some() {
     for id in [id, id, closed] {
         assert_eq!(host.send(id, b"x", Some("10.9.0.1:9")), Err(Error::WouldBlock));
     }
-    assert_eq!(host.sockets.refused.len(), 2, "each waits once");
+    assert_eq!(host.sockets.refused.waiting().len(), 2, "each waits once");
     host.sockets.close(&mut host.world.ctx(), closed);
-    assert_eq!(host.sockets.refused, [id]);
+    assert_eq!(host.sockets.refused.waiting(), [id]);
     host.relieve();
     assert_eq!(host.event(id), None, "there is no room yet");
     for _ in 0..2 {
@@ -552,4 +573,181 @@ fn a_refused_sender_hears_from_the_stack_when_the_device_goes_on() {
     run(&mut stack);
     let event = stack.next_event().unwrap();
     assert_eq!((event.socket, event.readiness), (SocketId::Udp(id), Readiness::WRITABLE));
+}
+
+const REUSE_ADDR: BindOptions = BindOptions { reuse_addr: true, reuse_port: false };
+const REUSE_PORT: BindOptions = BindOptions { reuse_addr: false, reuse_port: true };
+
+#[test]
+fn who_reuses_the_address_and_came_last_takes_what_is_sent_to_one_host() {
+    let mut host = Host::new();
+    let first = host.bind_with("10.9.0.2:7", REUSE_ADDR).unwrap();
+    let second = host.bind_with("10.9.0.2:7", REUSE_ADDR).unwrap();
+    let wildcard = host.bind_with("0.0.0.0:7", REUSE_ADDR).unwrap();
+    assert_eq!(host.bind("10.9.0.2:7"), Err(Error::AddrInUse));
+    assert_eq!(host.bind_with("10.9.0.2:7", REUSE_PORT), Err(Error::AddrInUse));
+    let bytes = udp("10.9.0.1:9", "10.9.0.2:7", b"x");
+    for (taker, gone) in [(second, second), (first, first), (wildcard, wildcard)] {
+        host.receive(&bytes).unwrap();
+        for id in [first, second, wildcard] {
+            let expected = if id == taker { Ok(()) } else { Err(Error::WouldBlock) };
+            let read = host.recv(id).map(|_| ());
+            assert!(read == expected || read == Err(Error::NoSuchSocket), "{id:?}");
+        }
+        host.sockets.close(&mut host.world.ctx(), gone);
+    }
+    assert_eq!(host.receive(&bytes), Err(DropReason::UdpNoSocket));
+}
+
+#[test]
+fn a_connected_socket_takes_its_peer_s_datagrams_from_those_it_shares_the_port_with() {
+    let mut host = Host::new();
+    let connected = host.bind_with("10.9.0.2:7", REUSE_ADDR).unwrap();
+    host.connect(connected, "10.9.0.1:9").unwrap();
+    let open = host.bind_with("10.9.0.2:7", REUSE_ADDR).unwrap();
+    host.receive(&udp("10.9.0.1:9", "10.9.0.2:7", b"peer")).unwrap();
+    host.receive(&udp("10.9.0.1:8", "10.9.0.2:7", b"stranger")).unwrap();
+    assert_eq!(host.recv(connected).map(|(data, _)| data), Ok(b"peer".to_vec()));
+    assert_eq!(host.recv(open).map(|(data, _)| data), Ok(b"stranger".to_vec()));
+}
+
+#[test]
+fn broadcasts_reach_every_socket_that_listens() {
+    let mut host = Host::new();
+    let ids = ["0.0.0.0:7", "0.0.0.0:7", "10.9.0.255:7"].map(|at| host.bind_with(at, REUSE_PORT).unwrap());
+    let specific = host.bind_with("10.9.0.2:7", REUSE_PORT).unwrap();
+    host.receive(&udp("10.9.0.1:9", "10.9.0.255:7", b"all")).unwrap();
+    for id in ids {
+        assert_eq!(host.recv(id).map(|(data, _)| data), Ok(b"all".to_vec()));
+    }
+    assert_eq!(host.recv(specific), Err(Error::WouldBlock));
+    // One bound to the broadcast address hears that alone, and sends from an address of ours.
+    host.receive(&udp("10.9.0.1:9", "10.9.0.2:7", b"one")).unwrap();
+    assert_eq!(host.recv(ids[2]), Err(Error::WouldBlock));
+    host.send(ids[2], b"x", Some("10.9.0.1:9")).unwrap();
+    assert_eq!(host.world.sent().map(|(_, bytes)| wire_ip::parse(&bytes).unwrap().src), Some(ip("10.9.0.2")));
+}
+
+#[test]
+fn one_full_queue_does_not_keep_a_broadcast_from_the_others() {
+    let mut host = Host::with(Config { udp_recv_buffer: 10, ..Config::default() });
+    let ids = [(); 2].map(|()| host.bind_with("0.0.0.0:7", REUSE_ADDR).unwrap());
+    let bytes = udp("10.9.0.1:9", "10.9.0.255:7", b"all");
+    host.receive(&bytes).unwrap();
+    host.recv(ids[1]).unwrap();
+    assert_eq!(host.receive(&bytes), Ok(()));
+    assert_eq!(host.receive(&bytes), Err(DropReason::UdpQueueFull));
+    assert!(host.recv(ids[1]).is_ok());
+}
+
+#[test]
+fn a_port_that_is_not_named_is_nobody_else_s_whatever_they_agree_to() {
+    let mut host = Host::with(Config { ephemeral_ports: 40_000..=40_000, ..Config::default() });
+    host.bind_with("0.0.0.0:0", REUSE_PORT).unwrap();
+    assert_eq!(host.bind_with("0.0.0.0:0", REUSE_PORT), Err(Error::AddrInUse));
+}
+
+#[test]
+fn what_fits_the_path_is_sent_whole_and_what_does_not_as_the_socket_wants_it() {
+    for (local, to, fits) in [("0.0.0.0:7", "10.9.0.1:9", 1472_usize), ("[::]:7", "[fd09::1]:9", 1452)] {
+        for mode in [MtuDiscover::Want, MtuDiscover::Do, MtuDiscover::Dont, MtuDiscover::Probe] {
+            let mut host = Host::new();
+            let id = host.bind(local).unwrap();
+            host.change(id, |options| options.mtu_discover = mode);
+            host.send(id, &alloc::vec![1; fits], Some(to)).unwrap();
+            let (_, bytes) = host.world.sent().unwrap();
+            let whole = wire_ip::parse(&bytes).unwrap();
+            assert_eq!(whole.fragment, None);
+            if whole.src.is_ipv4() {
+                assert_eq!(whole.dont_fragment, mode != MtuDiscover::Dont, "{mode:?}");
+            }
+            let sent = host.send(id, &alloc::vec![1; fits + 1], Some(to));
+            if matches!(mode, MtuDiscover::Do | MtuDiscover::Probe) {
+                assert_eq!(sent, Err(Error::MessageTooLong));
+                assert!(host.world.sent().is_none());
+                continue;
+            }
+            assert_eq!(sent, Ok(fits + 1));
+            for part in 0..2 {
+                let (_, bytes) = host.world.sent().unwrap();
+                let part_of = wire_ip::parse(&bytes).unwrap().fragment.unwrap();
+                assert_eq!((part_of.offset_bytes == 0, part_of.more), (part == 0, part == 0));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_asks_is_told_of_every_error_and_of_its_own() {
+    let mut host = Host::new();
+    let id = host.bind("0.0.0.0:7").unwrap();
+    host.change(id, |options| options.report_errors = true);
+    host.send(id, b"lost", Some("10.9.0.1:9")).unwrap();
+    let (_, about) = host.world.sent().unwrap();
+    assert_eq!(host.icmp_error("10.9.0.99", 11, 0, &about), Ok(()));
+    assert_eq!(host.icmp_error("10.9.0.98", 3, 1, &about), Ok(()));
+    assert_eq!(host.event(id), Some(Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE));
+    assert_eq!(host.send(id, b"", Some("10.9.0.1:9")), Err(Error::HostUnreachable));
+    let report = host.sockets.recv_error(id).unwrap().unwrap();
+    let expected = ErrorReport {
+        error: Error::HostUnreachable,
+        cause: ErrorCause::Icmp {
+            kind: IcmpErrorKind::TimeExceeded,
+            type_code: (11, 0),
+            offender: ip("10.9.0.99"),
+        },
+        destination: addr("10.9.0.1:9"),
+        mtu: None,
+        quoted: b"lost"[..].try_into().unwrap(),
+        at: host.world.now,
+    };
+    assert_eq!(report, expected);
+    assert_eq!(host.recv(id), Err(Error::HostUnreachable));
+    host.sockets.recv_error(id).unwrap().unwrap();
+    host.change(id, |options| options.mtu_discover = MtuDiscover::Do);
+    assert_eq!(host.send(id, &[0; 2000], Some("10.9.0.1:9")), Err(Error::MessageTooLong));
+    let report = host.sockets.recv_error(id).unwrap().unwrap();
+    assert_eq!((report.cause, report.mtu), (ErrorCause::Local, Some(1500)));
+    assert_eq!(host.sockets.recv_error(id), Ok(None));
+    assert_eq!(host.recv(id), Err(Error::WouldBlock));
+}
+
+#[test]
+fn who_asks_no_more_has_nothing_left_to_be_told() {
+    let mut host = Host::with(Config { error_reports: 1, ..Config::default() });
+    let id = host.bind("0.0.0.0:7").unwrap();
+    host.change(id, |options| options.report_errors = true);
+    host.send(id, b"lost", Some("10.9.0.1:9")).unwrap();
+    let (_, about) = host.world.sent().unwrap();
+    assert_eq!(host.icmp_error("10.9.0.99", 11, 0, &about), Ok(()));
+    assert_eq!(host.icmp_error("10.9.0.99", 11, 0, &about), Err(DropReason::ErrorQueueFull));
+    host.change(id, |options| options.report_errors = false);
+    assert_eq!(host.sockets.recv_error(id), Ok(None));
+}
+
+#[test]
+fn one_datagram_may_be_sent_otherwise_than_the_others() {
+    let mut host = Host::new();
+    let with = SendOptions { ttl: Some(3), tos: Some(0x02), source: None };
+    for (local, to, ttl) in [("0.0.0.0:7", "10.9.0.1:9", 64), ("[::]:7", "[ff02::fb]:9", 1)] {
+        let id = host.bind(local).unwrap();
+        host.sockets.send_to(&mut host.world.ctx(), id, b"", Some(addr(to)), with).unwrap();
+        host.send(id, b"", Some(to)).unwrap();
+        for expected in [(3, 2), (ttl, 0)] {
+            let (_, bytes) = host.world.sent().unwrap();
+            let parsed = wire_ip::parse(&bytes).unwrap();
+            assert_eq!((parsed.hop_limit, parsed.tos), expected);
+        }
+    }
+}
+
+#[test]
+fn the_path_s_mtu_is_that_of_a_connected_socket() {
+    let mut host = Host::new();
+    let id = host.bind("0.0.0.0:7").unwrap();
+    assert_eq!(host.sockets.path_mtu(&host.world.ip, id), Err(Error::NotConnected));
+    host.connect(id, "10.9.0.1:9").unwrap();
+    assert_eq!(host.sockets.path_mtu(&host.world.ip, id), Ok(1500));
+    host.connect(id, "127.0.0.1:9").unwrap();
+    assert_eq!(host.sockets.path_mtu(&host.world.ip, id), Ok(65_535));
 }

@@ -9,6 +9,7 @@
 //! point at.
 
 mod extensions;
+pub(crate) mod options;
 
 use core::net::IpAddr;
 
@@ -123,6 +124,26 @@ impl IpHeader {
         written.expect("the header buffer has room for an IP header");
     }
 
+    /// Like [`write`](Self::write), with options: a multiple of four bytes, of which IPv6 knows none.
+    ///
+    /// # Panics
+    /// As [`write`](Self::write), and if there are more than 40 bytes of options: mistakes of the caller.
+    pub(crate) fn write_with_options(&self, options: &[u8], payload_len: usize, out: &mut HeaderBuf) {
+        let begin = out.len();
+        self.write(options.len() + payload_len, out);
+        if options.is_empty() || self.src.is_ipv6() {
+            return;
+        }
+        assert!(options.len().is_multiple_of(4) && options.len() <= 40, "these are no options of a header");
+        out.try_extend_from_slice(options).expect("the header buffer has room for an IP header");
+        let header = &mut out[begin..];
+        header[0] = 0x40 | (header.len() / 4) as u8;
+        header[10..12].fill(0);
+        let mut sum = Sum::new();
+        sum.add(header);
+        header[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+    }
+
     /// Bytes that [`write`](Self::write) appends.
     #[allow(clippy::len_without_is_empty)] // A header is never empty.
     pub fn len(&self) -> usize {
@@ -162,8 +183,8 @@ pub struct Parsed<'a> {
     pub protocol_at: usize,
     /// An IPv4 loose or strict source route is present (RFC 7126 sections 4.3, 4.4).
     pub source_routed: bool,
-    /// Set if an IPv6 extension header forbids to process the packet further. `protocol` and `payload` then
-    /// tell the header with the problem.
+    /// Set if an option of IPv4 or an extension header of IPv6 forbids to process the packet further. `protocol`
+    /// and `payload` of IPv6 then tell the header with the problem.
     pub problem: Option<ExtensionProblem>,
 }
 
@@ -210,7 +231,7 @@ pub struct FragmentInfo {
 ///
 /// # Errors
 /// `Truncated` (fewer bytes than the headers say), `IpVersion`, `IpLength` (contradictory lengths, IPv6
-/// jumbograms), `IpChecksum`, `IpOption`, or `ExtensionHeader` (a chain that is cut off or longer than
+/// jumbograms), `IpChecksum`, or `ExtensionHeader` (a chain that is cut off or longer than
 /// eight headers).
 #[inline]
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
@@ -251,7 +272,10 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     if !sum.is_valid() {
         return Err(DropReason::IpChecksum);
     }
-    let source_routed = header_len > Ipv4Header::MIN_LEN && walk_v4_options(header.options())?;
+    let options = match header.options() {
+        [] => options::Inspected::default(),
+        options => options::inspect(options),
+    };
     let (_, payload) = whole.split_at_checked(header_len).ok_or(DropReason::IpLength)?;
     let fragment = match (usize::from(header.fragments_offset().value()) * 8, header.more_fragments()) {
         (0, false) => None,
@@ -275,31 +299,11 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         payload,
         header_len,
         protocol_at: 9,
-        source_routed,
-        problem: None,
+        source_routed: options.source_routed,
+        problem: options
+            .malformed_at
+            .map(|at| ExtensionProblem::MalformedOption { pointer: (Ipv4Header::MIN_LEN + at) as u32 }),
     })
-}
-
-/// Walks the options of an IPv4 header and tells whether a source route is among them. Unknown options are
-/// skipped by their length (RFC 1122 section 3.2.1.8).
-//= RFC9293 MUST-50
-fn walk_v4_options(mut options: &[u8]) -> Result<bool, DropReason> {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const LOOSE_SOURCE_ROUTE: u8 = 131;
-    const STRICT_SOURCE_ROUTE: u8 = 137;
-    let mut source_routed = false;
-    loop {
-        options = match *options {
-            [] | [END, ..] => return Ok(source_routed),
-            [NO_OPERATION, ref rest @ ..] => rest,
-            [kind, len, ..] if len >= 2 => {
-                source_routed |= matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
-                options.get(usize::from(len)..).ok_or(DropReason::IpOption)?
-            }
-            [_, ..] => return Err(DropReason::IpOption),
-        };
-    }
 }
 
 fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
@@ -516,9 +520,22 @@ mod tests {
     }
 
     #[test]
-    fn malformed_options_are_refused() {
-        for options in ["07000000", "07010000", "07050000", "01010107", "8300ffff", "01018308"] {
-            assert_eq!(parse(&with_options(&hex(options))), Err(DropReason::IpOption), "{options}");
+    fn malformed_options_are_a_problem_with_a_place() {
+        for (options, pointer) in [
+            ("07000000", 20),
+            ("07010000", 20),
+            ("07050000", 20),
+            ("01010107", 23),
+            ("8300ffff", 20),
+            ("01018308", 22),
+            ("07070300000000 00", 22),
+        ] {
+            let problem = parse(&with_options(&hex(options))).unwrap().problem.unwrap();
+            assert_eq!(problem, ExtensionProblem::MalformedOption { pointer }, "{options}");
+            assert_eq!(
+                (problem.drop_reason(), problem.answer(false)),
+                (DropReason::IpOption, Some((0, pointer)))
+            );
         }
     }
 

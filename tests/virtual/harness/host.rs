@@ -146,7 +146,7 @@ impl OurHost {
                     }
                 }
                 SocketId::Listener(_) => self.acceptable = true,
-                SocketId::Udp(_) | SocketId::Ping(_) => {}
+                SocketId::Udp(_) | SocketId::Ping(_) | SocketId::Raw(_) => {}
             }
         }
         any

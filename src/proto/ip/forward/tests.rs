@@ -15,21 +15,21 @@ use crate::proto::wire::ip::{self as wire, IpHeader};
 use crate::proto::{ChecksumState, Config, Secrets};
 use crate::time::Instant;
 
-const LEFT: DeviceId = DeviceId(0);
-const RIGHT: DeviceId = DeviceId(1);
+pub(super) const LEFT: DeviceId = DeviceId(0);
+pub(super) const RIGHT: DeviceId = DeviceId(1);
 /// Its MTU is smaller than the others'.
-const NARROW: DeviceId = DeviceId(2);
+pub(super) const NARROW: DeviceId = DeviceId(2);
 
 /// A router with three interfaces, and what it has sent.
-struct Router {
-    stack: Stack,
+pub(super) struct Router {
+    pub(super) stack: Stack,
     sent: Vec<(DeviceId, Vec<u8>)>,
     /// Devices that take nothing.
     busy: Vec<DeviceId>,
 }
 
 impl Router {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Config::default())
     }
 
@@ -65,6 +65,12 @@ impl Router {
         reason.map_or(Ok(()), |reason| Err(*reason))
     }
 
+    /// Drains the stack.
+    pub(super) fn drain(&mut self) {
+        let Router { stack, sent, busy } = self;
+        let _ = stack.transmit(Instant::ZERO, &mut |egress: Egress<'_>| take(sent, busy, egress));
+    }
+
     /// The only packet that was sent since the last call.
     fn only(&mut self) -> (DeviceId, Vec<u8>) {
         assert_eq!(self.sent.len(), 1, "{:x?}", self.sent);
@@ -72,7 +78,7 @@ impl Router {
     }
 
     /// Type, code and second word of the only packet that was sent, an ICMP error by `device` about `about`.
-    fn complaint(&mut self, device: DeviceId, about: &[u8]) -> (u8, u8, u32) {
+    pub(super) fn complaint(&mut self, device: DeviceId, about: &[u8]) -> (u8, u8, u32) {
         let (by, bytes) = self.only();
         assert_eq!(by, device);
         let read = wire::parse(&bytes).unwrap();
@@ -290,7 +296,7 @@ fn fragments_in_transit_go_on_as_they_are() {
 }
 
 /// Makes the checksum of an IPv4 header good.
-fn seal(bytes: &mut [u8]) {
+pub(super) fn seal(bytes: &mut [u8]) {
     let len = usize::from(bytes[0] & 15) * 4;
     bytes[10..12].fill(0);
     let mut sum = Sum::new();

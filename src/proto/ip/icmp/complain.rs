@@ -210,15 +210,15 @@ fn is_later_fragment_v4(whole: &[u8]) -> bool {
     }
 }
 
-/// Whether the datagram is an ICMP error, or can't be told not to be one.
+/// Whether the datagram is an ICMP error, or one too short to tell.
+//= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
 fn is_icmp_error(whole: &[u8]) -> bool {
-    //= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
-    // A packet whose extension headers were found wanting has not been read to its end.
     match wire::quoted(whole) {
         // No error is long enough to be cut into parts: what follows a first part was never one.
         Some(read) if read.is_later_fragment => false,
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
-        None => true,
+        // Its extension headers end in the void, which is what the error says (RFC 8200 section 4.5; as Linux).
+        None => false,
     }
 }
 
@@ -260,12 +260,11 @@ mod tests {
         Subject { device, src: parsed.src, dst: parsed.dst, cast, tos: parsed.tos, whole }
     }
 
-    /// Type, code and second word of the error that is sent, if one is; and the addresses it goes between.
-    fn told(
-        world: &mut World,
-        about: Subject<'_>,
-        what: Complaint,
-    ) -> Option<((u8, u8, u32), (IpAddr, IpAddr))> {
+    /// Type, code and second word of an error; and the addresses it goes between.
+    type Told = ((u8, u8, u32), (IpAddr, IpAddr));
+
+    /// The error that is sent, if one is.
+    fn told(world: &mut World, about: Subject<'_>, what: Complaint) -> Option<Told> {
         complain(&mut world.ctx(), about, what);
         let (_, bytes) = world.sent()?;
         assert!(world.sent().is_none());
@@ -382,6 +381,17 @@ mod tests {
         // The first part of what claims to be an error.
         let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0, 1, 0, 0, 0, 1, 3, 3, 3, 3]);
         assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn a_chain_of_headers_that_ends_in_the_void_can_be_complained_about() {
+        //= RFC8200 section 4.5: a first fragment without all headers should draw parameter problem, code 3.
+        let mut world = World::new();
+        let cut = [60, 0, 0, 1, 0, 0, 0, 9, 17, 3, 1, 4, 0, 0, 0, 0];
+        let bytes = datagram(&header("fd09::1", "fd09::2", 44), &cut);
+        let about = came(TUN, Some(Cast::Unicast), &bytes);
+        let seen = told(&mut world, about, Complaint::ParameterProblem { code: 3, pointer: 0 });
+        assert_eq!(seen.map(|(error, _)| error), Some((4, 3, 0)));
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub enum IcmpErrorKind {
     TimeExceeded,
     /// Parameter problem (ICMPv6 4/1 is ProtocolUnreachable).
     ParameterProblem,
+    /// An ICMPv6 error of a type or code that nobody here knows (RFC 4443 section 2.4 a): its numbers are all that
+    /// can be told.
+    Other,
     /// Source quench (deprecated by RFC 6633). Never handed to a transport.
     SourceQuench,
 }
@@ -58,7 +61,7 @@ pub(super) fn read<'a>(
 ) -> Result<IcmpError<'a>, DropReason> {
     let kind = match datagram.src {
         IpAddr::V4(_) => classify_v4(error),
-        IpAddr::V6(_) => classify_v6(error),
+        IpAddr::V6(_) => Some(classify_v6(error)),
     };
     let kind = kind.ok_or(match (datagram.src, error.kind) {
         //= RFC1122 section 3.2.2.2: a redirect SHOULD be believed by a host that has a choice of gateways. This one
@@ -106,18 +109,19 @@ pub(super) fn classify_v4(error: &ErrorMessage<'_>) -> Option<IcmpErrorKind> {
     }
 }
 
-/// RFC 4443 section 3. Error types unknown to it have no name that could be passed on (section 2.4 a asks
-/// to pass them to the transport; none has a use for them).
-pub(super) fn classify_v6(error: &ErrorMessage<'_>) -> Option<IcmpErrorKind> {
+/// RFC 4443 section 3.
+//= RFC4443 section 2.4: (a) an ICMPv6 error of unknown type MUST be passed to the upper-layer process that
+//# originated the packet that caused it.
+pub(super) fn classify_v6(error: &ErrorMessage<'_>) -> IcmpErrorKind {
     match (error.kind, error.code) {
-        (v6::TYPE_DST_UNREACH, 0) => Some(IcmpErrorKind::NetworkUnreachable),
-        (v6::TYPE_DST_UNREACH, 2 | 3) => Some(IcmpErrorKind::HostUnreachable),
-        (v6::TYPE_DST_UNREACH, 4) => Some(IcmpErrorKind::PortUnreachable),
-        (v6::TYPE_DST_UNREACH, 1 | 5 | 6) => Some(IcmpErrorKind::Prohibited),
-        (v6::TYPE_PACKET_TOO_BIG, _) => Some(IcmpErrorKind::PacketTooBig(error.word)),
-        (v6::TYPE_TIME_EXCEEDED, 0 | 1) => Some(IcmpErrorKind::TimeExceeded),
-        (v6::TYPE_PARAMETER_PROBLEM, 1) => Some(IcmpErrorKind::ProtocolUnreachable),
-        (v6::TYPE_PARAMETER_PROBLEM, _) => Some(IcmpErrorKind::ParameterProblem),
-        _ => None,
+        (v6::TYPE_DST_UNREACH, 0) => IcmpErrorKind::NetworkUnreachable,
+        (v6::TYPE_DST_UNREACH, 2 | 3) => IcmpErrorKind::HostUnreachable,
+        (v6::TYPE_DST_UNREACH, 4) => IcmpErrorKind::PortUnreachable,
+        (v6::TYPE_DST_UNREACH, 1 | 5 | 6) => IcmpErrorKind::Prohibited,
+        (v6::TYPE_PACKET_TOO_BIG, _) => IcmpErrorKind::PacketTooBig(error.word),
+        (v6::TYPE_TIME_EXCEEDED, 0 | 1) => IcmpErrorKind::TimeExceeded,
+        (v6::TYPE_PARAMETER_PROBLEM, 1) => IcmpErrorKind::ProtocolUnreachable,
+        (v6::TYPE_PARAMETER_PROBLEM, _) => IcmpErrorKind::ParameterProblem,
+        (_, _) => IcmpErrorKind::Other,
     }
 }

@@ -13,7 +13,7 @@ mod error;
 
 use core::net::IpAddr;
 
-use super::{Cast, Datagram};
+use super::{Cast, Datagram, pmtu};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::wire::HeaderBuf;
@@ -46,23 +46,36 @@ pub(crate) fn receive<'a>(
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
         Message::EchoRequest(echo) => answer::echo(ctx, datagram, echo).map(|()| Received::Done),
-        Message::Error(error) => error::read(datagram, &error).map(Received::Error),
+        Message::Error(error) => {
+            let mut read = error::read(datagram, &error)?;
+            pmtu::packet_too_big(ctx, &mut read, error.quoted)?;
+            Ok(Received::Error(read))
+        }
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
-        Message::Other(other) => Err(answer::ignored(datagram.src, other.kind)),
+        Message::Other(other) => answer::other(ctx, datagram, &other).map(|()| Received::Done),
     }
 }
 
 /// Routes a message and queues it; `false` if it was lost.
 fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) -> bool {
+    send_with_options(ctx, header, &[], message)
+}
+
+/// The same with options of IPv4.
+fn send_with_options(ctx: &mut Context<'_>, header: &IpHeader, options: &[u8], message: Message<'_>) -> bool {
     let Ok(route) = ctx.ip.route(header.dst, Some(header.src)) else {
         ctx.counters.replies_lost += 1;
         return false;
     };
     let mut written = HeaderBuf::new();
     message.write_header(header.src, header.dst, &mut written);
-    super::try_send(ctx, &route, header, &[&written, message.body()])
+    let payload = [&written[..], message.body()];
+    match options {
+        [] => super::try_send(ctx, &route, header, &payload),
+        options => super::try_send_with_options(ctx, &route, header, options, &payload),
+    }
 }
 
 fn is_icmp(family: IpAddr, protocol: u8) -> bool {

@@ -4,6 +4,7 @@ use super::*;
 use crate::proto::context::{TcpTimer, TimerKey};
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ip::icmp::{IcmpError, IcmpErrorKind};
+use crate::proto::ip::pmtu;
 use crate::proto::tcp::connection::{Ending, mss_for};
 use crate::proto::tcp::time_wait::TimeWait;
 use crate::proto::trace::{Record, TraceLevel};
@@ -56,6 +57,9 @@ impl Endpoint {
         let seq = SeqNr(error.seq.ok_or(DropReason::IcmpMalformed)?);
         let Some(Target::Socket(id)) = self.demux.find(&tuple) else { return Err(DropReason::IcmpUnrelated) };
         let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::IcmpUnrelated) };
+        if let IcmpErrorKind::PacketTooBig(mtu) = error.kind {
+            return socket.packet_too_big(ctx, seq, mtu as usize);
+        }
         let meaning = Meaning::of(error.kind).ok_or(DropReason::IcmpIgnored)?;
         let soft_error = match &mut socket.phase {
             Phase::Opening(opening) if !opening.sent(seq) => return Err(DropReason::IcmpUnrelated),
@@ -294,6 +298,25 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// A router says that segments of more than `mtu` bytes don't go on. Believed if it quotes one that is on its
+    /// way (RFC 5927 section 7.2); what is lost is sent again in smaller segments, since every turn asks the route.
+    fn packet_too_big(&mut self, ctx: &mut Context<'_>, seq: SeqNr, mtu: usize) -> Result<(), DropReason> {
+        // A SYN is smaller than any MTU that is believed.
+        let Phase::Synchronised(connection) = &self.phase else { return Err(DropReason::IcmpUnrelated) };
+        let quoted = connection.snd.una().unwrap(seq);
+        if quoted < connection.snd.una() || quoted >= connection.snd.nxt() {
+            return Err(DropReason::IcmpUnrelated);
+        }
+        let is_usable = mss_for(mtu, self.tuple.local.is_ipv4()) >= ctx.config.mss_min.into();
+        if is_usable && pmtu::learn(ctx, self.tuple.remote, mtu) {
+            ctx.counters.icmp_errors_in += 1;
+            return Ok(());
+        }
+        Err(DropReason::IcmpIgnored)
+    }
+}
+
 /// What an ICMP error means to a connection.
 #[derive(Clone, Copy, Debug)]
 enum Meaning {
@@ -304,8 +327,7 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// `None` for what is not for TCP to hear. The next hop's MTU is path MTU discovery's, which has its room
-    /// in `ip`.
+    /// `None` for what is not for TCP to hear, and for "packet too big", which is no error.
     fn of(kind: IcmpErrorKind) -> Option<Self> {
         match kind {
             IcmpErrorKind::PortUnreachable => Some(Meaning::Hard(Error::ConnectionRefused)),
@@ -316,7 +338,9 @@ impl Meaning {
                 Some(Meaning::Soft(Error::HostUnreachable))
             }
             //= RFC9293 MUST-56/parameter
-            IcmpErrorKind::ParameterProblem => Some(Meaning::Soft(Error::ProtocolUnreachable)),
+            IcmpErrorKind::ParameterProblem | IcmpErrorKind::Other => {
+                Some(Meaning::Soft(Error::ProtocolUnreachable))
+            }
             //= RFC9293 MUST-55
             IcmpErrorKind::SourceQuench | IcmpErrorKind::PacketTooBig(_) => None,
         }

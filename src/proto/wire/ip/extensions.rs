@@ -23,8 +23,8 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// wild; the bound is what keeps a chain of empty headers from costing more than a packet's worth of time.
 const EXTENSION_HEADERS_MAX: usize = 8;
 
-/// Why an IPv6 packet must be discarded because of its extension headers, and how that is answered. All
-/// pointers count bytes from the start of the IPv6 header.
+/// Why a packet must be discarded because of its IPv6 extension headers or IPv4 options, and how that is
+/// answered. All pointers count bytes from the start of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtensionProblem {
     /// A next header value that is not allowed where it stands: hop-by-hop options anywhere but first
@@ -47,6 +47,11 @@ pub enum ExtensionProblem {
         /// Of the routing type octet.
         pointer: u32,
     },
+    /// An option of IPv4 that contradicts itself (RFC 1122 section 3.2.2.5). Parameter problem code 0.
+    MalformedOption {
+        /// Of the octet in error.
+        pointer: u32,
+    },
     /// A field that contradicts itself: a fragment that is not a multiple of eight bytes long, or that would
     /// reach past 65,535 bytes (RFC 8200 section 4.5). Parameter problem code 0.
     ErroneousField {
@@ -60,13 +65,14 @@ impl ExtensionProblem {
     pub fn drop_reason(self) -> DropReason {
         match self {
             ExtensionProblem::RoutingSegmentsLeft { .. } => DropReason::SourceRouted,
+            ExtensionProblem::MalformedOption { .. } => DropReason::IpOption,
             ExtensionProblem::UnrecognizedNextHeader { .. }
             | ExtensionProblem::UnrecognizedOption { .. }
             | ExtensionProblem::ErroneousField { .. } => DropReason::ExtensionHeader,
         }
     }
 
-    /// Code and pointer of the ICMPv6 parameter problem (type 4) that is due, if one is. `to_multicast`
+    /// Code and pointer of the parameter problem that is due, if one is. `to_multicast`
     /// tells whether the packet went to a multicast address; only code 2 may be sent then (RFC 4443 section
     /// 2.4 e.3).
     pub fn answer(self, to_multicast: bool) -> Option<(u8, u32)> {
@@ -81,7 +87,9 @@ impl ExtensionProblem {
                     (v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, pointer, false)
                 }
             },
-            ExtensionProblem::RoutingSegmentsLeft { pointer }
+            // Of IPv4 code 0 says as much.
+            ExtensionProblem::MalformedOption { pointer }
+            | ExtensionProblem::RoutingSegmentsLeft { pointer }
             | ExtensionProblem::ErroneousField { pointer } => {
                 (v6::CODE_PARAM_PROBLEM_ERR_HEADER_FIELD, pointer, false)
             }

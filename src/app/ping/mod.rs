@@ -1,0 +1,285 @@
+//! `tunstack ping`: asks somebody for echoes from a stack of its own, and prints what iputils' ping prints.
+//!
+//! Owns the command: the stack and the socket, the threads that wait for answers and for signals, the exit status.
+//! What may be asked for is [`args`]'s, when to send and when to end [`session`]'s, the words are [`lines`]'s, the
+//! numbers [`tally`]'s.
+
+mod args;
+mod lines;
+mod session;
+mod tally;
+
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use self::args::MtuHint;
+pub(crate) use self::args::PingArgs;
+use self::session::{Due, Session};
+use super::failure::Failure;
+use super::network::{self, Called, Network};
+use super::report;
+use super::signals::{self, Signal, Wish};
+use crate::device::HostError;
+use crate::net::{Net, PingSocket, StartError};
+use crate::proto::ping::{PingError, PingReceived};
+use crate::runtime;
+
+/// The exit status when nobody answered.
+const NO_ANSWER: u8 = 1;
+/// The exit status when it could not even begin.
+const TROUBLE: u8 = 2;
+/// How long the end may take: there is nothing to finish.
+const SHUTDOWN: Duration = Duration::from_millis(100);
+/// How often one request is tried while errors about others stand in its way.
+const SEND_ATTEMPTS: usize = 64;
+/// Networks that are tried when none is named, while others have them.
+const NETWORKS_TRIED: u8 = 16;
+
+/// Pings until told to end. The exit status says how it went, as ping's does: 0 answered, 1 not.
+///
+/// # Errors
+/// Why it could not begin, with status 2.
+pub(crate) fn run(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
+    begin(args, quiet).map_err(|failure| failure.with_status(TROUBLE))
+}
+
+fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
+    let signals = signals::catch().map_err(|error| Failure::new(format!("can't catch signals: {error}")))?;
+    let to = args.resolve()?;
+    let net = start(args)?;
+    let socket = open(args, &net, to).map_err(|error| cannot_ping(to, &error))?;
+
+    let (tell, happenings) = channel();
+    let threads = signals.tell(tell.clone()).and_then(|()| listen(&socket, args.size.into(), tell));
+    threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
+    let session = Session::new(args.plan(), runtime::now());
+    let mut ping = Ping { session, net, socket, quiet };
+    say(&format!("{}\n", lines::first(&args.destination, to, args.size.into())));
+    let ended = ping.go_on(&happenings);
+    say(&ping.session.statistics(&args.destination));
+    ping.net.shutdown(SHUTDOWN);
+    ended?;
+    if ping.session.heard_nothing() && !ping.net.addresses().iter().any(|net| net.contains(&to)) {
+        tell_of_forwarding(to);
+    }
+    Ok(ExitCode::from(if ping.session.was_answered() { 0 } else { NO_ANSWER }))
+}
+
+/// A ping under way.
+struct Ping {
+    session: Session,
+    net: Net,
+    socket: PingSocket,
+    quiet: bool,
+}
+
+/// What may happen while it waits.
+enum Happening {
+    Answer(PingReceived, Vec<u8>),
+    Error(PingError),
+    /// Receiving failed for good: the stack runs no more.
+    Broken(io::Error),
+    Signal(Signal),
+}
+
+impl From<Signal> for Happening {
+    fn from(signal: Signal) -> Self {
+        Happening::Signal(signal)
+    }
+}
+
+impl Ping {
+    /// Sends and waits until everything is answered, or time is up, or a signal asks for the end.
+    fn go_on(&mut self, happenings: &Receiver<Happening>) -> Result<(), Failure> {
+        loop {
+            let now = runtime::now();
+            let until = match self.session.due(now) {
+                Due::End => return Ok(()),
+                Due::Send(seq) => {
+                    self.send(seq);
+                    continue;
+                }
+                Due::WaitUntil(until) => until,
+            };
+            let nanos = until.as_nanos().saturating_sub(now.as_nanos());
+            match happenings.recv_timeout(Duration::from_nanos(nanos)) {
+                Ok(Happening::Answer(received, data)) => {
+                    let line = self.session.answer(&received, &data);
+                    self.tell(line);
+                }
+                Ok(Happening::Error(error)) => {
+                    let line = self.session.error(&error);
+                    self.tell(Some(line));
+                }
+                Ok(Happening::Signal(signal)) => match signal.wish() {
+                    Wish::End => return Ok(()),
+                    Wish::Report => report::print(&self.net),
+                },
+                Ok(Happening::Broken(error)) => return Err(Failure::new(error.to_string())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new(
+                        "lost sight of the stack's threads; please report this as a bug",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Sends the request that is due.
+    fn send(&mut self, seq: u16) {
+        let now = runtime::now();
+        let (mut refused, mut alone) = (None, false);
+        // ICMP errors about earlier requests stand in the way, each once, and other ones may come meanwhile. What is
+        // said again, with no such error about, concerns this request.
+        for _ in 0..SEND_ATTEMPTS {
+            refused = self.socket.send(seq, self.session.data()).err();
+            if refused.is_none() || alone {
+                break;
+            }
+            let earlier = errors(&self.socket);
+            alone = earlier.is_empty();
+            for error in earlier {
+                let line = self.session.error(&error);
+                self.tell(Some(line));
+            }
+        }
+        self.session.sent(now);
+        let Some(error) = refused else { return };
+        let what = if is_too_long(&error) {
+            self.session.refused();
+            format!("local error: message too long, mtu={}", self.socket.path_mtu().unwrap_or_default())
+        } else {
+            format!("sendmsg: {error}")
+        };
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "ping: {what}");
+        }
+    }
+
+    fn tell(&self, line: Option<String>) {
+        if let Some(line) = line.filter(|_| !self.quiet) {
+            say(&(line + "\n"));
+        }
+    }
+}
+
+fn start(args: &PingArgs) -> Result<Net, Failure> {
+    let sysctls = Path::new("/proc/sys/net");
+    let mut network = Network::resolve(&args.network)?.fit_to_host(sysctls)?;
+    for number in 1..=NETWORKS_TRIED {
+        match network.builder().start() {
+            // Another stack of ours has the usual network: one is as good as another.
+            Err(StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }))
+                if network.is_by_default() && number < NETWORKS_TRIED =>
+            {
+                network = network.numbered(number).fit_to_host(sysctls)?;
+            }
+            Err(error) => {
+                let called = Called::now(format!("tunstack ping --addr 10.10.0.2/24 {}", args.destination));
+                return Err(Failure::new(network::explain(&error, &called)));
+            }
+            Ok(net) => return Ok(net),
+        }
+    }
+    Err(Failure::new("no network is free; name one, as in `tunstack ping --addr 10.10.0.2/24 10.10.0.1`"))
+}
+
+fn open(args: &PingArgs, net: &Net, to: IpAddr) -> io::Result<PingSocket> {
+    let socket = PingSocket::bind(net, unspecified(to))?;
+    socket.set_report_errors(true)?;
+    socket.set_broadcast(args.broadcast)?;
+    if let Some(ttl) = args.ttl {
+        socket.set_ttl(ttl.into())?;
+    }
+    socket.set_dont_fragment(args.mtu_discovery == MtuHint::Do)?;
+    socket.connect(to)?;
+    Ok(socket)
+}
+
+/// Hands on answers and errors from a thread of its own, until the stack runs no more.
+fn listen(socket: &PingSocket, size: usize, tell: Sender<Happening>) -> io::Result<()> {
+    let socket = socket.try_clone()?;
+    // Longer answers than requests are cut off at a length that shows that they were longer.
+    let mut buffer = vec![0; size + 1];
+    std::thread::Builder::new().name("answers".into()).spawn(move || {
+        loop {
+            let happened = match socket.recv(&mut buffer) {
+                Ok(received) => {
+                    let data = buffer.get(..received.len).unwrap_or_default().to_vec();
+                    vec![Happening::Answer(received, data)]
+                }
+                Err(error) if error.kind() == ErrorKind::NetworkDown => vec![Happening::Broken(error)],
+                // One of the errors that wait, if nobody else has told of it meanwhile.
+                Err(_) => errors(&socket).into_iter().map(Happening::Error).collect(),
+            };
+            for happening in happened {
+                let is_last = matches!(happening, Happening::Broken(_));
+                if tell.send(happening).is_err() || is_last {
+                    return;
+                }
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Takes the ICMP errors that wait.
+fn errors(socket: &PingSocket) -> Vec<PingError> {
+    std::iter::from_fn(|| socket.recv_error().ok().flatten()).collect()
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+}
+
+fn unspecified(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+fn cannot_ping(to: IpAddr, error: &io::Error) -> Failure {
+    let mend = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("it is a broadcast address; if that is meant, `tunstack ping -b {to}`")
+        }
+        ErrorKind::NetworkUnreachable => {
+            "no route of the stack leads there; give it one, as in `--route 0.0.0.0/0,dev=NAME`".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Failure::new(format!("can't ping {to}: {mend}"))
+}
+
+/// Whom the kernel would have to send our requests on to, and doesn't, never hears of them.
+fn tell_of_forwarding(to: IpAddr) {
+    let (family, switch) = match to {
+        IpAddr::V4(_) => ("IPv4", "net.ipv4.ip_forward"),
+        IpAddr::V6(_) => ("IPv6", "net.ipv6.conf.all.forwarding"),
+    };
+    let file = Path::new("/proc/sys").join(switch.replace('.', "/"));
+    let is_off = fs::read_to_string(file).is_ok_and(|value| value.trim() == "0");
+    // Who can bind to an address has it.
+    let is_here = UdpSocket::bind((to, 0)).is_ok();
+    if is_off && !is_here {
+        let _ = writeln!(
+            io::stderr(),
+            "tunstack: nobody answered; perhaps because this machine's kernel doesn't send {family} packets on: \
+             `sudo sysctl -w {switch}=1`"
+        );
+    }
+}
+
+/// Prints at once: whoever reads along is not to wait.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    // A reader that has closed its end has seen what it wanted.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -1,0 +1,195 @@
+//! ICMP echo sockets that block: what `ping` is made of.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Net;
+use super::modes::{self, Modes};
+use crate::proto::ping::{PingError, PingOptions, PingReceived};
+use crate::proto::{Error, Owner, PingId, SocketId};
+use crate::runtime::{Shard, Side};
+use crate::time::Instant;
+
+/// A socket that sends ICMP echo requests and receives the replies to them, over IPv4 or IPv6. On Linux it would be
+/// one of the kind SOCK_DGRAM with IPPROTO_ICMP.
+///
+/// ```
+/// use tunstack::device::MemoryDevice;
+/// use tunstack::net::{Net, PingSocket};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let (left, right) = MemoryDevice::pair(1500)?;
+/// # let here = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+/// # let _there = Net::builder().device(right).addr("10.9.0.2/24").start()?;
+/// let socket = PingSocket::bind(&here, "0.0.0.0".parse().unwrap())?;
+/// socket.send_to(1, b"anybody there?", "10.9.0.2".parse().unwrap())?;
+///
+/// let mut data = [0; 64];
+/// let reply = socket.recv(&mut data)?;
+/// assert_eq!((reply.seq, &data[..reply.len]), (1, &b"anybody there?"[..]));
+/// # Ok(())
+/// # }
+/// ```
+pub struct PingSocket(Arc<Bound>);
+
+struct Bound {
+    net: Net,
+    id: PingId,
+    modes: Modes,
+}
+
+impl PingSocket {
+    /// Opens a socket that sends from an address of the stack; from an unspecified one (`0.0.0.0`, `::`) it sends
+    /// from the address that leads to the destination. Its identifier is drawn at random.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.
+    pub fn bind(net: &Net, addr: IpAddr) -> io::Result<PingSocket> {
+        let open = |shard: &mut Shard, now| shard.stack.ping_bind(now, addr, 0, Owner::APPLICATION);
+        let id = net.shared().open(open)?;
+        Ok(PingSocket(Arc::new(Bound { net: net.clone(), id, modes: Modes::default() })))
+    }
+
+    /// Sets the peer: [`send`](Self::send) sends to it, only its replies are received, and ICMP errors that are
+    /// final are reported.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `InvalidInput` if the address is of another family.
+    pub fn connect(&self, addr: IpAddr) -> io::Result<()> {
+        self.0.net.shared().open(|shard, now| shard.stack.ping_connect(now, self.0.id, addr))
+    }
+
+    /// Sends a request with the number `seq` to the connected peer.
+    ///
+    /// # Errors
+    /// EDESTADDRREQ if there is none; else see [`send_to`](Self::send_to).
+    pub fn send(&self, seq: u16, data: &[u8]) -> io::Result<usize> {
+        self.block_on(Side::Write, |shard, now| shard.stack.ping_send_to(now, self.0.id, seq, data, None))
+    }
+
+    /// Sends a request with the number `seq`.
+    ///
+    /// # Errors
+    /// EMSGSIZE for more data than fits, `NetworkUnreachable`, `PermissionDenied` for a broadcast address without
+    /// [`set_broadcast`](Self::set_broadcast), or a pending error, told once.
+    pub fn send_to(&self, seq: u16, data: &[u8], addr: IpAddr) -> io::Result<usize> {
+        self.block_on(Side::Write, |shard, now| {
+            shard.stack.ping_send_to(now, self.0.id, seq, data, Some(addr))
+        })
+    }
+
+    /// Receives a reply. What of its data doesn't fit into `buffer` is lost.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the time is over or the socket doesn't block; a pending error, told once.
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<PingReceived> {
+        self.block_on(Side::Read, |shard, _| shard.stack.ping_recv(self.0.id, buffer))
+    }
+
+    /// Takes the oldest ICMP error about a request, if [`set_report_errors`](Self::set_report_errors) is on.
+    pub fn recv_error(&self) -> io::Result<Option<PingError>> {
+        self.0.net.shared().call(|shard, _| shard.stack.ping_recv_error(self.0.id))
+    }
+
+    /// The identifier of the socket's requests.
+    pub fn ident(&self) -> io::Result<u16> {
+        self.0.net.shared().ask(|stack| stack.ping_ident(self.0.id))
+    }
+
+    /// The largest request that reaches the connected peer in one piece, IP header included, in bytes.
+    ///
+    /// # Errors
+    /// `NotConnected`.
+    pub fn path_mtu(&self) -> io::Result<usize> {
+        self.0.net.shared().ask(|stack| stack.ping_path_mtu(self.0.id))
+    }
+
+    /// Another handle of the same socket.
+    pub fn try_clone(&self) -> io::Result<PingSocket> {
+        Ok(PingSocket(Arc::clone(&self.0)))
+    }
+
+    /// Whether receiving and sending answer `WouldBlock` instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.0.modes.set_nonblocking(nonblocking);
+        Ok(())
+    }
+
+    /// How long receiving waits; `None` for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.modes.set_timeout(Side::Read, timeout)
+    }
+
+    /// Sets the time to live (hop limit) of requests.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless it is between 1 and 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        let ttl = modes::ttl(ttl)?;
+        self.change(|options| options.ttl = ttl)
+    }
+
+    /// Sets the type of service (traffic class) of requests.
+    pub fn set_tos(&self, tos: u8) -> io::Result<()> {
+        self.change(|options| options.tos = tos)
+    }
+
+    /// Whether requests larger than the path's MTU are refused instead of being sent in fragments.
+    pub fn set_dont_fragment(&self, dont_fragment: bool) -> io::Result<()> {
+        self.change(|options| options.dont_fragment = dont_fragment)
+    }
+
+    /// Whether requests may be sent to broadcast addresses.
+    pub fn set_broadcast(&self, broadcast: bool) -> io::Result<()> {
+        self.change(|options| options.broadcast = broadcast)
+    }
+
+    /// Whether every ICMP error about a request is reported, and kept for [`recv_error`](Self::recv_error)
+    /// (IP_RECVERR).
+    pub fn set_report_errors(&self, report_errors: bool) -> io::Result<()> {
+        self.change(|options| options.report_errors = report_errors)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut PingOptions)) -> io::Result<()> {
+        self.0.net.shared().call(|shard, _| {
+            let mut options = shard.stack.ping_options(self.0.id)?;
+            change(&mut options);
+            shard.stack.ping_set_options(self.0.id, options)
+        })
+    }
+
+    fn block_on<T>(
+        &self,
+        side: Side,
+        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
+    ) -> io::Result<T> {
+        let Bound { net, id, modes } = &*self.0;
+        net.shared().block_on(SocketId::Ping(*id), side, modes.patience(side), verb)
+    }
+}
+
+impl fmt::Debug for PingSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("PingSocket");
+        if let Ok(ident) = self.ident() {
+            debug.field("ident", &ident);
+        }
+        debug.field("id", &self.0.id).finish()
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // A stack that failed has nothing left to close.
+        let _ = self.net.shared().call(|shard, now| {
+            shard.stack.ping_close(now, self.id);
+            Ok(())
+        });
+    }
+}
