@@ -194,6 +194,34 @@ fn each_device_follows_its_own_mtu() {
 }
 
 #[test]
+fn routes_come_while_the_stack_runs_and_say_what_is_wrong_with_them() {
+    let world = world();
+    let net = &world.router;
+    net.add_route("10.7.0.0/16,via=10.2.0.2").unwrap();
+    let shown = || net.routes().iter().map(RouteConfig::to_string).collect::<Vec<_>>();
+    assert!(shown().contains(&"10.7.0.0/16,via=10.2.0.2,dev=b".to_owned()), "{:?}", shown());
+    assert!(shown().contains(&"10.1.0.0/24,dev=a".to_owned()), "{:?}", shown());
+    for (wrong, hint) in [
+        ("10.7.0.0/16,dev=c", "no device c"),
+        ("10.7.0.0/16", "dev=a"),
+        ("10.8.0.0/16,via=192.0.2.1", "no device of the stack leads to the router"),
+        ("10.7.0.0/16,dev=a", "metric=10"),
+        ("10.8.0.0/16,dev=a,src=192.0.2.1", "not an address of the stack"),
+        ("somewhere", "10.0.0.0/8"),
+    ] {
+        let error = net.add_route(wrong).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+    net.remove_route("10.7.0.0/16,via=10.2.0.2").unwrap();
+    assert_eq!(net.remove_route("10.7.0.0/16,via=10.2.0.2").unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!shown().iter().any(|route| route.starts_with("10.7.")), "{:?}", shown());
+    let builder = Net::builder().device(MemoryDevice::pair(1500).unwrap().0).addr("10.9.0.2/24");
+    let error = builder.route("10.7.0.0/16,dev=c").start().err().unwrap();
+    assert!(error.to_string().contains("only mem0"), "{error}");
+}
+
+#[test]
 fn applications_get_in_while_the_loop_forwards_at_full_rate() {
     let world = world();
     let stop = AtomicBool::new(false);

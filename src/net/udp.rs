@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::modes::{self, Modes};
-use super::{Net, each_address};
+use super::{BindOptions, Net, each_address};
 use crate::proto::udp::UdpOptions;
-use crate::proto::{Error, Owner, SocketId, UdpId};
+use crate::proto::{Error, ErrorReport, MtuDiscover, Owner, Received, SendOptions, SocketId, UdpId};
 use crate::runtime::{Shard, Side};
 use crate::time::Instant;
 
@@ -49,8 +49,30 @@ impl UdpSocket {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.
     pub fn bind(net: &Net, addr: impl ToSocketAddrs) -> io::Result<UdpSocket> {
+        UdpSocket::bind_with(net, addr, BindOptions::NONE)
+    }
+
+    /// Like [`bind`](Self::bind), beside other sockets that agree to share the port. What is sent to one host goes to
+    /// the one bound last ([`reuse_addr`](BindOptions::reuse_addr)) or to one of all
+    /// ([`reuse_port`](BindOptions::reuse_port)), broadcasts go to each.
+    ///
+    /// ```
+    /// use tunstack::net::{BindOptions, UdpSocket};
+    /// # use tunstack::net::Net;
+    /// # let (left, _right) = tunstack::device::MemoryDevice::pair(1500)?;
+    /// # let net = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    ///
+    /// let share = BindOptions { reuse_port: true, ..BindOptions::NONE };
+    /// let first = UdpSocket::bind_with(&net, "10.9.0.1:53", share)?;
+    /// let second = UdpSocket::bind_with(&net, "10.9.0.1:53", share)?;
+    /// assert!(UdpSocket::bind(&net, "10.9.0.1:53").is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_with(net: &Net, addr: impl ToSocketAddrs, options: BindOptions) -> io::Result<UdpSocket> {
         each_address(addr, |addr| {
-            let id = net.shared().open(|shard, now| shard.stack.udp_bind(now, addr, Owner::APPLICATION))?;
+            let open =
+                |shard: &mut Shard, now| shard.stack.udp_bind_with(now, addr, options, Owner::APPLICATION);
+            let id = net.shared().open(open)?;
             Ok(UdpSocket(Arc::new(Bound { net: net.clone(), id, modes: Modes::default() })))
         })
     }
@@ -111,6 +133,61 @@ impl UdpSocket {
     /// EDESTADDRREQ if there is none; else see [`send_to`](Self::send_to).
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
         self.block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, None))
+    }
+
+    /// Receives a datagram with all that is known of it: who sent it and to which address, by which device it came,
+    /// hop limit, type of service with its ECN bits, and whether it was longer than `buffer`.
+    ///
+    /// ```
+    /// use tunstack::net::{SendOptions, UdpSocket};
+    /// # use tunstack::{device::MemoryDevice, net::Net};
+    /// # let (left, right) = MemoryDevice::pair(1500)?;
+    /// # let here = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    /// # let there = Net::builder().device(right).addr("10.9.0.2/24").start()?;
+    /// let server = UdpSocket::bind(&there, "0.0.0.0:53")?;
+    /// let client = UdpSocket::bind(&here, "10.9.0.1:0")?;
+    /// let with = SendOptions { tos: Some(0b01), ttl: Some(9), ..SendOptions::default() };
+    /// client.send_msg(b"question", Some("10.9.0.2:53".parse().unwrap()), with)?;
+    ///
+    /// let mut buffer = [0; 4];
+    /// let asked = server.recv_msg(&mut buffer)?;
+    /// assert_eq!((asked.tos, asked.hop_limit, asked.len, asked.sent_len), (0b01, 9, 4, 8));
+    /// // The answer comes from the address that was asked.
+    /// let with = SendOptions { source: Some(asked.to), ..SendOptions::default() };
+    /// server.send_msg(b"answer", Some(asked.from), with)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_msg(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.block_on(Side::Read, |shard, _| shard.stack.udp_recv_msg(self.0.id, buffer))
+    }
+
+    /// Sends a datagram to `addr` (to the connected peer if there is none) from an address of the stack, or with a time
+    /// to live or type of service, of its own.
+    ///
+    /// # Errors
+    /// `AddrNotAvailable` if the source isn't the stack's; else see [`send_to`](Self::send_to).
+    pub fn send_msg(&self, data: &[u8], addr: Option<SocketAddr>, with: SendOptions) -> io::Result<usize> {
+        let sent = self
+            .block_on(Side::Write, |shard, now| shard.stack.udp_send_msg(now, self.0.id, data, addr, with));
+        sent.map_err(|error| match addr {
+            Some(addr) => self.explain(error, addr),
+            None => error,
+        })
+    }
+
+    /// Takes the oldest error report, if [`set_report_errors`](Self::set_report_errors) is on. It doesn't wait for one:
+    /// a blocked [`recv`](Self::recv) returns with the error when there is one.
+    pub fn recv_error(&self) -> io::Result<Option<ErrorReport>> {
+        self.0.net.shared().call(|shard, _| shard.stack.udp_recv_error(self.0.id))
+    }
+
+    /// The largest datagram that reaches the connected peer in one piece, IP header included, in bytes, as far as it
+    /// is known (IP_MTU).
+    ///
+    /// # Errors
+    /// `NotConnected`.
+    pub fn path_mtu(&self) -> io::Result<usize> {
+        self.0.net.shared().ask(|stack| stack.udp_path_mtu(self.0.id))
     }
 
     /// The connected peer.
@@ -177,7 +254,7 @@ impl UdpSocket {
         Ok(self.options()?.ttl.into())
     }
 
-    /// Sets the type of service (traffic class) of what is sent.
+    /// Sets the type of service (traffic class) of what is sent; the lower two bits are those of ECN (RFC 3168).
     pub fn set_tos(&self, tos: u8) -> io::Result<()> {
         self.change(|options| options.tos = tos)
     }
@@ -195,6 +272,27 @@ impl UdpSocket {
     /// Whether datagrams may be sent to broadcast addresses.
     pub fn broadcast(&self) -> io::Result<bool> {
         Ok(self.options()?.broadcast)
+    }
+
+    /// What becomes of datagrams that are larger than their path's MTU (IP_MTU_DISCOVER).
+    pub fn set_mtu_discover(&self, mode: MtuDiscover) -> io::Result<()> {
+        self.change(|options| options.mtu_discover = mode)
+    }
+
+    /// What becomes of datagrams that are larger than their path's MTU.
+    pub fn mtu_discover(&self) -> io::Result<MtuDiscover> {
+        Ok(self.options()?.mtu_discover)
+    }
+
+    /// Whether every error about a datagram is kept for [`recv_error`](Self::recv_error), and makes the next call
+    /// fail, even if the socket isn't connected or the error may pass (IP_RECVERR).
+    pub fn set_report_errors(&self, report_errors: bool) -> io::Result<()> {
+        self.change(|options| options.report_errors = report_errors)
+    }
+
+    /// Whether every error is kept.
+    pub fn report_errors(&self) -> io::Result<bool> {
+        Ok(self.options()?.report_errors)
     }
 
     /// The pending error, which is then no longer pending.

@@ -48,9 +48,10 @@ impl MtuDiscover {
         payload_len: usize,
     ) {
         header.dont_fragment = match self {
-            // A path that is too narrow to be believed lets nothing through unless routers may cut it.
+            // Where the path is narrower than may be believed, somebody has to cut what was to fit.
             MtuDiscover::Want => {
-                header.len() + payload_len <= route.mtu && !ctx.ip.path_mtu.needs_cutting(header.dst)
+                let fits = header.len() + payload_len <= route.mtu;
+                fits && !ctx.ip.path_mtu.needs_cutting(header.dst)
             }
             MtuDiscover::Do => true,
             MtuDiscover::Dont => false,
@@ -193,9 +194,9 @@ impl<Id: Copy + PartialEq> Refused<Id> {
         }
     }
 
-    /// All that waited: there is room for them again. Each has to clear its flag.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Id> + use<Id> {
-        core::mem::take(&mut self.0).into_iter()
+    /// Those to be told, now that there is room; each has to clear its flag.
+    pub(crate) fn served(&mut self) -> impl Iterator<Item = Id> + use<'_, Id> {
+        self.0.drain(..)
     }
 
     #[cfg(test)]

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tunstack::net::{Builder, ReversePath};
+
 use crate::harness::{Router, Sides, in_namespace, python, run};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -48,20 +50,44 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A stack in this process with the same routes.
+const LIBRARY: Router = Router::Library(with_routes);
+
+fn with_routes(builder: Builder) -> Builder {
+    NOWHERE
+        .iter()
+        .fold(builder, |builder, (destination, kind)| builder.route(format!("{destination},type={kind}")))
+}
+
 /// What became of each probe, by its name. The links are 1,500 bytes on the left and 1,280 on the right.
-fn judged_by(router: &Router) -> BTreeMap<String, String> {
+fn judged_by(router: &Router, probes: &str, kernels_settings: &str) -> BTreeMap<String, String> {
     let sides = Sides::new(router, 1500, 1280);
     if let Some(kernel) = &sides.kernel {
         // Nobody asks for redirects: hosts on a TUN have no other router to turn to.
         kernel.sh("sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.r-left.send_redirects=0");
+        if !kernels_settings.is_empty() {
+            kernel.sh(&format!("sysctl -qw {kernels_settings}"));
+        }
         for (destination, kind) in NOWHERE {
             let family = if destination.contains(':') { "-6" } else { "-4" };
             kernel.sh(&format!("ip {family} route add {kind} {destination}"));
         }
+        for (destination, via) in BEHIND {
+            let family = if destination.contains(':') { "-6" } else { "-4" };
+            kernel.sh(&format!("ip {family} route add {destination} via {via}"));
+        }
     }
     let (left, right) = (sides.left.id().to_string(), sides.right.id().to_string());
-    let ended = run(python("forwarding.py").args([left, right]), LIMIT);
+    let ended = run(python("forwarding.py").args([left.as_str(), right.as_str(), probes]), LIMIT);
     assert!(ended.status.success(), "{ended:?}");
+    if let Some(net) = &sides.net {
+        let counters = net.counters();
+        assert_eq!(
+            counters.packets_in,
+            counters.packets_delivered + counters.packets_forwarded + counters.dropped_total(),
+            "every packet is counted once"
+        );
+    }
     let told = |line: &str| line.split_once(" -> ").map(|(name, what)| (name.to_owned(), what.to_owned()));
     ended.stdout.lines().map(|line| told(line).expect("a probe and what became of it")).collect()
 }
@@ -69,12 +95,8 @@ fn judged_by(router: &Router) -> BTreeMap<String, String> {
 #[test]
 fn packets_on_their_way_are_judged_as_the_kernel_judges_them_but_where_we_say_so() {
     in_namespace(|| {
-        let kernel = judged_by(&Router::Kernel);
-        let daemon = judged_by(&Router::Library(|builder| {
-            NOWHERE.iter().fold(builder, |builder, (destination, kind)| {
-                builder.route(format!("{destination},type={kind}"))
-            })
-        }));
+        let kernel = judged_by(&Router::Kernel, "all", "");
+        let daemon = judged_by(&LIBRARY, "all", "");
         assert!(kernel.len() > 80, "only {} probes ran", kernel.len());
         let mut wrong = String::new();
         for (probe, theirs) in &kernel {
@@ -89,5 +111,51 @@ fn packets_on_their_way_are_judged_as_the_kernel_judges_them_but_where_we_say_so
             }
         }
         assert!(wrong.is_empty(), "\n{wrong}");
+    });
+}
+
+/// Routes to and from more networks on either side, for both kinds of router.
+const BEHIND: [(&str, &str); 4] = [
+    ("172.20.0.0/16", "10.2.0.9"),
+    ("172.21.0.0/16", "10.1.0.9"),
+    ("fd20::/64", "fd02::9"),
+    ("fd21::/64", "fd01::9"),
+];
+
+fn with_more_routes(builder: Builder, check: ReversePath) -> Builder {
+    let builder = with_routes(builder).reverse_path(check);
+    BEHIND
+        .iter()
+        .fold(builder, |builder, (destination, via)| builder.route(format!("{destination},via={via}")))
+}
+
+/// Which probes went through, whatever became of the others.
+fn through(judged: &BTreeMap<String, String>, family: &str) -> Vec<String> {
+    let passed = judged.iter().filter(|(name, what)| name.starts_with(family) && what.starts_with("through"));
+    passed.map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn the_way_back_is_asked_for_as_linux_asks_for_it() {
+    in_namespace(|| {
+        let checks: [(u32, Router); 3] = [
+            (0, Router::Library(|builder| with_more_routes(builder, ReversePath::Off))),
+            (1, Router::Library(|builder| with_more_routes(builder, ReversePath::Strict))),
+            (2, Router::Library(|builder| with_more_routes(builder, ReversePath::Loose))),
+        ];
+        for (rp_filter, router) in &checks {
+            let settings =
+                format!("net.ipv4.conf.all.rp_filter={rp_filter} net.ipv4.conf.r-left.rp_filter={rp_filter}");
+            let kernel = judged_by(&Router::Kernel, "sources", &settings);
+            let ours = judged_by(router, "sources", "");
+            assert_eq!(through(&ours, "v4"), through(&kernel, "v4"), "{rp_filter}: {ours:#?} {kernel:#?}");
+            // Linux has no such check for IPv6; ours is the same for both families.
+            let six: Vec<String> = through(&ours, "v4")
+                .iter()
+                .filter(|name| !name.ends_with("of the left host"))
+                .map(|name| name.replace("v4", "v6"))
+                .collect();
+            assert_eq!(through(&ours, "v6"), six, "{rp_filter}: {ours:#?}");
+        }
     });
 }

@@ -9,6 +9,7 @@ mod chain;
 mod close;
 mod errors;
 mod faults;
+mod floods;
 mod forwarding;
 mod harness;
 mod leak;

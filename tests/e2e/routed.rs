@@ -73,8 +73,11 @@ fn tcp_finds_its_way_through_a_narrower_link_behind_the_router() {
 /// One datagram is this many bytes of number and then of content.
 const NUMBER: usize = 8;
 
-/// Datagrams on their way before the sender waits to hear of them: less than any queue on the way holds.
-const WINDOW: u64 = 32;
+/// Datagrams of `size` bytes on their way before the sender waits to hear of them: less than any queue on the way
+/// holds, of which the receiving socket's is the shortest.
+fn window(size: usize) -> u64 {
+    (65_536 / size).clamp(1, 32) as u64
+}
 
 /// Sends `count` datagrams of `size` bytes, no more than a window ahead of what the receiver has told; what is not
 /// told of in time goes again, but since no queue overflows, it should not come to that. Returns the hash of all
@@ -83,14 +86,14 @@ fn send_datagrams(socket: &UdpSocket, count: u64, size: usize) -> (Hash, u32) {
     let mut hash = Sha256::new();
     let mut datagram = vec![0; size];
     let (mut told, mut state, mut in_vain) = (0, 3, 0);
-    let mut kept = Vec::new();
+    let (mut kept, window) = (Vec::new(), window(size));
     for number in 0..count {
         datagram[..NUMBER].copy_from_slice(&number.to_be_bytes());
         fill(&mut datagram[NUMBER..], &mut state);
         hash.update(&datagram[NUMBER..]);
         socket.send(&datagram).expect("the kernel takes it");
         kept.push(datagram.clone());
-        while number + 1 - told >= WINDOW || (number + 1 == count && told < count) {
+        while number + 1 - told >= window || (number + 1 == count && told < count) {
             let mut answer = [0; NUMBER];
             match socket.recv(&mut answer) {
                 Ok(_) => told = told.max(u64::from_be_bytes(answer)),
@@ -107,8 +110,9 @@ fn send_datagrams(socket: &UdpSocket, count: u64, size: usize) -> (Hash, u32) {
     (hash.finalize().into(), in_vain)
 }
 
-/// Receives datagrams until all have come, telling how many have come in order after each eighth.
-fn receive_datagrams(socket: &UdpSocket, count: u64) -> Hash {
+/// Receives datagrams until all have come, telling how many have come in order four times a window.
+fn receive_datagrams(socket: &UdpSocket, count: u64, size: usize) -> Hash {
+    let every = (window(size) / 4).max(1);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 65_536];
     let mut next = 0;
@@ -119,7 +123,7 @@ fn receive_datagrams(socket: &UdpSocket, count: u64) -> Hash {
             hash.update(&buffer[NUMBER..len]);
             next += 1;
         }
-        if next % 8 == 0 || next == count || number != next - 1 {
+        if next.is_multiple_of(every) || next == count || number != next - 1 {
             socket.send_to(&next.to_be_bytes(), from).expect("the kernel takes it");
         }
     }
@@ -136,9 +140,9 @@ fn move_datagrams(client: &Host, server: &Host, address: &str, size: usize, amou
     near.connect(far.local_addr().expect("a socket has an address")).expect("there is a route");
     near.set_read_timeout(Some(Duration::from_secs(2))).expect("the time is not zero");
     far.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
-    let count = (amount / size).max(WINDOW as usize) as u64;
+    let count = (amount / size).max(32) as u64;
     thread::scope(|scope| {
-        let receiver = scope.spawn(|| receive_datagrams(&far, count));
+        let receiver = scope.spawn(|| receive_datagrams(&far, count, size));
         let (sent, in_vain) = send_datagrams(&near, count, size);
         assert_eq!(receiver.join().expect("the receiver ends"), sent, "{address}, {size} bytes");
         assert!(in_vain <= 2, "{in_vain} times something was lost: {address}, {size} bytes");

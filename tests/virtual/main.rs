@@ -15,6 +15,7 @@ mod lossy;
 mod options;
 mod recovery;
 mod rfc5961;
+mod routing;
 mod scenario;
 mod smoltcp_peer;
 mod states;

@@ -79,8 +79,7 @@ impl PathMtu {
         self.arm(timers);
     }
 
-    /// Forgets the path to a destination: its MTU will be found out again.
-    pub(crate) fn forget(&mut self, destination: IpAddr) {
+    fn forget(&mut self, destination: IpAddr) {
         if let Some(entry) = self.by_destination.remove(&destination) {
             self.by_age.remove(&entry.age);
         }
@@ -230,7 +229,7 @@ mod tests {
     }
 
     fn pass(world: &mut World, time: Duration) {
-        world.now = world.now + time;
+        world.now += time;
         while let Some(key) = world.timers.pop_due(world.now) {
             assert_eq!(key, TimerKey::PathMtu);
             world.ip.path_mtu.expire(world.now, &mut world.timers);
@@ -411,7 +410,7 @@ mod tests {
                     prop_assert_eq!(known, model.get(&host).map(|(mtu, _)| *mtu));
                 }
                 // Distinct times, so that the model's oldest is the oldest.
-                world.now = world.now + Duration::from_millis(1);
+                world.now += Duration::from_millis(1);
             }
         }
     }

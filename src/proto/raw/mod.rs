@@ -218,9 +218,8 @@ impl Sockets {
         Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.errors.take())
     }
 
-    pub(crate) fn recv_error(&mut self, id: RawId) -> Result<ErrorReport, Error> {
-        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        socket.errors.next_report().ok_or(Error::WouldBlock)
+    pub(crate) fn recv_error(&mut self, id: RawId) -> Result<Option<ErrorReport>, Error> {
+        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.errors.next_report())
     }
 
     /// The MTU of the path to the peer (IP_MTU).
@@ -301,7 +300,7 @@ impl Sockets {
 
     /// Tells the sockets that were refused for want of room that there is some again.
     pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.take() {
+        for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Raw(id), socket.owner, Readiness::WRITABLE);

@@ -87,10 +87,7 @@ impl Stack {
     }
 
     /// Takes the oldest error report; there are none without [`RawOptions::report_errors`].
-    ///
-    /// # Errors
-    /// `WouldBlock` if there is none.
-    pub fn raw_recv_error(&mut self, id: RawId) -> Result<ErrorReport, Error> {
+    pub fn raw_recv_error(&mut self, id: RawId) -> Result<Option<ErrorReport>, Error> {
         self.raw.recv_error(id)
     }
 

@@ -135,10 +135,7 @@ impl Stack {
 
     /// Takes the oldest error report; there are none without [`UdpOptions::report_errors`]. The error of the next one
     /// becomes the pending one.
-    ///
-    /// # Errors
-    /// `WouldBlock` if there is none.
-    pub fn udp_recv_error(&mut self, id: UdpId) -> Result<ErrorReport, Error> {
+    pub fn udp_recv_error(&mut self, id: UdpId) -> Result<Option<ErrorReport>, Error> {
         self.udp.recv_error(id)
     }
 
