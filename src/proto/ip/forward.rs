@@ -65,7 +65,8 @@ fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReaso
 /// Addresses that mean something on one link only, and those of many hosts, lead nowhere else.
 fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
     let (src, dst) = (transit.parsed.src, transit.parsed.dst);
-    // Nobody joins groups for others here. Broadcasts are for us, and never in transit.
+    //= RFC2644 section 3: a router must not forward directed broadcasts unless told to. Those of our networks are
+    //# for us, and never in transit; groups are joined for nobody but us.
     if dst.is_multicast() {
         return Err(DropReason::ForwardNotUnicast);
     }

@@ -206,6 +206,7 @@ fn who_may_not_leave_its_link_hears_so() {
 #[test]
 fn broadcasts_of_our_networks_are_for_us_and_go_no_further() {
     //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
+    //= RFC2644 section 3
     let mut router = Router::new();
     for dst in ["255.255.255.255", "10.2.0.255", "10.2.0.0"] {
         let bytes = udp("10.1.0.9:1", &alloc::format!("{dst}:2"), b"hello");
