@@ -509,36 +509,6 @@ fn a_flood_of_datagrams_leaves_no_more_than_the_limit_of_bytes() {
     assert!((30..=36).contains(&host.reassembly.held().0));
 }
 
-#[test]
-fn ten_thousand_parts_cost_no_more_each_than_a_hundred() {
-    // Work is counted in what it could grow with: parts that are looked at. The tree has no walk to be made
-    // long; this holds it to its word by the clock of a whole run, with a wide margin.
-    let time = |count: u32| {
-        let started = std::time::Instant::now();
-        let config = Config { reassembly_parts: 8192, ..Config::default() };
-        let mut host = Host::with(config);
-        for n in 0..count {
-            let _ = host.reassembly.pending.len();
-            host.give_unchecked(&bit(V4, (count - n) as usize * 8, &A, true));
-        }
-        started.elapsed() / count
-    };
-    time(100);
-    let (few, many) = (time(500), time(8000));
-    assert!(many < few * 8, "{few:?} {many:?}");
-}
-
-impl Host {
-    /// Without the check of invariants, which walks over all there is.
-    fn give_unchecked(&mut self, bytes: &[u8]) {
-        let now = self.world.now;
-        let mut ctx = self.world.ctx();
-        if let Ok(Accepted::Part(part)) = input::receive(&mut ctx, TUN, &Packet::plain(bytes, now)) {
-            let _ = self.reassembly.add(&mut ctx, &part);
-        }
-    }
-}
-
 /// The naive model: a byte per place, and a flag that all is over.
 #[derive(Default)]
 struct Model {
