@@ -107,7 +107,7 @@ pub struct Config {
     pub icmp_errors_burst: u32,
     /// Addresses of all interfaces together: enough to be every host of a small network at once.
     pub addresses: usize,
-    /// Routes, connected ones included: four times what the Internet has, at about 30 bytes each.
+    /// Routes, connected ones included: four times what the Internet has, at about 100 bytes each.
     pub routes: usize,
     /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
     /// Linux sends one over IPv4 and 10 or more over IPv6.

@@ -15,7 +15,7 @@ use crate::proto::hash::Keyed;
 
 /// Names a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ChoiceId(u32);
+pub(super) struct ChoiceId(pub(super) u32);
 
 /// The lists in use.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use super::sparse::{Places, Sparse};
 #[derive(Debug)]
 pub(super) struct PrefixMap<K, V> {
     root: Node<K, V>,
+    len: usize,
 }
 
 /// The first `len` bits of an address; the others are zero.
@@ -33,17 +34,26 @@ pub(super) struct Prefix<K> {
 impl<K: Bits, V: Copy> PrefixMap<K, V> {
     /// An empty map.
     pub(super) fn new() -> Self {
-        PrefixMap { root: Node::new() }
+        PrefixMap { root: Node::new(), len: 0 }
+    }
+
+    /// How many prefixes there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Gives a prefix a value, and gives back the one it had.
     pub(super) fn insert(&mut self, prefix: Prefix<K>, value: V) -> Option<V> {
-        self.root.insert(0, prefix, value)
+        let replaced = self.root.insert(0, prefix, value);
+        self.len += usize::from(replaced.is_none());
+        replaced
     }
 
     /// Forgets a prefix, and gives back its value.
     pub(super) fn remove(&mut self, prefix: Prefix<K>) -> Option<V> {
-        self.root.remove(0, prefix)
+        let removed = self.root.remove(0, prefix);
+        self.len -= usize::from(removed.is_some());
+        removed
     }
 
     /// The value of exactly this prefix.
@@ -68,22 +78,43 @@ impl<K: Bits, V: Copy> PrefixMap<K, V> {
         self.root.lookup(0, address)
     }
 
-    /// The values of all prefixes of `address`, the shortest first.
-    pub(super) fn for_each_prefix_of(&self, address: K, mut visit: impl FnMut(V)) {
+    /// Length and value of all prefixes of `address`, the shortest first.
+    pub(super) fn for_each_prefix_of(&self, address: K, mut visit: impl FnMut(u8, V)) {
         let (mut node, mut depth) = (&self.root, 0);
         loop {
             let octet = address.octet(depth);
-            let within = (0..8).filter_map(|len| node.within.get(place(octet, len)));
-            within.chain(node.whole.get(octet)).for_each(|value| visit(*value));
+            for len in 0..=8 {
+                let value = if len < 8 { node.within.get(place(octet, len)) } else { node.whole.get(octet) };
+                if let Some(value) = value {
+                    visit((depth * 8) as u8 + len, *value);
+                }
+            }
             match node.children.get(octet) {
                 Some(Child::Node(below)) => node = below,
                 Some(Child::Leaf(leaf)) => {
                     if leaf.bits.common(address) >= leaf.len {
-                        visit(leaf.value);
+                        visit(leaf.len, leaf.value);
                     }
                     return;
                 }
                 None => return,
+            }
+            depth += 1;
+        }
+    }
+
+    /// Whether there are longer prefixes that begin with this one, whose length is a multiple of eight but not 0.
+    pub(super) fn has_longer(&self, prefix: Prefix<K>) -> bool {
+        let (mut node, mut depth) = (&self.root, 0);
+        loop {
+            let is_last = usize::from(prefix.len) <= (depth + 1) * 8;
+            match node.children.get(prefix.bits.octet(depth)) {
+                Some(Child::Node(_)) if is_last => return true,
+                Some(Child::Node(below)) => node = below,
+                Some(Child::Leaf(leaf)) => {
+                    return leaf.len > prefix.len && leaf.bits.common(prefix.bits) >= prefix.len;
+                }
+                None => return false,
             }
             depth += 1;
         }
