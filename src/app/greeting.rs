@@ -94,12 +94,12 @@ fn routing(devices: &[Greeted<'_>]) -> Vec<String> {
 /// Takes a device to a namespace that bears its name, with what it loses on the way.
 fn moved(device: &Greeted<'_>) -> String {
     let name = device.name;
-    let mut words = vec![format!("ip netns add {name}"), format!("ip link set {name} netns {name}")];
+    let mut words = vec![format!("ip netns add {name}"), format!("ip link set dev {name} netns {name}")];
     for host in device.link.addressing.host.iter().flatten() {
         let family = if host.addr().is_ipv6() { " nodad" } else { "" };
         words.push(format!("ip -n {name} addr add {host} dev {name}{family}"));
     }
-    words.push(format!("ip -n {name} link set {name} up"));
+    words.push(format!("ip -n {name} link set dev {name} up"));
     for ours in first_of_each_family(&device.link.addressing.stack) {
         let family = if ours.is_ipv6() { "-6 " } else { "" };
         words.push(format!("ip -n {name} {family}route add default via {ours}"));
@@ -169,7 +169,7 @@ mod tests {
         try: ping -6 -c 3 fd02::1
         try: echo hello | nc -N 10.1.0.1 7
         try: echo hello | nc -u -w 1 10.1.0.1 7
-        try: ip netns add b && ip link set b netns b && ip -n b addr add 10.2.0.2/24 dev b && ip -n b addr add fd02::2/64 dev b nodad && ip -n b link set b up && ip -n b route add default via 10.2.0.1 && ip -n b -6 route add default via fd02::1
+        try: ip netns add b && ip link set dev b netns b && ip -n b addr add 10.2.0.2/24 dev b && ip -n b addr add fd02::2/64 dev b nodad && ip -n b link set dev b up && ip -n b route add default via 10.2.0.1 && ip -n b -6 route add default via fd02::1
         try: ip route add 10.2.0.0/24 via 10.1.0.1 dev a
         try: ip -6 route add fd02::/64 via fd01::1 dev a
         try: ping -c 3 10.2.0.2

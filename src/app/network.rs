@@ -158,7 +158,7 @@ pub(crate) fn explain(error: &StartError, called: &Called) -> String {
         ),
         StartError::Host(HostError::NotPermitted { name, address }) => format!(
             "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
-             `sudo ip address add {address} dev {name} && sudo ip link set {name} up` and add `--host-addr none`"
+             `sudo ip address add {address} dev {name} && sudo ip link set dev {name} up` and add `--host-addr none`"
         ),
         StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }) => {
             format!("{error}; for another network run `{elsewhere}`")
@@ -444,7 +444,7 @@ pub(super) mod tests {
         insta::assert_snapshot!(explain(&create, &called("tunstack up -v")), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun tun0` (at its heart `sudo ip tuntap add dev tun0 mode tun user $USER`)");
         let address = "10.9.0.1/24".to_owned();
         let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
-        insta::assert_snapshot!(explain(&configure, &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set tun0 up` and add `--host-addr none`");
+        insta::assert_snapshot!(explain(&configure, &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set dev tun0 up` and add `--host-addr none`");
         let taken =
             HostError::AddressTaken { address: "10.9.0.1/24".parse().unwrap(), interface: "tun0".into() };
         let said = explain(&StartError::Host(taken), &called("tunstack up"));

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::netlink::{ConnectedRoute, LinkWatch, Netlink};
+use super::netlink::{ConnectedRoute, LinkWatch, Netlink, Routes};
 
 /// How long a link may take from "up" to "running"; the kernel does it within milliseconds.
 const RUNNING_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -24,6 +24,9 @@ const QUEUE_DEFAULT: u32 = 500;
 /// What it gives an Ethernet device. A default receive window of one connection fits into this and not into
 /// the former, where each burst of a fast sender would overflow the queue.
 const QUEUE: u32 = 1000;
+
+/// The smallest MTU over which IPv6 runs (RFC 8200 section 5): the kernel has no IPv6 on a device with a smaller one.
+pub(crate) const MTU_MIN_IPV6: usize = 1280;
 
 /// What the kernel's side of a device is to look like.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ impl HostSide<'_> {
             return Ok(Vec::new());
         }
         self.lengthen_queue(&mut netlink)?;
+        self.check_mtu(&mut netlink)?;
         netlink.set_up(self.index).map_err(|error| self.explain("set its link up", error))?;
         let mut set = Vec::new();
         for &address in self.addresses {
@@ -91,6 +95,20 @@ impl HostSide<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The kernel would only say that the argument is invalid.
+    fn check_mtu(&self, netlink: &mut Netlink) -> Result<(), HostError> {
+        let Some(&address) = self.addresses.iter().find(|address| address.addr().is_ipv6()) else {
+            return Ok(());
+        };
+        match netlink.link_by_index(self.index) {
+            Ok(Some(link)) if link.mtu < MTU_MIN_IPV6 => {
+                Err(HostError::MtuTooSmall { name: self.name.to_owned(), address, mtu: link.mtu })
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.explain("look at it", error)),
+        }
     }
 
     /// Lengthens the device's queue, unless somebody has chosen its length.
@@ -165,17 +183,35 @@ pub fn check_conflicts(wanted: &[Wanted<'_>]) -> Result<(), HostError> {
     };
     let mut netlink = Netlink::open().map_err(ask)?;
     let taken = netlink.addresses().map_err(ask)?;
-    let routes = netlink.connected_routes().map_err(ask)?;
+    let Routes { connected, owned } = netlink.routes().map_err(ask)?;
     for &Wanted { index, stack, host } in wanted {
         if let Some((address, at)) = taken_address(index, stack, host, &taken) {
             return Err(HostError::AddressTaken { address, interface: name_of(&mut netlink, at) });
         }
-        if let Some((wanted, route)) = taken_network(index, stack, host, &routes) {
+        if let Some((wanted, route)) = taken_network(index, stack, host, &connected) {
             let interface = name_of(&mut netlink, route.index);
             return Err(HostError::NetworkTaken { wanted, network: route.network, interface });
         }
+        // No device of ours may be the reason: whatever it has, it was told to have it whole.
+        if let Some((wanted, route)) = taken_network(NO_INDEX, stack, host, &owned) {
+            let interface = name_of(&mut netlink, route.index);
+            let remedy = remedy(route, &interface, &taken);
+            return Err(HostError::NetworkOwned { wanted, network: route.network, remedy });
+        }
     }
     Ok(())
+}
+
+/// The index of no interface.
+const NO_INDEX: u32 = 0;
+
+/// How to free a network that the host owns whole: with the address of the loopback that brought it, or by itself.
+fn remedy(route: ConnectedRoute, interface: &str, addresses: &[(IpNet, u32)]) -> String {
+    let brings = |(net, index): &&(IpNet, u32)| *index == route.index && net.trunc() == route.network;
+    match addresses.iter().find(brings) {
+        Some((address, _)) => format!("sudo ip address del {address} dev {interface}"),
+        None => format!("sudo ip route del local {} dev {interface} table local", route.network),
+    }
 }
 
 /// Why the kernel's side can't be what it is to be, and the command that mends it, on one line.
@@ -205,6 +241,31 @@ pub enum HostError {
         network: IpNet,
         /// The interface it is reached through.
         interface: String,
+    },
+    /// A network overlaps one whose every address the host takes for its own.
+    #[error(
+        "{wanted} overlaps {network}, all of which this host takes for itself: choose another network, or free it with `{remedy}`"
+    )]
+    NetworkOwned {
+        /// The network asked for.
+        wanted: IpNet,
+        /// The one in use.
+        network: IpNet,
+        /// The command that frees it.
+        remedy: String,
+    },
+    /// The device's MTU is too small for IPv6.
+    #[error(
+        "{name} can't have {address}, since its MTU is {mtu} and IPv6 needs {MTU_MIN_IPV6}: leave the address out, or \
+         set the MTU with `sudo ip link set {name} mtu {MTU_MIN_IPV6}`"
+    )]
+    MtuTooSmall {
+        /// The device.
+        name: String,
+        /// The address.
+        address: IpNet,
+        /// Its MTU in bytes.
+        mtu: usize,
     },
     /// The host has IPv6 switched off, in general or for the device.
     #[error(

@@ -23,6 +23,8 @@ use rustix::io::Errno;
 const RTMGRP_LINK: u32 = 1;
 /// The main routing table (`linux/rtnetlink.h`).
 const RT_TABLE_MAIN: u32 = 254;
+/// The table of what the host takes in, which is looked at before all others.
+const RT_TABLE_LOCAL: u32 = 255;
 /// How often a dump that the kernel changed under us is asked for again.
 const DUMP_ATTEMPTS: usize = 8;
 
@@ -57,6 +59,15 @@ pub(super) struct TunKind {
 pub(super) struct ConnectedRoute {
     pub(super) network: IpNet,
     pub(super) index: u32,
+}
+
+/// Networks that the host has in use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Routes {
+    /// Of the main table: those that lead to neighbours, not to a gateway.
+    pub(super) connected: Vec<ConnectedRoute>,
+    /// Of the local table: those of which every address is the host's own, as of a network on its loopback interface.
+    pub(super) owned: Vec<ConnectedRoute>,
 }
 
 /// A socket to ask and order by.
@@ -111,16 +122,25 @@ impl Netlink {
             .collect())
     }
 
-    /// Every route of the main table that leads to neighbours, not to a gateway.
-    pub(super) fn connected_routes(&mut self) -> io::Result<Vec<ConnectedRoute>> {
+    /// The routes that say which networks the host has in use.
+    pub(super) fn routes(&mut self) -> io::Result<Routes> {
         let answers = self.request(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP)?;
-        Ok(answers
-            .iter()
-            .filter_map(|answer| match answer {
-                RouteNetlinkMessage::NewRoute(route) => read_connected_route(route),
-                _ => None,
-            })
-            .collect())
+        let mut routes = Routes::default();
+        for answer in &answers {
+            let RouteNetlinkMessage::NewRoute(message) = answer else { continue };
+            match read_direct_route(message) {
+                Some((RouteType::Unicast, RT_TABLE_MAIN, route)) => routes.connected.push(route),
+                // A route for one address is an address, and told as such.
+                Some((RouteType::Local, RT_TABLE_LOCAL, route))
+                    if route.network.prefix_len() < route.network.max_prefix_len()
+                        && !route.network.addr().is_loopback() =>
+                {
+                    routes.owned.push(route);
+                }
+                _ => {}
+            }
+        }
+        Ok(routes)
     }
 
     /// Gives an interface an address; one that it has already is left as it is.
@@ -367,9 +387,10 @@ fn read_address(message: &AddressMessage) -> Option<(IpNet, u32)> {
     Some((net, message.header.index))
 }
 
-fn read_connected_route(message: &RouteMessage) -> Option<ConnectedRoute> {
+/// A route that no gateway stands in, with its kind and table.
+fn read_direct_route(message: &RouteMessage) -> Option<(RouteType, u32, ConnectedRoute)> {
     let header = &message.header;
-    if header.kind != RouteType::Unicast || header.destination_prefix_length == 0 {
+    if header.destination_prefix_length == 0 {
         return None;
     }
     let (mut table, mut index, mut destination) = (u32::from(header.table), None, None);
@@ -384,7 +405,7 @@ fn read_connected_route(message: &RouteMessage) -> Option<ConnectedRoute> {
         }
     }
     let network = IpNet::new(destination?, header.destination_prefix_length).ok()?;
-    (table == RT_TABLE_MAIN).then_some(ConnectedRoute { network, index: index? })
+    Some((header.kind, table, ConnectedRoute { network, index: index? }))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arrayvec::ArrayVec;
@@ -18,6 +19,8 @@ use crate::proto::{ChecksumState, Egress, Sent};
 
 /// Where the kernel gives out TUN devices.
 const CLONE_DEVICE: &str = "/dev/net/tun";
+/// Its device number: major 10 (misc), minor 200.
+const CLONE_DEVICE_NUMBER: u64 = 10 << 8 | 200;
 /// Longest interface name in bytes: `IFNAMSIZ` less the final zero.
 const NAME_LEN_MAX: usize = 15;
 /// Pieces of one datagram that go to the kernel as they lie; one that has more is copied together first.
@@ -60,7 +63,7 @@ impl Plain {
         // `tun-tap` reports this step and the next with the same error type; taken apart, each can be
         // explained for what it is.
         let clone_device = File::options().read(true).write(true).open(CLONE_DEVICE);
-        drop(clone_device.map_err(explain_clone_device)?);
+        check_clone_device(&clone_device.map_err(explain_clone_device)?)?;
         let existing = netlink.link_by_name(name).ok().flatten().filter(|_| !name.is_empty());
         let iface = Iface::without_packet_info(name, Mode::Tun)
             .map_err(|error| explain_attach(name, existing.as_ref(), error))?;
@@ -202,6 +205,12 @@ pub enum OpenError {
          `mkdir -p /dev/net && mknod /dev/net/tun c 10 200`"
     )]
     NoDriver,
+    /// Something else stands where the kernel's TUN driver should be.
+    #[error(
+        "{CLONE_DEVICE} is not the TUN driver's device node: make it anew with `sudo rm -r {CLONE_DEVICE} && \
+         sudo mkdir -p /dev/net && sudo mknod {CLONE_DEVICE} c 10 200`"
+    )]
+    NotTheDriver,
     /// Not even asking for a device is allowed.
     #[error(
         "no permission to open {CLONE_DEVICE}: `sudo chmod 0666 {CLONE_DEVICE}` lets every user ask for devices \
@@ -296,10 +305,18 @@ fn check_name(name: &str) -> Result<(), OpenError> {
     }
 }
 
+/// Any other file takes no order to make a device.
+fn check_clone_device(file: &File) -> Result<(), OpenError> {
+    let metadata = file.metadata().map_err(explain_clone_device)?;
+    let is_driver = metadata.file_type().is_char_device() && metadata.rdev() == CLONE_DEVICE_NUMBER;
+    if is_driver { Ok(()) } else { Err(OpenError::NotTheDriver) }
+}
+
 fn explain_clone_device(error: io::Error) -> OpenError {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => OpenError::NoDriver,
         Some(Errno::ACCESS | Errno::PERM) => OpenError::CloneDeviceForbidden,
+        Some(Errno::ISDIR) => OpenError::NotTheDriver,
         _ => OpenError::Other { name: CLONE_DEVICE.to_owned(), doing: "open it", error },
     }
 }
@@ -338,6 +355,7 @@ mod tests {
         let name = "tun0".to_owned();
         for error in [
             OpenError::NoDriver,
+            OpenError::NotTheDriver,
             OpenError::CloneDeviceForbidden,
             OpenError::CreateForbidden { name: name.clone() },
             OpenError::AttachForbidden { name: name.clone() },

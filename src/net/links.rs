@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::builder::StartError;
 use crate::device::host::{self, HostSide, Wanted};
-use crate::device::{Device, Plain};
+use crate::device::{Device, HostError, Plain};
 use crate::proto::{DeviceId, Stack};
 
 /// A device to be, with what belongs to it.
@@ -53,6 +53,10 @@ impl Interface {
         debug_assert_eq!(id, self.info.id, "ids are given in the order of the devices");
         stack.set_offloads(id, self.device.offloads());
         for &address in &self.info.addresses {
+            let (name, mtu) = (&self.info.name, self.device.mtu());
+            if address.addr().is_ipv6() && mtu < host::MTU_MIN_IPV6 {
+                return Err(HostError::MtuTooSmall { name: name.clone(), address, mtu }.into());
+            }
             let refuse = |error| StartError::AddressRefused { address, error };
             stack.add_address(id, address).map_err(refuse)?;
         }

@@ -65,6 +65,7 @@ pub use crate::proto::tcp::{KeepAlive, SocketOptions, TcpInfo};
 pub use crate::proto::{BindOptions, ErrorCause, ErrorReport, MtuDiscover, Received, SendOptions};
 pub use crate::runtime::{ShutdownReport, Stopped};
 
+use crate::proto::ip::route::RouteEntry;
 use crate::proto::{Counters, DeviceId};
 use crate::runtime::{Service, Shared};
 use links::Known;
@@ -132,11 +133,26 @@ impl Net {
     /// # Errors
     /// `InvalidInput` with a [`RouteSyntaxError`] or [`RouteError`] inside; `NetworkDown` if the stack is ending.
     pub fn add_route(&self, route: impl IntoRoute) -> io::Result<()> {
-        let invalid = |error: RouteError| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let route = route.into_route().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let route = route.into_route().map_err(invalid)?;
         self.shared()
             .open(|shard, _| Ok(route.add_to(&mut shard.stack, &self.0.interfaces)))?
             .map_err(invalid)
+    }
+
+    /// Takes a route out again: the one with this destination, metric and way.
+    ///
+    /// # Errors
+    /// As [`add_route`](Self::add_route); `NotFound` if there is none.
+    pub fn remove_route(&self, route: impl IntoRoute) -> io::Result<()> {
+        let route = route.into_route().map_err(invalid)?;
+        let spec = route.spec(&self.0.interfaces).map_err(invalid)?;
+        self.shared().open(|shard, _| shard.stack.remove_route(&spec))
+    }
+
+    /// All routes, IPv4's first: those that were given, and the networks of the addresses.
+    pub fn routes(&self) -> Vec<RouteConfig> {
+        let route = |entry: RouteEntry| RouteConfig::of(&entry.route, &self.0.interfaces);
+        self.shared().look(|shard| shard.stack.routes().map(route).collect())
     }
 
     /// What the stack has counted so far.
@@ -251,6 +267,10 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.shut_down(DROP_TIMEOUT);
     }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 /// Tries each address in turn, as `std` does: the first success, or the last failure.

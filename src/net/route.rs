@@ -84,16 +84,31 @@ pub enum RouteError {
         /// The names there are.
         devices: Vec<String>,
     },
-    /// No network of the stack's devices holds the router's address.
+    /// No device leads to the router without another router.
     #[error(
-        "route {route}: none of the stack's devices leads to the router {via}: name the device, as in \
-         `{route},dev=NAME`, or give a device an address in the router's network"
+        "route {route}: no device of the stack leads to the router {via}: give one an address in its network, or \
+         route it first, as in `--route {via},dev=NAME`"
     )]
     NoWayToRouter {
         /// The route.
         route: RouteConfig,
         /// The router.
         via: IpAddr,
+    },
+    /// The stack has a route to the same destinations with the same metric.
+    #[error("route {route}: there is one to {} with metric {} already; give it another, as in `metric={}`",
+        route.destination, route.metric, route.metric.wrapping_add(10))]
+    Exists {
+        /// The route.
+        route: RouteConfig,
+    },
+    /// The source isn't an address of the stack's.
+    #[error("route {route}: {src} is not an address of the stack")]
+    ForeignSource {
+        /// The route.
+        route: RouteConfig,
+        /// The source.
+        src: IpAddr,
     },
     /// The stack refuses it for another reason.
     #[error("route {route}: the stack can't have it: {error}")]
@@ -114,7 +129,13 @@ impl RouteConfig {
     /// Gives the route to a stack that has these devices.
     pub(super) fn add_to(&self, stack: &mut Stack, devices: &[Known]) -> Result<(), RouteError> {
         let spec = self.spec(devices)?;
-        stack.add_route(spec).map_err(|error| self.explain(error))
+        let route = self.clone();
+        stack.add_route(spec).map_err(|error| match (error, self.via, self.src) {
+            (Error::AlreadyExists, _, _) => RouteError::Exists { route },
+            (Error::NetworkUnreachable, Some(via), _) => RouteError::NoWayToRouter { route, via },
+            (Error::InvalidInput, None, Some(src)) => RouteError::ForeignSource { route, src },
+            (error, _, _) => RouteError::Refused { route, error },
+        })
     }
 
     /// The route as the core has it.
@@ -150,17 +171,6 @@ impl RouteConfig {
             (Some(via), named, _) => Ok(RouteTarget::Gateway { via, device: named.map(|device| device.id) }),
             (None, Some(device), _) | (None, None, [device]) => Ok(RouteTarget::Interface(device.id)),
             (None, None, _) => Err(RouteError::WhichDevice { route: self.clone(), devices: names() }),
-        }
-    }
-
-    /// What the core's refusal means for whoever wrote the route.
-    pub(super) fn explain(&self, error: Error) -> RouteError {
-        let route = self.clone();
-        match (error, self.via) {
-            (Error::NetworkUnreachable, Some(via)) if self.dev.is_none() => {
-                RouteError::NoWayToRouter { route, via }
-            }
-            (error, _) => RouteError::Refused { route, error },
         }
     }
 

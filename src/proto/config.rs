@@ -87,8 +87,6 @@ pub struct Config {
     pub ping_sockets: usize,
     /// Bytes of echo replies queued for reading per socket (as for UDP).
     pub ping_recv_buffer: usize,
-    /// ICMP errors queued for reading per ICMP echo socket that asks for them: more than a path has hops.
-    pub ping_errors: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
     /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
@@ -109,10 +107,10 @@ pub struct Config {
     pub icmp_errors_burst: u32,
     /// Addresses of all interfaces together: enough to be every host of a small network at once.
     pub addresses: usize,
-    /// Routes, connected ones included: four times what the Internet has, at about 30 bytes each.
+    /// Routes, connected ones included: four times what the Internet has, at about 100 bytes each.
     pub routes: usize,
     /// ICMP errors per second for one destination. RFC 4443 section 2.4 f proposes 10 for a small or midsize node;
-    /// Linux sends one over IPv4 and 4 to 16 over IPv6.
+    /// Linux sends one over IPv4 and 10 or more over IPv6.
     pub icmp_peer_errors_per_second: u32,
     /// ICMP errors that one destination may be sent in one burst (RFC 4443 section 2.4 f; Linux: 6).
     pub icmp_peer_errors_burst: u32,
@@ -208,7 +206,6 @@ impl Default for Config {
             error_reports: 256,
             ping_sockets: 1 << 12,
             ping_recv_buffer: 208 << 10,
-            ping_errors: 256,
             ephemeral_ports: 32768..=60999,
             ttl: 64,
             mss_min: 48,

@@ -111,7 +111,7 @@ drop_reasons! {
     ErrorQueueFull => "error-queue-full",
     /// An echo reply that no socket waits for.
     PingNoSocket => "ping-no-socket",
-    /// The ICMP echo socket's queue of replies, or of errors, is full.
+    /// The ICMP echo socket's queue of replies is full.
     PingQueueFull => "ping-queue-full",
     /// A UDP length that contradicts the IP length.
     UdpMalformed => "udp-malformed",
@@ -214,6 +214,8 @@ counters! {
     path_mtus_refused,
     /// ICMP echo requests answered.
     icmp_echo_replies,
+    /// ICMP timestamp requests answered.
+    icmp_timestamp_replies,
     /// ICMP errors sent.
     icmp_errors_out,
     /// ICMP errors not sent because of the rate limit.

@@ -14,6 +14,16 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
 }
 
+/// The time of day at [`Instant::ZERO`], in nanoseconds from 1970 (UT): it changes whenever the clock is set.
+pub(crate) fn utc_offset() -> u64 {
+    let nanos = |id| {
+        let time = clock_gettime(id);
+        i128::from(time.tv_sec) * i128::from(NANOS_PER_SEC) + i128::from(time.tv_nsec)
+    };
+    let offset = nanos(ClockId::Realtime) - nanos(ClockId::Monotonic);
+    u64::try_from(offset.max(0)).unwrap_or(u64::MAX)
+}
+
 /// The same point on the kernel's terms.
 pub(super) fn timespec(at: Instant) -> Timespec {
     let (secs, nanos) = (at.as_nanos() / NANOS_PER_SEC, at.as_nanos() % NANOS_PER_SEC);
@@ -32,6 +42,13 @@ mod tests {
     fn a_point_in_time_keeps_its_nanoseconds() {
         let time = timespec(Instant::from_nanos(3_000_000_007));
         assert_eq!((time.tv_sec, time.tv_nsec), (3, 7));
+    }
+
+    #[test]
+    fn the_time_of_day_is_what_the_system_says() {
+        let system = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let ours = std::time::Duration::from_nanos(utc_offset() + now().as_nanos());
+        assert!(ours.abs_diff(system) < std::time::Duration::from_secs(5), "{ours:?} {system:?}");
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Runner {
         };
         shard.sleeping_until = Instant::ZERO;
         let arrived = shard.not_before(arrived);
+        shard.follow_time_of_day(arrived);
         let intake = read.map_or(Intake::Drained, |(_, intake)| intake);
         let mut gone = None;
         if let Some((at, _)) = read {

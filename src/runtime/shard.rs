@@ -32,6 +32,9 @@ const SEND_BUDGET_BYTES: usize = 256 << 10;
 /// Events that one holder of the lock handles before it lets go of it.
 const EVENT_BUDGET: usize = 256;
 
+/// How long a clock that was set may go unnoticed. Nothing wakes a sleeping loop for this.
+const TIME_OF_DAY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What the loop's thread and the application's threads share.
 pub(crate) struct Shared {
     shard: Mutex<Shard>,
@@ -64,6 +67,8 @@ pub(crate) struct Shard {
     pub(super) sleeping_until: Instant,
     /// The latest time that the core was told: it never hears of an earlier one.
     latest: Instant,
+    /// When the core is to be told the time of day again.
+    time_of_day_due: Instant,
     pub(super) closing: Option<Closing>,
     pub(super) stopped: Option<Stopped>,
 }
@@ -104,6 +109,7 @@ impl Shared {
                 handles: 0,
                 sleeping_until: Instant::ZERO,
                 latest: Instant::ZERO,
+                time_of_day_due: Instant::ZERO,
                 closing: None,
                 stopped: None,
             }),
@@ -400,6 +406,14 @@ impl Shard {
             self.sleeping_until = Instant::ZERO;
         }
         ring
+    }
+
+    /// Tells the core the time of day, now and then: the clock may be set while the stack runs.
+    pub(super) fn follow_time_of_day(&mut self, now: Instant) {
+        if now >= self.time_of_day_due {
+            self.time_of_day_due = now + TIME_OF_DAY_INTERVAL;
+            self.stack.set_utc_offset(clock::utc_offset());
+        }
     }
 
     /// What the loop does under the lock, after packets came in: timers, events, services, sending.

@@ -8,47 +8,11 @@ use sha2::{Digest, Sha256};
 use tunstack::net::TcpListener;
 use tunstack::proto::Config;
 
-use crate::harness::{Opener, all_gone, in_namespace_for, net, pair, run, short_time_wait};
+use crate::harness::{Opener, all_gone, in_namespace_for, net, pair, receive, run, send, short_time_wait};
 
 const SIZE: usize = 256 << 20;
 
 const LIMIT: Duration = Duration::from_secs(300);
-
-type Hash = [u8; 32];
-
-/// Writes `SIZE` bytes that repeat nowhere near, and returns their hash.
-fn send(mut to: impl Write, seed: u64) -> Hash {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 64 << 10];
-    let mut state = seed;
-    for _ in 0..SIZE / chunk.len() {
-        for word in chunk.chunks_exact_mut(8) {
-            // xorshift64 (Marsaglia): not random, but every chunk differs from every other.
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
-        }
-        hash.update(&chunk);
-        to.write_all(&chunk).expect("the connection stands");
-    }
-    hash.finalize().into()
-}
-
-/// Reads to the end of stream; returns how much came, and its hash.
-fn receive(mut from: impl Read) -> (usize, Hash) {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    let mut total = 0;
-    loop {
-        let read = from.read(&mut buffer).expect("the connection stands");
-        if read == 0 {
-            return (total, hash.finalize().into());
-        }
-        total += read;
-        hash.update(&buffer[..read]);
-    }
-}
 
 #[test]
 fn a_kernel_client_sends_256_mib_to_the_stack() {
@@ -56,7 +20,7 @@ fn a_kernel_client_sends_256_mib_to_the_stack() {
         let net = net(short_time_wait());
         let (ours, theirs) = pair(&net, Opener::Kernel);
         let receiver = thread::spawn(move || receive(&ours));
-        let sent = send(&theirs, 1);
+        let sent = send(&theirs, SIZE, 1);
         drop(theirs);
         assert_eq!(receiver.join().expect("the receiver ends"), (SIZE, sent));
         all_gone(&net, Duration::from_secs(5));
@@ -69,7 +33,7 @@ fn a_stack_client_sends_256_mib_to_a_kernel_server() {
         let net = net(short_time_wait());
         let (ours, theirs) = pair(&net, Opener::Stack);
         let receiver = thread::spawn(move || receive(&theirs));
-        let sent = send(&ours, 2);
+        let sent = send(&ours, SIZE, 2);
         drop(ours);
         assert_eq!(receiver.join().expect("the receiver ends"), (SIZE, sent));
         all_gone(&net, Duration::from_secs(5));
@@ -85,11 +49,11 @@ fn one_connection_carries_256_mib_each_way_at_the_same_time() {
             let up = scope.spawn(|| receive(&ours));
             let down = scope.spawn(|| receive(&theirs));
             let sent_up = scope.spawn(|| {
-                let hash = send(&theirs, 3);
+                let hash = send(&theirs, SIZE, 3);
                 theirs.shutdown(std::net::Shutdown::Write).expect("the connection stands");
                 hash
             });
-            let sent_down = send(&ours, 4);
+            let sent_down = send(&ours, SIZE, 4);
             ours.shutdown(std::net::Shutdown::Write).expect("the connection stands");
             assert_eq!(down.join().expect("the receiver ends"), (SIZE, sent_down));
             assert_eq!(

@@ -5,17 +5,26 @@
 
 mod backlog;
 mod bulk;
+mod chain;
 mod close;
 mod errors;
 mod faults;
+mod floods;
+mod forwarding;
 mod harness;
 mod leak;
 mod lessons;
 mod lifecycle;
 mod machine;
+mod malformed;
+mod nmap;
 mod ping;
+mod ping_command;
+mod ping_sizes;
+mod routed;
 mod scripts;
 mod services;
+mod several_devices;
 mod sockets;
 mod udp;
 mod vanish;

@@ -121,6 +121,53 @@ fn a_persistent_tun_lets_its_owner_run_the_daemon_without_privilege() {
 }
 
 #[test]
+fn up_asks_for_privilege_if_only_one_of_two_devices_is_ours() {
+    in_namespace(|| {
+        let user = sh("id -un");
+        for name in ["mine0", "mine1"] {
+            let made = run(script("persistent-tun").args([name, user.trim(), "10.7.0.1/32"]), LIMIT);
+            assert!(made.status.success(), "{made:?}");
+        }
+        let directory = std::env::temp_dir().join(format!("tunstack-two-{}", std::process::id()));
+        let bin = fake_sudo(&directory);
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let first = ["--tun", "mine0", "--addr", "10.1.0.1/24", "--host-addr=none"];
+        let second = ["--tun=mine1", "--addr", "10.2.0.1/24", "--host-addr", "none"];
+        let theirs = ["--tun", "other0", "--addr", "10.2.0.1/24", "--host-addr", "none"];
+        for others in [&second[..4], &theirs[..]] {
+            let ended = run(up_as_nobody(&[&first, others].concat()).env("PATH", &path), LIMIT);
+            assert!(ended.stdout.starts_with("sudo "), "{ended:?}");
+        }
+        let daemon = Daemon::start(up_as_nobody(&[&first[..], &second].concat()).env("PATH", &path));
+        assert!(
+            daemon.ready_line().starts_with("ready: mine0 10.1.0.1/24 mine1 10.2.0.1/24"),
+            "{}",
+            daemon.ready_line()
+        );
+        fs::remove_dir_all(&directory).expect("the temporary directory is ours");
+    });
+}
+
+#[test]
+fn rootless_has_room_for_the_namespaces_behind_a_router() {
+    in_namespace(|| {
+        let two = ["--forward", "--tun", "a", "--addr", "10.1.0.1/24", "--tun", "b", "--addr", "10.2.0.1/24"];
+        let mut daemon = Daemon::start(script("rootless").args(two));
+        let said = daemon.process().wait_for_stdout("try: ping -c 3 10.2.0.2\n", LIMIT);
+        let advice = daemon.process().wait_for_stderr("nc -N", LIMIT);
+        let enter =
+            advice.lines().map(str::trim).find_map(|line| line.split_once(" ping")).expect("a line").0;
+        // As the daemon says it, from moving the device to pinging through the router.
+        let tries = said.lines().filter_map(|line| line.strip_prefix("try: "));
+        let commands: Vec<&str> = tries.skip_while(|line| !line.starts_with("ip netns")).collect();
+        let commands = commands.join(" && ");
+        let ended = run(Command::new("sh").args(["-c", &format!("{enter} sh -c '{commands}'")]), LIMIT);
+        assert!(ended.stdout.contains("3 received"), "{commands}\n{ended:?}");
+        assert!(ended.stdout.contains("ttl=63"), "{ended:?}");
+    });
+}
+
+#[test]
 fn persistent_tun_says_what_is_wrong_with_its_arguments() {
     in_namespace(|| {
         for (arguments, part) in [

@@ -6,6 +6,7 @@
 mod backlog;
 mod churn;
 mod closing;
+mod fragments;
 mod handshake;
 mod harness;
 mod icmp;
@@ -14,6 +15,7 @@ mod lossy;
 mod options;
 mod recovery;
 mod rfc5961;
+mod routing;
 mod scenario;
 mod smoltcp_peer;
 mod states;

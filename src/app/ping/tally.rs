@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn statistics_are_told_as_ping_tells_them() {
         let all = tally(3, &[97, 67, 58]);
-        insta::assert_snapshot!(all.statistics("10.9.0.2", Duration::from_micros(2_055_600)), @"
+        insta::assert_snapshot!(all.statistics("10.9.0.2", Duration::from_micros(2_055_600)).trim_start(), @"
         --- 10.9.0.2 ping statistics ---
         3 packets transmitted, 3 received, 0% packet loss, time 2056ms
         rtt min/avg/max/mdev = 0.058/0.074/0.097/0.016 ms

@@ -35,7 +35,9 @@ pub(crate) fn parts_of(is_v4: bool, payload_len: usize, mtu: usize) -> Option<(u
         return Some((1, whole_header + payload_len));
     }
     let header = if is_v4 { V4_HEADER } else { V6_HEADER + FRAGMENT_HEADER };
-    let count = payload_len.div_ceil(room_for_data(mtu, header)?);
+    let room = room_for_data(mtu, header)?;
+    // The last part need not be a multiple of eight.
+    let count = payload_len.saturating_sub(mtu - header).div_ceil(room) + 1;
     Some((count, payload_len + count * header))
 }
 
@@ -135,12 +137,15 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -
     let Unfragmentable { headers, next_header_at } = unfragmentable(whole)?;
     let (headers, data) = whole.split_at_checked(headers.end)?;
     let next_header = *headers.get(next_header_at)?;
-    let room = room_for_data(mtu, headers.len() + FRAGMENT_HEADER)?;
+    let header_len = headers.len() + FRAGMENT_HEADER;
+    let room = room_for_data(mtu, header_len)?;
     let mut part = Vec::with_capacity(mtu);
-    let mut parts = 0;
-    for (index, piece) in data.chunks(room).enumerate() {
-        let at = index * room;
-        let more = u16::from(at + piece.len() < data.len());
+    let (mut at, mut parts) = (0, 0);
+    while at < data.len() {
+        let left = data.len() - at;
+        let is_last = left <= mtu - header_len;
+        let piece = data.get(at..at + if is_last { left } else { room })?;
+        let more = u16::from(!is_last);
         let offset = u16::try_from(at).ok()?;
         part.clear();
         part.extend_from_slice(headers);
@@ -152,6 +157,7 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -
         let payload_len = u16::try_from(part.len() - V6_HEADER).ok()?;
         put(&mut part, 4, payload_len);
         each(&part);
+        at += piece.len();
         parts += 1;
     }
     Some(parts)
@@ -278,31 +284,160 @@ fn unfragmentable(whole: &[u8]) -> Option<Unfragmentable> {
 mod tests {
     use super::*;
     use crate::proto::ip::testing::{datagram, header};
-    use crate::proto::wire;
+    use crate::proto::wire::testing::ipv6_chain;
+    use crate::proto::wire::{self, ip::Parsed};
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    const IDENT: u32 = 0x1234_5678;
 
     /// The parts of a datagram.
     fn parts(whole: &[u8], mtu: usize) -> Vec<Vec<u8>> {
         let mut parts = Vec::new();
-        let count = split(whole, mtu, 0x1234_5678, |part| parts.push(part.to_vec()));
+        let count = split(whole, mtu, IDENT, |part| parts.push(part.to_vec()));
         assert_eq!(count, parts.len());
         parts
     }
 
+    /// Where a part begins, how long it is, and whether more follow.
+    fn place(part: &[u8]) -> (usize, usize, bool) {
+        let Parsed { fragment, payload, .. } = wire::ip::parse(part).unwrap();
+        let fragment = fragment.unwrap();
+        (fragment.offset_bytes, payload.len(), fragment.more)
+    }
+
+    fn resealed(mut bytes: Vec<u8>, header_len: usize) -> Vec<u8> {
+        bytes[10..12].fill(0);
+        let mut sum = Sum::new();
+        sum.add(&bytes[..header_len]);
+        bytes[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+        bytes
+    }
+
+    /// An IPv4 datagram with options.
+    fn with_options(options: &[u8], data: &[u8]) -> Vec<u8> {
+        let mut bytes = datagram(&header("10.9.0.1", "10.9.0.2", 99), &[options, data].concat());
+        bytes[0] = 0x45 + (options.len() / 4) as u8;
+        resealed(bytes, 20 + options.len())
+    }
+
     #[test]
-    fn parts_read_back_and_follow_one_another_to_the_end() {
+    fn parts_are_as_large_as_the_link_allows_in_units_of_eight() {
+        let whole = datagram(&header("10.9.0.2", "10.9.0.1", 99), &[0; 2000]);
+        let places: Vec<_> = parts(&whole, 1000).iter().map(|part| place(part)).collect();
+        assert_eq!(places, [(0, 976, true), (976, 976, true), (1952, 48, false)]);
+        // 52 bytes of header and data fit where 48 and a whole unit would not.
+        let whole = datagram(&header("10.9.0.2", "10.9.0.1", 99), &[0; 80]);
+        let places: Vec<_> = parts(&whole, 67).iter().map(|part| place(part)).collect();
+        assert_eq!(places, [(0, 40, true), (40, 40, false)]);
+        let whole = datagram(&header("fd09::2", "fd09::1", 99), &[0; 3000]);
+        let places: Vec<_> = parts(&whole, 1280).iter().map(|part| place(part)).collect();
+        assert_eq!(places, [(0, 1232, true), (1232, 1232, true), (2464, 536, false)]);
+    }
+
+    #[test]
+    fn what_fits_is_left_as_it_is_and_what_can_not_be_cut_makes_no_parts() {
         for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
-            let text: Vec<u8> = (0..4000_u32).map(|n| n as u8).collect();
-            let whole = datagram(&header(src, dst, 99), &text);
-            let mut read = Vec::new();
-            for part in parts(&whole, 1000) {
-                assert!(part.len() <= 1000);
-                let parsed = wire::ip::parse(&part).unwrap();
-                let fragment = parsed.fragment.unwrap();
-                assert_eq!((parsed.protocol, fragment.offset_bytes), (99, read.len()));
-                read.extend_from_slice(parsed.payload);
-                assert_eq!(fragment.more, read.len() < text.len());
+            let whole = datagram(&header(src, dst, 99), &[7; 100]);
+            assert_eq!(parts(&whole, whole.len()), core::slice::from_ref(&whole));
+            assert!(parts(&whole, 27).is_empty());
+        }
+        assert_eq!(parts_of(true, 9, 28), Some((2, 2 * 20 + 9)));
+        assert_eq!((parts_of(true, 9, 27), parts_of(false, 16, 55)), (None, None));
+        assert!(parts(&[0x55; 100], 40).is_empty());
+    }
+
+    #[test]
+    fn parts_of_a_part_keep_its_place() {
+        let mut middle = datagram(&header("10.9.0.1", "10.9.0.2", 99), &[0; 64]);
+        // At 1480, and more follow.
+        middle[6..8].copy_from_slice(&(0x2000_u16 | 185).to_be_bytes());
+        let middle = resealed(middle, 20);
+        let places = |bytes: &[u8]| parts(bytes, 60).iter().map(|part| place(part)).collect::<Vec<_>>();
+        assert_eq!(places(&middle), [(1480, 40, true), (1520, 24, true)]);
+        let mut last = middle;
+        last[6] &= !0x20;
+        assert_eq!(places(&resealed(last, 20)), [(1480, 40, true), (1520, 24, false)]);
+    }
+
+    //= RFC791 section 3.1
+    #[test]
+    fn later_parts_have_only_the_options_that_are_to_be_copied() {
+        // No operation, record route (not copied), router alert (copied), an unknown one (copied), end.
+        let options = [1, 7, 7, 4, 0, 0, 0, 0, 0x94, 4, 0, 0, 0x9f, 3, 0xaa, 0];
+        let whole = with_options(&options, &[0; 100]);
+        let parts = parts(&whole, 76);
+        assert_eq!(parts[0][..4], [0x49, 0, 0, 76]);
+        assert_eq!(parts[0][20..36], options);
+        for later in &parts[1..] {
+            assert_eq!((later[0], &later[20..28]), (0x47, &[0x94, 4, 0, 0, 0x9f, 3, 0xaa, 0][..]));
+        }
+        // A smaller header leaves more room.
+        let places: Vec<_> = parts.iter().map(|part| place(part)).collect();
+        assert_eq!(places, [(0, 40, true), (40, 48, true), (88, 12, false)]);
+    }
+
+    #[test]
+    fn malformed_options_are_left_out() {
+        for options in [[0x94, 1, 0, 0], [0x94, 9, 0, 0], [1, 1, 1, 0x94], [0x94, 0, 0, 0]] {
+            let whole = with_options(&options, &[0; 100]);
+            let mut later = Vec::new();
+            split(&whole, 60, 0, |part| later = part.to_vec());
+            assert_eq!(later[0], 0x45);
+        }
+    }
+
+    //= RFC8200 section 4.5
+    #[test]
+    fn every_part_of_ipv6_has_the_headers_that_the_way_needs() {
+        let padding: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+        let chain: &[(u8, &[u8])] = &[
+            (HOP_BY_HOP, padding),
+            (DESTINATION_OPTIONS, padding),
+            (ROUTING, &[0; 7]),
+            (DESTINATION_OPTIONS, padding),
+        ];
+        let whole = ipv6_chain(chain, 99, &[7; 400]);
+        for part in parts(&whole, 200) {
+            let parsed = wire::ip::parse(&part).unwrap();
+            assert_eq!(parsed.fragment.unwrap().ident, IDENT);
+            assert_eq!((parsed.header_len, parsed.protocol), (40 + 24 + 8, DESTINATION_OPTIONS));
+            assert_eq!((&part[8..56], &part[57..64]), (&whole[8..56], &whole[57..64]));
+        }
+        // Without a routing header destination options are for the destination alone, and cut off.
+        let chain: &[(u8, &[u8])] = &[(DESTINATION_OPTIONS, padding)];
+        let part = &parts(&ipv6_chain(chain, 99, &[7; 400]), 200)[0];
+        let parsed = wire::ip::parse(part).unwrap();
+        assert_eq!((parsed.header_len, parsed.protocol), (48, DESTINATION_OPTIONS));
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_parts_are_made_as_were_foretold(
+            is_v4: bool,
+            len in 0..20_000_usize,
+            mtu in 20..9000_usize,
+        ) {
+            let (src, dst) = if is_v4 { ("10.9.0.2", "10.9.0.1") } else { ("fd09::2", "fd09::1") };
+            let parts = parts(&datagram(&header(src, dst, 99), &vec![0; len]), mtu);
+            let bytes = parts.iter().map(Vec::len).sum::<usize>();
+            prop_assert_eq!(parts_of(is_v4, len, mtu).unwrap_or((0, 0)), (parts.len(), bytes));
+            prop_assert!(parts.iter().all(|part| part.len() <= mtu));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+            first in prop::sample::select(vec![0x45, 0x46, 0x4f, 0x41, 0x60]),
+            kind in prop::sample::select(vec![0_u8, 6, 17, 43, 44, 51, 58, 59, 60, 135]),
+            mtu in 0..120_usize,
+        ) {
+            if let Some(octet) = bytes.first_mut() {
+                *octet = first;
             }
-            assert_eq!(read, text);
+            split(&bytes, mtu, 0, |part| assert!(part.len() <= mtu));
+            let _ = (header_of_whole(&bytes, 70_000, 3), header_of_whole(&bytes, 7, 3), tos(&bytes));
+            has_all_headers(kind, &bytes);
         }
     }
 }

@@ -334,9 +334,10 @@ impl Layer {
     /// Notes that the first hop towards `destination` may be dead (RFC 9293 MUST-20, RFC 1122 section 3.3.1.4).
     ///
     /// A gateway can't be told dead from alive on a link without neighbours, and another route is
-    /// somebody's to configure. What can be wrong is what we learnt of the path's MTU: it is forgotten.
+    /// somebody's to configure. What was learnt of the path's MTU stays: smaller segments get through no worse,
+    /// and while they are lost for want of a smaller MTU, to forget it would be to begin anew.
     pub fn negative_advice(&mut self, destination: IpAddr) {
-        self.path_mtu.forget(destination);
+        let _ = destination;
     }
 
     fn check_source(&self, destination: IpAddr, source: Option<IpAddr>) -> Result<(), Error> {
@@ -513,6 +514,195 @@ mod tests {
         let mut world = World::new();
         assert_eq!(world.ip.add_route(by("0.0.0.0/0", DeviceId(5))), Err(Error::InvalidInput));
         assert_eq!(world.ip.add_route(by("0.0.0.0/0", DeviceId::LOOPBACK)), Err(Error::InvalidInput));
+    }
+
+    fn via(destination: &str, gateway: &str, device: Option<DeviceId>) -> RouteSpec {
+        RouteSpec::new(net(destination), RouteTarget::Gateway { via: ip(gateway), device })
+    }
+
+    /// The world, and a second interface with 10.2.0.2/24 and fd02::2/64.
+    fn two_interfaces() -> (World, DeviceId) {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1400);
+        for address in ["10.2.0.2/24", "fd02::2/64"] {
+            world.ip.add_address(other, net(address)).unwrap();
+        }
+        (world, other)
+    }
+
+    #[test]
+    fn a_gateway_is_reached_by_the_network_it_stands_in() {
+        let (mut world, other) = two_interfaces();
+        world.ip.add_route(via("10.7.0.0/16", "10.2.0.1", None)).unwrap();
+        world.ip.add_route(via("fd07::/16", "fd02::1", Some(other))).unwrap();
+        let route = world.ip.route(ip("10.7.1.1"), None).unwrap();
+        assert_eq!(route, Route { device: other, source: ip("10.2.0.2"), mtu: 1400 });
+        assert_eq!(world.ip.next_hop(ip("fd07::1")), Ok(Hop { device: other, mtu: 1400 }));
+        let shown = world.ip.routes().find(|entry| entry.route.destination == net("10.7.0.0/16"));
+        assert_eq!(shown.map(|entry| entry.route), Some(via("10.7.0.0/16", "10.2.0.1", Some(other))));
+    }
+
+    #[test]
+    fn gateways_that_cannot_be_are_refused() {
+        let (mut world, other) = two_interfaces();
+        world.ip.add_route(via("10.7.0.0/16", "10.2.0.1", None)).unwrap();
+        for (route, error) in [
+            // Behind another gateway; by the wrong interface; nowhere.
+            (via("10.8.0.0/16", "10.7.0.1", None), Error::NetworkUnreachable),
+            (via("10.8.0.0/16", "10.2.0.1", Some(TUN)), Error::NetworkUnreachable),
+            (via("10.8.0.0/16", "192.168.0.1", None), Error::NetworkUnreachable),
+            // Us, all, many, the other family, an interface that isn't there, a link that isn't named.
+            (via("10.8.0.0/16", "10.2.0.2", None), Error::InvalidInput),
+            (via("10.8.0.0/16", "10.2.0.255", None), Error::InvalidInput),
+            (via("10.8.0.0/16", "224.0.0.9", None), Error::InvalidInput),
+            (via("10.8.0.0/16", "fd02::1", None), Error::InvalidInput),
+            (via("10.8.0.0/16", "10.2.0.1", Some(DeviceId(7))), Error::InvalidInput),
+            (via("fd08::/16", "fe80::1", None), Error::InvalidInput),
+        ] {
+            assert_eq!(world.ip.add_route(route), Err(error), "{route:?}");
+        }
+        world.ip.add_route(via("fd08::/16", "fe80::1", Some(other))).unwrap();
+        // A route by an interface without a gateway will do, even one for all.
+        world.ip.add_route(by("0.0.0.0/0", other)).unwrap();
+        world.ip.add_route(via("10.8.0.0/16", "192.168.0.1", None)).unwrap();
+    }
+
+    #[test]
+    fn routes_that_lead_nowhere_say_why() {
+        //= RFC1812 section 5.2.7.1: what a router answers depends on why there is no route.
+        let mut world = World::new();
+        world.ip.add_route(by("0.0.0.0/0", TUN)).unwrap();
+        for (destination, target, error, no_hop) in [
+            ("10.1.0.0/16", RouteTarget::Blackhole, Error::InvalidInput, NoHop::Blackhole),
+            ("10.2.0.0/16", RouteTarget::Unreachable, Error::HostUnreachable, NoHop::Unreachable),
+            ("10.3.0.0/16", RouteTarget::Prohibit, Error::PermissionDenied, NoHop::Prohibited),
+        ] {
+            world.ip.add_route(RouteSpec::new(net(destination), target)).unwrap();
+            let host = net(destination).hosts().next().unwrap();
+            assert_eq!(world.ip.route(host, None), Err(error), "{target:?}");
+            assert_eq!(world.ip.next_hop(host), Err(no_hop), "{target:?}");
+            for how in [ReversePath::Loose, ReversePath::Strict] {
+                assert!(!world.ip.is_reachable_by(host, TUN, how), "{target:?}");
+            }
+        }
+        assert_eq!(world.ip.next_hop(ip("fd11::1")), Err(NoHop::NoRoute));
+    }
+
+    #[test]
+    fn a_route_may_prefer_a_source_of_ours_on_whatever_interface() {
+        let (mut world, _) = two_interfaces();
+        let route = RouteSpec { source: Some(ip("10.2.0.2")), ..by("10.7.0.0/16", TUN) };
+        world.ip.add_route(route).unwrap();
+        assert_eq!(world.ip.route(ip("10.7.0.1"), None).map(|route| route.source), Ok(ip("10.2.0.2")));
+        let given = world.ip.route(ip("10.7.0.1"), Some(ip("10.9.0.2")));
+        assert_eq!(given.map(|route| route.source), Ok(ip("10.9.0.2")));
+        for source in ["10.2.0.3", "fd02::2", "127.0.0.1"] {
+            let route = RouteSpec { metric: 9, source: Some(ip(source)), ..by("10.7.0.0/16", TUN) };
+            assert_eq!(world.ip.add_route(route), Err(Error::InvalidInput), "{source}");
+        }
+        world.ip.remove_address(ip("10.2.0.2")).unwrap();
+        assert_eq!(world.ip.route(ip("10.7.0.1"), None), Err(Error::NetworkUnreachable));
+    }
+
+    #[test]
+    fn a_route_that_is_there_is_refused_and_one_with_another_metric_waits_its_turn() {
+        let (mut world, other) = two_interfaces();
+        assert_eq!(world.ip.add_route(by("10.9.0.0/24", other)), Err(Error::AlreadyExists));
+        world.ip.add_route(RouteSpec { metric: 5, ..by("10.9.0.0/24", other) }).unwrap();
+        assert_eq!(world.ip.next_hop(ip("10.9.0.1")).map(|hop| hop.device), Ok(TUN));
+        world.ip.remove_route(&by("10.9.0.0/24", TUN)).unwrap();
+        assert_eq!(world.ip.next_hop(ip("10.9.0.1")).map(|hop| hop.device), Ok(other));
+        assert_eq!(world.ip.remove_route(&by("10.9.0.0/24", TUN)), Err(Error::NotFound));
+    }
+
+    #[test]
+    fn an_address_goes_with_its_network_unless_another_needs_it() {
+        let mut world = World::new();
+        world.ip.add_address(TUN, net("10.9.0.3/24")).unwrap();
+        let is_reached = |world: &World, host| world.ip.next_hop(ip(host)).is_ok();
+        world.ip.remove_address(ip("10.9.0.2")).unwrap();
+        assert!(is_reached(&world, "10.9.0.1") && !world.ip.is_local(ip("10.9.0.2")));
+        assert!(world.ip.is_broadcast(ip("10.9.0.255")));
+        world.ip.remove_address(ip("10.9.0.3")).unwrap();
+        assert!(!is_reached(&world, "10.9.0.1") && !world.ip.is_broadcast(ip("10.9.0.255")));
+        assert!(is_reached(&world, "ff0e::1"));
+        world.ip.remove_address(ip("fd09::2")).unwrap();
+        assert!(!is_reached(&world, "ff0e::1"));
+        assert_eq!((world.ip.routes().count(), world.ip.addresses().count()), (0, 0));
+        assert_eq!(world.ip.remove_address(ip("fd09::2")), Err(Error::AddrNotAvailable));
+        world.ip.add_address(TUN, net("10.9.0.2/24")).unwrap();
+        assert!(is_reached(&world, "10.9.0.1"));
+    }
+
+    #[test]
+    fn two_interfaces_in_one_network_take_turns() {
+        let mut world = World::new();
+        let other = world.ip.add_interface(1500);
+        world.ip.add_address(other, net("10.9.0.3/24")).unwrap();
+        assert_eq!(world.ip.next_hop(ip("10.9.0.1")).map(|hop| hop.device), Ok(TUN));
+        world.ip.remove_address(ip("10.9.0.2")).unwrap();
+        assert_eq!(world.ip.next_hop(ip("10.9.0.1")).map(|hop| hop.device), Ok(other));
+    }
+
+    #[test]
+    fn the_way_back_is_asked_for_as_linux_does() {
+        //= RFC1812 section 5.3.8
+        let (mut world, other) = two_interfaces();
+        let may = |world: &World, source, device| {
+            [ReversePath::Off, ReversePath::Loose, ReversePath::Strict]
+                .map(|how| world.ip.is_reachable_by(ip(source), device, how))
+        };
+        assert_eq!(may(&world, "10.2.0.9", other), [true, true, true]);
+        assert_eq!(may(&world, "10.2.0.9", TUN), [true, true, false]);
+        assert_eq!(may(&world, "8.8.8.8", TUN), [true, false, false]);
+        assert_eq!(may(&world, "fe80::9", TUN), [true, true, true]);
+        world.ip.add_route(by("0.0.0.0/0", other)).unwrap();
+        assert_eq!(may(&world, "8.8.8.8", TUN), [true, true, false]);
+        assert_eq!(may(&world, "8.8.8.8", other), [true, true, true]);
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_takes_its_routes_with_it() {
+        let (mut world, other) = two_interfaces();
+        world.ip.add_route(by("0.0.0.0/0", other)).unwrap();
+        world.ip.add_route(RouteSpec { metric: 1, ..by("0.0.0.0/0", TUN) }).unwrap();
+        world.ip.set_down(other);
+        assert_eq!(world.ip.next_hop(ip("8.8.8.8")).map(|hop| hop.device), Ok(TUN));
+        assert_eq!(
+            world.ip.routes().filter(|entry| entry.route.target == RouteTarget::Interface(other)).count(),
+            0
+        );
+        assert!(world.ip.is_local(ip("10.2.0.2")));
+    }
+
+    #[test]
+    fn ipv6_wants_links_of_1280_bytes() {
+        //= RFC8200 section 5: IPv6 requires that every link in the Internet have an MTU of 1280 octets or greater.
+        let mut world = World::new();
+        let small = world.ip.add_interface(1279);
+        assert_eq!(world.ip.add_address(small, net("fd02::2/64")), Err(Error::InvalidInput));
+        world.ip.add_address(small, net("10.2.0.2/24")).unwrap();
+        world.ip.set_mtu(TUN, 1279);
+        assert_eq!(world.ip.route(ip("fd09::1"), None), Err(Error::NetworkUnreachable));
+        assert_eq!(world.ip.next_hop(ip("fd09::1")), Err(NoHop::NoRoute));
+        assert!(world.ip.route(ip("10.9.0.1"), None).is_ok());
+        world.ip.set_mtu(TUN, 1280);
+        assert_eq!(world.ip.route(ip("fd09::1"), None).map(|route| route.mtu), Ok(1280));
+    }
+
+    #[test]
+    fn tables_have_limits() {
+        let mut world = World::with(Config { addresses: 3, routes: 5, ..Config::default() });
+        // Two connected networks and IPv6's groups are there.
+        world.ip.add_address(TUN, net("10.1.0.2/24")).unwrap();
+        assert_eq!(world.ip.add_address(TUN, net("10.2.0.2/24")), Err(Error::NoBufferSpace));
+        world.ip.add_route(by("0.0.0.0/0", TUN)).unwrap();
+        assert_eq!(world.ip.add_route(by("::/0", TUN)), Err(Error::NoBufferSpace));
+        world.ip.remove_address(ip("10.9.0.2")).unwrap();
+        world.ip.add_route(by("::/0", TUN)).unwrap();
+        // An address whose network finds no room isn't kept either.
+        assert_eq!(world.ip.add_address(TUN, net("10.9.0.2/24")), Err(Error::NoBufferSpace));
+        assert!(!world.ip.is_local(ip("10.9.0.2")));
     }
 
     #[test]

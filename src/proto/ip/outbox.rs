@@ -294,7 +294,7 @@ mod tests {
     fn datagrams_leave_in_the_order_they_came() {
         let mut outbox = outbox(4, 100);
         assert!(outbox.push(A, vec![1]));
-        assert!(outbox.push_transit(&Egress::plain(A, &vec![2, 3], &[])));
+        assert!(outbox.push_transit(&Egress::plain(A, &[2, 3], &[])));
         assert!(outbox.push(A, vec![4]));
         let (sent, progress) = drain(&mut outbox, &[], 9);
         assert_eq!((sent, progress), (vec![(A, 1), (A, 2), (A, 4)], Progress::Idle));
@@ -355,11 +355,11 @@ mod tests {
             assert!(outbox.push(device, vec![0]));
         }
         assert!(!outbox.has_room_for_application(A, 1, 1));
-        drain(&mut outbox, &[A], 9);
+        let _ = drain(&mut outbox, &[A], 9);
         assert!(!outbox.take_relief(), "another device's room is of no use");
-        drain(&mut outbox, &[], 1);
+        let _ = drain(&mut outbox, &[], 1);
         assert!(outbox.take_relief());
-        drain(&mut outbox, &[], 9);
+        let _ = drain(&mut outbox, &[], 9);
         assert!(!outbox.take_relief(), "told once");
     }
 
@@ -367,13 +367,13 @@ mod tests {
     fn packets_for_others_take_no_room_from_our_own_nor_ours_from_theirs() {
         let mut outbox = outbox(2, 10);
         assert!(
-            outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
-                && outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[]))
+            outbox.push_transit(&Egress::plain(A, &[0; 1], &[]))
+                && outbox.push_transit(&Egress::plain(A, &[0; 1], &[]))
         );
-        assert!(!outbox.push_transit(&Egress::plain(A, &vec![0; 1], &[])));
+        assert!(!outbox.push_transit(&Egress::plain(A, &[0; 1], &[])));
         assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
         assert!(!outbox.push(A, vec![0; 1]));
-        assert!(outbox.push_transit(&Egress::plain(B, &vec![0; 21], &[])), "the first, whatever its size");
+        assert!(outbox.push_transit(&Egress::plain(B, &[0; 21], &[])), "the first, whatever its size");
     }
 
     #[test]

@@ -179,6 +179,82 @@ mod tests {
         assert_eq!(world.counters.replies_lost, 2);
     }
 
+    fn all_sent(world: &mut World) -> Vec<Vec<u8>> {
+        core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
+    }
+
+    #[test]
+    fn the_largest_datagrams_go_in_parts_and_larger_ones_do_not_go() {
+        for (src, dst, max, parts) in
+            [("10.9.0.2", "10.9.0.1", 65_515, 45), ("fd09::2", "fd09::1", 65_535, 46)]
+        {
+            let mut world = World::new();
+            let route = by(TUN);
+            let sent = header(src, dst, 99);
+            assert!(try_send(
+                &mut world.ctx(),
+                &route,
+                &sent,
+                &[&[1; 40_000], &alloc::vec![2; max - 40_000]]
+            ));
+            let left = all_sent(&mut world);
+            assert_eq!(left.len(), parts);
+            assert!(left.iter().all(|part| part.len() <= 1500));
+            let read: Vec<_> = left.iter().map(|part| wire::ip::parse(part).unwrap()).collect();
+            assert_eq!(read.iter().map(|part| part.payload.len()).sum::<usize>(), max);
+            let idents: Vec<_> = read.iter().map(|part| part.fragment.unwrap().ident).collect();
+            assert!(idents.iter().all(|ident| *ident == idents[0]));
+            assert_eq!((world.counters.fragmented, world.counters.fragments_out), (1, parts as u64));
+            assert!(!try_send(&mut world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
+            assert_eq!(world.counters.replies_lost, 1);
+        }
+    }
+
+    #[test]
+    fn two_datagrams_that_were_cut_have_two_names() {
+        for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
+            let mut world = World::new();
+            for _ in 0..2 {
+                let sent = fragmentable(&mut world.ctx(), testing::ip(src), testing::ip(dst), 99);
+                send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 2000]]);
+            }
+            let ident = |bytes: &[u8]| wire::ip::parse(bytes).unwrap().fragment.unwrap().ident;
+            let idents: Vec<_> = all_sent(&mut world).iter().map(|part| ident(part)).collect();
+            assert!(idents[0] == idents[1] && idents[2] == idents[3] && idents[0] != idents[2], "{idents:?}");
+        }
+    }
+
+    #[test]
+    fn all_parts_find_room_or_none_leaves() {
+        let mut world = World::with(Config { outbox_packets: 47, ..Config::default() });
+        let sent = header("10.9.0.2", "10.9.0.1", 99);
+        for (len, fits) in [(0, true), (0, true), (0, true), (65_515, false), (0, true), (64_000, false)] {
+            assert_eq!(try_send(&mut world.ctx(), &by(TUN), &sent, &[&alloc::vec![0; len]]), fits, "{len}");
+        }
+        assert_eq!((all_sent(&mut world).len(), world.counters.replies_lost), (4, 2));
+        assert_eq!(world.counters.fragmented, 0);
+    }
+
+    #[test]
+    fn an_application_is_told_to_wait_only_for_room_that_there_will_be() {
+        let mut world = World::with(Config { outbox_packets: 40, ..Config::default() });
+        let sent = header("10.9.0.2", "10.9.0.1", 99);
+        let room = |world: &mut World, header: &IpHeader, len| {
+            room_for_application(&mut world.ctx(), &by(TUN), header, len)
+        };
+        assert_eq!(room(&mut world, &sent, 65_515), Room::Now);
+        send(&mut world.ctx(), &by(TUN), &sent, &[]);
+        // 45 parts find room only in an empty queue.
+        assert_eq!(room(&mut world, &sent, 65_515), Room::Later);
+        assert_eq!(room(&mut world, &sent, 29 * 1480), Room::Now);
+        assert_eq!(room(&mut world, &sent, 65_516), Room::Never);
+        let whole = IpHeader { dont_fragment: true, ..sent };
+        assert_eq!(
+            (room(&mut world, &whole, 1480), room(&mut world, &whole, 1481)),
+            (Room::Now, Room::Never)
+        );
+    }
+
     #[test]
     fn a_full_outbox_loses_the_newest() {
         let mut world = World::with(Config { outbox_packets: 1, ..Config::default() });

@@ -79,8 +79,7 @@ impl PathMtu {
         self.arm(timers);
     }
 
-    /// Forgets the path to a destination: its MTU will be found out again.
-    pub(crate) fn forget(&mut self, destination: IpAddr) {
+    fn forget(&mut self, destination: IpAddr) {
         if let Some(entry) = self.by_destination.remove(&destination) {
             self.by_age.remove(&entry.age);
         }
@@ -209,5 +208,210 @@ fn next_hop_mtu(reported: u32, quoted: &[u8]) -> u32 {
             PLATEAUS.iter().copied().find(|plateau| *plateau < len).unwrap_or(68).into()
         }
         _ => reported,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip};
+    use crate::proto::ip::{Route, icmp, send};
+    use crate::proto::wire::icmp::{ErrorMessage, Message};
+    use crate::proto::wire::ip::{PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
+    use alloc::collections::BTreeMap as Model;
+    use alloc::vec::Vec;
+    use core::time::Duration;
+    use proptest::prelude::*;
+
+    fn learnt(world: &mut World, destination: &str, mtu: usize) -> Option<usize> {
+        learn(&mut world.ctx(), ip(destination), mtu);
+        world.ip.path_mtu.get(ip(destination))
+    }
+
+    fn pass(world: &mut World, time: Duration) {
+        world.now += time;
+        while let Some(key) = world.timers.pop_due(world.now) {
+            assert_eq!(key, TimerKey::PathMtu);
+            world.ip.path_mtu.expire(world.now, &mut world.timers);
+        }
+    }
+
+    #[test]
+    fn a_path_s_mtu_is_what_was_last_believed_and_never_rises() {
+        let mut world = World::new();
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), None);
+        for (mtu, then) in
+            [(1500, None), (9000, None), (1400, Some(1400)), (1450, Some(1400)), (1300, Some(1300))]
+        {
+            assert_eq!(learnt(&mut world, "10.9.0.1", mtu), then);
+        }
+        assert_eq!((world.counters.path_mtus_learnt, world.counters.path_mtus_refused), (2, 3));
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.3")), None);
+        assert_eq!(world.ip.route(ip("10.9.0.1"), None).map(|route| route.mtu), Ok(1300));
+        assert_eq!(world.ip.route(ip("10.9.0.3"), None).map(|route| route.mtu), Ok(1500));
+    }
+
+    //= RFC8201 section 4
+    #[test]
+    fn less_than_the_least_is_not_believed_over_ipv6_and_calls_for_cutting_over_ipv4() {
+        let mut world = World::new();
+        assert_eq!(learnt(&mut world, "fd09::1", 1279), None);
+        assert_eq!(learnt(&mut world, "fd09::1", 0), None);
+        assert_eq!(learnt(&mut world, "fd09::1", 1280), Some(1280));
+        assert_eq!(learnt(&mut world, "10.9.0.1", 552), Some(552));
+        assert!(!world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        assert_eq!(learnt(&mut world, "10.9.0.1", 551), Some(552));
+        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        let learnt_so_far = world.counters.path_mtus_learnt;
+        assert_eq!(learnt(&mut world, "10.9.0.1", 68), Some(552));
+        assert_eq!(world.counters.path_mtus_learnt, learnt_so_far);
+        assert_eq!(learnt(&mut world, "10.9.0.3", 0), Some(552));
+    }
+
+    //= RFC8201 section 5.3
+    #[test]
+    fn what_was_learnt_is_forgotten_after_ten_minutes() {
+        let mut world = World::new();
+        learnt(&mut world, "10.9.0.1", 1400);
+        pass(&mut world, Duration::from_secs(300));
+        learnt(&mut world, "fd09::1", 1400);
+        // Learnt again: its ten minutes begin anew.
+        learnt(&mut world, "10.9.0.1", 1300);
+        pass(&mut world, Duration::from_secs(599));
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), Some(1300));
+        pass(&mut world, Duration::from_secs(1));
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), None);
+        assert_eq!(world.ip.path_mtu.get(ip("fd09::1")), None);
+        assert!(world.timers.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_makes_room_and_a_forgotten_one_may_be_learnt_again() {
+        let mut world = World::with(Config { path_mtus: 2, ..Config::default() });
+        for (host, mtu) in [("10.9.0.1", 1400), ("10.9.0.3", 1400), ("10.9.0.1", 1300), ("10.9.0.4", 1400)] {
+            assert_eq!(learnt(&mut world, host, mtu), Some(mtu));
+        }
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.3")), None);
+        world.ip.path_mtu.forget(ip("10.9.0.1"));
+        assert_eq!(learnt(&mut world, "10.9.0.1", 1499), Some(1499));
+    }
+
+    /// Sends a datagram and returns what left.
+    fn sent(world: &mut World, src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Vec<Vec<u8>> {
+        let route = Route { device: TUN, source: ip(src), mtu: 1500 };
+        send(&mut world.ctx(), &route, &header(src, dst, protocol), &[transport]);
+        core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
+    }
+
+    fn complained(
+        world: &mut World,
+        from: &str,
+        to: &str,
+        word: u32,
+        quoted: &[u8],
+    ) -> Result<(), DropReason> {
+        let (kind, code) = if ip(from).is_ipv4() { (3, 4) } else { (2, 0) };
+        let bytes = icmp_message(from, to, Message::Error(ErrorMessage { kind, code, word, quoted }));
+        let datagram = world.input(&bytes)?;
+        icmp::receive(&mut world.ctx(), &datagram).map(|_| ())
+    }
+
+    //= RFC5927 section 7.2
+    #[test]
+    fn only_who_quotes_what_we_have_sent_is_believed() {
+        for (us, them, router, icmp) in [
+            ("10.9.0.2", "10.9.0.1", "172.16.0.1", PROTOCOL_ICMP),
+            ("fd09::2", "fd09::1", "fd88::1", PROTOCOL_ICMPV6),
+        ] {
+            for protocol in [PROTOCOL_UDP, icmp, 99] {
+                let mut transport = [7; 1400];
+                // A length that UDP's could be; an echo request.
+                transport[4..6].copy_from_slice(&1400_u16.to_be_bytes());
+                let mut world = World::new();
+                let mut forged = datagram(&header(us, them, protocol), &transport);
+                assert_eq!(complained(&mut world, router, us, 1300, &forged), Err(DropReason::IcmpUnrelated));
+                let ours = sent(&mut world, us, them, protocol, &transport);
+                // Another port, identifier, first word.
+                let at = forged.len() - 1400 + 1;
+                forged[at] ^= 1;
+                assert_eq!(complained(&mut world, router, us, 1300, &forged), Err(DropReason::IcmpUnrelated));
+                assert_eq!(world.ip.path_mtu.get(ip(them)), None);
+                let quoted = &ours[0][..forged.len() - 1400 + 8];
+                assert_eq!(complained(&mut world, router, us, 1300, quoted), Ok(()));
+                assert_eq!(world.ip.path_mtu.get(ip(them)), Some(1300), "{them} {protocol}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_part_of_what_was_cut_is_proof_enough() {
+        let mut world = World::new();
+        let parts = sent(&mut world, "fd09::2", "fd09::1", PROTOCOL_UDP, &[7; 4000]);
+        assert_eq!(parts.len(), 3);
+        let later = complained(&mut world, "fd88::1", "fd09::2", 1300, &parts[1]);
+        assert_eq!((later, world.ip.path_mtu.get(ip("fd09::1"))), (Err(DropReason::IcmpUnrelated), None));
+        assert_eq!(complained(&mut world, "fd88::1", "fd09::2", 1300, &parts[0]), Ok(()));
+        assert_eq!(world.ip.path_mtu.get(ip("fd09::1")), Some(1300));
+        assert_eq!(sent(&mut world, "fd09::2", "fd09::1", PROTOCOL_UDP, &[7; 1300]).len(), 1);
+    }
+
+    #[test]
+    fn small_datagrams_prove_nothing_since_they_never_were_too_big() {
+        let mut world = World::new();
+        for (us, them, len) in [("10.9.0.2", "10.9.0.1", 552 - 20), ("fd09::2", "fd09::1", 1280 - 40)] {
+            let ours = sent(&mut world, us, them, 99, &alloc::vec![1; len]);
+            assert_eq!(complained(&mut world, them, us, 1300, &ours[0]), Err(DropReason::IcmpUnrelated));
+        }
+    }
+
+    //= RFC1191 section 5
+    #[test]
+    fn a_router_that_names_no_mtu_means_the_next_lower_plateau() {
+        let quoted = |len: u16| {
+            let [high, low] = len.to_be_bytes();
+            next_hop_mtu(0, &[0x45, 0, high, low, 0, 0])
+        };
+        for (len, mtu) in [(65_535, 32_000), (1500, 1492), (1492, 1006), (577, 508), (296, 68), (20, 68)] {
+            assert_eq!(quoted(len), mtu, "{len}");
+        }
+        assert_eq!((next_hop_mtu(1400, &[0x45, 0, 5, 220]), next_hop_mtu(0, &[0x60; 40])), (1400, 0));
+        let mut world = World::new();
+        let ours = sent(&mut world, "10.9.0.2", "10.9.0.1", 99, &[1; 1480]);
+        assert_eq!(complained(&mut world, "10.9.0.1", "10.9.0.2", 0, &ours[0]), Ok(()));
+        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), Some(1492));
+    }
+
+    proptest! {
+        /// The naive model: a map with times, searched from end to end.
+        #[test]
+        fn any_reports_are_kept_as_by_the_naive_model(
+            steps in prop::collection::vec((0..6_u8, 500..1600_usize, 0..200_u64), 1..80),
+        ) {
+            let mut world = World::with(Config { path_mtus: 4, ..Config::default() });
+            let mut model: Model<u8, (usize, Instant)> = Model::new();
+            for (host, mtu, wait) in steps {
+                pass(&mut world, Duration::from_secs(wait));
+                model.retain(|_, (_, since)| world.now < *since + Duration::from_secs(600));
+                let known = model.get(&host).map_or(1500, |(mtu, _)| *mtu);
+                let destination = IpAddr::from([10, 9, 0, 10 + host]);
+                let is_news = learn(&mut world.ctx(), destination, mtu);
+                let clamped = mtu.max(552);
+                if clamped < known || (mtu < 552 && is_news) {
+                    if !model.contains_key(&host) && model.len() == 4 {
+                        let oldest = model.iter().min_by_key(|(_, (_, since))| *since).map(|(host, _)| *host);
+                        model.remove(&oldest.unwrap());
+                    }
+                    model.insert(host, (clamped, world.now));
+                } else {
+                    prop_assert!(!is_news);
+                }
+                for host in 0..6 {
+                    let known = world.ip.path_mtu.get(IpAddr::from([10, 9, 0, 10 + host]));
+                    prop_assert_eq!(known, model.get(&host).map(|(mtu, _)| *mtu));
+                }
+                // Distinct times, so that the model's oldest is the oldest.
+                world.now += Duration::from_millis(1);
+            }
+        }
     }
 }

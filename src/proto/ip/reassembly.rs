@@ -106,7 +106,7 @@ impl Reassembly {
         for family in 0..self.by_age.len() {
             while let Some((_, name)) = self.by_age[family].first_key_value() {
                 let name = *name;
-                if !self.pending.get(&name).is_some_and(|pending| pending.deadline <= ctx.now) {
+                if self.pending.get(&name).is_none_or(|pending| pending.deadline > ctx.now) {
                     break;
                 }
                 let Some(pending) = self.remove(&name) else { break };

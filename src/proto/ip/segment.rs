@@ -7,7 +7,6 @@
 //! The conventions are those of Linux's `virtio_net_hdr`: the checksum field holds the folded sum of the
 //! pseudo-header over the length of all, and every packet but the last is filled up to `gso_size`.
 
-use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 
@@ -181,7 +180,7 @@ impl Original {
         }
     }
 
-    fn write_headers(&self, headers: &mut Vec<u8>, place: Place, piece: &[u8]) {
+    fn write_headers(&self, headers: &mut [u8], place: Place, piece: &[u8]) {
         let len = headers.len() + piece.len();
         let (ip, fields) = headers.split_at_mut(self.transport.start);
         self.write_ip(ip, place, len);

@@ -82,3 +82,83 @@ fn mark_of(protocol: u8, transport: &[u8]) -> Option<[u8; 8]> {
         _ => [a, b, c, d, e, f, g, h],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::ip;
+    use crate::proto::wire::ip::PROTOCOL_TCP;
+    use crate::rng::Rng;
+    use proptest::prelude::*;
+
+    fn log(places: usize) -> (SentLog, Rng) {
+        (SentLog::new(places), Rng::from_number(1))
+    }
+
+    #[test]
+    fn what_was_sent_is_known_and_what_differs_in_anything_that_counts_is_not() {
+        let (us, them) = (ip("10.9.0.2"), ip("10.9.0.1"));
+        for (protocol, counts) in [
+            (PROTOCOL_UDP, [1, 1, 1, 1, 1, 1, 0, 0]),
+            (PROTOCOL_ICMP, [1, 1, 0, 0, 1, 1, 1, 1]),
+            (99, [1; 8]),
+        ] {
+            let (mut log, mut rng) = log(1024);
+            let transport = [8, 0, 3, 4, 5, 6, 7, 8];
+            assert!(!log.holds(us, them, protocol, &transport));
+            log.note(&mut rng, us, them, protocol, &transport);
+            assert!(log.holds(us, them, protocol, &transport));
+            assert!(log.holds(us, them, protocol, &[&transport[..], &[9; 500]].concat()));
+            assert!(!log.holds(them, us, protocol, &transport));
+            assert!(!log.holds(us, ip("10.9.0.3"), protocol, &transport));
+            assert!(!log.holds(us, them, PROTOCOL_TCP, &transport));
+            for (at, counts) in counts.into_iter().enumerate() {
+                let mut other = transport;
+                other[at] ^= 1;
+                assert_eq!(log.holds(us, them, protocol, &other), counts == 0, "{protocol} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn too_little_of_a_header_proves_nothing() {
+        let (mut log, mut rng) = log(16);
+        let (us, them) = (ip("fd09::2"), ip("fd09::1"));
+        log.note(&mut rng, us, them, 99, &[0; 7]);
+        log.note(&mut rng, us, them, 99, &[0; 8]);
+        assert!(log.holds(us, them, 99, &[0; 8]) && !log.holds(us, them, 99, &[0; 7]));
+    }
+
+    #[test]
+    fn a_stranger_s_guesses_do_not_find_what_was_sent() {
+        let (mut log, mut rng) = log(8192);
+        let (us, them) = (ip("10.9.0.2"), ip("10.9.0.1"));
+        for n in 0..8192_u32 {
+            log.note(&mut rng, us, them, 99, &[&[1; 4][..], &n.to_be_bytes()].concat());
+        }
+        let found = (0..100_000_u32)
+            .filter(|n| log.holds(us, them, 99, &[&[2; 4][..], &n.to_be_bytes()].concat()))
+            .count();
+        assert_eq!(found, 0);
+    }
+
+    proptest! {
+        /// The naive model: the last few, all of them.
+        #[test]
+        fn the_newest_are_known_and_nothing_else(
+            sent in prop::collection::vec(any::<[u8; 8]>(), 1..60),
+            never: [u8; 8],
+        ) {
+            let (mut log, mut rng) = log(1 << 16);
+            let (us, them) = (ip("10.9.0.2"), ip("10.9.0.1"));
+            for transport in &sent {
+                log.note(&mut rng, us, them, 99, transport);
+                prop_assert!(log.holds(us, them, 99, transport));
+            }
+            let known = sent.iter().filter(|transport| log.holds(us, them, 99, &transport[..])).count();
+            // Two may share a place.
+            prop_assert!(known + 3 >= sent.len());
+            prop_assert_eq!(log.holds(us, them, 99, &never), sent.contains(&never));
+        }
+    }
+}

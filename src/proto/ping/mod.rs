@@ -10,7 +10,6 @@
 
 mod socket;
 
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -24,11 +23,13 @@ use super::events::{Owner, Readiness, SocketId};
 use super::hash::Keyed;
 use super::ids::PingId;
 use super::ip::icmp::{IcmpError, IcmpErrorKind};
-use super::ip::{self, Datagram, Route};
+use super::ip::{self, Datagram};
 use super::packet::DeviceId;
+use super::sending::{Manner, MtuDiscover, Outgoing, Refusal, Refused, SendOptions};
+use super::socket_errors::{ErrorCause, ErrorReport};
 use super::wire::HeaderBuf;
 use super::wire::icmp::{self as wire, Echo, Message};
-use super::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
+use super::wire::ip::{PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 use crate::time::Instant;
 use socket::Socket;
 
@@ -39,8 +40,8 @@ pub struct PingOptions {
     pub ttl: u8,
     /// Type of service, traffic class.
     pub tos: u8,
-    /// Requests larger than the path's MTU are refused with `MessageTooLong` in place of being sent in fragments.
-    pub dont_fragment: bool,
+    /// How requests keep to their path's MTU.
+    pub mtu_discover: MtuDiscover,
     /// Whether requests to broadcast addresses may be sent.
     pub broadcast: bool,
     /// Every ICMP error about a request is kept for [`Stack::ping_recv_error`](super::Stack::ping_recv_error),
@@ -96,20 +97,22 @@ pub struct Sockets {
     sockets: SlotMap<PingId, Socket>,
     /// Whose an identifier is, in each family (`true`: IPv4). Peers choose what is looked up, so it is keyed.
     idents: HashMap<(bool, u16), PingId, Keyed>,
-    /// Sockets whose last send found no room, to be told when there is some.
-    refused: Vec<PingId>,
+    refused: Refused<PingId>,
 }
 
-/// The most data of an echo request over IPv4 and IPv6: the length fields have 16 bits.
-const DATA_MAX_V4: usize = 65_535 - 20 - wire::HEADER_LEN;
-const DATA_MAX_V6: usize = 65_535 - wire::HEADER_LEN;
+impl PingOptions {
+    fn manner(&self) -> Manner {
+        let PingOptions { ttl, tos, broadcast, mtu_discover, report_errors: _ } = *self;
+        Manner { ttl, tos, broadcast, mtu_discover }
+    }
+}
 
 /// The verbs of sockets.
 impl Sockets {
     /// No sockets. `table_key` keys the table that peers' identifiers are looked up in.
     pub(crate) fn new(table_key: [u8; 16]) -> Self {
         let idents = HashMap::with_hasher(Keyed::new(table_key));
-        Sockets { sockets: SlotMap::with_key(), idents, refused: Vec::new() }
+        Sockets { sockets: SlotMap::with_key(), idents, refused: Refused::new() }
     }
 
     pub(crate) fn bind(
@@ -138,7 +141,7 @@ impl Sockets {
         let options = PingOptions {
             ttl: ctx.config.ttl,
             tos: 0,
-            dont_fragment: false,
+            mtu_discover: MtuDiscover::default(),
             broadcast: false,
             report_errors: false,
         };
@@ -149,8 +152,8 @@ impl Sockets {
 
     pub(crate) fn connect(&mut self, ctx: &mut Context<'_>, id: PingId, remote: IpAddr) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        check_remote(ctx, socket, remote)?;
-        let route = route(ctx, socket.bound, remote)?;
+        check_family(socket, remote)?;
+        let route = socket.options.manner().route(ctx, None, socket.bound, remote)?;
         socket.local = route.source;
         socket.peer = Some(remote);
         Ok(())
@@ -166,24 +169,22 @@ impl Sockets {
         to: Option<IpAddr>,
     ) -> Result<usize, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        socket.check_error()?;
+        socket.errors.check()?;
         let to = to.or(socket.peer).ok_or(Error::DestinationRequired)?;
-        check_remote(ctx, socket, to)?;
-        if data.len() > if to.is_ipv4() { DATA_MAX_V4 } else { DATA_MAX_V6 } {
-            return Err(Error::MessageTooLong);
-        }
-        let route = route(ctx, socket.local, to)?;
-        let header = header(ctx, socket.options, &route, to, data.len());
-        match ip::room_for_application(ctx, &route, &header, wire::HEADER_LEN + data.len()) {
-            ip::Room::Now => {}
-            ip::Room::Later => {
-                if !core::mem::replace(&mut socket.is_refused, true) {
-                    self.refused.push(id);
-                }
+        check_family(socket, to)?;
+        let manner = socket.options.manner();
+        let payload_len = wire::HEADER_LEN + data.len();
+        let protocol = if to.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
+        let prepared = manner.prepare(ctx, SendOptions::default(), socket.local, to, protocol, payload_len);
+        let Outgoing { route, header } = match prepared {
+            Ok(outgoing) => outgoing,
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::TooLong { .. }) => return Err(Error::MessageTooLong),
+            Err(Refusal::NoRoom) => {
+                self.refused.add(id, &mut socket.is_refused);
                 return Err(Error::WouldBlock);
             }
-            ip::Room::Never => return Err(Error::MessageTooLong),
-        }
+        };
         let mut written = HeaderBuf::new();
         let request = Message::EchoRequest(Echo { ident: socket.ident, seq, data });
         request.write_header(header.src, header.dst, &mut written);
@@ -194,7 +195,7 @@ impl Sockets {
 
     pub(crate) fn recv(&mut self, id: PingId, out: &mut [u8], peek: bool) -> Result<PingReceived, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        socket.check_error()?;
+        socket.errors.check()?;
         let received = socket.replies.take(out, peek).ok_or(Error::WouldBlock)?;
         let Received { len, sent_len, from, to, device, hop_limit, tos, at } = received;
         let (ident, from, seq) = (socket.ident, from.ip(), from.port());
@@ -202,15 +203,14 @@ impl Sockets {
     }
 
     pub(crate) fn recv_error(&mut self, id: PingId) -> Result<Option<PingError>, Error> {
-        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.next_error())
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        Ok(socket.errors.next_report().and_then(|report| told(&report)))
     }
 
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: PingId) {
         let Some(socket) = self.sockets.remove(id) else { return };
         self.idents.remove(&(socket.bound.is_ipv4(), socket.ident));
-        if socket.is_refused {
-            self.refused.retain(|refused| *refused != id);
-        }
+        self.refused.remove(id, socket.is_refused);
         ctx.events.forget(SocketId::Ping(id));
     }
 
@@ -236,14 +236,14 @@ impl Sockets {
             return Err(Error::InvalidInput);
         }
         if !options.report_errors {
-            socket.errors.clear();
+            socket.errors.forget_reports();
         }
         socket.options = options;
         Ok(())
     }
 
     pub(crate) fn take_error(&mut self, id: PingId) -> Result<Option<Error>, Error> {
-        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.error.take())
+        Ok(self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.errors.take())
     }
 
     /// Sockets open now.
@@ -287,21 +287,11 @@ impl Sockets {
         error: &IcmpError<'_>,
     ) -> Result<(), DropReason> {
         let (local, remote) = (error.local.ip(), error.remote.ip());
-        let (ident, seq) =
+        let (ident, _) =
             wire::quoted_echo_request(local, error.transport).ok_or(DropReason::IcmpUnrelated)?;
         let (id, socket) = self.find(ctx, remote, local, ident).ok_or(DropReason::IcmpUnrelated)?;
-        let told = errno(error.kind);
-        if socket.options.report_errors {
-            if socket.errors.len() >= ctx.config.ping_errors {
-                return Err(DropReason::PingQueueFull);
-            }
-            let IcmpError { kind, type_code, offender, .. } = *error;
-            let report = PingError { kind, type_code, offender, destination: remote, seq, at: ctx.now };
-            socket.errors.push_back(report);
-        } else if socket.peer.is_none() || !is_final(error.kind) {
-            return Err(DropReason::IcmpIgnored);
-        }
-        socket.error = Some(told);
+        let listening = socket.listening();
+        socket.errors.icmp(ctx, error, listening, error.transport)?;
         ctx.counters.icmp_errors_in += 1;
         let readiness = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;
         ctx.events.raise(SocketId::Ping(id), socket.owner, readiness);
@@ -310,7 +300,7 @@ impl Sockets {
 
     /// Tells the sockets that were refused for want of room that there is some again.
     pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.drain(..) {
+        for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Ping(id), socket.owner, Readiness::WRITABLE);
@@ -332,67 +322,15 @@ impl Sockets {
     }
 }
 
-/// Whether a request may go there: of the socket's family, and to all only with the intention to (SO_BROADCAST).
-fn check_remote(ctx: &Context<'_>, socket: &Socket, remote: IpAddr) -> Result<(), Error> {
-    if remote.is_ipv4() != socket.local.is_ipv4() {
-        return Err(Error::InvalidInput);
-    }
-    if ctx.ip.is_broadcast(remote) && !socket.options.broadcast {
-        return Err(Error::PermissionDenied);
-    }
-    Ok(())
+fn check_family(socket: &Socket, remote: IpAddr) -> Result<(), Error> {
+    if remote.is_ipv4() == socket.local.is_ipv4() { Ok(()) } else { Err(Error::InvalidInput) }
 }
 
-fn route(ctx: &Context<'_>, local: IpAddr, to: IpAddr) -> Result<Route, Error> {
-    ctx.ip.route(to, Some(local).filter(|local| !local.is_unspecified()))
-}
-
-/// The header of a request with `data_len` bytes of data. What fits the path's MTU is not to be cut on the way, so
-/// that a smaller one is found (as Linux: IP_PMTUDISC_WANT); what doesn't is cut here, unless forbidden.
-fn header(
-    ctx: &mut Context<'_>,
-    options: PingOptions,
-    route: &Route,
-    to: IpAddr,
-    data_len: usize,
-) -> IpHeader {
-    let hop_limit = if to.is_multicast() { 1 } else { options.ttl };
-    let protocol = if to.is_ipv4() { PROTOCOL_ICMP } else { PROTOCOL_ICMPV6 };
-    let header = ip::fragmentable(ctx, route.source, to, protocol);
-    let fits = header.len() + wire::HEADER_LEN + data_len <= route.mtu;
-    IpHeader { hop_limit, tos: options.tos, dont_fragment: options.dont_fragment || fits, ..header }
-}
-
-/// The errno of an ICMP error (as Linux: `icmp_err_convert`, `icmpv6_err_convert`).
-fn errno(kind: IcmpErrorKind) -> Error {
-    match kind {
-        IcmpErrorKind::NetworkUnreachable => Error::NetworkUnreachable,
-        IcmpErrorKind::HostUnreachable | IcmpErrorKind::TimeExceeded => Error::HostUnreachable,
-        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::ParameterProblem | IcmpErrorKind::Other => {
-            Error::ProtocolUnreachable
-        }
-        IcmpErrorKind::PortUnreachable => Error::ConnectionRefused,
-        IcmpErrorKind::Prohibited => Error::PermissionDenied,
-        IcmpErrorKind::PacketTooBig(_) => Error::MessageTooLong,
-        // Never handed to a transport.
-        IcmpErrorKind::SourceQuench => Error::WouldBlock,
-    }
-}
-
-/// Whether the next request can be expected to meet the same fate.
-fn is_final(kind: IcmpErrorKind) -> bool {
-    match kind {
-        IcmpErrorKind::ProtocolUnreachable | IcmpErrorKind::PortUnreachable | IcmpErrorKind::Prohibited => {
-            true
-        }
-        IcmpErrorKind::PacketTooBig(_)
-        | IcmpErrorKind::NetworkUnreachable
-        | IcmpErrorKind::HostUnreachable
-        | IcmpErrorKind::TimeExceeded
-        | IcmpErrorKind::ParameterProblem
-        | IcmpErrorKind::Other
-        | IcmpErrorKind::SourceQuench => false,
-    }
+/// A report as echo sockets tell it. `None` if it is about no ICMP message.
+fn told(report: &ErrorReport) -> Option<PingError> {
+    let ErrorCause::Icmp { kind, type_code, offender } = report.cause else { return None };
+    let (_, seq) = wire::quoted_echo_request(report.destination.ip(), &report.quoted)?;
+    Some(PingError { kind, type_code, offender, destination: report.destination.ip(), seq, at: report.at })
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! One ICMP echo socket: its ends, its options, what it has received and what went wrong.
 
-use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use super::{PingError, PingOptions};
+use super::PingOptions;
 use crate::proto::datagram_queue::DatagramQueue;
-use crate::proto::error::Error;
 use crate::proto::events::Owner;
+use crate::proto::socket_errors::{Listening, SocketErrors};
 
 /// A socket.
 #[derive(Debug)]
@@ -22,10 +21,8 @@ pub(super) struct Socket {
     pub(super) options: PingOptions,
     /// Replies; where others have a port, theirs is the number of the request.
     pub(super) replies: DatagramQueue,
-    /// ICMP errors about its requests, the oldest first; only with [`PingOptions::report_errors`].
-    pub(super) errors: VecDeque<PingError>,
-    /// What the next verb, or `take_error`, tells; then it is forgotten (SO_ERROR).
-    pub(super) error: Option<Error>,
+    /// What is to be told of ICMP errors about its requests.
+    pub(super) errors: SocketErrors,
     /// A send was refused for want of room, and no event has yet told that there is some.
     pub(super) is_refused: bool,
 }
@@ -40,8 +37,7 @@ impl Socket {
             peer: None,
             options,
             replies: DatagramQueue::default(),
-            errors: VecDeque::new(),
-            error: None,
+            errors: SocketErrors::default(),
             is_refused: false,
         }
     }
@@ -53,18 +49,10 @@ impl Socket {
         is_here && self.peer.is_none_or(|peer| peer == from || peer_is_many(peer))
     }
 
-    /// Tells the pending error, once.
-    pub(super) fn check_error(&mut self) -> Result<(), Error> {
-        match self.error.take() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes the oldest error of the queue. As long as others wait behind it, one stays pending (as Linux).
-    pub(super) fn next_error(&mut self) -> Option<PingError> {
-        let taken = self.errors.pop_front()?;
-        self.error = self.errors.front().map(|next| super::errno(next.kind));
-        Some(taken)
+    /// What decides which errors it is told.
+    pub(super) fn listening(&self) -> Listening {
+        let PingOptions { report_errors, .. } = self.options;
+        let mtu_discover = self.options.mtu_discover;
+        Listening { is_connected: self.peer.is_some(), report_errors, mtu_discover }
     }
 }

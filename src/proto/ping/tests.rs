@@ -114,7 +114,7 @@ fn a_request_too_large_for_the_link_goes_in_parts_unless_forbidden() {
         assert!(parts.iter().all(|part| ip(local).is_ipv6() || part[6] & 0x40 == 0), "DF on a part");
         stack.ping_send_to(NOW, id, 1, &data[..100], Some(ip(remote))).unwrap();
         assert!(ip(local).is_ipv6() || sent(&mut stack)[0][6] == 0x40, "no DF on what fits");
-        let options = PingOptions { dont_fragment: true, ..stack.ping_options(id).unwrap() };
+        let options = PingOptions { mtu_discover: MtuDiscover::Do, ..stack.ping_options(id).unwrap() };
         stack.ping_set_options(id, options).unwrap();
         let refused = stack.ping_send_to(NOW, id, 1, &data, Some(ip(remote)));
         assert_eq!(refused, Err(Error::MessageTooLong));
@@ -255,7 +255,7 @@ fn without_being_asked_only_final_errors_are_told_and_only_to_connected_sockets(
     give(&mut stack, &time_exceeded("10.9.0.1", "10.9.0.2", &request));
     assert_eq!(stack.ping_take_error(id), Ok(None));
     give(&mut stack, &unreachable("10.9.0.1", "10.9.0.2", &request));
-    assert_eq!(stack.ping_take_error(id), Ok(Some(Error::PermissionDenied)));
+    assert_eq!(stack.ping_take_error(id), Ok(Some(Error::HostUnreachable)));
     assert_eq!(stack.ping_recv_error(id), Ok(None));
     assert_eq!(dropped(&stack), [(DropReason::IcmpIgnored, 2)]);
 }
@@ -279,7 +279,7 @@ fn errors_about_requests_that_no_socket_sent_are_not_believed() {
 
 #[test]
 fn the_queue_of_errors_is_limited() {
-    let mut stack = stack_with(Config { ping_errors: 2, ..Config::default() });
+    let mut stack = stack_with(Config { error_reports: 2, ..Config::default() });
     let id = bind(&mut stack, "10.9.0.2", 77);
     let options = PingOptions { report_errors: true, ..stack.ping_options(id).unwrap() };
     stack.ping_set_options(id, options).unwrap();
@@ -288,7 +288,7 @@ fn the_queue_of_errors_is_limited() {
     for _ in 0..5 {
         give(&mut stack, &time_exceeded("10.9.0.1", "10.9.0.2", &request));
     }
-    assert_eq!(dropped(&stack), [(DropReason::PingQueueFull, 3)]);
+    assert_eq!(dropped(&stack), [(DropReason::ErrorQueueFull, 3)]);
 }
 
 #[test]

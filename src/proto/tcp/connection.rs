@@ -368,7 +368,7 @@ impl Connection {
         };
         let sent = {
             let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
-            emit::send(sink, path.device, path.tuple, path.marks, &says, &pieces)
+            emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &pieces)
         };
         if sent == Sent::Taken {
             match plan.kind {
@@ -386,7 +386,7 @@ impl Connection {
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window);
-        let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
+        let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge);
             emit::note_sent(ctx, path.tuple, &says, 0);
@@ -399,7 +399,7 @@ impl Connection {
         let (window, edge) = self.rcv.window_field();
         let seq = self.snd.nxt().wire().plus(u32::MAX);
         let says = Says::ack(seq, self.rcv.nxt().wire(), window);
-        let sent = emit::send(sink, path.device, path.tuple, path.marks, &says, &[]);
+        let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge);
             self.keepalive.probe_sent(ctx.now);

@@ -84,8 +84,10 @@ impl Marks {
         Marks { ttl: options.ttl, tos: options.tos & !0b11 }
     }
 
-    fn ip_header(self, tuple: &FourTuple) -> IpHeader {
-        IpHeader {
+    /// Segments are not to be cut on the way, so that a path's MTU shows (RFC 1191), and being atomic need no
+    /// identification (RFC 6864 section 4.1). Where a path is too narrow to be believed they may be.
+    fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
+        let header = IpHeader {
             src: tuple.local,
             dst: tuple.remote,
             protocol: PROTOCOL_TCP,
@@ -93,12 +95,19 @@ impl Marks {
             tos: self.tos,
             ident: 0,
             dont_fragment: true,
+        };
+        if ctx.ip.path_mtu.needs_cutting(tuple.remote) {
+            let IpHeader { ident, dont_fragment, .. } =
+                ip::fragmentable(ctx, tuple.local, tuple.remote, PROTOCOL_TCP);
+            return IpHeader { ident, dont_fragment, ..header };
         }
+        header
     }
 }
 
 /// Hands a segment with `text` to the sink.
 pub(crate) fn send(
+    ctx: &mut Context<'_>,
     sink: &mut dyn PacketSink,
     device: DeviceId,
     tuple: &FourTuple,
@@ -109,7 +118,7 @@ pub(crate) fn send(
     let mut headers = HeaderBuf::new();
     let tcp = says.header(tuple);
     let len = tcp.len() + text.iter().map(|piece| piece.len()).sum::<usize>();
-    marks.ip_header(tuple).write(len, &mut headers);
+    marks.ip_header(ctx, tuple).write(len, &mut headers);
     tcp.write(tuple.local, tuple.remote, text, &mut headers);
     sink.send(Egress::plain(device, &headers, text))
 }
@@ -122,7 +131,8 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
     };
     let mut header = HeaderBuf::new();
     says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
-    ip::send(ctx, &route, &marks.ip_header(tuple), &[&header]);
+    let ip_header = marks.ip_header(ctx, tuple);
+    ip::send(ctx, &route, &ip_header, &[&header]);
     note_sent(ctx, tuple, says, 0);
 }
 

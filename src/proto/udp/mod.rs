@@ -12,7 +12,7 @@
 mod bindings;
 mod socket;
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use slotmap::SlotMap;
 

@@ -177,7 +177,8 @@ impl<'a> Message<'a> {
 }
 
 impl Echo<'_> {
-    fn word(&self) -> u32 {
+    /// Identifier and number as the second word of a message.
+    pub fn word(&self) -> u32 {
         u32::from(self.ident) << 16 | u32::from(self.seq)
     }
 }

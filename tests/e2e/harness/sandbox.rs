@@ -10,6 +10,7 @@
 //! variable [`SKIP`] opts out.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -121,6 +122,11 @@ const TOOLS: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
     ("nc", "netcat-openbsd"),
     ("python3", "python3-minimal"),
+    ("sysctl", "procps"),
+    ("traceroute", "traceroute"),
+    ("tracepath", "iputils-tracepath"),
+    ("nmap", "nmap"),
+    ("scapy", "python3-scapy"),
 ];
 
 fn check_tools() -> Result<(), String> {
@@ -138,8 +144,14 @@ fn check_tools() -> Result<(), String> {
 }
 
 fn on_path(tool: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|directory| directory.join(tool).is_file())
+    env::split_paths(&path()).any(|directory| directory.join(tool).is_file())
+}
+
+/// Where programs are looked for: an ordinary user's path may lack the administrator's programs.
+fn path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
 }
 
 /// There are several programs called `nc`; only OpenBSD's has `-N`.
@@ -225,6 +237,7 @@ fn run_child(test: &str, namespace: Namespace, limit: Duration) {
         .arg(binary)
         .args([test, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"])
         .env(INSIDE, test)
+        .env("PATH", path())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Requests answered (echo), and what is neither request, reply nor error.
+//! Requests answered (echo, timestamp), and what is neither request, reply nor error.
 
 use core::net::IpAddr;
 
@@ -6,25 +6,62 @@ use super::send_with_options;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ip::{Cast, Datagram, address, fragmentable, options};
-use crate::proto::wire::icmp::{Echo, Message, v4, v6};
+use crate::proto::wire::icmp::{Echo, Message, Other, v4, v6};
 use crate::proto::wire::ip::IpHeader;
 
 /// The same data goes back, from the address that was pinged (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), in
-/// parts if it came in parts.
+/// parts if it came in parts. "The type code is changed" (RFC 792): the code is not, which is what Linux makes
+/// of it over both families.
 pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_>) -> Result<(), DropReason> {
     let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
-    let protocol = datagram.protocol;
-    // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
-    let header = IpHeader { tos: datagram.tos, ..fragmentable(ctx, source, datagram.src, protocol) };
-    let options = options::answer(ctx.ip, datagram, source);
-    if send_with_options(ctx, &header, &options, Message::EchoReply(echo)) {
+    let kind = if source.is_ipv4() { v4::TYPE_ECHO_REPLY } else { v6::TYPE_ECHO_REPLY };
+    let code = datagram.payload.get(1).copied().unwrap_or_default();
+    let reply = Message::Other(Other { kind, code, word: echo.word(), body: echo.data });
+    if send_reply(ctx, datagram, source, reply) {
         ctx.counters.icmp_echo_replies += 1;
     }
     Ok(())
 }
 
+/// Answers a timestamp request with the time of day, as far as it is known, and what else is neither echo nor error
+/// not at all.
+pub(super) fn other(
+    ctx: &mut Context<'_>,
+    datagram: &Datagram<'_>,
+    message: &Other<'_>,
+) -> Result<(), DropReason> {
+    match (datagram.src, message.kind) {
+        (IpAddr::V4(_), v4::TYPE_TIMESTAMP) => timestamp(ctx, datagram, message),
+        (IpAddr::V4(_) | IpAddr::V6(_), kind) => Err(ignored(datagram.src, kind)),
+    }
+}
+
+/// RFC 792: the times of receiving and of sending beside that which came. Linux answers with one and the same.
+//= RFC1122 section 3.2.2.8: a host MAY implement timestamp and timestamp reply; if so, the reply comes from the
+//# address that was asked, and a request to a broadcast or multicast address MAY be discarded.
+fn timestamp(ctx: &mut Context<'_>, datagram: &Datagram<'_>, request: &Other<'_>) -> Result<(), DropReason> {
+    let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
+    // As Linux: the time of origin is all that a request needs.
+    let &[a, b, c, d] = request.body.first_chunk().ok_or(DropReason::IcmpMalformed)?;
+    let [e, f, g, h] = ctx.ip.wall_clock.timestamp(datagram.at).to_be_bytes();
+    let body = &[a, b, c, d, e, f, g, h, e, f, g, h];
+    let reply = Message::Other(Other { kind: v4::TYPE_TIMESTAMP_REPLY, code: 0, word: request.word, body });
+    if send_reply(ctx, datagram, source, reply) {
+        ctx.counters.icmp_timestamp_replies += 1;
+    }
+    Ok(())
+}
+
+/// Sends the answer to a request. `false` if it was lost.
+fn send_reply(ctx: &mut Context<'_>, request: &Datagram<'_>, source: IpAddr, reply: Message<'_>) -> bool {
+    // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
+    let header = IpHeader { tos: request.tos, ..fragmentable(ctx, source, request.src, request.protocol) };
+    let options = options::answer(ctx.ip, request, source);
+    send_with_options(ctx, &header, &options, reply)
+}
+
 /// Why a message that is neither echo nor error is not acted upon.
-pub(super) fn ignored(family: IpAddr, kind: u8) -> DropReason {
+fn ignored(family: IpAddr, kind: u8) -> DropReason {
     match (family, kind) {
         // Router advertisement and solicitation (RFC 1256).
         (IpAddr::V4(_), v4::TYPE_ROUTER_ADVERTISEMENT | v4::TYPE_ROUTER_SOLICITATION) => {

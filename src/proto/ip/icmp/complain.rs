@@ -57,6 +57,9 @@ pub(crate) enum Complaint {
     HostUnreachable,
     /// The way there is closed by a decision of somebody's.
     Prohibited,
+    /// It would leave the link that its source address belongs to (RFC 4443: beyond scope of source address). Over
+    /// IPv4 there is no such error.
+    BeyondScope,
     /// It is larger than the next link takes and may not be fragmented.
     TooBig {
         /// The largest datagram that the link takes, in bytes.
@@ -90,6 +93,7 @@ pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>,
             | Complaint::NetworkUnreachable
             | Complaint::HostUnreachable
             | Complaint::Prohibited
+            | Complaint::BeyondScope
             | Complaint::HopLimitExceeded
             | Complaint::ReassemblyTimeExceeded
             | Complaint::ParameterProblem { .. } => Price::Ordinary,
@@ -121,6 +125,8 @@ fn on_the_wire(about: &Subject<'_>, complaint: Complaint) -> Option<(u8, u8, u32
         Complaint::NetworkUnreachable => unreachable(0, 0),
         Complaint::HostUnreachable => unreachable(1, 3),
         Complaint::Prohibited => unreachable(13, 1),
+        Complaint::BeyondScope if is_v4 => return None,
+        Complaint::BeyondScope => (v6::TYPE_DST_UNREACH, v6::CODE_DST_UNREACH_BEYOND_SCOPE, 0),
         Complaint::TooBig { mtu } if is_v4 => (v4::TYPE_DEST_UNREACH, 4, mtu & 0xffff),
         Complaint::TooBig { mtu } => (v6::TYPE_PACKET_TOO_BIG, 0, mtu),
         Complaint::HopLimitExceeded => time_exceeded(0),
@@ -210,15 +216,15 @@ fn is_later_fragment_v4(whole: &[u8]) -> bool {
     }
 }
 
-/// Whether the datagram is an ICMP error, or can't be told not to be one.
+/// Whether the datagram is an ICMP error, or one too short to tell.
+//= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
 fn is_icmp_error(whole: &[u8]) -> bool {
-    //= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
-    // A packet whose extension headers were found wanting has not been read to its end.
     match wire::quoted(whole) {
         // No error is long enough to be cut into parts: what follows a first part was never one.
         Some(read) if read.is_later_fragment => false,
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
-        None => true,
+        // Its extension headers end in the void, which is what the error says (RFC 8200 section 4.5; as Linux).
+        None => false,
     }
 }
 
@@ -381,6 +387,17 @@ mod tests {
         // The first part of what claims to be an error.
         let bytes = datagram(&header("fd09::1", "fd99::1", 44), &[58, 0, 0, 1, 0, 0, 0, 1, 3, 3, 3, 3]);
         assert!(silent(&mut world, came(TUN, None, &bytes)));
+    }
+
+    #[test]
+    fn a_chain_of_headers_that_ends_in_the_void_can_be_complained_about() {
+        //= RFC8200 section 4.5: a first fragment without all headers should draw parameter problem, code 3.
+        let mut world = World::new();
+        let cut = [60, 0, 0, 1, 0, 0, 0, 9, 17, 3, 1, 4, 0, 0, 0, 0];
+        let bytes = datagram(&header("fd09::1", "fd09::2", 44), &cut);
+        let about = came(TUN, Some(Cast::Unicast), &bytes);
+        let seen = told(&mut world, about, Complaint::ParameterProblem { code: 3, pointer: 0 });
+        assert_eq!(seen.map(|(error, _)| error), Some((4, 3, 0)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::proto::config::Config;
 use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip, udp};
 use crate::proto::packet::{ChecksumState, DeviceId, Packet};
 use crate::proto::udp::Sockets;
+use crate::proto::wire::checksum::Sum;
 use crate::proto::wire::icmp::ErrorMessage;
 use crate::proto::wire::ip::{self as wire_ip, PROTOCOL_TCP};
 use alloc::vec::Vec;
@@ -342,4 +343,155 @@ fn every_code_has_its_meaning() {
     assert_eq!((v6(1, 7), v6(5, 0), v6(127, 0)), (Other, Other, Other));
     assert_eq!((v6(2, 0), v6(3, 1)), (PacketTooBig(9), TimeExceeded));
     assert_eq!((v6(4, 0), v6(4, 1)), (ParameterProblem, ProtocolUnreachable));
+}
+
+#[test]
+fn only_the_type_of_an_echo_changes() {
+    // RFC 792: "the type code changed to 0, and the checksum recomputed".
+    let mut world = World::new();
+    for (src, dst, kind, answered) in [("10.9.0.1", "10.9.0.2", 8, 0), ("fd09::1", "fd09::2", 128, 129)] {
+        let request = Message::Other(wire::Other { kind, code: 9, word: 0x0007_0009, body: b"odd" });
+        assert_eq!(give(&mut world, &icmp_message(src, dst, request)), Ok(()));
+        let (_, bytes) = world.sent().unwrap();
+        let message = wire_ip::parse(&bytes).unwrap().payload;
+        assert_eq!((message[0], message[1], &message[4..]), (answered, 9, &b"\0\x07\0\x09odd"[..]));
+    }
+}
+
+fn timestamp_request(dst: &str, body: &[u8]) -> Vec<u8> {
+    let request = wire::Other { kind: 13, code: 0, word: 0x0007_0009, body };
+    icmp_message("10.9.0.1", dst, Message::Other(request))
+}
+
+#[test]
+fn a_timestamp_request_is_answered_with_the_time_of_day() {
+    let mut world = World::new();
+    let request = timestamp_request("10.9.0.2", &[0, 0, 0, 5, 1, 1, 1, 1, 2, 2, 2, 2]);
+    let times = |world: &mut World| {
+        assert_eq!(give(world, &request), Ok(()));
+        answer(world, |parsed, message| {
+            let Message::Other(reply) = message else { panic!("{message:?}") };
+            assert_eq!((reply.kind, reply.code, reply.word), (14, 0, 0x0007_0009));
+            assert_eq!((parsed.src, reply.body.len()), (ip("10.9.0.2"), 12));
+            let time = |at: usize| reply.body[at..].first_chunk().copied().map(u32::from_be_bytes).unwrap();
+            [time(0), time(4), time(8)]
+        })
+        .unwrap()
+    };
+    // Who doesn't know it says so by the highest bit.
+    let [origin, received, sent] = times(&mut world);
+    assert_eq!((origin, received, received >> 31), (5, sent, 1));
+    // Two days and three seconds before the first instant, which was a second ago.
+    world.ip.wall_clock.set((2 * 86_400 + 3) * 1_000_000_000);
+    assert_eq!(times(&mut world), [5, 4000, 4000]);
+    assert_eq!(world.counters.icmp_timestamp_replies, 2);
+}
+
+#[test]
+fn odd_timestamp_requests_are_not_answered() {
+    let mut world = World::new();
+    //= RFC1122 section 3.2.2.8: to a broadcast or multicast address it MAY be discarded.
+    for dst in ["10.9.0.255", "224.0.0.1"] {
+        let bytes = timestamp_request(dst, &[0; 12]);
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpRequestToMany));
+    }
+    let short = timestamp_request("10.9.0.2", &[0; 3]);
+    assert_eq!(give(&mut world, &short), Err(DropReason::IcmpMalformed));
+    let reply = wire::Other { kind: 14, code: 0, word: 0, body: &[0; 12] };
+    let reply = icmp_message("10.9.0.1", "10.9.0.2", Message::Other(reply));
+    assert_eq!(give(&mut world, &reply), Err(DropReason::IcmpIgnored));
+    assert!(world.sent().is_none());
+}
+
+/// An echo request with options.
+fn request_with_options(options: &[u8], data: &[u8]) -> Vec<u8> {
+    let request = Message::EchoRequest(Echo { ident: 7, seq: 9, data });
+    let mut written = HeaderBuf::new();
+    request.write_header(ip("10.9.0.1"), ip("10.9.0.2"), &mut written);
+    let header = header("10.9.0.1", "10.9.0.2", PROTOCOL_ICMP);
+    let mut bytes = datagram(&header, &[options, &written, data].concat());
+    bytes[0] += (options.len() / 4) as u8;
+    (bytes[10], bytes[11]) = (0, 0);
+    let mut sum = Sum::new();
+    sum.add(&bytes[..20 + options.len()]);
+    bytes[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+    bytes
+}
+
+/// The options of the answer to a request with `options`.
+fn options_answered(world: &mut World, options: &[u8]) -> Vec<u8> {
+    assert_eq!(give(world, &request_with_options(options, b"data")), Ok(()));
+    let (_, bytes) = world.sent().unwrap();
+    let parsed = wire_ip::parse(&bytes).unwrap();
+    assert_eq!(parsed.problem, None);
+    let message = wire::parse(parsed.payload, parsed.src, parsed.dst, ChecksumState::Unverified);
+    assert_eq!(message, Ok(Message::EchoReply(Echo { ident: 7, seq: 9, data: b"data" })));
+    bytes[20..bytes.len() - parsed.payload.len()].to_vec()
+}
+
+#[test]
+fn a_recorded_route_comes_back_as_linux_sends_it() {
+    //= RFC1122 section 3.2.2.6: record route and timestamp SHOULD be updated to include the current host and
+    //# included in the header of the echo reply, without truncation.
+    let mut world = World::new();
+    // What `ping -R` sends, and what the kernel answers: coming and going.
+    let asked = [&[1, 7, 39, 8, 10, 9, 0, 1][..], &[0; 32]].concat();
+    let told = [&[7, 39, 16, 10, 9, 0, 1, 10, 9, 0, 2, 10, 9, 0, 2][..], &[0; 25]].concat();
+    assert_eq!(options_answered(&mut world, &asked), told);
+}
+
+#[test]
+fn times_come_back_as_linux_sends_them() {
+    let mut world = World::new();
+    world.ip.wall_clock.set(3_000_000_000);
+    // `ping -T tsonly`.
+    let asked = [&[68, 40, 9, 0, 0, 0, 0, 5][..], &[0; 32]].concat();
+    let told = [&[68, 40, 17, 0, 0, 0, 0, 5, 0, 0, 0x0f, 0xa0, 0, 0, 0x0f, 0xa0][..], &[0; 24]].concat();
+    assert_eq!(options_answered(&mut world, &asked), told);
+    // `ping -T tsandaddr`.
+    let asked = [&[68, 36, 13, 1, 10, 9, 0, 1, 0, 0, 0, 5][..], &[0; 24]].concat();
+    let us = [10, 9, 0, 2, 0, 0, 0x0f, 0xa0];
+    let told = [&[68, 36, 29, 1, 10, 9, 0, 1, 0, 0, 0, 5][..], &us, &us, &[0; 8]].concat();
+    assert_eq!(options_answered(&mut world, &asked), told);
+}
+
+#[test]
+fn options_that_ask_nothing_do_not_come_back() {
+    let mut world = World::new();
+    // Router alert, and one that nobody knows.
+    assert_eq!(options_answered(&mut world, &[148, 4, 0, 0, 30, 4, 0, 0]), []);
+}
+
+#[test]
+fn a_large_echo_keeps_its_recorded_route_in_the_first_part_alone() {
+    let mut world = World::new();
+    let asked = [&[7, 39, 4][..], &[0; 37]].concat();
+    assert_eq!(give(&mut world, &request_with_options(&asked, &[3; 4000])), Ok(()));
+    let mut data = 0;
+    for (number, header_len) in [60, 20, 20].into_iter().enumerate() {
+        let (_, bytes) = world.sent().unwrap();
+        assert!(bytes.len() <= 1500);
+        let parsed = wire_ip::parse(&bytes).unwrap();
+        let fragment = parsed.fragment.unwrap();
+        assert_eq!((parsed.header_len, fragment.offset_bytes), (header_len, data), "{number}");
+        data += parsed.payload.len();
+    }
+    assert_eq!((data, world.sent()), (4008, None));
+}
+
+#[test]
+fn malformed_options_draw_a_parameter_problem() {
+    //= RFC1122 section 3.2.2.5: a host SHOULD generate parameter problem messages.
+    let mut world = World::new();
+    for (options, pointer) in
+        [([7, 0, 4, 0], 20), ([1, 7, 9, 4], 21), ([1, 1, 68, 1], 22), ([30, 1, 0, 0], 20)]
+    {
+        let bytes = request_with_options(&options, b"data");
+        assert_eq!(give(&mut world, &bytes), Err(DropReason::IpOption));
+        let told = answer(&mut world, |_, message| match message {
+            Message::Error(error) => (error.kind, error.code, error.word >> 24, error.quoted == bytes),
+            _ => panic!("{message:?}"),
+        });
+        assert_eq!(told, Some((12, 0, pointer, true)), "{options:?}");
+    }
 }

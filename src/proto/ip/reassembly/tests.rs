@@ -55,7 +55,7 @@ impl Host {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.world.now = self.world.now + time;
+        self.world.now += time;
         while let Some(key) = self.world.timers.pop_due(self.world.now) {
             assert_eq!(key, TimerKey::Reassembly);
             self.reassembly.timer(&mut self.world.ctx());

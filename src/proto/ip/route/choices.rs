@@ -15,7 +15,7 @@ use crate::proto::hash::Keyed;
 
 /// Names a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ChoiceId(u32);
+pub(super) struct ChoiceId(pub(super) u32);
 
 /// The lists in use.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl Choices {
     }
 
     /// How many lists are in use.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.index.len()
     }

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `trie` | prefixes, and the longest of them that holds an address |
+//! | `direct` | for a large table of IPv4: the answer for each /24 |
 //! | `choices` | the ways to a destination, the best first |
 //! | `sparse`, `bits` | what the trie is made of |
 //!
@@ -22,6 +23,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use self::bits::Wide;
 use self::choices::{ChoiceId, Choices};
+use self::direct::{Direct, Slot};
 pub use self::trie::Footprint;
 use self::trie::{Prefix, PrefixMap};
 use crate::proto::error::Error;
@@ -29,6 +31,7 @@ use crate::proto::packet::DeviceId;
 
 mod bits;
 mod choices;
+mod direct;
 mod sparse;
 mod trie;
 
@@ -126,6 +129,16 @@ impl Way {
     }
 }
 
+/// With so many prefixes of IPv4 their trie takes half a megabyte, as much as the direct index at the least.
+#[cfg(not(test))]
+const DIRECT_FROM: usize = 1 << 14;
+/// Few, so that tests cross the border both ways.
+#[cfg(test)]
+const DIRECT_FROM: usize = 8;
+
+/// Lists of ways are numbered with fewer than 27 bits.
+const LIMIT_MAX: usize = 1 << 26;
+
 /// Destinations of both families, each with the ways that lead there.
 ///
 /// ```
@@ -148,6 +161,8 @@ impl Way {
 #[derive(Debug)]
 pub struct RouteTable {
     v4: PrefixMap<u32, ChoiceId>,
+    /// There while IPv4 has so many prefixes that the trie outgrows the caches.
+    direct_v4: Option<Direct>,
     v6: PrefixMap<Wide, ChoiceId>,
     choices: Choices,
     len: usize,
@@ -157,9 +172,14 @@ pub struct RouteTable {
 impl RouteTable {
     /// An empty table for at most `limit` routes.
     pub fn new(limit: usize) -> Self {
-        // Lists of ways are numbered with 32 bits.
-        let limit = limit.min(u32::MAX as usize);
-        RouteTable { v4: PrefixMap::new(), v6: PrefixMap::new(), choices: Choices::new(), len: 0, limit }
+        RouteTable {
+            v4: PrefixMap::new(),
+            direct_v4: None,
+            v6: PrefixMap::new(),
+            choices: Choices::new(),
+            len: 0,
+            limit: limit.min(LIMIT_MAX),
+        }
     }
 
     /// How many routes there are.
@@ -230,14 +250,15 @@ impl RouteTable {
         Ok(entry(destination.trunc(), &way))
     }
 
-    /// Removes every route that is `unwanted`.
+    /// Removes every route whose way is `unwanted`. Takes as long as looking at all of them, unless there is none.
     pub(crate) fn remove_all(&mut self, unwanted: impl Fn(&Way) -> bool) {
         if !self.choices.all().any(&unwanted) {
             return;
         }
-        let destinations: Vec<_> = self.iter().map(|entry| entry.route.destination).collect();
-        for destination in destinations {
-            while self.remove_where(destination, &unwanted).is_ok() {}
+        let is_hit = |(_, choice): &(IpNet, ChoiceId)| self.choices.ways(*choice).any(&unwanted);
+        let hit: Vec<IpNet> = self.networks().filter(is_hit).map(|(network, _)| network).collect();
+        for network in hit {
+            while self.remove_where(network, &unwanted).is_ok() {}
         }
     }
 
@@ -245,7 +266,7 @@ impl RouteTable {
     #[inline]
     pub fn lookup(&self, destination: IpAddr) -> Option<&Way> {
         let choice = match destination {
-            IpAddr::V4(v4) => self.v4.lookup(v4.to_bits()),
+            IpAddr::V4(v4) => self.lookup_v4(v4.to_bits()),
             IpAddr::V6(v6) => self.v6.lookup(Wide::new(v6.to_bits())),
         };
         self.choices.best(choice?)
@@ -254,7 +275,7 @@ impl RouteTable {
     /// The same among those that are `wanted`.
     pub fn lookup_where(&self, destination: IpAddr, wanted: impl Fn(&Way) -> bool) -> Option<&Way> {
         let mut best = None;
-        let visit = |choice| best = self.choices.ways(choice).find(|way| wanted(way)).or(best);
+        let visit = |_, choice| best = self.choices.ways(choice).find(|way| wanted(way)).or(best);
         match destination {
             IpAddr::V4(v4) => self.v4.for_each_prefix_of(v4.to_bits(), visit),
             IpAddr::V6(v6) => self.v6.for_each_prefix_of(Wide::new(v6.to_bits()), visit),
@@ -265,6 +286,11 @@ impl RouteTable {
     /// All routes, IPv4's first, in the order of their destinations (the shorter prefix before the longer), those
     /// to the same destination by their metric.
     pub fn iter(&self) -> impl Iterator<Item = RouteEntry> + '_ {
+        self.networks()
+            .flat_map(|(network, choice)| self.choices.ways(choice).map(move |way| entry(network, way)))
+    }
+
+    fn networks(&self) -> impl Iterator<Item = (IpNet, ChoiceId)> + '_ {
         let v4 = self.v4.iter().map(|(prefix, choice)| {
             let net = Ipv4Net::new_assert(Ipv4Addr::from_bits(prefix.bits), prefix.len);
             (IpNet::V4(net), choice)
@@ -273,13 +299,44 @@ impl RouteTable {
             let net = Ipv6Net::new_assert(Ipv6Addr::from_bits(prefix.bits.get()), prefix.len);
             (IpNet::V6(net), choice)
         });
-        v4.chain(v6).flat_map(|(net, choice)| self.choices.ways(choice).map(move |way| entry(net, way)))
+        v4.chain(v6)
     }
 
-    /// How much room the tries take.
+    /// How much room the indexes take.
     pub fn footprint(&self) -> Footprint {
         let (v4, v6) = (self.v4.footprint(), self.v6.footprint());
-        Footprint { nodes: v4.nodes + v6.nodes, bytes: v4.bytes + v6.bytes }
+        let direct = self.direct_v4.as_ref().map_or(0, Direct::bytes);
+        Footprint { nodes: v4.nodes + v6.nodes, bytes: v4.bytes + v6.bytes + direct }
+    }
+
+    #[inline]
+    fn lookup_v4(&self, address: u32) -> Option<ChoiceId> {
+        match self.direct_v4.as_ref().map(|direct| direct.lookup(address)) {
+            Some(Slot::Held { value, .. }) => Some(value),
+            Some(Slot::Empty) => None,
+            Some(Slot::Divided) | None => self.v4.lookup(address),
+        }
+    }
+
+    fn put_v4(&mut self, prefix: Prefix<u32>, choice: Option<ChoiceId>) {
+        match choice {
+            Some(choice) => {
+                self.v4.insert(prefix, choice);
+                match &mut self.direct_v4 {
+                    Some(direct) => direct.insert(prefix, choice),
+                    None if self.v4.len() >= DIRECT_FROM => self.direct_v4 = Some(Direct::of(&self.v4)),
+                    None => {}
+                }
+            }
+            None => {
+                self.v4.remove(prefix);
+                // Well below the number that brings it, or a change there and back would cost much each time.
+                self.direct_v4.take_if(|_| self.v4.len() < DIRECT_FROM / 2);
+                if let Some(direct) = &mut self.direct_v4 {
+                    direct.remove(prefix, &self.v4);
+                }
+            }
+        }
     }
 
     fn choice_of(&self, destination: IpNet) -> Option<ChoiceId> {
@@ -297,8 +354,7 @@ impl RouteTable {
     fn put(&mut self, destination: IpNet, there: Option<ChoiceId>, ways: &[Way]) {
         let choice = self.choices.take(ways);
         match (destination, choice) {
-            (IpNet::V4(net), Some(choice)) => drop(self.v4.insert(v4_prefix(net), choice)),
-            (IpNet::V4(net), None) => drop(self.v4.remove(v4_prefix(net))),
+            (IpNet::V4(net), choice) => self.put_v4(v4_prefix(net), choice),
             (IpNet::V6(net), Some(choice)) => drop(self.v6.insert(v6_prefix(net), choice)),
             (IpNet::V6(net), None) => drop(self.v6.remove(v6_prefix(net))),
         }

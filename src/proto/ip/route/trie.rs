@@ -1,14 +1,15 @@
 //! A map from prefixes to values that finds the longest prefix of an address.
 //!
-//! A trie of eight bits a step. Each node keeps the prefixes that end within its octet (up to 255 of them, as
-//! a heap numbers its places: `2^len | bits`) and a child for each octet under which there are more; both as
-//! [`Sparse`] arrays, so that room is taken for what is there. A prefix that is alone under an octet is kept in
-//! the child's place itself, however many octets it goes on for: that is what keeps the trie shallow. So
+//! A trie of eight bits a step. Each node keeps the prefixes that end with its octet by that octet, those that end
+//! within it as a heap numbers its places (`2^len | bits`), and a child for each octet under which there are
+//! longer ones; all as [`Sparse`] arrays, so that room is taken for what is there. A prefix that is alone under an
+//! octet is kept in the child's place itself, however many octets it goes on for: that is what keeps the trie
+//! shallow. So
 //!
-//! - a node other than the root exists if and only if at least two prefixes lie below it, whatever the order in
-//!   which they came: removing what was inserted gives back every byte;
-//! - a lookup reads one node for each octet that is shared with another prefix, at most 4 or 16. In a table of
-//!   the Internet's shape that makes three cache misses, of which two are to the last node.
+//! - a node other than the root exists if and only if it holds at least two prefixes, whatever the order in which
+//!   they came: removing what was inserted gives back every byte;
+//! - a lookup reads one node for each octet that is shared with another prefix, at most 4 or 16. The many
+//!   prefixes of 16 and 24 bits, or 32 and 48, take four bytes each beside the node.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ use super::sparse::{Places, Sparse};
 #[derive(Debug)]
 pub(super) struct PrefixMap<K, V> {
     root: Node<K, V>,
+    len: usize,
 }
 
 /// The first `len` bits of an address; the others are zero.
@@ -32,29 +34,39 @@ pub(super) struct Prefix<K> {
 impl<K: Bits, V: Copy> PrefixMap<K, V> {
     /// An empty map.
     pub(super) fn new() -> Self {
-        PrefixMap { root: Node::new() }
+        PrefixMap { root: Node::new(), len: 0 }
+    }
+
+    /// How many prefixes there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Gives a prefix a value, and gives back the one it had.
     pub(super) fn insert(&mut self, prefix: Prefix<K>, value: V) -> Option<V> {
-        self.root.insert(0, prefix, value)
+        let replaced = self.root.insert(0, prefix, value);
+        self.len += usize::from(replaced.is_none());
+        replaced
     }
 
     /// Forgets a prefix, and gives back its value.
     pub(super) fn remove(&mut self, prefix: Prefix<K>) -> Option<V> {
-        self.root.remove(0, prefix)
+        let removed = self.root.remove(0, prefix);
+        self.len -= usize::from(removed.is_some());
+        removed
     }
 
     /// The value of exactly this prefix.
     pub(super) fn get(&self, prefix: Prefix<K>) -> Option<V> {
         let (mut node, mut depth) = (&self.root, 0);
         loop {
-            if let Some(place) = place_in(depth, prefix) {
-                return node.prefixes.get(place).copied();
-            }
-            match node.children.get(prefix.bits.octet(depth))? {
-                Child::Node(below) => node = below,
-                Child::Leaf(leaf) => return (leaf.prefix() == prefix).then_some(leaf.value),
+            match place_in(depth, prefix) {
+                Place::Within(place) => return node.within.get(place).copied(),
+                Place::Whole(octet) => return node.whole.get(octet).copied(),
+                Place::Below(octet) => match node.children.get(octet)? {
+                    Child::Node(below) => node = below,
+                    Child::Leaf(leaf) => return (leaf.prefix() == prefix).then_some(leaf.value),
+                },
             }
             depth += 1;
         }
@@ -63,43 +75,46 @@ impl<K: Bits, V: Copy> PrefixMap<K, V> {
     /// The value of the longest prefix of `address`.
     #[inline]
     pub(super) fn lookup(&self, address: K) -> Option<V> {
-        let (mut node, mut depth) = (&self.root, 0);
-        let mut best = None;
-        loop {
-            let octet = address.octet(depth);
-            if let Some(place) = node.prefixes.highest_of(places_of(octet)) {
-                best = Some((node, place));
-            }
-            match node.children.get(octet) {
-                Some(Child::Node(below)) => node = below,
-                Some(Child::Leaf(leaf)) if leaf.bits.common(address) >= leaf.len => return Some(leaf.value),
-                Some(Child::Leaf(_)) | None => break,
-            }
-            depth += 1;
-        }
-        let (node, place) = best?;
-        node.prefixes.get(place).copied()
+        self.root.lookup(0, address)
     }
 
-    /// The values of all prefixes of `address`, the shortest first.
-    pub(super) fn for_each_prefix_of(&self, address: K, mut visit: impl FnMut(V)) {
+    /// Length and value of all prefixes of `address`, the shortest first.
+    pub(super) fn for_each_prefix_of(&self, address: K, mut visit: impl FnMut(u8, V)) {
         let (mut node, mut depth) = (&self.root, 0);
         loop {
             let octet = address.octet(depth);
-            for len in 0..8 {
-                if let Some(value) = node.prefixes.get(place(octet, len)) {
-                    visit(*value);
+            for len in 0..=8 {
+                let value = if len < 8 { node.within.get(place(octet, len)) } else { node.whole.get(octet) };
+                if let Some(value) = value {
+                    visit((depth * 8) as u8 + len, *value);
                 }
             }
             match node.children.get(octet) {
                 Some(Child::Node(below)) => node = below,
                 Some(Child::Leaf(leaf)) => {
                     if leaf.bits.common(address) >= leaf.len {
-                        visit(leaf.value);
+                        visit(leaf.len, leaf.value);
                     }
                     return;
                 }
                 None => return,
+            }
+            depth += 1;
+        }
+    }
+
+    /// Whether there are longer prefixes that begin with this one, whose length is a multiple of eight but not 0.
+    pub(super) fn has_longer(&self, prefix: Prefix<K>) -> bool {
+        let (mut node, mut depth) = (&self.root, 0);
+        loop {
+            let is_last = usize::from(prefix.len) <= (depth + 1) * 8;
+            match node.children.get(prefix.bits.octet(depth)) {
+                Some(Child::Node(_)) if is_last => return true,
+                Some(Child::Node(below)) => node = below,
+                Some(Child::Leaf(leaf)) => {
+                    return leaf.len > prefix.len && leaf.bits.common(prefix.bits) >= prefix.len;
+                }
+                None => return false,
             }
             depth += 1;
         }
@@ -117,8 +132,8 @@ impl<K: Bits, V: Copy> PrefixMap<K, V> {
         let mut sum = Footprint::default();
         let mut pending = Vec::from([&self.root]);
         while let Some(node) = pending.pop() {
-            sum.bytes +=
-                node.children.len() * size_of::<Child<K, V>>() + node.prefixes.len() * size_of::<V>();
+            sum.bytes += node.children.len() * size_of::<Child<K, V>>();
+            sum.bytes += (node.whole.len() + node.within.len()) * size_of::<V>();
             for child in node.children.items() {
                 if let Child::Node(below) = child {
                     sum.nodes += 1;
@@ -144,8 +159,10 @@ pub struct Footprint {
 struct Node<K, V> {
     /// What lies below each octet.
     children: Sparse<Child<K, V>>,
+    /// Values of prefixes that end with this octet.
+    whole: Sparse<V>,
     /// Values of prefixes that end before this octet does, by [`place`].
-    prefixes: Sparse<V>,
+    within: Sparse<V>,
 }
 
 #[derive(Debug)]
@@ -171,16 +188,17 @@ impl<K: Bits, V: Copy> Leaf<K, V> {
 
 impl<K: Bits, V: Copy> Node<K, V> {
     fn new() -> Self {
-        Node { children: Sparse::default(), prefixes: Sparse::default() }
+        Node { children: Sparse::default(), whole: Sparse::default(), within: Sparse::default() }
     }
 
     fn insert(&mut self, mut depth: usize, prefix: Prefix<K>, value: V) -> Option<V> {
         let mut node = self;
         loop {
-            if let Some(place) = place_in(depth, prefix) {
-                return node.prefixes.insert(place, value);
-            }
-            let octet = prefix.bits.octet(depth);
+            let octet = match place_in(depth, prefix) {
+                Place::Within(place) => return node.within.insert(place, value),
+                Place::Whole(octet) => return node.whole.insert(octet, value),
+                Place::Below(octet) => octet,
+            };
             let leaf = Leaf { bits: prefix.bits, len: prefix.len, value };
             if node.children.get(octet).is_none() {
                 node.children.insert(octet, Child::Leaf(leaf));
@@ -196,12 +214,28 @@ impl<K: Bits, V: Copy> Node<K, V> {
         }
     }
 
+    /// The longest is sought first: what is shorter need not be read if there is an answer. Calls itself as deep
+    /// as there are octets.
+    #[inline]
+    fn lookup(&self, depth: usize, address: K) -> Option<V> {
+        let octet = address.octet(depth);
+        let below = match self.children.get(octet) {
+            Some(Child::Node(below)) => below.lookup(depth + 1, address),
+            Some(Child::Leaf(leaf)) => (leaf.bits.common(address) >= leaf.len).then_some(leaf.value),
+            None => None,
+        };
+        let here = || self.whole.get(octet).copied();
+        let within = || self.within.get(self.within.highest_of(places_of(octet))?).copied();
+        below.or_else(here).or_else(within)
+    }
+
     /// Calls itself as deep as there are octets.
     fn remove(&mut self, depth: usize, prefix: Prefix<K>) -> Option<V> {
-        if let Some(place) = place_in(depth, prefix) {
-            return self.prefixes.remove(place);
-        }
-        let octet = prefix.bits.octet(depth);
+        let octet = match place_in(depth, prefix) {
+            Place::Within(place) => return self.within.remove(place),
+            Place::Whole(octet) => return self.whole.remove(octet),
+            Place::Below(octet) => octet,
+        };
         let child = self.children.get_mut(octet)?;
         match child {
             Child::Leaf(leaf) if leaf.prefix() == prefix => {
@@ -223,18 +257,23 @@ impl<K: Bits, V: Copy> Node<K, V> {
 
     /// The prefix that is left, if there is but one.
     fn last_one(&self, depth: usize, path: K) -> Option<Leaf<K, V>> {
-        if self.prefixes.is_empty() {
-            match self.children.only()? {
-                (_, Child::Leaf(leaf)) => Some(*leaf),
-                (_, Child::Node(_)) => None,
-            }
-        } else if self.children.is_empty() {
-            let (place, value) = self.prefixes.only()?;
-            let prefix = prefix_at(depth, path, place);
-            Some(Leaf { bits: prefix.bits, len: prefix.len, value: *value })
-        } else {
-            None
+        if self.children.len() + self.whole.len() + self.within.len() != 1 {
+            return None;
         }
+        if let Some((_, child)) = self.children.only() {
+            return match child {
+                Child::Leaf(leaf) => Some(*leaf),
+                Child::Node(_) => None,
+            };
+        }
+        let (prefix, value) = match self.whole.only() {
+            Some((octet, value)) => (prefix_with(depth, path, octet), value),
+            None => {
+                let (place, value) = self.within.only()?;
+                (prefix_at(depth, path, place), value)
+            }
+        };
+        Some(Leaf { bits: prefix.bits, len: prefix.len, value: *value })
     }
 }
 
@@ -258,17 +297,36 @@ fn place(octet: u8, len: u8) -> u8 {
     1 << len | (u16::from(octet) >> (8 - len)) as u8
 }
 
-/// Where the node at `depth` keeps a prefix; `None` if it goes on below.
-fn place_in<K: Bits>(depth: usize, prefix: Prefix<K>) -> Option<u8> {
-    let len = usize::from(prefix.len).saturating_sub(depth * 8);
-    (len < 8).then(|| place(prefix.bits.octet(depth), len as u8))
+/// Where a node keeps a prefix.
+enum Place {
+    /// Among those that end before its octet does.
+    Within(u8),
+    /// Among those that end with it.
+    Whole(u8),
+    /// In the child for this octet.
+    Below(u8),
 }
 
-/// The prefix that the node at `depth`, to which `path` leads, keeps in a place.
+/// Where the node at `depth` keeps a prefix.
+fn place_in<K: Bits>(depth: usize, prefix: Prefix<K>) -> Place {
+    let octet = prefix.bits.octet(depth);
+    match usize::from(prefix.len).saturating_sub(depth * 8) {
+        len @ 0..8 => Place::Within(place(octet, len as u8)),
+        8 => Place::Whole(octet),
+        _ => Place::Below(octet),
+    }
+}
+
+/// The prefix that the node at `depth`, to which `path` leads, keeps in a place of its heap.
 fn prefix_at<K: Bits>(depth: usize, path: K, place: u8) -> Prefix<K> {
     let len = 7 - place.leading_zeros() as u8;
     let octet = u16::from(place) << (8 - len);
     Prefix { bits: path.with_octet(depth, octet as u8), len: (depth * 8) as u8 + len }
+}
+
+/// The prefix that it keeps for an octet.
+fn prefix_with<K: Bits>(depth: usize, path: K, octet: u8) -> Prefix<K> {
+    Prefix { bits: path.with_octet(depth, octet), len: (depth * 8) as u8 + 8 }
 }
 
 /// The first octets.
@@ -311,7 +369,7 @@ struct Step<'a, K, V> {
     bits: K,
     /// 256: all has been read.
     octet: u16,
-    /// 0 to 7: the prefix of that length which begins at the octet; 8: what lies below it.
+    /// 0 to 8: the prefix of that length which begins at the octet; 9: what lies below it.
     len: u8,
 }
 
@@ -328,10 +386,15 @@ impl<'a, K: Bits, V: Copy> Iterator for Iter<'a, K, V> {
             };
             let (node, bits, len) = (step.node, step.bits, step.len);
             step.go_on();
-            if len < 8 {
-                let place = place(octet, len);
-                if let Some(value) = node.prefixes.get(place) {
-                    return Some((prefix_at(depth, bits, place), *value));
+            if len <= 8 {
+                let kept = if len == 8 {
+                    node.whole.get(octet).map(|value| (prefix_with(depth, bits, octet), *value))
+                } else {
+                    let place = place(octet, len);
+                    node.within.get(place).map(|value| (prefix_at(depth, bits, place), *value))
+                };
+                if kept.is_some() {
+                    return kept;
                 }
                 continue;
             }
@@ -349,7 +412,7 @@ impl<'a, K: Bits, V: Copy> Iterator for Iter<'a, K, V> {
 
 impl<K, V> Step<'_, K, V> {
     fn go_on(&mut self) {
-        if self.len < 8 {
+        if self.len <= 8 {
             self.len += 1;
         } else {
             self.octet += 1;

@@ -1,0 +1,21 @@
+"""Joins pairs of TUN devices: what comes in by one goes out by the other. So two daemons are neighbours.
+
+Arguments: devices of this namespace, two for each joint.
+"""
+
+import select
+import sys
+
+from wire import PACKET_OUTGOING, Wire
+
+wires = [Wire("self", device) for device in sys.argv[1:]]
+others = {wire.socket: wires[number ^ 1] for number, wire in enumerate(wires)}
+print("joined", flush=True)
+while True:
+    # Ends when standard input does.
+    for ready in select.select([sys.stdin, *others], [], [])[0]:
+        if ready is sys.stdin:
+            sys.exit()
+        packet, (_, _, kind, _, _) = ready.recvfrom(65536)
+        if kind != PACKET_OUTGOING:
+            others[ready].send(packet)
