@@ -304,7 +304,7 @@ impl Sockets {
 
     /// Tells the sockets that were refused for want of room that there is some again.
     pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
-        for id in self.refused.take() {
+        for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
             ctx.events.raise(SocketId::Ping(id), socket.owner, Readiness::WRITABLE);
