@@ -251,6 +251,36 @@ fn applications_get_in_while_the_loop_forwards_at_full_rate() {
 }
 
 #[test]
+fn of_eight_devices_one_that_is_flooded_leaves_the_others_their_turns() {
+    let (mut hosts, mut builder) = (Vec::new(), Net::builder().forwarding(true));
+    for number in 0..8 {
+        let (host, hub) = MemoryDevice::pair(1500).unwrap();
+        let address = |last| format!("10.{number}.0.{last}/24");
+        builder = builder.device(hub.named(format!("hub{number}"))).addr(address(1));
+        hosts.push(Net::builder().device(host).addr(address(2)).route("0.0.0.0/0").start().unwrap());
+    }
+    let hub = builder.start().unwrap();
+    assert_eq!(hub.interfaces().len(), 8);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flood = UdpSocket::bind(&hosts[0], "0.0.0.0:0").unwrap();
+        let stop = &stop;
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = flood.send_to(&[0; 1000], "10.1.0.2:9");
+            }
+        });
+        eventually("the flood", || hub.counters().packets_forwarded > 1000);
+        for number in 2..8 {
+            let other = if number == 7 { 2 } else { number + 1 };
+            let (client, server) = connection(&hosts[number], &hosts[other], &format!("10.{other}.0.2:0"));
+            carry(&client, &server, &bytes(100_000, number as u64));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn a_route_is_what_it_was_written_as() {
     let text = "10.0.0.0/8,via=10.1.0.2,dev=tun0,metric=5,src=10.1.0.1";
     assert_eq!(text.parse::<RouteConfig>().unwrap().to_string(), text);

@@ -31,10 +31,10 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Verbosity {
     /// Log more: -v connections, -vv changes of state, -vvv every segment (else RUST_LOG decides)
-    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet", display_order = 900)]
     verbose: u8,
     /// Log errors only; `ping` also prints nothing between its first line and the statistics
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
 }
 
@@ -71,8 +71,8 @@ pub(crate) struct NetworkArgs {
     #[command(flatten)]
     pub(crate) links: Links,
 
-    /// Route of the stack; repeat for more. TYPE is blackhole, unreachable or prohibit. With a single device,
-    /// a default route leads through it
+    /// Route of the stack; repeat for more. TYPE is blackhole, unreachable or prohibit. A single device is the
+    /// default route; of several, name one as in `0.0.0.0/0,via=10.1.0.2`
     #[arg(
         long,
         value_name = "CIDR[,via=ADDR][,dev=NAME][,metric=N][,src=ADDR][,type=TYPE]",
@@ -87,12 +87,11 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
-    /// Send packets for others on, from device to device and back out of the same: be a router
+    /// Send packets for others on: be a router
     #[arg(long)]
     pub(crate) forward: bool,
 
-    /// Whether a packet to be sent on must come by the device that leads to its source (strict), by any that does
-    /// (loose), or may come as it likes (off)
+    /// What is asked of the source of a packet that is to be sent on
     #[arg(long, value_enum, value_name = "MODE", default_value_t = ReversePathMode::Off, requires = "forward")]
     pub(crate) reverse_path: ReversePathMode,
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Net;
 use super::modes::{self, Modes};
 use crate::proto::ping::{PingError, PingOptions, PingReceived};
-use crate::proto::{Error, Owner, PingId, SocketId};
+use crate::proto::{Error, MtuDiscover, Owner, PingId, SocketId};
 use crate::runtime::{Shard, Side};
 use crate::time::Instant;
 
@@ -140,9 +140,10 @@ impl PingSocket {
         self.change(|options| options.tos = tos)
     }
 
-    /// Whether requests larger than the path's MTU are refused instead of being sent in fragments.
-    pub fn set_dont_fragment(&self, dont_fragment: bool) -> io::Result<()> {
-        self.change(|options| options.dont_fragment = dont_fragment)
+    /// Sets what becomes of requests that are larger than the path's MTU (IP_MTU_DISCOVER). By default they are
+    /// fragmented here, and smaller ones go unfragmented.
+    pub fn set_mtu_discover(&self, mode: MtuDiscover) -> io::Result<()> {
+        self.change(|options| options.mtu_discover = mode)
     }
 
     /// Whether requests may be sent to broadcast addresses.

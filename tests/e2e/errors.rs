@@ -52,6 +52,48 @@ fn a_device_file_that_may_not_be_opened_is_told_apart_from_one_that_is_missing()
 }
 
 #[test]
+fn another_file_in_the_place_of_the_device_file_is_called_that() {
+    in_namespace(|| {
+        let hide = "mount -t tmpfs none /dev/net && touch /dev/net/tun && exec \"$@\"";
+        let ended = up_behind(&["unshare", "-m", "sh", "-c", hide, "sh"], "");
+        complains(&ended, 1, &["/dev/net/tun is not the TUN driver", "mknod /dev/net/tun c 10 200"]);
+    });
+}
+
+#[test]
+fn a_network_that_the_loopback_interface_owns_whole_is_refused_with_what_frees_it() {
+    in_namespace(|| {
+        sh("ip address add 10.9.0.77/24 dev lo");
+        complains(&up_fails(""), 1, &["10.9.0.0/24", "sudo ip address del 10.9.0.77/24 dev lo"]);
+        sh("ip address del 10.9.0.77/24 dev lo && ip route add local 10.9.0.0/16 dev lo");
+        complains(&up_fails(""), 1, &["sudo ip route del local 10.9.0.0/16 dev lo table local"]);
+        sh("ip route del local 10.9.0.0/16 dev lo table local");
+        Daemon::up("");
+    });
+}
+
+#[test]
+fn an_mtu_too_small_for_ipv6_is_named_with_the_address_that_needs_more() {
+    in_namespace(|| {
+        sh("ip tuntap add dev small mode tun && ip link set small mtu 1000");
+        complains(
+            &up_fails("--tun small --addr fd01::1/64"),
+            1,
+            &["fd01::", "1000", "1280", "ip link set small"],
+        );
+    });
+}
+
+#[test]
+fn two_devices_whose_networks_overlap_are_refused() {
+    in_namespace(|| {
+        let ended = up_fails("--tun a --addr 10.1.0.1/24 --tun b --addr 10.1.0.129/25");
+        assert_eq!(ended.stderr.trim_end().lines().count(), 1, "{ended:?}");
+        assert!(ended.stderr.contains("10.1.0.128/25") && ended.stderr.contains("10.1.0.0/24"), "{ended:?}");
+    });
+}
+
+#[test]
 fn a_name_longer_than_the_kernel_allows_is_refused_not_cut() {
     in_namespace(|| {
         let ended = up_fails("--tun abcdefghijklmnop");

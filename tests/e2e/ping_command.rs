@@ -123,6 +123,25 @@ fn what_was_learnt_of_the_path_refuses_the_next_request_here() {
 }
 
 #[test]
+fn routers_make_the_fragments_if_they_are_let() {
+    in_namespace(|| {
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("the namespace is ours");
+        let _narrow = Daemon::up("--tun narrow --addr 10.8.0.2/24 --mtu 1400");
+        let ended = our_ping("-c 2 -i 0.2 -W 5 -M dont -s 1400 10.8.0.2");
+        assert!(ended.stdout.contains("2 packets transmitted, 2 received, 0% packet loss"), "{ended:?}");
+    });
+}
+
+#[test]
+fn it_ends_when_nobody_reads_on() {
+    in_namespace(|| {
+        let line = format!("{} ping -i 0.05 10.9.0.1 | head -n 2", env!("CARGO_BIN_EXE_tunstack"));
+        let ended = run(Command::new("sh").args(["-c", &line]), LIMIT);
+        assert!(ended.stdout.contains("icmp_seq=1"), "{ended:?}");
+    });
+}
+
+#[test]
 fn silence_is_a_failure_and_nobody_forwarding_is_pointed_out() {
     in_namespace(|| {
         let silent = our_ping("-c 2 -i 0.2 -W 0.5 10.9.0.77");

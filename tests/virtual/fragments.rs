@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tunstack::proto::{Config, Egress, Error, Owner, Packet, Secrets, Sent, Stack};
+use tunstack::proto::{Config, Egress, Error, MtuDiscover, Owner, Packet, Secrets, Sent, Stack};
 use tunstack::time::Instant;
 
 use crate::harness::script::{Script, Setup};
@@ -74,11 +74,11 @@ fn the_largest_ping_is_answered_in_both_families() {
         let (from, to): (IpAddr, IpAddr) = (from.parse().unwrap(), to.parse().unwrap());
         let id = pair.stacks[0].ping_bind(pair.now, from, 7, Owner::APPLICATION).unwrap();
         let mut options = pair.stacks[0].ping_options(id).unwrap();
-        options.dont_fragment = true;
+        options.mtu_discover = MtuDiscover::Do;
         pair.stacks[0].ping_set_options(id, options).unwrap();
         let data = pattern_bytes(1, 0, len);
         assert_eq!(pair.stacks[0].ping_send_to(pair.now, id, 1, &data, Some(to)), Err(Error::MessageTooLong));
-        options.dont_fragment = false;
+        options.mtu_discover = MtuDiscover::Want;
         pair.stacks[0].ping_set_options(id, options).unwrap();
         assert_eq!(pair.stacks[0].ping_send_to(pair.now, id, 1, &data, Some(to)), Ok(len));
         pair.settle();

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::super::cli::{NetworkArgs, named};
 use super::super::failure::Failure;
 use super::session::Plan;
+use crate::proto::MtuDiscover;
 
 /// The most data of a request over IPv4: 65,535 bytes less the headers of IP and ICMP.
 const SIZE_MAX_V4: u16 = 65_507;
@@ -75,6 +76,16 @@ pub(super) enum MtuHint {
     Want,
     /// Let routers on the way make fragments
     Dont,
+}
+
+impl From<MtuHint> for MtuDiscover {
+    fn from(hint: MtuHint) -> Self {
+        match hint {
+            MtuHint::Do => MtuDiscover::Do,
+            MtuHint::Want => MtuDiscover::Want,
+            MtuHint::Dont => MtuDiscover::Dont,
+        }
+    }
 }
 
 impl PingArgs {

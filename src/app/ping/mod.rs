@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use self::args::MtuHint;
 pub(crate) use self::args::PingArgs;
 use self::session::{Due, Session};
 use super::failure::Failure;
@@ -58,8 +57,9 @@ fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     let threads = signals.tell(tell.clone()).and_then(|()| listen(&socket, args.size.into(), tell));
     threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
     let session = Session::new(args.plan(), runtime::now());
-    let mut ping = Ping { session, net, socket, quiet };
-    say(&format!("{}\n", lines::first(&args.destination, to, args.size.into())));
+    let mut ping = Ping { session, net, socket, quiet, is_read: true };
+    let first = format!("{}\n", lines::first(&args.destination, to, args.size.into()));
+    ping.is_read = say(&first);
     let ended = ping.go_on(&happenings);
     say(&ping.session.statistics(&args.destination));
     ping.net.shutdown(SHUTDOWN);
@@ -76,6 +76,8 @@ struct Ping {
     net: Net,
     socket: PingSocket,
     quiet: bool,
+    /// Somebody reads the lines: there is a point in going on.
+    is_read: bool,
 }
 
 /// What may happen while it waits.
@@ -96,7 +98,7 @@ impl From<Signal> for Happening {
 impl Ping {
     /// Sends and waits until everything is answered, or time is up, or a signal asks for the end.
     fn go_on(&mut self, happenings: &Receiver<Happening>) -> Result<(), Failure> {
-        loop {
+        while self.is_read {
             let now = runtime::now();
             let until = match self.session.due(now) {
                 Due::End => return Ok(()),
@@ -129,6 +131,7 @@ impl Ping {
                 }
             }
         }
+        Ok(())
     }
 
     /// Sends the request that is due.
@@ -162,9 +165,9 @@ impl Ping {
         }
     }
 
-    fn tell(&self, line: Option<String>) {
+    fn tell(&mut self, line: Option<String>) {
         if let Some(line) = line.filter(|_| !self.quiet) {
-            say(&(line + "\n"));
+            self.is_read &= say(&(line + "\n"));
         }
     }
 }
@@ -197,7 +200,7 @@ fn open(args: &PingArgs, net: &Net, to: IpAddr) -> io::Result<PingSocket> {
     if let Some(ttl) = args.ttl {
         socket.set_ttl(ttl.into())?;
     }
-    socket.set_dont_fragment(args.mtu_discovery == MtuHint::Do)?;
+    socket.set_mtu_discover(args.mtu_discovery.into())?;
     socket.connect(to)?;
     Ok(socket)
 }
@@ -277,9 +280,9 @@ fn tell_of_forwarding(to: IpAddr) {
     }
 }
 
-/// Prints at once: whoever reads along is not to wait.
-fn say(text: &str) {
+/// Prints at once: whoever reads along is not to wait. `false` if nobody does: a reader that has closed its end has
+/// seen what it wanted.
+fn say(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    // A reader that has closed its end has seen what it wanted.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }

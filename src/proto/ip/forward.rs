@@ -55,7 +55,7 @@ pub(crate) fn forward(
 
 /// Whether a packet goes on, and where to (RFC 1812 section 5.2.1.2, steps 5 to 7).
 fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReason> {
-    check_scope(transit)?;
+    check_scope(ctx, transit)?;
     check_reverse_path(ctx, transit)?;
     let hop = find_hop(ctx, transit)?;
     check_hop_limit(ctx, transit)?;
@@ -63,10 +63,10 @@ fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReaso
 }
 
 /// Addresses that mean something on one link only, and those of many hosts, lead nowhere else.
-fn check_scope(transit: &Transit<'_>) -> Result<(), DropReason> {
+fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
     let (src, dst) = (transit.parsed.src, transit.parsed.dst);
-    //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
-    if dst.is_multicast() || matches!(dst, IpAddr::V4(v4) if v4.is_broadcast()) {
+    // Nobody joins groups for others here. Broadcasts are for us, and never in transit.
+    if dst.is_multicast() {
         return Err(DropReason::ForwardNotUnicast);
     }
     //= RFC1812 section 5.3.7: a class E address (except 255.255.255.255) is an invalid destination.
@@ -75,7 +75,13 @@ fn check_scope(transit: &Transit<'_>) -> Result<(), DropReason> {
     }
     //= RFC4291 section 2.5.6: routers must not forward any packets with link-local source or destination
     //# addresses to other links.
-    if is_link_local(src) || is_link_local(dst) || src.is_unspecified() {
+    if is_link_local(dst) || src.is_unspecified() {
+        return Err(DropReason::ForwardScope);
+    }
+    if is_link_local(src) {
+        //= RFC4443 section 3.1: if the reason for the failure to deliver is that the destination is beyond the scope
+        //# of the source address, the code field is set to 2.
+        icmp::complain(ctx, transit, Complaint::BeyondScope);
         return Err(DropReason::ForwardScope);
     }
     Ok(())

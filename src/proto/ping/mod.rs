@@ -40,8 +40,8 @@ pub struct PingOptions {
     pub ttl: u8,
     /// Type of service, traffic class.
     pub tos: u8,
-    /// Requests larger than the path's MTU are refused with `MessageTooLong` in place of being sent in fragments.
-    pub dont_fragment: bool,
+    /// How requests keep to their path's MTU.
+    pub mtu_discover: MtuDiscover,
     /// Whether requests to broadcast addresses may be sent.
     pub broadcast: bool,
     /// Every ICMP error about a request is kept for [`Stack::ping_recv_error`](super::Stack::ping_recv_error),
@@ -102,12 +102,8 @@ pub struct Sockets {
 
 impl PingOptions {
     fn manner(&self) -> Manner {
-        let PingOptions { ttl, tos, broadcast, dont_fragment: _, report_errors: _ } = *self;
-        Manner { ttl, tos, broadcast, mtu_discover: self.mtu_discover() }
-    }
-
-    fn mtu_discover(&self) -> MtuDiscover {
-        if self.dont_fragment { MtuDiscover::Do } else { MtuDiscover::Want }
+        let PingOptions { ttl, tos, broadcast, mtu_discover, report_errors: _ } = *self;
+        Manner { ttl, tos, broadcast, mtu_discover }
     }
 }
 
@@ -145,7 +141,7 @@ impl Sockets {
         let options = PingOptions {
             ttl: ctx.config.ttl,
             tos: 0,
-            dont_fragment: false,
+            mtu_discover: MtuDiscover::default(),
             broadcast: false,
             report_errors: false,
         };

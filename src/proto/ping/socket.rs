@@ -52,7 +52,7 @@ impl Socket {
     /// What decides which errors it is told.
     pub(super) fn listening(&self) -> Listening {
         let PingOptions { report_errors, .. } = self.options;
-        let mtu_discover = self.options.mtu_discover();
+        let mtu_discover = self.options.mtu_discover;
         Listening { is_connected: self.peer.is_some(), report_errors, mtu_discover }
     }
 }

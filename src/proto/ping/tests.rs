@@ -114,7 +114,7 @@ fn a_request_too_large_for_the_link_goes_in_parts_unless_forbidden() {
         assert!(parts.iter().all(|part| ip(local).is_ipv6() || part[6] & 0x40 == 0), "DF on a part");
         stack.ping_send_to(NOW, id, 1, &data[..100], Some(ip(remote))).unwrap();
         assert!(ip(local).is_ipv6() || sent(&mut stack)[0][6] == 0x40, "no DF on what fits");
-        let options = PingOptions { dont_fragment: true, ..stack.ping_options(id).unwrap() };
+        let options = PingOptions { mtu_discover: MtuDiscover::Do, ..stack.ping_options(id).unwrap() };
         stack.ping_set_options(id, options).unwrap();
         let refused = stack.ping_send_to(NOW, id, 1, &data, Some(ip(remote)));
         assert_eq!(refused, Err(Error::MessageTooLong));

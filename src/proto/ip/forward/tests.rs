@@ -177,7 +177,6 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
         ("255.255.255.255", "10.2.0.9", DropReason::MartianSource),
         ("10.1.0.255", "10.2.0.9", DropReason::MartianSource),
         ("10.2.0.1", "10.2.0.9", DropReason::MartianSource),
-        ("fe80::9", "fd02::9", DropReason::ForwardScope),
         ("fd01::9", "fe80::9", DropReason::ForwardScope),
         ("fd01::9", "ff0e::9", DropReason::ForwardNotUnicast),
         ("fd01::9", "::1", DropReason::MartianDestination),
@@ -194,7 +193,19 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
 }
 
 #[test]
+fn who_may_not_leave_its_link_hears_so() {
+    //= RFC4443 section 3.1
+    let mut router = Router::new();
+    for device in [LEFT, RIGHT] {
+        let bytes = datagram(&header("fe80::9", "fd03::9", 17), &[0; 8]);
+        assert_eq!(router.receive(device, &bytes), Err(DropReason::ForwardScope));
+        assert_eq!(router.complaint(device, &bytes), (v6::TYPE_DST_UNREACH, 2, 0));
+    }
+}
+
+#[test]
 fn broadcasts_of_our_networks_are_for_us_and_go_no_further() {
+    //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
     let mut router = Router::new();
     for dst in ["255.255.255.255", "10.2.0.255", "10.2.0.0"] {
         let bytes = udp("10.1.0.9:1", &alloc::format!("{dst}:2"), b"hello");
@@ -318,6 +329,86 @@ proptest! {
         anew[8] -= 1;
         seal(&mut anew);
         prop_assert_eq!(&header.bytes[..], &anew[..]);
+    }
+}
+
+/// Any packet between two hosts beyond the router, its options or extension headers included.
+fn any_packet() -> impl Strategy<Value = Vec<u8>> {
+    let words = prop::collection::vec(any::<[u8; 4]>(), 0..=10);
+    let options = prop_oneof![
+        Just(Vec::new()),
+        words.prop_map(|words| words.concat()),
+        Just(alloc::vec![7, 7, 4, 0, 0, 0, 0, 0]),
+        Just(alloc::vec![1, 68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ];
+    let fixed = (any::<bool>(), any::<u8>(), 2u8.., any::<u8>(), any::<u16>(), any::<bool>(), 0u16..0x3fff);
+    (fixed, options, prop::collection::vec(any::<u8>(), 0..1200)).prop_map(
+        |((v6, protocol, hop_limit, tos, ident, dont_fragment, part), options, payload)| {
+            let (src, dst) = if v6 { ("fd01::9", "fd02::9") } else { ("10.1.0.9", "10.2.0.9") };
+            let protocol = if protocol == 0 { 1 } else { protocol };
+            let header = IpHeader { hop_limit, tos, ident, dont_fragment, ..header(src, dst, protocol) };
+            if v6 {
+                return datagram(&header, &payload);
+            }
+            let mut bytes = datagram(&header, &[&options[..], &payload].concat());
+            bytes[0] = 0x40 | (5 + options.len() / 4) as u8;
+            if !dont_fragment {
+                bytes[6..8].copy_from_slice(&part.to_be_bytes());
+            }
+            seal(&mut bytes);
+            bytes
+        },
+    )
+}
+
+/// What must be the same on both sides of a router: the packet without what it may change.
+fn unchanging(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    if bytes[0] >> 4 == 4 {
+        bytes[8] = 0;
+        bytes[10..12].fill(0);
+        let end = usize::from(bytes[0] & 15) * 4;
+        // Which options there are must stay; what the routers write into them may not.
+        let mut at = 20;
+        while at < end && bytes[at] != 0 {
+            let len = if bytes[at] == 1 { 1 } else { usize::from(bytes[at + 1]) };
+            if matches!(bytes[at], 7 | 68) {
+                bytes[at + 2..at + len].fill(0);
+            }
+            at += len;
+        }
+    } else {
+        bytes[7] = 0;
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn what_goes_on_differs_in_its_hop_limit_and_what_follows_from_it(bytes in any_packet()) {
+        let mut router = Router::new();
+        match router.receive(LEFT, &bytes) {
+            Ok(()) => {
+                let (device, sent) = router.only();
+                prop_assert_eq!(device, RIGHT);
+                let (before, after) = (wire::parse_fixed(&bytes).unwrap(), wire::parse_fixed(&sent).unwrap());
+                prop_assert_eq!(after.hop_limit, before.hop_limit - 1);
+                prop_assert_eq!(after.problem, None);
+                prop_assert_eq!(unchanging(&bytes), unchanging(&sent));
+            }
+            Err(reason) => {
+                let parsed = wire::parse_fixed(&bytes);
+                prop_assert!(
+                    matches!(reason, DropReason::IpOption | DropReason::SourceRouted | DropReason::IpLength),
+                    "{}: {:?}", reason, parsed
+                );
+                let is_flawed = match parsed {
+                    Ok(parsed) => parsed.problem.is_some() || parsed.source_routed,
+                    Err(_) => true,
+                };
+                prop_assert!(is_flawed);
+            }
+        }
     }
 }
 

@@ -57,6 +57,9 @@ pub(crate) enum Complaint {
     HostUnreachable,
     /// The way there is closed by a decision of somebody's.
     Prohibited,
+    /// It would leave the link that its source address belongs to (RFC 4443: beyond scope of source address). Over
+    /// IPv4 there is no such error.
+    BeyondScope,
     /// It is larger than the next link takes and may not be fragmented.
     TooBig {
         /// The largest datagram that the link takes, in bytes.
@@ -90,6 +93,7 @@ pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>,
             | Complaint::NetworkUnreachable
             | Complaint::HostUnreachable
             | Complaint::Prohibited
+            | Complaint::BeyondScope
             | Complaint::HopLimitExceeded
             | Complaint::ReassemblyTimeExceeded
             | Complaint::ParameterProblem { .. } => Price::Ordinary,
@@ -121,6 +125,8 @@ fn on_the_wire(about: &Subject<'_>, complaint: Complaint) -> Option<(u8, u8, u32
         Complaint::NetworkUnreachable => unreachable(0, 0),
         Complaint::HostUnreachable => unreachable(1, 3),
         Complaint::Prohibited => unreachable(13, 1),
+        Complaint::BeyondScope if is_v4 => return None,
+        Complaint::BeyondScope => (v6::TYPE_DST_UNREACH, v6::CODE_DST_UNREACH_BEYOND_SCOPE, 0),
         Complaint::TooBig { mtu } if is_v4 => (v4::TYPE_DEST_UNREACH, 4, mtu & 0xffff),
         Complaint::TooBig { mtu } => (v6::TYPE_PACKET_TOO_BIG, 0, mtu),
         Complaint::HopLimitExceeded => time_exceeded(0),

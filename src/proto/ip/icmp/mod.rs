@@ -1,11 +1,17 @@
-//! ICMP and ICMPv6: echo answered, errors sent (rate-limited) and received.
+//! ICMP and ICMPv6: requests answered, errors sent (rate-limited) and received.
 //!
 //! Owns which messages are answered and believed (RFC 792, RFC 1122 section 3.2.2, RFC 1812 section 4.3,
 //! RFC 4443). Owns not their shape, which is [`wire::icmp`](crate::proto::wire::icmp)'s, nor what a
-//! transport does about an error.
+//! transport or an echo socket does about what it is handed.
 //!
-//! Not acted upon: redirects (there is one next hop), source quench (RFC 6633), timestamps and address masks
-//! (RFC 6918, and MAY in RFC 1122), router and neighbour discovery (a TUN has no link layer).
+//! | file | holds |
+//! |---|---|
+//! | `answer` | echo and timestamp requests; what is ignored, and under which name it is counted |
+//! | `complain` | errors sent: about what, to whom, from where, how often |
+//! | `error` | errors received: what they say, and whether they can be about a packet of ours |
+//!
+//! Not acted upon: redirects (routes are what this stack was told), source quench (RFC 6633), information and
+//! address mask requests (RFC 6918), router and neighbour discovery (a TUN has no link layer), multicast listeners.
 
 mod answer;
 mod complain;
