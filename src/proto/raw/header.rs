@@ -1,6 +1,5 @@
 //! Datagrams that bring an IPv4 header of their own (Linux: IP_HDRINCL).
 
-use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::socket::Socket;
@@ -50,7 +49,7 @@ fn header_len(data: &[u8]) -> Option<usize> {
     (first >> 4 == 4 && len >= HEADER_LEN_MIN && len <= data.len()).then_some(len)
 }
 
-fn fill_in(ctx: &mut Context<'_>, whole: &mut Vec<u8>, header_len: usize, source: IpAddr, to: IpAddr) {
+fn fill_in(ctx: &mut Context<'_>, whole: &mut [u8], header_len: usize, source: IpAddr, to: IpAddr) {
     let total_len = (whole.len() as u16).to_be_bytes();
     let Some(header) = whole.get_mut(..header_len) else { return };
     put(header, TOTAL_LEN_AT, total_len);
