@@ -55,6 +55,8 @@ pub struct Builder {
     unreadable: Option<StartError>,
     ipv6_if_available: bool,
     config: Config,
+    forwarding: Option<bool>,
+    reverse_path: Option<ReversePath>,
     secrets: Option<Secrets>,
     services: Vec<Box<dyn Service>>,
 }
@@ -68,6 +70,8 @@ impl Builder {
             unreadable: None,
             ipv6_if_available: false,
             config: Config::default(),
+            forwarding: None,
+            reverse_path: None,
             secrets: None,
             services: Vec::new(),
         }
@@ -133,13 +137,13 @@ impl Builder {
     /// Whether packets for others are sent on: whether the stack is a router. It isn't by default (RFC 1122
     /// section 3.3.1.1).
     pub fn forwarding(mut self, on: bool) -> Self {
-        self.config.forwarding = on;
+        self.forwarding = Some(on);
         self
     }
 
     /// What is asked of the source address of packets for others (RFC 3704). Nothing by default.
     pub fn reverse_path(mut self, check: ReversePath) -> Self {
-        self.config.reverse_path = check;
+        self.reverse_path = Some(check);
         self
     }
 
@@ -150,8 +154,8 @@ impl Builder {
         self
     }
 
-    /// Sets limits and defaults of the core, with what [`forwarding`](Self::forwarding) and
-    /// [`reverse_path`](Self::reverse_path) set: call it before these.
+    /// Sets limits and defaults of the core. What [`forwarding`](Self::forwarding) and
+    /// [`reverse_path`](Self::reverse_path) say counts for more, whichever is called first.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -181,6 +185,8 @@ impl Builder {
         if self.links.iter().all(|link| link.addresses.is_empty()) {
             return Err(StartError::NoAddress);
         }
+        self.config.forwarding = self.forwarding.unwrap_or(self.config.forwarding);
+        self.config.reverse_path = self.reverse_path.unwrap_or(self.config.reverse_path);
         let interfaces = links::open(&self.links, self.ipv6_if_available)?;
         let secrets = self.secrets.take().map_or_else(draw_secrets, Ok).map_err(StartError::Runtime)?;
         let mut stack = Stack::new(self.config, &secrets, runtime::now());

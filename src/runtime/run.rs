@@ -22,14 +22,16 @@ use crate::device::{Device, Received};
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
 
-/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that they are still
-/// in the nearest cache when the stack looks at them, and that answers don't come late (reading until nothing is
-/// left makes a TUN's queue overflow).
+/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that answers don't
+/// come late (reading until nothing is left makes a TUN's queue overflow).
 const BATCH_PACKETS: usize = 32;
+/// Bytes after which a batch is full, so that it is still in the nearest cache (of 32 KiB on many machines) when the
+/// stack looks at it, or sends it on.
+const BATCH_FILL: usize = 24 << 10;
 /// The largest datagram that IP knows.
 const DATAGRAM_MAX: usize = 65_535;
-/// Room for a batch of datagrams of the usual size, and one of the largest.
-const BATCH_BYTES: usize = BATCH_PACKETS * 2048 + DATAGRAM_MAX;
+/// The last datagram of a batch may be of the largest.
+const BATCH_BYTES: usize = BATCH_FILL + DATAGRAM_MAX;
 /// Datagrams in a batch start at multiples of this: a cache line.
 const ALIGN: usize = 64;
 /// How often the loop yields to a thread that wants the lock. A woken thread needs some tens of
@@ -83,7 +85,7 @@ impl Runner {
 
     fn run(&mut self) -> Stopped {
         loop {
-            let read = self.line.take_next().map(|at| (at, self.batch.fill(&*self.line.at(at).device)));
+            let read = self.read();
             let slept = match self.turn(read) {
                 Next::Again => {
                     self.give_way();
@@ -98,6 +100,20 @@ impl Runner {
             };
             if let Err(error) = slept {
                 return Stopped::Failed { cause: format!("can't wait for events: {error}") };
+            }
+        }
+    }
+
+    /// Reads from the device whose turn it is, passing over those that have nothing: they are not worth the lock.
+    fn read(&mut self) -> Option<(usize, Intake)> {
+        loop {
+            let at = self.line.take_next()?;
+            let port = self.line.at(at);
+            let intake = self.batch.fill(&*port.device);
+            let is_nothing =
+                intake == Intake::Drained && self.batch.is_empty() && port.device.mtu() == port.mtu;
+            if !is_nothing || self.line.is_round_over() {
+                return Some((at, intake));
             }
         }
     }
@@ -274,7 +290,7 @@ impl Batch {
 
     fn fill(&mut self, device: &dyn Device) -> Intake {
         let mut start = 0;
-        while !self.packets.is_full() && self.buffer.len() - start >= DATAGRAM_MAX {
+        while !self.packets.is_full() && start < BATCH_FILL {
             match device.recv(&mut self.buffer[start..]) {
                 Received::Packet { len, checksum, gso_size } => {
                     self.packets.push(Slot { start, len, checksum, gso_size });
@@ -287,6 +303,10 @@ impl Batch {
             }
         }
         Intake::Full
+    }
+
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty()
     }
 
     fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
