@@ -36,7 +36,11 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
         "nothing",
         "RFC 4291 section 2.5.6; we have no address of that scope to say so from",
     ),
-    ("v6 destination link-local", "nothing", "the same; and Linux sends it back with a redirect"),
+    (
+        "v6 destination link-local",
+        "nothing",
+        "RFC 4291 section 2.5.6: stays on its link; Linux sends it back with a redirect",
+    ),
     ("v6 destination unspecified", "nothing", "RFC 4291 section 2.5.2: never a destination"),
     (
         "v6 back where it came from",
