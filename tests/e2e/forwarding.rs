@@ -33,15 +33,19 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ),
     (
         "v6 source link-local",
-        "nothing",
-        "RFC 4291 section 2.5.6; we have no address of that scope to say so from",
+        "back: type 1 code 2 rest 00000000 from fd01::1 to fe80::99 ttl 64 tos 0 quoting 80 of 80 with ttl 64",
+        "the same error, but from an address that the interface has",
     ),
-    ("v6 destination link-local", "nothing", "the same; and Linux sends it back with a redirect"),
+    (
+        "v6 destination link-local",
+        "nothing",
+        "RFC 4291 section 2.5.6: stays on its link; Linux sends it back with a redirect",
+    ),
     ("v6 destination unspecified", "nothing", "RFC 4291 section 2.5.2: never a destination"),
     (
         "v6 back where it came from",
-        "back: protocol 17 ttl 63 from fd01::14e 4e6e",
-        "no redirects, which Linux sends even where it is told not to for IPv4",
+        "back: type 1 code 3 rest 00000000 from fd01::1 to fd01::14e ttl 64 tos 0 quoting 80 of 80 with ttl 64",
+        "RFC 4443 section 3.1: MUST NOT go back onto a point-to-point link; Linux sends it back, and a redirect",
     ),
     (
         "v6 unreachable",

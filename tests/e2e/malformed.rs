@@ -130,10 +130,7 @@ fn malformed_packets_of_every_kind_are_counted_under_a_reason_that_fits() {
             became.retain(|_, count| *count > 0);
             let all: u64 = became.values().sum();
             let fits = |fate: &&str| reasons.iter().any(|reason| reason == fate || reason == "any");
-            if received != OF_EACH_KIND + pings
-                || all != OF_EACH_KIND
-                || !became.keys().all(|fate| fits(fate))
-            {
+            if received != OF_EACH_KIND + pings || all != OF_EACH_KIND || !became.keys().all(fits) {
                 wrong += &format!("{kind}: {received} received, {became:?}, expected {reasons:?}\n");
             }
             drain(&doors.0);
