@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::modes::{self, Modes};
-use super::{KeepAlive, Net, SocketOptions, TcpInfo, each_address};
+use super::{BindOptions, KeepAlive, Net, SocketOptions, TcpInfo, each_address};
 use crate::proto::tcp::closing::State;
 use crate::proto::{Error, ListenerId, Owner, SocketId, TcpId, stack};
 use crate::runtime::{Patience, Shard, Side};
@@ -39,25 +39,57 @@ struct Listening {
     modes: Modes,
 }
 
+const REUSE_ADDR: BindOptions = BindOptions { reuse_addr: true, reuse_port: false };
+
 impl TcpListener {
     /// Listens on an address of the stack, or on all of one family (`0.0.0.0`, `[::]`; other than on Linux the
     /// latter takes no IPv4), with a backlog of 128. Port 0 takes a free one.
     ///
+    /// It reuses the address, as `std`'s do on Unix: connections accepted earlier on the port, and what is left of
+    /// them, are no hindrance.
+    ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.
     pub fn bind(net: &Net, addr: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        each_address(addr, |addr| TcpListener::listen(net, addr, None))
+        TcpListener::bind_with(net, addr, REUSE_ADDR)
+    }
+
+    /// Like [`bind`](Self::bind), saying who else may have the port: with [`reuse_port`](BindOptions::reuse_port),
+    /// several listeners get each its share of the connections; without [`reuse_addr`](BindOptions::reuse_addr), nobody
+    /// may have it, not even a connection in TIME-WAIT.
+    ///
+    /// ```
+    /// use tunstack::net::{BindOptions, TcpListener};
+    /// # use tunstack::net::Net;
+    /// # let (left, _right) = tunstack::device::MemoryDevice::pair(1500)?;
+    /// # let net = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    ///
+    /// let share = BindOptions { reuse_addr: true, reuse_port: true };
+    /// let workers = [
+    ///     TcpListener::bind_with(&net, "10.9.0.1:80", share)?,
+    ///     TcpListener::bind_with(&net, "10.9.0.1:80", share)?,
+    /// ];
+    /// assert!(TcpListener::bind(&net, "10.9.0.1:80").is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn bind_with(net: &Net, addr: impl ToSocketAddrs, options: BindOptions) -> io::Result<TcpListener> {
+        each_address(addr, |addr| TcpListener::listen(net, addr, options, None))
     }
 
     /// Like [`bind`](Self::bind), with another backlog: up to `backlog + 1` connections wait to be accepted,
     /// as on Linux.
     pub fn bind_with_backlog(net: &Net, addr: impl ToSocketAddrs, backlog: usize) -> io::Result<TcpListener> {
-        each_address(addr, |addr| TcpListener::listen(net, addr, Some(backlog)))
+        each_address(addr, |addr| TcpListener::listen(net, addr, REUSE_ADDR, Some(backlog)))
     }
 
-    fn listen(net: &Net, addr: SocketAddr, backlog: Option<usize>) -> io::Result<TcpListener> {
+    fn listen(
+        net: &Net,
+        addr: SocketAddr,
+        options: BindOptions,
+        backlog: Option<usize>,
+    ) -> io::Result<TcpListener> {
         let id = net.shared().open(|shard, now| {
-            let id = shard.stack.tcp_listen(now, addr, backlog, Owner::APPLICATION)?;
+            let id = shard.stack.tcp_listen_with(now, addr, options, backlog, Owner::APPLICATION)?;
             shard.listeners.insert(id);
             Ok(id)
         })?;

@@ -3,18 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener as KernelListener, TcpStream as KernelStream};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use std::io::{BufRead, BufReader};
 use tunstack::net::{Net, TcpListener, TcpStream, UdpSocket};
 use tunstack::proto::{Config, DropReason};
 
-use crate::harness::{in_namespace_for, net, python, receive, send, sh};
+use crate::harness::{Router, Sides, in_namespace_for, net, python, receive, send, sh};
 
 const LIMIT: Duration = Duration::from_secs(150);
 
@@ -37,9 +36,12 @@ struct Nuisance {
 }
 
 impl Nuisance {
-    fn start() -> Nuisance {
+    /// Starts it: it is to send by `device` of the namespace of process `pid` (or "self") to `targets`, one address of each
+    /// family, and to ask the stack at `stack` whether it has seen everything.
+    fn start(pid: &str, device: &str, targets: [&str; 2], stack: &str) -> Nuisance {
         let mut command = python("malformed.py");
-        command.arg("tun0").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args([pid, device, targets[0], targets[1], stack]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("python can be started");
         let input = child.stdin.take().expect("it is a pipe");
         let output = BufReader::new(child.stdout.take().expect("it is a pipe"));
@@ -114,7 +116,7 @@ fn malformed_packets_of_every_kind_are_counted_under_a_reason_that_fits() {
     in_namespace_for(LIMIT, || {
         let net = quiet_net();
         let doors = open_doors(&net);
-        let mut nuisance = Nuisance::start();
+        let mut nuisance = Nuisance::start("self", "tun0", ["10.9.0.2", "fd09::2"], "10.9.0.2");
         assert!(nuisance.kinds.len() > 90, "only {} kinds", nuisance.kinds.len());
         let mut wrong = String::new();
         for (kind, reasons) in nuisance.kinds.clone() {
@@ -134,23 +136,16 @@ fn malformed_packets_of_every_kind_are_counted_under_a_reason_that_fits() {
             {
                 wrong += &format!("{kind}: {received} received, {became:?}, expected {reasons:?}\n");
             }
-            // What does get through is taken away, so that no queue fills.
-            while doors.0.recv_from_timeout().is_some() {}
+            drain(&doors.0);
         }
         assert!(wrong.is_empty(), "\n{wrong}");
     });
 }
 
-/// Takes what has come, without waiting.
-trait Drain {
-    fn recv_from_timeout(&self) -> Option<usize>;
-}
-
-impl Drain for UdpSocket {
-    fn recv_from_timeout(&self) -> Option<usize> {
-        self.set_nonblocking(true).expect("it can be");
-        self.recv_from(&mut [0; 2048]).ok().map(|(len, _)| len)
-    }
+/// Takes away what has come, so that no queue fills.
+fn drain(socket: &UdpSocket) {
+    socket.set_nonblocking(true).expect("it can be");
+    while socket.recv_from(&mut [0; 2048]).is_ok() {}
 }
 
 /// Moves data both ways over a new connection between the kernel and the stack; returns how long it took.
@@ -187,7 +182,7 @@ fn a_hundred_thousand_malformed_packets_disturb_no_transfer_and_cost_no_memory()
     in_namespace_for(LIMIT, || {
         let net = quiet_net();
         let _doors = open_doors(&net);
-        let mut nuisance = Nuisance::start();
+        let mut nuisance = Nuisance::start("self", "tun0", ["10.9.0.2", "fd09::2"], "10.9.0.2");
         let quiet = transfer(&net).max(transfer(&net));
         let before = resident_kib();
         let done = AtomicBool::new(false);
@@ -215,5 +210,31 @@ fn a_hundred_thousand_malformed_packets_disturb_no_transfer_and_cost_no_memory()
             "every packet is counted once"
         );
         transfer(&net);
+    });
+}
+
+#[test]
+fn malformed_packets_for_others_are_counted_once_and_leave_the_router_at_work() {
+    in_namespace_for(LIMIT, || {
+        let sides = Sides::new(&Router::Library(|builder| builder), 1500, 1500);
+        let net = sides.net.as_ref().expect("it is one of this process");
+        let left = sides.left.id().to_string();
+        let mut nuisance = Nuisance::start(&left, "left", ["10.2.0.2", "fd02::2"], "10.1.0.1");
+        let before = resident_kib();
+        nuisance.send("all", OF_ALL_KINDS / 5, 3);
+        let counters = net.counters();
+        assert_eq!(
+            counters.packets_in,
+            counters.packets_delivered + counters.packets_forwarded + counters.dropped_total(),
+            "every packet is counted once"
+        );
+        assert!(counters.packets_forwarded > 1000, "some are good enough to go on: {counters:?}");
+        assert!(counters.dropped_total() > 1000, "and others are not: {counters:?}");
+        let grown = resident_kib().saturating_sub(before);
+        assert!(grown < GROWTH_MAX_KIB, "the process has grown by {grown} KiB");
+        for address in ["10.2.0.2", "fd02::2"] {
+            let ended = sides.left.run(&format!("ping -n -c 1 -W 5 -s 4000 {address}"), LIMIT);
+            assert!(ended.stdout.contains("1 received"), "{ended:?}");
+        }
     });
 }

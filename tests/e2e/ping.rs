@@ -58,19 +58,6 @@ fn pings_of_every_size_up_to_the_mtu_are_answered() {
 }
 
 #[test]
-fn a_ping_too_large_for_the_mtu_does_no_harm() {
-    in_namespace(|| {
-        let _daemon = Daemon::up("");
-        // It arrives in fragments; whether it is answered is not this test's business.
-        run(
-            Command::new("ping").args(["-q", "-c", "2", "-i", "0.2", "-W", "1", "-s", "9000", "10.9.0.2"]),
-            Duration::from_secs(10),
-        );
-        all_answered("-q -c 3 -i 0.3 -W 5 10.9.0.2", 3);
-    });
-}
-
-#[test]
 fn ping_finds_the_addresses_and_prefixes_it_was_given() {
     in_namespace(|| {
         let _daemon = Daemon::up(

@@ -20,6 +20,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU16;
 
 use arrayvec::ArrayVec;
+use ipnet::IpNet;
 
 use super::datagram::Transit;
 use super::fragment;
@@ -111,6 +112,7 @@ fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_>) -> Result<(), Dr
 /// The next hop; if there is none, the source hears why (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
 fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReason> {
     let no_hop = match ctx.ip.next_hop(transit.parsed.dst) {
+        Ok(hop) if goes_to_and_fro(ctx, transit, hop) => NoHop::Unreachable,
         Ok(hop) => return Ok(hop),
         Err(no_hop) => no_hop,
     };
@@ -124,6 +126,18 @@ fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropRea
         icmp::complain(ctx, transit, complaint);
     }
     Err(reason)
+}
+
+/// Whether the packet would go back to where it came from and come again: it is for the very network of the link, so
+/// both ends would take the other for the way there. (Over IPv4 it goes, as on Linux: hubs of tunnels live on it.)
+//= RFC4443 section 3.1: a packet received on a point-to-point link and destined to an address within a subnet
+//# assigned to that same link MUST NOT be forwarded back onto the arrival link.
+fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop) -> bool {
+    let dst = transit.parsed.dst;
+    let is_of_the_link = |net: &IpNet| net.contains(&dst);
+    hop.device == transit.device
+        && dst.is_ipv6()
+        && ctx.ip.interfaces.addresses_of(hop.device).iter().any(is_of_the_link)
 }
 
 //= RFC1812 section 5.3.1: if the TTL is reduced to zero (or less), the packet MUST be discarded, and the router

@@ -7,6 +7,7 @@ use crate::proto::context::Context;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 use crate::proto::ids::{ListenerId, TcpId};
+use crate::proto::reuse::BindOptions;
 use crate::proto::tcp::endpoint::Take;
 use crate::proto::tcp::{SocketOptions, TcpInfo};
 use crate::time::Instant;
@@ -14,10 +15,12 @@ use crate::time::Instant;
 /// TCP's socket verbs. Handles that were closed answer [`Error::NoSuchSocket`].
 impl Stack {
     /// Opens a listener. Port 0 chooses a free one. `backlog` is how many finished handshakes may wait
-    /// to be accepted, less one, as on Linux; `None` takes the default.
+    /// to be accepted, less one, as on Linux; `None` takes the default. Connections that an earlier listener has
+    /// accepted, and what is left of them, are no hindrance (it reuses the address, as `std`'s listeners do).
     ///
     /// # Errors
-    /// `AddrInUse`, `AddrNotAvailable` (not an address of ours), `NoBufferSpace` (too many listeners).
+    /// `AddrInUse` (another listener has the port, or a connection that was opened from this side),
+    /// `AddrNotAvailable` (not an address of ours), `NoBufferSpace` (too many listeners).
     pub fn tcp_listen(
         &mut self,
         now: Instant,
@@ -25,8 +28,22 @@ impl Stack {
         backlog: Option<usize>,
         owner: Owner,
     ) -> Result<ListenerId, Error> {
+        let options = BindOptions { reuse_addr: true, ..BindOptions::NONE };
+        self.tcp_listen_with(now, local, options, backlog, owner)
+    }
+
+    /// Like [`tcp_listen`](Self::tcp_listen), saying who else may have the port. Listeners that all reuse the port get
+    /// each its share of the connections; those that wait for a listener to accept them end with it.
+    pub fn tcp_listen_with(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        options: BindOptions,
+        backlog: Option<usize>,
+        owner: Owner,
+    ) -> Result<ListenerId, Error> {
         let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.listen(&mut ctx, local, backlog, owner)
+        tcp.listen(&mut ctx, local, options, backlog, owner)
     }
 
     /// Takes a connection from the accept queue, with the peer's address.

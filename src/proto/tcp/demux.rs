@@ -1,15 +1,19 @@
 //! Demultiplexing: from the addresses and ports of a segment to whom it concerns.
 //!
 //! Owns the table of connections in any phase and the table of listeners. Keyed hashing keeps a peer from
-//! choosing addresses that collide.
+//! choosing addresses that collide, or one listener of several that share a port (SO_REUSEPORT).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::proto::hash::Keyed;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
+use crate::proto::reuse::share;
 use crate::proto::trace::Ends;
 
 /// The four numbers that name a connection.
@@ -79,13 +83,24 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct Demux {
     connections: HashMap<FourTuple, Target, Keyed>,
-    listeners: HashMap<(IpAddr, u16), ListenerId, Keyed>,
+    /// By local port: how many of the connections have it. Most ports that somebody wants to listen on have none, and
+    /// then the table need not be searched.
+    on_port: Box<[u32]>,
+    listeners: HashMap<(IpAddr, u16), Group, Keyed>,
+}
+
+/// Listeners on one address and port: one, or several that all reuse the port.
+#[derive(Debug)]
+struct Group {
+    reuse_port: bool,
+    ids: Vec<ListenerId>,
 }
 
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
         Demux {
             connections: HashMap::with_hasher(Keyed::new(key)),
+            on_port: alloc::vec![0; 1 << 16].into_boxed_slice(),
             listeners: HashMap::with_hasher(Keyed::new(key)),
         }
     }
@@ -96,37 +111,81 @@ impl Demux {
 
     /// Points the tuple at `target`, whatever it pointed at before.
     pub(crate) fn point(&mut self, tuple: FourTuple, target: Target) {
-        self.connections.insert(tuple, target);
+        if self.connections.insert(tuple, target).is_none() {
+            self.on_port[usize::from(tuple.local_port)] += 1;
+        }
     }
 
     /// Forgets the tuple, if it still points at `target`.
     pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
         if self.find(tuple) == Some(target) {
             self.connections.remove(tuple);
+            self.on_port[usize::from(tuple.local_port)] -= 1;
         }
     }
 
-    /// The listener for a SYN to `local`: one bound to the address before one bound to all.
-    pub(crate) fn find_listener(&self, local: IpAddr, port: u16) -> Option<ListenerId> {
-        let exact = self.listeners.get(&(local, port));
-        exact.or_else(|| self.listeners.get(&(unspecified(local), port))).copied()
+    /// Whether any connection has the port on this side, whatever its family and address.
+    pub(crate) fn is_in_use(&self, port: u16) -> bool {
+        self.on_port[usize::from(port)] > 0
+    }
+
+    /// All connections that have `local` on this side, or its port if its address is unspecified. As long as there is
+    /// none on the port, it costs nothing; else the whole table is searched.
+    pub(crate) fn connections_at(&self, local: SocketAddr) -> impl Iterator<Item = Target> + '_ {
+        let (address, port) = (local.ip(), local.port());
+        let here = move |tuple: &FourTuple| {
+            let is_same = tuple.local == address;
+            let is_any = address.is_unspecified() && tuple.local.is_ipv4() == address.is_ipv4();
+            tuple.local_port == port && (is_same || is_any)
+        };
+        let table = self.is_in_use(port).then_some(&self.connections);
+        table.into_iter().flatten().filter(move |(tuple, _)| here(tuple)).map(|(_, target)| *target)
+    }
+
+    /// The listener for a SYN: one bound to the address before one bound to all; of several, the one that the
+    /// four-tuple falls to.
+    pub(crate) fn find_listener(&self, tuple: &FourTuple) -> Option<ListenerId> {
+        let group = self.group(tuple.local, tuple.local_port)?;
+        match group.ids.as_slice() {
+            [only] => Some(*only),
+            ids => ids.get(share(self.connections.hasher().hash(tuple), ids.len())).copied(),
+        }
     }
 
     /// Whether a listener on `local` (or on all addresses, or any if `local` is unspecified) has the port.
     pub(crate) fn is_listened(&self, local: IpAddr, port: u16) -> bool {
+        !self.may_listen(local, port, false)
+    }
+
+    /// Whether the listeners that there are let another one listen there: there is none, or all reuse the port.
+    pub(crate) fn may_listen(&self, local: IpAddr, port: u16, reuse_port: bool) -> bool {
+        let agrees = |group: &Group| group.reuse_port && reuse_port;
         if local.is_unspecified() {
             let family = local.is_ipv4();
-            return self.listeners.keys().any(|(addr, used)| *used == port && addr.is_ipv4() == family);
+            return self.listeners.iter().all(|((address, used), group)| {
+                *used != port || address.is_ipv4() != family || agrees(group)
+            });
         }
-        self.find_listener(local, port).is_some()
+        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&(at, port)).is_none_or(agrees))
     }
 
-    pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId) {
-        self.listeners.insert((local.ip(), local.port()), id);
+    pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
+        let new = || Group { reuse_port, ids: Vec::new() };
+        self.listeners.entry((local.ip(), local.port())).or_insert_with(new).ids.push(id);
     }
 
-    pub(crate) fn remove_listener(&mut self, local: SocketAddr) {
-        self.listeners.remove(&(local.ip(), local.port()));
+    pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
+        if let Entry::Occupied(mut group) = self.listeners.entry((local.ip(), local.port())) {
+            group.get_mut().ids.retain(|it| *it != id);
+            if group.get().ids.is_empty() {
+                group.remove();
+            }
+        }
+    }
+
+    fn group(&self, local: IpAddr, port: u16) -> Option<&Group> {
+        let exact = self.listeners.get(&(local, port));
+        exact.or_else(|| self.listeners.get(&(unspecified(local), port)))
     }
 }
 

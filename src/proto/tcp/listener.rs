@@ -12,6 +12,7 @@ use crate::proto::config::Config;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Owner;
 use crate::proto::ids::TcpId;
+use crate::proto::reuse::BindOptions;
 
 /// A listener.
 #[derive(Debug)]
@@ -19,17 +20,25 @@ pub(crate) struct Listener {
     pub(crate) local: SocketAddr,
     pub(crate) owner: Owner,
     pub(crate) options: SocketOptions,
+    pub(crate) bind_options: BindOptions,
     backlog: usize,
     waiting: VecDeque<TcpId>,
     pub(crate) half_open: usize,
 }
 
 impl Listener {
-    pub(crate) fn new(config: &Config, local: SocketAddr, backlog: Option<usize>, owner: Owner) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        local: SocketAddr,
+        bind_options: BindOptions,
+        backlog: Option<usize>,
+        owner: Owner,
+    ) -> Self {
         Listener {
             local,
             owner,
             options: SocketOptions::new(config),
+            bind_options,
             backlog: backlog.unwrap_or(config.backlog).min(config.backlog_max),
             waiting: VecDeque::new(),
             half_open: 0,

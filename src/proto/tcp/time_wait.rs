@@ -13,6 +13,7 @@ use super::emit::{self, Marks, Says};
 use crate::proto::context::{Context, TcpTimer, TimerKey};
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
+use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 
@@ -24,6 +25,8 @@ pub(crate) struct TimeWait {
     pub(crate) rcv_nxt: SeqNr,
     pub(crate) window: u16,
     pub(crate) marks: Marks,
+    /// What its connection let others do with its port.
+    pub(crate) bind_options: BindOptions,
 }
 
 /// What a segment did to an entry.
@@ -48,6 +51,11 @@ pub(crate) struct TimeWaitTable {
 impl TimeWaitTable {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// An entry.
+    pub(crate) fn get(&self, id: TimeWaitId) -> Option<&TimeWait> {
+        self.entries.get(id).map(|(entry, _)| entry)
     }
 
     /// Adds an entry. Returns the tuple of the one that had to go for it, with its id.

@@ -1,6 +1,7 @@
-"""Sends packets that no honest host sends, of every kind that is named here, to a stack at 10.9.0.2 and fd09::2.
+"""Sends packets that no honest host sends, of every kind that is named here.
 
-Argument: the device. Prints the kinds, each with what the stack may do with it (drop reasons, or `delivered`; the first
+Arguments: the process whose namespace has the device ("self" for our own), the device, where the packets are to go in
+either family, and the address of the stack that has to judge them. Prints the kinds, each with what the stack may do with it (drop reasons, or `delivered`; the first
 has to happen to some), then obeys lines of standard input, `KIND COUNT SEED`; kind `all` draws from all of them. After every hundred packets it
 waits for the answer to a ping, so that no queue overflows and every packet has been seen once it says `sent`.
 """
@@ -10,7 +11,9 @@ import sys
 
 from wire import *
 
-US4, US6 = "10.9.0.2", "fd09::2"
+US4, US6, STACK = sys.argv[3:6]
+# The networks that the packets come from.
+NET4, NET6 = STACK[:STACK.rindex(".") + 1], "fd01::" if STACK.startswith("10.1.") else "fd09::"
 OPEN, CLOSED = 7, 4444
 ANY = ("any",)
 KINDS = {}
@@ -26,11 +29,11 @@ def kind(name, *reasons):
 
 def src4():
     # Hosts that are not there: what the stack answers goes nowhere.
-    return f"10.9.0.{rng.randrange(100, 250)}"
+    return f"{NET4}{rng.randrange(100, 250)}"
 
 
 def src6():
-    return f"fd09::{rng.randrange(0x100, 0x10000):x}"
+    return f"{NET6}{rng.randrange(0x100, 0x10000):x}"
 
 
 def port():
@@ -560,13 +563,13 @@ def scapy_kinds():
     from scapy.layers.inet import ICMP as Icmp, IP, TCP as Tcp, UDP as Udp
     from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6PacketTooBig, IPv6,
                                     IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting)
-    four, six = IP(src="10.9.0.200", dst=US4), IPv6(src="fd09::200", dst=US6)
+    four, six = IP(src=NET4 + "200", dst=US4), IPv6(src=NET6 + "200", dst=US6)
     templates = {
-        "ip": fuzz(IP(dst=US4, src="10.9.0.201")) / Raw(b"x" * 40),
+        "ip": fuzz(IP(dst=US4, src=NET4 + "201")) / Raw(b"x" * 40),
         "tcp": four / fuzz(Tcp(dport=OPEN)),
         "udp": four / fuzz(Udp()) / Raw(b"x" * 40),
         "icmp": four / fuzz(Icmp()) / Raw(b"x" * 40),
-        "ipv6": fuzz(IPv6(dst=US6, src="fd09::201")) / Raw(b"x" * 40),
+        "ipv6": fuzz(IPv6(dst=US6, src=NET6 + "201")) / Raw(b"x" * 40),
         "ipv6-tcp": six / fuzz(Tcp(dport=OPEN)),
         "ipv6-udp": six / fuzz(Udp()) / Raw(b"x" * 40),
         "ipv6-hop-by-hop": six / fuzz(IPv6ExtHdrHopByHop()) / Raw(b"x" * 40),
@@ -610,7 +613,7 @@ def _():
 
 
 BATCH = 100
-PINGER = "10.9.0.99"
+PINGER = NET4 + "99"
 pings = 0
 
 
@@ -618,7 +621,7 @@ def settle(wire):
     """Waits until the stack has seen all that was sent."""
     global pings
     pings += 1
-    question = echo(PINGER, US4, 0xBEEF, pings & 0xFFFF)
+    question = echo(PINGER, STACK, 0xBEEF, pings & 0xFFFF)
     for _ in range(3):
         wire.send(question)
         for packet in wire.received(3):
@@ -648,7 +651,7 @@ def obey(wire, name, count, seed):
 
 
 def main():
-    wire = Wire("self", sys.argv[1])
+    wire = Wire(*sys.argv[1:3])
     wire.only_icmp_to(PINGER)
     scapy_kinds()
     for name, (_, reasons) in KINDS.items():

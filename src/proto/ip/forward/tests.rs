@@ -413,6 +413,62 @@ proptest! {
 }
 
 #[test]
+fn a_packet_is_not_sent_back_where_it_came_from_on_its_own_network() {
+    let mut router = Router::new();
+    let bytes = udp("[fd02::9]:1", "[fd01::77]:2", b"hello");
+    assert_eq!(router.receive(LEFT, &bytes), Err(DropReason::RouteUnreachable));
+    assert_eq!(router.complaint(RIGHT, &bytes), (v6::TYPE_DST_UNREACH, 3, 0));
+    // From the other side it goes, and over IPv4 in any case.
+    router.receive(RIGHT, &bytes).unwrap();
+    assert_eq!(router.only().0, LEFT);
+    router.receive(LEFT, &udp("10.2.0.9:1", "10.1.0.77:2", b"hello")).unwrap();
+    assert_eq!(router.only().0, LEFT);
+}
+
+#[test]
+fn a_packet_that_does_not_hold_together_is_not_forwarded() {
+    let mut router = Router::new();
+    let good = udp("10.1.0.9:1", "10.2.0.9:2", b"hello");
+    let with = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        seal(&mut bytes);
+        bytes
+    };
+    let mut damaged = good.clone();
+    damaged[10] ^= 1;
+    // The five checks of RFC 1812 section 5.2.2: length of what came, checksum, version, header length, total length.
+    for (bytes, reason) in [
+        (good[..19].to_vec(), DropReason::Truncated),
+        (damaged, DropReason::IpChecksum),
+        (with(0, 0x55), DropReason::IpVersion),
+        (with(0, 0x44), DropReason::IpLength),
+        (with(3, 19), DropReason::IpLength),
+    ] {
+        assert_eq!(router.receive(LEFT, &bytes), Err(reason));
+        assert!(router.sent.is_empty());
+    }
+}
+
+#[test]
+fn the_reserved_flag_passes_through_in_every_fragment() {
+    //= RFC1812 section 5.2.5: routers MUST pass through unchanged the values of reserved bits, and copy them into
+    //# each fragment.
+    let mut router = Router::new();
+    router.stack.set_mtu(RIGHT, 1000);
+    for len in [8, 1400] {
+        let mut bytes = datagram(&header("10.1.0.9", "10.2.0.9", 17), &alloc::vec![7; len]);
+        bytes[6] |= 0x80;
+        seal(&mut bytes);
+        router.receive(LEFT, &bytes).unwrap();
+        router.drain();
+        let sent = core::mem::take(&mut router.sent);
+        assert_eq!(sent.len(), if len == 8 { 1 } else { 2 });
+        assert!(sent.iter().all(|(_, bytes)| bytes[6] & 0x80 != 0));
+    }
+}
+
+#[test]
 fn what_leaves_by_where_it_came_in_draws_no_redirect() {
     let mut router = Router::new();
     router.receive(LEFT, &udp("10.1.0.9:1", "10.1.0.8:2", b"text")).unwrap();

@@ -175,6 +175,7 @@ impl Endpoint {
                     rcv_nxt: rcv.nxt().wire(),
                     window: rcv.window_field().0,
                     marks: Marks::of(&socket.options),
+                    bind_options: socket.bind_options,
                 };
                 if owes_ack {
                     entry.acknowledge(ctx);

@@ -39,6 +39,7 @@ use crate::proto::events::Owner;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
+use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
@@ -75,6 +76,9 @@ struct Socket {
     tuple: FourTuple,
     owner: Owner,
     options: SocketOptions,
+    /// What it lets others do with its port: a listener's for the connections it accepts, nothing for those that are
+    /// opened from here (as Linux: nobody has set anything when the kernel chooses their port).
+    bind_options: BindOptions,
     phase: Phase,
     holder: Holder,
     /// Told once.
@@ -171,7 +175,7 @@ impl Endpoint {
         segment: &Segment<'_>,
         old_nxt: Option<SeqNr>,
     ) -> Result<(), DropReason> {
-        let Some(listener_id) = self.demux.find_listener(tuple.local, tuple.local_port) else {
+        let Some(listener_id) = self.demux.find_listener(tuple) else {
             emit::refuse(ctx, tuple, segment);
             return Err(DropReason::TcpNoSocket);
         };
@@ -323,7 +327,7 @@ impl Endpoint {
             time_wait::Outcome::Dropped(reason) => Err(reason),
             time_wait::Outcome::Restarted => Ok(()),
             time_wait::Outcome::Reopens(old_nxt) => {
-                let listener = self.demux.find_listener(tuple.local, tuple.local_port);
+                let listener = self.demux.find_listener(tuple);
                 let Some(listener) = listener.and_then(|id| self.listeners.get(id)) else {
                     self.time_wait.acknowledge(ctx, id);
                     return Err(DropReason::TcpUnexpected);
@@ -356,6 +360,7 @@ impl Endpoint {
         }
         let (options, owner) = (listener.options, listener.owner);
         let mut socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        socket.bind_options = listener.bind_options;
         // So that the log tells of the state that the half-open connection was in.
         socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
@@ -385,6 +390,7 @@ impl Socket {
             tuple,
             owner,
             options,
+            bind_options: BindOptions::NONE,
             phase: Phase::Over(Box::new(Remains { rcv: None, info: TcpInfo::CLOSED })),
             holder,
             error: None,

@@ -36,6 +36,7 @@ impl Endpoint {
         &mut self,
         ctx: &mut Context<'_>,
         local: SocketAddr,
+        options: BindOptions,
         backlog: Option<usize>,
         owner: Owner,
     ) -> Result<ListenerId, Error> {
@@ -47,12 +48,14 @@ impl Endpoint {
         }
         let port = match local.port() {
             0 => self.free_listening_port(local.ip())?,
-            port if self.demux.is_listened(local.ip(), port) => return Err(Error::AddrInUse),
+            port if !self.may_listen(SocketAddr::new(local.ip(), port), options) => {
+                return Err(Error::AddrInUse);
+            }
             port => port,
         };
         let local = SocketAddr::new(local.ip(), port);
-        let id = self.listeners.insert(Listener::new(ctx.config, local, backlog, owner));
-        self.demux.add_listener(local, id);
+        let id = self.listeners.insert(Listener::new(ctx.config, local, options, backlog, owner));
+        self.demux.add_listener(local, id, options.reuse_port);
         Ok(id)
     }
 
@@ -93,7 +96,7 @@ impl Endpoint {
 
     pub(crate) fn close_listener(&mut self, ctx: &mut Context<'_>, id: ListenerId) {
         let Some(mut listener) = self.listeners.remove(id) else { return };
-        self.demux.remove_listener(listener.local);
+        self.demux.remove_listener(listener.local, id);
         ctx.events.forget(SocketId::Listener(id));
         let half_open: Vec<HalfOpenId> =
             self.half_open.iter().filter(|(_, entry)| entry.listener == id).map(|(id, _)| id).collect();
@@ -105,10 +108,22 @@ impl Endpoint {
         }
     }
 
+    /// Whether those that have the port let a listener come: other listeners, connections, and what is left of them.
+    /// Half-open connections are their listener's and don't count.
+    fn may_listen(&self, local: SocketAddr, options: BindOptions) -> bool {
+        let of = |target| match target {
+            Target::Socket(id) => self.sockets.get(id).map(|socket| socket.bind_options),
+            Target::TimeWait(id) => self.time_wait.get(id).map(|entry| entry.bind_options),
+            Target::HalfOpen(_) => None,
+        };
+        self.demux.may_listen(local.ip(), local.port(), options.reuse_port)
+            && self.demux.connections_at(local).filter_map(of).all(|theirs| theirs.get_along(options))
+    }
+
     fn free_listening_port(&mut self, local: IpAddr) -> Result<u16, Error> {
         let demux = &self.demux;
         let nowhere = SocketAddr::new(local, 0);
-        let free = |port| !demux.is_listened(local, port);
+        let free = |port| !demux.is_in_use(port) && !demux.is_listened(local, port);
         self.ports.choose(local, nowhere, free).ok_or(Error::AddrNotAvailable)
     }
 }
