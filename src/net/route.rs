@@ -70,7 +70,7 @@ pub enum RouteError {
     #[error("route {route}: the stack has no device {name}, only {}", devices.join(" and "))]
     NoSuchDevice {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
         /// The name.
         name: String,
         /// The names there are.
@@ -80,18 +80,18 @@ pub enum RouteError {
     #[error("route {route}: by which of the devices? Say it as in `{route},dev={}`", devices.first().map_or("tun0", String::as_str))]
     WhichDevice {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
         /// The names there are.
         devices: Vec<String>,
     },
     /// No device leads to the router without another router.
     #[error(
         "route {route}: no device of the stack leads to the router {via}: give one an address in its network, or \
-         route it first, as in `--route {via},dev=NAME`"
+         route it first, as in `{},dev=NAME`", IpNet::from(*via)
     )]
     NoWayToRouter {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
         /// The router.
         via: IpAddr,
     },
@@ -100,13 +100,13 @@ pub enum RouteError {
         route.destination, route.metric, route.metric.wrapping_add(10))]
     Exists {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
     },
     /// The source isn't an address of the stack's.
     #[error("route {route}: {src} is not an address of the stack")]
     ForeignSource {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
         /// The source.
         src: IpAddr,
     },
@@ -114,7 +114,7 @@ pub enum RouteError {
     #[error("route {route}: the stack can't have it: {error}")]
     Refused {
         /// The route.
-        route: RouteConfig,
+        route: Box<RouteConfig>,
         /// What the stack said.
         error: Error,
     },
@@ -129,7 +129,7 @@ impl RouteConfig {
     /// Gives the route to a stack that has these devices.
     pub(super) fn add_to(&self, stack: &mut Stack, devices: &[Known]) -> Result<(), RouteError> {
         let spec = self.spec(devices)?;
-        let route = self.clone();
+        let route = Box::new(self.clone());
         stack.add_route(spec).map_err(|error| match (error, self.via, self.src) {
             (Error::AlreadyExists, _, _) => RouteError::Exists { route },
             (Error::NetworkUnreachable, Some(via), _) => RouteError::NoWayToRouter { route, via },
@@ -160,7 +160,7 @@ impl RouteConfig {
             Some(name) => {
                 let device = devices.iter().find(|device| device.name == *name);
                 Some(device.ok_or_else(|| RouteError::NoSuchDevice {
-                    route: self.clone(),
+                    route: Box::new(self.clone()),
                     name: name.clone(),
                     devices: names(),
                 })?)
@@ -170,7 +170,9 @@ impl RouteConfig {
         match (self.via, named, devices) {
             (Some(via), named, _) => Ok(RouteTarget::Gateway { via, device: named.map(|device| device.id) }),
             (None, Some(device), _) | (None, None, [device]) => Ok(RouteTarget::Interface(device.id)),
-            (None, None, _) => Err(RouteError::WhichDevice { route: self.clone(), devices: names() }),
+            (None, None, _) => {
+                Err(RouteError::WhichDevice { route: Box::new(self.clone()), devices: names() })
+            }
         }
     }
 
