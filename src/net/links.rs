@@ -187,3 +187,47 @@ impl Opened {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::MemoryDevice;
+
+    fn check(links: [(&str, &str); 2]) -> Result<(), StartError> {
+        let nets = |text: &str| text.split_whitespace().map(|net| net.parse().unwrap()).collect();
+        let links = links.map(|(stack, host)| Link {
+            addresses: nets(stack),
+            host_addresses: nets(host),
+            ..Link::default()
+        });
+        let (a, b) = MemoryDevice::pair(1500).unwrap();
+        check_networks(&links, &[a.named("a"), b.named("b")].map(|end| Opened::Device(Arc::new(end))))
+    }
+
+    #[test]
+    fn a_network_that_the_host_sends_to_one_device_is_not_another_devices() {
+        for other in
+            [("10.1.0.9/25", ""), ("10.1.0.9/32", ""), ("10.0.0.1/8", ""), ("10.2.0.1/24", "10.1.0.99/30")]
+        {
+            let said = check([("10.1.0.1/24", "10.1.0.2/24"), other]).unwrap_err().to_string();
+            assert!(said.starts_with("10.1.0.0/24 on a overlaps"), "{said}");
+        }
+        assert!(check([("10.1.0.1/24", "10.1.0.2/24"), ("10.2.0.1/24", "10.2.0.2/24")]).is_ok());
+        assert!(
+            check([("fe80::1/64", "fe80::2/64"), ("fe80::3/64", "fe80::4/64")]).is_ok(),
+            "they mean a link each"
+        );
+        assert!(
+            check([("10.1.0.1/24", ""), ("10.1.0.2/24", "")]).is_ok(),
+            "the host's side is somebody else's"
+        );
+    }
+
+    #[test]
+    fn a_device_named_twice_is_said_to_be() {
+        let tun = || Link { source: Source::Tun("tun0".into()), ..Link::default() };
+        let said = check_names(&[tun(), tun()]).unwrap_err().to_string();
+        assert!(said.starts_with("tun0 is named twice"), "{said}");
+        assert!(check_names(&[Link::default(), tun(), Link::default()]).is_ok());
+    }
+}
