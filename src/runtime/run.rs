@@ -155,12 +155,10 @@ impl Runner {
         if let Some((records, lost)) = records {
             lines::write(records, lost);
         }
-        if let Some(gone) = gone {
-            log::warn!(
-                "the device {} is gone; the stack has {} left",
-                gone.device.name(),
-                self.line.ports().len()
-            );
+        // If it was the last, whoever waits for the stack's end is told why.
+        let left = self.line.ports().len();
+        if let Some(gone) = gone.filter(|_| left > 0) {
+            log::warn!("the device {} is gone; the stack has {left} left", gone.device.name());
         }
         next
     }

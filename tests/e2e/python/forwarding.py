@@ -7,6 +7,7 @@ which whatever comes back or through is told apart.
 
 import struct
 import sys
+import time
 
 from wire import *
 
@@ -221,6 +222,8 @@ def packet_is_probe(seen):
 for name, packets in probes:
     for packet in packets:
         left.send(packet)
+    # Linux sends no more than a thousand errors a second, fifty in a burst, whoever they are for; so do we.
+    time.sleep(0.005)
 for wire, describe in ((left, back), (right, through)):
     for packet in wire.received(0.7):
         probe = concerned(packet)
