@@ -4,35 +4,13 @@ use super::buf::pages::Pool;
 use super::config::Config;
 use super::counters::Counters;
 use super::events::Events;
-use super::ids::{HalfOpenId, TcpId, TimeWaitId};
+use super::ids::TimerKey;
 use super::ip::Layer;
 use super::ip::outbox::Outbox;
 use super::timer_wheel::TimerWheel;
 use super::trace::Trace;
 use crate::rng::Rng;
 use crate::time::Instant;
-
-/// Whom a timer of the stack's wheel belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TimerKey {
-    /// Something of TCP's.
-    Tcp(TcpTimer),
-    /// The datagram that has waited longest for its missing parts.
-    Reassembly,
-    /// What was learnt longest ago of a path's MTU.
-    PathMtu,
-}
-
-/// What of TCP's a timer belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TcpTimer {
-    /// A connection, in whatever phase: it knows which of its timers is due.
-    Socket(TcpId),
-    /// A half-open connection of a listener.
-    HalfOpen(HalfOpenId),
-    /// An entry in TIME-WAIT.
-    TimeWait(TimeWaitId),
-}
 
 /// Everything that is shared, for the time of one verb.
 pub(crate) struct Context<'a> {

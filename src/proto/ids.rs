@@ -23,3 +23,25 @@ slotmap::new_key_type! {
     /// Names an entry in TIME-WAIT.
     pub(crate) struct TimeWaitId;
 }
+
+/// Whom a timer of the stack's wheel belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimerKey {
+    /// Something of TCP's.
+    Tcp(TcpTimer),
+    /// The datagram that has waited longest for its missing parts.
+    Reassembly,
+    /// What was learnt longest ago of a path's MTU.
+    PathMtu,
+}
+
+/// What of TCP's a timer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpTimer {
+    /// A connection, in whatever phase: it knows which of its timers is due.
+    Socket(TcpId),
+    /// A half-open connection of a listener.
+    HalfOpen(HalfOpenId),
+    /// An entry in TIME-WAIT.
+    TimeWait(TimeWaitId),
+}

@@ -128,6 +128,30 @@ pub enum Sent {
     Enough,
 }
 
+/// How far [`Stack::transmit`](super::Stack::transmit) came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Nothing is left to send now.
+    Idle,
+    /// All that is left waits for devices that have no room, which [`Stack::waits_for_room`](super::Stack::waits_for_room) names; go on when
+    /// one of them has.
+    Busy,
+    /// The budget or the sink's patience is used up; call again after looking at what came in.
+    More,
+}
+
+impl Progress {
+    /// How far both together came.
+    pub(super) fn and(self, other: Progress) -> Progress {
+        match (self, other) {
+            (Progress::More, _) | (_, Progress::More) => Progress::More,
+            (Progress::Busy, _) | (_, Progress::Busy) => Progress::Busy,
+            (Progress::Idle, Progress::Idle) => Progress::Idle,
+        }
+    }
+}
+
 /// Where the stack's packets go: one or more devices.
 pub trait PacketSink {
     /// Sends one datagram.

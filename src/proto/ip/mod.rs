@@ -17,7 +17,7 @@
 //! | `layer` | all of it, as one: what the others ask | |
 //! | `output` | what goes out: building and queueing | 6864 |
 //! | `reassembly` | parts of datagrams until they are whole | 791, 815, 5722, 8200 4.5 |
-//! | `pmtu` | the MTU of paths, and who is believed about it | 1191, 8201 |
+//! | `pmtu` | the MTU of paths | 1191, 8201 |
 //! | `sent_log` | proof that a quoted packet is one of ours | 5927 |
 //! | `fragment` | datagrams cut into parts that fit a link | 791, 8200 4.5 |
 //! | [`outbox`] | small packets waiting for a device | |

@@ -10,8 +10,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
 use crate::proto::config::Config;
-use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Sent};
-use crate::proto::stack::Progress;
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Progress, Sent};
 
 /// A bounded queue of complete datagrams for each device.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! What is known of the MTU of paths to other hosts (RFC 1191, RFC 8201).
 //!
-//! Owns the cache, and which "packet too big" and "fragmentation needed" are believed: those that quote a
-//! packet of ours ([`sent_log`](super::sent_log); TCP asks for a sequence number in flight instead). Owns not
-//! what a transport does about it: routes tell the MTU, and senders follow it.
+//! Owns the cache, and the log of what was sent. Owns not whose word is taken for it, which is
+//! [`icmp::too_big`](super::icmp)'s, nor what a transport does about it: routes tell the MTU, and senders follow it.
 //!
 //! An entry only ever lowers the MTU, and is forgotten after a while, so that a path which has become better
 //! is found out: the next large packet tries it. Below the floors nobody is believed, since packets of a few
@@ -13,13 +12,10 @@
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 
-use super::icmp::{IcmpError, IcmpErrorKind};
 use super::sent_log::SentLog;
 use crate::proto::config::Config;
-use crate::proto::context::{Context, TimerKey};
-use crate::proto::counters::DropReason;
+use crate::proto::ids::TimerKey;
 use crate::proto::timer_wheel::{TimerId, TimerWheel};
-use crate::proto::wire::ip::PROTOCOL_TCP;
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -92,6 +88,36 @@ impl PathMtu {
         }
     }
 
+    /// Takes word of what reaches `destination`: datagrams of `mtu` bytes, while routes said `known` so far. Returns
+    /// whether that is news: an MTU is never raised, nor believed below the floor.
+    pub(crate) fn lower(
+        &mut self,
+        destination: IpAddr,
+        mtu: usize,
+        known: usize,
+        expires: Instant,
+        timers: &mut TimerWheel<TimerKey>,
+    ) -> bool {
+        let floor = floor(destination);
+        let known = known.min(self.get(destination).unwrap_or(usize::MAX));
+        let is_floored = mtu < floor;
+        //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
+        let is_believed = match destination {
+            IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(destination)),
+            IpAddr::V6(_) => !is_floored && mtu < known,
+        };
+        if is_believed {
+            self.insert(destination, mtu.clamp(floor, known), is_floored, expires);
+            self.arm(timers);
+        }
+        is_believed
+    }
+
+    /// Whether what is quoted of a packet's transport header is of one that was sent lately.
+    pub(crate) fn has_sent(&self, src: IpAddr, dst: IpAddr, protocol: u8, transport: &[u8]) -> bool {
+        self.sent.holds(src, dst, protocol, transport)
+    }
+
     fn oldest(&self) -> Option<(IpAddr, Instant)> {
         let (_, destination) = self.by_age.first_key_value()?;
         Some((*destination, self.by_destination.get(destination)?.expires))
@@ -136,60 +162,6 @@ pub(crate) struct Sent<'a> {
     pub(crate) len: usize,
 }
 
-/// Notes that datagrams of more than `mtu` bytes do not reach `destination`. The caller has made sure that who
-/// says so has seen a packet of ours (RFC 5927). Returns whether that is news: an MTU is never raised, nor
-/// believed below the floor.
-pub(crate) fn learn(ctx: &mut Context<'_>, destination: IpAddr, mtu: usize) -> bool {
-    let floor = floor(destination);
-    let known = ctx
-        .ip
-        .route(destination, None)
-        .map_or(usize::MAX, |route| route.mtu.min(ctx.ip.path_mtu.get(destination).unwrap_or(usize::MAX)));
-    let is_floored = mtu < floor;
-    //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
-    let is_believed = match destination {
-        IpAddr::V4(_) => {
-            mtu.max(floor) < known || (is_floored && !ctx.ip.path_mtu.needs_cutting(destination))
-        }
-        IpAddr::V6(_) => !is_floored && mtu < known,
-    };
-    if !is_believed {
-        ctx.counters.path_mtus_refused += 1;
-        return false;
-    }
-    let expires = ctx.now + ctx.config.path_mtu_expiry;
-    let path_mtu = &mut ctx.ip.path_mtu;
-    path_mtu.insert(destination, mtu.clamp(floor, known), is_floored, expires);
-    path_mtu.arm(ctx.timers);
-    ctx.counters.path_mtus_learnt += 1;
-    true
-}
-
-/// Deals with an error that says "too big", before its transport hears of it. `quoted` is the quoted packet from
-/// its IP header on. Sets the MTU of one that names none, and learns from one that quotes a packet of ours. What
-/// TCP's quote is worth, TCP knows.
-///
-/// # Errors
-/// `IcmpUnrelated` if we have sent no such packet lately.
-pub(crate) fn packet_too_big(
-    ctx: &mut Context<'_>,
-    error: &mut IcmpError<'_>,
-    quoted: &[u8],
-) -> Result<(), DropReason> {
-    let IcmpErrorKind::PacketTooBig(reported) = error.kind else { return Ok(()) };
-    let mtu = next_hop_mtu(reported, quoted);
-    error.kind = IcmpErrorKind::PacketTooBig(mtu);
-    if error.protocol == PROTOCOL_TCP {
-        return Ok(());
-    }
-    let (src, dst) = (error.local.ip(), error.remote.ip());
-    if !ctx.ip.path_mtu.sent.holds(src, dst, error.protocol, error.transport) {
-        return Err(DropReason::IcmpUnrelated);
-    }
-    learn(ctx, dst, mtu as usize);
-    Ok(())
-}
-
 /// No MTU smaller than this is believed.
 fn floor(destination: IpAddr) -> usize {
     match destination {
@@ -198,28 +170,12 @@ fn floor(destination: IpAddr) -> usize {
     }
 }
 
-/// The MTU that a router reports, or what to try if it is older than RFC 1191 and reports none: the next of the
-/// sizes that links have, below the size of the packet that was too large (section 7).
-fn next_hop_mtu(reported: u32, quoted: &[u8]) -> u32 {
-    const PLATEAUS: [u16; 10] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
-    match *quoted {
-        [first, _, high, low, ..] if reported == 0 && first >> 4 == 4 => {
-            let len = u16::from_be_bytes([high, low]);
-            PLATEAUS.iter().copied().find(|plateau| *plateau < len).unwrap_or(68).into()
-        }
-        _ => reported,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::ip::testing::{TUN, World, datagram, header, icmp_message, ip};
-    use crate::proto::ip::{Route, icmp, send};
-    use crate::proto::wire::icmp::{ErrorMessage, Message};
-    use crate::proto::wire::ip::{PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP};
+    use crate::proto::ip::icmp::learn;
+    use crate::proto::ip::testing::{World, ip};
     use alloc::collections::BTreeMap as Model;
-    use alloc::vec::Vec;
     use core::time::Duration;
     use proptest::prelude::*;
 
@@ -294,91 +250,6 @@ mod tests {
         assert_eq!(world.ip.path_mtu.get(ip("10.9.0.3")), None);
         world.ip.path_mtu.forget(ip("10.9.0.1"));
         assert_eq!(learnt(&mut world, "10.9.0.1", 1499), Some(1499));
-    }
-
-    /// Sends a datagram and returns what left.
-    fn sent(world: &mut World, src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Vec<Vec<u8>> {
-        let route = Route { device: TUN, source: ip(src), mtu: 1500 };
-        send(&mut world.ctx(), &route, &header(src, dst, protocol), &[transport]);
-        core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
-    }
-
-    fn complained(
-        world: &mut World,
-        from: &str,
-        to: &str,
-        word: u32,
-        quoted: &[u8],
-    ) -> Result<(), DropReason> {
-        let (kind, code) = if ip(from).is_ipv4() { (3, 4) } else { (2, 0) };
-        let bytes = icmp_message(from, to, Message::Error(ErrorMessage { kind, code, word, quoted }));
-        let datagram = world.input(&bytes)?;
-        icmp::receive(&mut world.ctx(), &datagram).map(|_| ())
-    }
-
-    //= RFC5927 section 7.2
-    #[test]
-    fn only_who_quotes_what_we_have_sent_is_believed() {
-        for (us, them, router, icmp) in [
-            ("10.9.0.2", "10.9.0.1", "172.16.0.1", PROTOCOL_ICMP),
-            ("fd09::2", "fd09::1", "fd88::1", PROTOCOL_ICMPV6),
-        ] {
-            for protocol in [PROTOCOL_UDP, icmp, 99] {
-                let mut transport = [7; 1400];
-                // A length that UDP's could be; an echo request.
-                transport[4..6].copy_from_slice(&1400_u16.to_be_bytes());
-                let mut world = World::new();
-                let mut forged = datagram(&header(us, them, protocol), &transport);
-                assert_eq!(complained(&mut world, router, us, 1300, &forged), Err(DropReason::IcmpUnrelated));
-                let ours = sent(&mut world, us, them, protocol, &transport);
-                // Another port, identifier, first word.
-                let at = forged.len() - 1400 + 1;
-                forged[at] ^= 1;
-                assert_eq!(complained(&mut world, router, us, 1300, &forged), Err(DropReason::IcmpUnrelated));
-                assert_eq!(world.ip.path_mtu.get(ip(them)), None);
-                let quoted = &ours[0][..forged.len() - 1400 + 8];
-                assert_eq!(complained(&mut world, router, us, 1300, quoted), Ok(()));
-                assert_eq!(world.ip.path_mtu.get(ip(them)), Some(1300), "{them} {protocol}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_part_of_what_was_cut_is_proof_enough() {
-        let mut world = World::new();
-        let parts = sent(&mut world, "fd09::2", "fd09::1", PROTOCOL_UDP, &[7; 4000]);
-        assert_eq!(parts.len(), 3);
-        let later = complained(&mut world, "fd88::1", "fd09::2", 1300, &parts[1]);
-        assert_eq!((later, world.ip.path_mtu.get(ip("fd09::1"))), (Err(DropReason::IcmpUnrelated), None));
-        assert_eq!(complained(&mut world, "fd88::1", "fd09::2", 1300, &parts[0]), Ok(()));
-        assert_eq!(world.ip.path_mtu.get(ip("fd09::1")), Some(1300));
-        assert_eq!(sent(&mut world, "fd09::2", "fd09::1", PROTOCOL_UDP, &[7; 1300]).len(), 1);
-    }
-
-    #[test]
-    fn small_datagrams_prove_nothing_since_they_never_were_too_big() {
-        let mut world = World::new();
-        for (us, them, len) in [("10.9.0.2", "10.9.0.1", 552 - 20), ("fd09::2", "fd09::1", 1280 - 40)] {
-            let ours = sent(&mut world, us, them, 99, &alloc::vec![1; len]);
-            assert_eq!(complained(&mut world, them, us, 1300, &ours[0]), Err(DropReason::IcmpUnrelated));
-        }
-    }
-
-    //= RFC1191 section 5
-    #[test]
-    fn a_router_that_names_no_mtu_means_the_next_lower_plateau() {
-        let quoted = |len: u16| {
-            let [high, low] = len.to_be_bytes();
-            next_hop_mtu(0, &[0x45, 0, high, low, 0, 0])
-        };
-        for (len, mtu) in [(65_535, 32_000), (1500, 1492), (1492, 1006), (577, 508), (296, 68), (20, 68)] {
-            assert_eq!(quoted(len), mtu, "{len}");
-        }
-        assert_eq!((next_hop_mtu(1400, &[0x45, 0, 5, 220]), next_hop_mtu(0, &[0x60; 40])), (1400, 0));
-        let mut world = World::new();
-        let ours = sent(&mut world, "10.9.0.2", "10.9.0.1", 99, &[1; 1480]);
-        assert_eq!(complained(&mut world, "10.9.0.1", "10.9.0.2", 0, &ours[0]), Ok(()));
-        assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), Some(1492));
     }
 
     proptest! {

@@ -12,13 +12,15 @@ use alloc::vec::Vec;
 
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
-use crate::proto::context::{Context, TimerKey};
+use crate::proto::context::Context;
 use crate::proto::counters::{Counters, DropReason};
 use crate::proto::events::{Event, Events};
+use crate::proto::ids::TimerKey;
 use crate::proto::ip::icmp::Received;
 use crate::proto::ip::outbox::Outbox;
 use crate::proto::ip::reassembly::Reassembly;
 use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
+pub use crate::proto::packet::Progress;
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use crate::proto::ping::Sockets as Ping;
 use crate::proto::raw::Sockets as Raw;
@@ -68,30 +70,6 @@ pub enum Shutdown {
     Write,
     /// Both.
     Both,
-}
-
-/// How far [`Stack::transmit`] came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Progress {
-    /// Nothing is left to send now.
-    Idle,
-    /// All that is left waits for devices that have no room, which [`Stack::waits_for_room`] names; go on when
-    /// one of them has.
-    Busy,
-    /// The budget or the sink's patience is used up; call again after looking at what came in.
-    More,
-}
-
-impl Progress {
-    /// How far both together came.
-    fn and(self, other: Progress) -> Progress {
-        match (self, other) {
-            (Progress::More, _) | (_, Progress::More) => Progress::More,
-            (Progress::Busy, _) | (_, Progress::Busy) => Progress::Busy,
-            (Progress::Idle, Progress::Idle) => Progress::Idle,
-        }
-    }
 }
 
 /// How many TCP objects of each kind exist: for leak checks and metrics.

@@ -9,6 +9,7 @@
 //! | `answer` | echo and timestamp requests; what is ignored, and under which name it is counted |
 //! | `complain` | errors sent: about what, to whom, from where, how often |
 //! | `error` | errors received: what they say, and whether they can be about a packet of ours |
+//! | `too_big` | who is believed about the MTU of a path |
 //!
 //! Not acted upon: redirects (routes are what this stack was told), source quench (RFC 6633), information and
 //! address mask requests (RFC 6918), router and neighbour discovery (a TUN has no link layer), multicast listeners.
@@ -16,10 +17,11 @@
 mod answer;
 mod complain;
 mod error;
+mod too_big;
 
 use core::net::IpAddr;
 
-use super::{Cast, Datagram, pmtu};
+use super::{Cast, Datagram};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::wire::HeaderBuf;
@@ -28,6 +30,7 @@ use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6};
 
 pub(crate) use complain::{Complaint, Subject, complain};
 pub use error::{IcmpError, IcmpErrorKind};
+pub(crate) use too_big::learn;
 
 /// What of a message is for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ pub(crate) fn receive<'a>(
         Message::EchoRequest(echo) => answer::echo(ctx, datagram, echo).map(|()| Received::Done),
         Message::Error(error) => {
             let mut read = error::read(datagram, &error)?;
-            pmtu::packet_too_big(ctx, &mut read, error.quoted)?;
+            too_big::packet_too_big(ctx, &mut read, error.quoted)?;
             Ok(Received::Error(read))
         }
         // Nobody here asks groups for their answer in the group.

@@ -1,10 +1,9 @@
 //! What becomes of a socket after each event: promotion, readiness, timers, and the end.
 
 use super::*;
-use crate::proto::context::{TcpTimer, TimerKey};
 use crate::proto::events::{Readiness, SocketId};
-use crate::proto::ip::icmp::{IcmpError, IcmpErrorKind};
-use crate::proto::ip::pmtu;
+use crate::proto::ids::{TcpTimer, TimerKey};
+use crate::proto::ip::icmp::{self, IcmpError, IcmpErrorKind};
 use crate::proto::tcp::connection::{Ending, mss_for};
 use crate::proto::tcp::time_wait::TimeWait;
 use crate::proto::trace::{Record, TraceLevel};
@@ -310,7 +309,7 @@ impl Socket {
             return Err(DropReason::IcmpUnrelated);
         }
         let is_usable = mss_for(mtu, self.tuple.local.is_ipv4()) >= ctx.config.mss_min.into();
-        if is_usable && pmtu::learn(ctx, self.tuple.remote, mtu) {
+        if is_usable && icmp::learn(ctx, self.tuple.remote, mtu) {
             ctx.counters.icmp_errors_in += 1;
             return Ok(());
         }

@@ -7,8 +7,7 @@
 use super::*;
 use crate::proto::buf::pages::Pool;
 use crate::proto::events::Readiness;
-use crate::proto::packet::{PacketSink, Sent};
-use crate::proto::stack::Progress;
+use crate::proto::packet::{PacketSink, Progress, Sent};
 
 /// How one connection's turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
