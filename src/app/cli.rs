@@ -6,15 +6,13 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::builder::{StringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::Failure;
-use super::links::Links;
+use super::links::{NetworkArgs, named};
 use super::ping::PingArgs;
 use super::serve::ServeList;
-use crate::net::RouteConfig;
 use crate::proto::config::ReversePath;
 
 /// A TCP/IP stack in a process, behind a TUN device.
@@ -63,22 +61,6 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Ping somebody from a stack of its own, out through a TUN device; prints what ping prints
     Ping(PingArgs),
-}
-
-/// Devices, addresses and routes: what every command that starts a stack may be told.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct NetworkArgs {
-    #[command(flatten)]
-    pub(crate) links: Links,
-
-    /// Route of the stack; repeat for more. TYPE is blackhole, unreachable or prohibit. A single device is the
-    /// default route; of several, name one as in `0.0.0.0/0,via=10.1.0.2`
-    #[arg(
-        long,
-        value_name = "CIDR[,via=ADDR][,dev=NAME][,metric=N][,src=ADDR][,type=TYPE]",
-        value_parser = named(str::parse::<RouteConfig>)
-    )]
-    pub(crate) route: Vec<RouteConfig>,
 }
 
 /// What `tunstack up` may be told.
@@ -172,15 +154,6 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             _ => Err(Failure::usage(one_line(&error, &args))),
         },
     }
-}
-
-/// A value parser whose errors are sentences of ours.
-pub(crate) fn named<T, E>(parse: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
-where
-    T: Clone + Send + Sync + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync + 'static>> + 'static,
-{
-    StringValueParser::new().try_map(move |text| parse(&text))
 }
 
 /// Clap's error as one line, with the command that shows how it should be.

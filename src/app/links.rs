@@ -1,15 +1,32 @@
-//! `--tun`, `--addr`, `--host-addr` and `--mtu`: options whose order on the command line means something.
+//! What every command that starts a stack may be told: devices, addresses and routes.
 //!
+//! `--tun`, `--addr`, `--host-addr` and `--mtu` are options whose order on the command line means something.
 //! Each `--tun` begins a device, and what stands behind it belongs to it; what stands before the first `--tun`
 //! belongs to the first device, too. Clap hands options out by name, so their order is put together again
 //! from the place of each value.
 
-use clap::builder::TypedValueParser;
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use ipnet::IpNet;
 
 use super::addressing::{HostAddr, parse_cidr, parse_host_addr};
-use super::cli::named;
+use crate::net::RouteConfig;
+
+/// Devices, addresses and routes: what every command that starts a stack may be told.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NetworkArgs {
+    #[command(flatten)]
+    pub(crate) links: Links,
+
+    /// Route of the stack; repeat for more. TYPE is blackhole, unreachable or prohibit. A single device is the
+    /// default route; of several, name one as in `0.0.0.0/0,via=10.1.0.2`
+    #[arg(
+        long,
+        value_name = "CIDR[,via=ADDR][,dev=NAME][,metric=N][,src=ADDR][,type=TYPE]",
+        value_parser = named(str::parse::<RouteConfig>)
+    )]
+    pub(crate) route: Vec<RouteConfig>,
+}
 
 /// The devices asked for, in their order: at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +57,15 @@ impl LinkArgs {
     pub(crate) fn label(&self) -> &str {
         self.tun.as_deref().unwrap_or("the device")
     }
+}
+
+/// A value parser whose errors are sentences of ours.
+pub(crate) fn named<T, E>(parse: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
+where
+    T: Clone + Send + Sync + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync + 'static>> + 'static,
+{
+    StringValueParser::new().try_map(move |text| parse(&text))
 }
 
 /// One option with its value.

@@ -10,9 +10,8 @@ use std::path::Path;
 use ipnet::IpNet;
 
 use super::addressing::Addressing;
-use super::cli::NetworkArgs;
 use super::failure::Failure;
-use super::links::LinkArgs;
+use super::links::{LinkArgs, NetworkArgs};
 use crate::device::{HostError, OpenError};
 use crate::net::{Builder, Net, RouteConfig, RouteKind, StartError};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::builder::StartError;
+use super::interface::Known;
+use super::start_error::StartError;
 use crate::device::host::{self, HostSide, Wanted};
 use crate::device::{Device, HostError, Plain};
 use crate::proto::{DeviceId, Stack};
@@ -35,15 +36,6 @@ pub(super) enum Source {
 pub(super) struct Interface {
     pub(super) device: Arc<dyn Device>,
     pub(super) info: Known,
-}
-
-/// What is known of a device from the start.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) name: String,
-    pub(super) id: DeviceId,
-    pub(super) addresses: Vec<IpNet>,
-    pub(super) host_addresses: Vec<IpNet>,
 }
 
 impl Interface {

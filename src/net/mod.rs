@@ -34,11 +34,13 @@
 //! ```
 
 mod builder;
+mod interface;
 mod links;
 mod modes;
 mod ping;
 mod raw;
 mod route;
+mod start_error;
 mod tcp;
 mod udp;
 
@@ -51,10 +53,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use builder::{Builder, IntoCidr, StartError};
+pub use builder::{Builder, IntoCidr};
+pub use interface::InterfaceInfo;
 pub use ping::PingSocket;
 pub use raw::RawSocket;
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
+pub use start_error::StartError;
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
@@ -68,7 +72,7 @@ pub use crate::runtime::{ShutdownReport, Stopped};
 use crate::proto::ip::route::RouteEntry;
 use crate::proto::{Counters, DeviceId};
 use crate::runtime::{Service, Shared};
-use links::Known;
+use interface::Known;
 
 /// How long dropping the last handle waits for what is queued to be sent and acknowledged.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -214,23 +218,6 @@ impl fmt::Debug for Net {
             .field("addresses", &self.0.addresses)
             .finish_non_exhaustive()
     }
-}
-
-/// A device of a stack, and what has become of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceInfo {
-    /// The device's name.
-    pub name: String,
-    /// The stack's name for it.
-    pub id: DeviceId,
-    /// The largest datagram that it takes now, in bytes; 0 if it is gone or the stack has stopped.
-    pub mtu: usize,
-    /// The stack's addresses on it.
-    pub addresses: Vec<IpNet>,
-    /// The addresses that were given to its kernel side.
-    pub host_addresses: Vec<IpNet>,
-    /// Datagrams that it lost on its own account, such as those sent while its link was down.
-    pub lost: u64,
 }
 
 /// What all handles share. The loop's thread has none, so that the last one dropped ends it.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::links::Known;
+use super::interface::Known;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::{Error, Stack};
 

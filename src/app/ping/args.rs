@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::super::cli::{NetworkArgs, named};
+use super::super::links::{NetworkArgs, named};
 use super::super::failure::Failure;
 use super::session::Plan;
 use crate::proto::MtuDiscover;
