@@ -295,7 +295,7 @@ fn prefix_v4(rng: &mut Rng) -> IpNet {
     let mut bits = rng.next_u64() as u32;
     let first = 1 + bits % 223;
     bits = bits >> 8 | first << 24;
-    if rng.next_u64() % 4 != 0 {
+    if !rng.next_u64().is_multiple_of(4) {
         bits &= !0x0003_0000;
     }
     IpNet::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), length(rng, LENGTHS_V4))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::super::links::{NetworkArgs, named};
 use super::super::failure::Failure;
+use super::super::links::{NetworkArgs, named};
 use super::session::Plan;
 use crate::proto::MtuDiscover;
 

@@ -28,11 +28,6 @@ impl<T> Sparse<T> {
         self.items.len()
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     /// The item for `place`.
     #[inline]
     pub(super) fn get(&self, place: u8) -> Option<&T> {
@@ -159,7 +154,6 @@ mod tests {
                     prop_assert_eq!(sparse.remove(place), model.remove(&place));
                 }
                 prop_assert_eq!(sparse.len(), model.len());
-                prop_assert_eq!(sparse.is_empty(), model.is_empty());
                 let only = model.first_key_value().filter(|_| model.len() == 1);
                 prop_assert_eq!(sparse.only(), only.map(|(place, item)| (*place, item)));
             }
@@ -178,6 +172,6 @@ mod tests {
         }
         assert!((0..=255).all(|place| sparse.get(place) == Some(&place)));
         assert!((0..=255).all(|place| sparse.remove(place) == Some(place)));
-        assert!(sparse.is_empty());
+        assert!(sparse.len() == 0);
     }
 }

@@ -209,7 +209,7 @@ impl<K: Bits, V: Copy> Node<K, V> {
                 Child::Leaf(there) if there.prefix() == prefix => {
                     return Some(core::mem::replace(&mut there.value, value));
                 }
-                child => child.into_node(depth),
+                child => child.as_node(depth),
             };
         }
     }
@@ -279,7 +279,7 @@ impl<K: Bits, V: Copy> Node<K, V> {
 
 impl<K: Bits, V: Copy> Child<K, V> {
     /// The node; made of the leaf, if it was one, which then goes on from `depth`.
-    fn into_node(&mut self, depth: usize) -> &mut Node<K, V> {
+    fn as_node(&mut self, depth: usize) -> &mut Node<K, V> {
         if let Child::Leaf(leaf) = *self {
             let mut node = Box::new(Node::new());
             node.insert(depth, leaf.prefix(), leaf.value);
