@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::connect::ConnectArgs;
 use super::failure::Failure;
 use super::links::{NetworkArgs, named};
 use super::ping::PingArgs;
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Ping somebody from a stack of its own, out through a TUN device; prints what ping prints
     Ping(PingArgs),
+    /// Connect to a TCP port from a stack of its own: standard input goes there, what comes goes to standard output
+    Connect(ConnectArgs),
 }
 
 /// What `tunstack up` may be told.
@@ -175,8 +178,9 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     if what.contains('`') {
         return what;
     }
-    let is_ping = args.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    let command = if is_ping.is_some_and(|word| word == "ping") { "ping" } else { "up" };
+    let first = args.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    let command =
+        ["ping", "connect"].into_iter().find(|name| first.is_some_and(|word| word == name)).unwrap_or("up");
     format!("{what}; see `tunstack {command} --help`")
 }
 
@@ -269,6 +273,7 @@ mod tests {
             "tunstack --help",
             "tunstack up --help",
             "tunstack ping --help",
+            "tunstack connect --help",
             "tunstack",
         ] {
             assert!(matches!(parse_words(line), Ok(Parsed::Print(_))), "{line}");
@@ -307,6 +312,10 @@ mod tests {
             "tunstack ping -t 0 10.9.0.1",
             "tunstack ping -M maybe 10.9.0.1",
             "tunstack ping -4 -6 10.9.0.1",
+            "tunstack connect 10.9.0.1",
+            "tunstack connect 10.9.0.1 0",
+            "tunstack connect 10.9.0.1 http",
+            "tunstack connect -w 0 10.9.0.1 7",
             "tunstack down",
             "tunstack -q -v up",
         ];

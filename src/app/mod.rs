@@ -6,6 +6,8 @@
 
 mod addressing;
 mod cli;
+mod connect;
+mod destination;
 mod failure;
 mod greeting;
 mod links;
@@ -57,6 +59,7 @@ fn run() -> Result<ExitCode, Failure> {
             match command {
                 Command::Up(args) => up::run(&args).map(|()| ExitCode::SUCCESS),
                 Command::Ping(args) => ping::run(&args, verbosity.is_quiet()),
+                Command::Connect(args) => connect::run(&args).map(|()| ExitCode::SUCCESS),
             }
         }
     }

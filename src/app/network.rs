@@ -145,6 +145,32 @@ impl Called {
     }
 }
 
+/// Starts a stack for one errand: in another network, where none was named and others have the usual ones.
+/// `elsewhere` is how to call the program for a network that is named.
+///
+/// # Errors
+/// Why it could not start.
+pub(crate) fn start_anywhere(args: &NetworkArgs, elsewhere: &str) -> Result<Net, Failure> {
+    let sysctls = Path::new("/proc/sys/net");
+    let mut network = Network::resolve(args)?.fit_to_host(sysctls)?;
+    for number in 1..=NETWORKS_TRIED {
+        match network.builder().start() {
+            // Another stack of ours has the usual network: one is as good as another.
+            Err(StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }))
+                if network.is_by_default() && number < NETWORKS_TRIED =>
+            {
+                network = network.numbered(number).fit_to_host(sysctls)?;
+            }
+            Err(error) => return Err(Failure::new(explain(&error, &Called::now(elsewhere)))),
+            Ok(net) => return Ok(net),
+        }
+    }
+    Err(Failure::new(format!("no network is free; name one, as in `{elsewhere}`")))
+}
+
+/// Networks that are tried when none is named, while others have them.
+const NETWORKS_TRIED: u8 = 16;
+
 /// What went wrong when the stack was to start. Errors of the library know no more than a library can; what this
 /// program's user can do instead is said here.
 pub(crate) fn explain(error: &StartError, called: &Called) -> String {

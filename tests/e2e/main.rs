@@ -7,6 +7,7 @@ mod backlog;
 mod bulk;
 mod chain;
 mod close;
+mod connect_command;
 mod errors;
 mod faults;
 mod floods;

@@ -1,10 +1,11 @@
 //! What `tunstack ping` may be told: iputils' letters, and the devices of `tunstack up`.
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::super::destination::Destination;
 use super::super::failure::Failure;
 use super::super::links::{NetworkArgs, named};
 use super::session::Plan;
@@ -22,9 +23,8 @@ const SECONDS_MAX: f64 = 86_400.0;
 /// What `tunstack ping` may be told.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PingArgs {
-    /// Whom to ping: an address, or a name that this machine's resolver knows
-    #[arg(value_name = "ADDR")]
-    pub(super) destination: String,
+    #[command(flatten)]
+    pub(super) destination: Destination,
 
     /// Stop after so many requests [default: go on until Ctrl-C]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -54,14 +54,6 @@ pub(crate) struct PingArgs {
     /// Ping a broadcast address
     #[arg(short, long)]
     pub(super) broadcast: bool,
-
-    /// Take the IPv4 address of a name
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-
-    /// Take the IPv6 address of a name
-    #[arg(short = '6', long)]
-    ipv6: bool,
 
     #[command(flatten)]
     pub(super) network: NetworkArgs,
@@ -94,7 +86,7 @@ impl PingArgs {
     /// # Errors
     /// A usage failure: no address, or of the wrong family, or too long a request for it.
     pub(super) fn resolve(&self) -> Result<IpAddr, Failure> {
-        let to = self.lookup()?;
+        let to = self.destination.resolve(|to| format!("tunstack ping {to}"))?;
         if to.is_ipv4() && self.size > SIZE_MAX_V4 {
             return Err(Failure::usage(format!(
                 "--size: {} bytes are too many for a request over IPv4; try `-s {SIZE_MAX_V4}`",
@@ -107,35 +99,6 @@ impl PingArgs {
     /// When to send how much.
     pub(super) fn plan(&self) -> Plan {
         Plan { count: self.count, interval: self.interval, linger: self.wait, size: usize::from(self.size) }
-    }
-
-    fn lookup(&self) -> Result<IpAddr, Failure> {
-        let name = self.destination.as_str();
-        let fits = |addr: &IpAddr| (!self.ipv4 || addr.is_ipv4()) && (!self.ipv6 || addr.is_ipv6());
-        let family = if self.ipv4 {
-            "IPv4 "
-        } else if self.ipv6 {
-            "IPv6 "
-        } else {
-            ""
-        };
-        if let Ok(addr) = name.parse::<IpAddr>() {
-            return Some(addr).filter(fits).ok_or_else(|| {
-                let other = if addr.is_ipv4() { "-4" } else { "-6" };
-                Failure::usage(format!(
-                    "{addr} is not an {family}address; try `tunstack ping {other} {addr}`"
-                ))
-            });
-        }
-        let found = (name, 0).to_socket_addrs().map_err(|error| {
-            Failure::usage(format!(
-                "'{name}' is neither an address nor a name that this machine can resolve ({error}); try an address, \
-                 as in `tunstack ping 10.9.0.1`"
-            ))
-        })?;
-        found.map(|addr| addr.ip()).find(fits).ok_or_else(|| {
-            Failure::usage(format!("{name} has no {family}address; try `tunstack ping {name}`"))
-        })
     }
 }
 

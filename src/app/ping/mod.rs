@@ -20,11 +20,10 @@ use std::time::Duration;
 pub(crate) use self::args::PingArgs;
 use self::session::{Due, Session};
 use super::failure::Failure;
-use super::network::{self, Called, Network};
+use super::network;
 use super::report;
 use super::signals::{self, Signal, Wish};
-use crate::device::HostError;
-use crate::net::{Net, PingSocket, StartError};
+use crate::net::{Net, PingSocket};
 use crate::proto::ping::{PingError, PingReceived};
 use crate::runtime;
 
@@ -36,9 +35,6 @@ const TROUBLE: u8 = 2;
 const SHUTDOWN: Duration = Duration::from_millis(100);
 /// How often one request is tried while errors about others stand in its way.
 const SEND_ATTEMPTS: usize = 64;
-/// Networks that are tried when none is named, while others have them.
-const NETWORKS_TRIED: u8 = 16;
-
 /// Pings until told to end. The exit status says how it went, as ping's does: 0 answered, 1 not.
 ///
 /// # Errors
@@ -50,7 +46,8 @@ pub(crate) fn run(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
 fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     let signals = signals::catch().map_err(|error| Failure::new(format!("can't catch signals: {error}")))?;
     let to = args.resolve()?;
-    let net = start(args)?;
+    let command = format!("tunstack ping --addr 10.10.0.2/24 {}", args.destination.name);
+    let net = network::start_anywhere(&args.network, &command)?;
     let socket = open(args, &net, to).map_err(|error| cannot_ping(to, &error))?;
 
     let (tell, happenings) = channel();
@@ -58,10 +55,10 @@ fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
     let session = Session::new(args.plan(), runtime::now());
     let mut ping = Ping { session, net, socket, quiet, is_read: true };
-    let first = format!("{}\n", lines::first(&args.destination, to, args.size.into()));
+    let first = format!("{}\n", lines::first(&args.destination.name, to, args.size.into()));
     ping.is_read = say(&first);
     let ended = ping.go_on(&happenings);
-    say(&ping.session.statistics(&args.destination));
+    say(&ping.session.statistics(&args.destination.name));
     ping.net.shutdown(SHUTDOWN);
     ended?;
     if ping.session.heard_nothing() && !ping.net.addresses().iter().any(|net| net.contains(&to)) {
@@ -170,27 +167,6 @@ impl Ping {
             self.is_read &= say(&(line + "\n"));
         }
     }
-}
-
-fn start(args: &PingArgs) -> Result<Net, Failure> {
-    let sysctls = Path::new("/proc/sys/net");
-    let mut network = Network::resolve(&args.network)?.fit_to_host(sysctls)?;
-    for number in 1..=NETWORKS_TRIED {
-        match network.builder().start() {
-            // Another stack of ours has the usual network: one is as good as another.
-            Err(StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }))
-                if network.is_by_default() && number < NETWORKS_TRIED =>
-            {
-                network = network.numbered(number).fit_to_host(sysctls)?;
-            }
-            Err(error) => {
-                let called = Called::now(format!("tunstack ping --addr 10.10.0.2/24 {}", args.destination));
-                return Err(Failure::new(network::explain(&error, &called)));
-            }
-            Ok(net) => return Ok(net),
-        }
-    }
-    Err(Failure::new("no network is free; name one, as in `tunstack ping --addr 10.10.0.2/24 10.10.0.1`"))
 }
 
 fn open(args: &PingArgs, net: &Net, to: IpAddr) -> io::Result<PingSocket> {
