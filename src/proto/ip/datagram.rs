@@ -17,15 +17,13 @@ pub enum Cast {
     Multicast,
 }
 
-/// What has passed validation, by what is to be done with it.
+/// What has come for us and passed validation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Accepted<'a> {
-    /// It is for us.
+    /// A datagram.
     Local(Datagram<'a>),
-    /// It is a part of a datagram for us.
+    /// A part of one.
     Part(Part<'a>),
-    /// It is for somebody else, and forwarding is on.
-    Transit(Transit<'a>),
 }
 
 /// A fragment of a datagram for this stack.
@@ -66,11 +64,11 @@ impl<'a> Part<'a> {
 
 /// A datagram for somebody else.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Transit<'a> {
+pub(crate) struct Transit<'a, 'p> {
     /// The interface it came by.
     pub(crate) device: DeviceId,
     /// The headers.
-    pub(crate) parsed: Parsed<'a>,
+    pub(crate) parsed: &'a Parsed<'p>,
     /// What is known of the transport checksum.
     pub(crate) checksum: ChecksumState,
     /// When it arrived.

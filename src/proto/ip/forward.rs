@@ -36,11 +36,12 @@ use crate::proto::wire::checksum;
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
 pub(crate) fn forward(
     ctx: &mut Context<'_>,
-    transit: &Transit<'_>,
+    transit: &Transit<'_, '_>,
     sink: &mut dyn PacketSink,
 ) -> Result<(), DropReason> {
     let hop = decide(ctx, transit)?;
-    let mut header = Header::one_hop_on(transit);
+    let mut header = Header::of(transit);
+    header.decrement();
     if header.has_options() {
         write_options(ctx, transit, hop, &mut header);
     }
@@ -55,7 +56,7 @@ pub(crate) fn forward(
 }
 
 /// Whether a packet goes on, and where to (RFC 1812 section 5.2.1.2, steps 5 to 7).
-fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReason> {
+fn decide(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
     check_scope(ctx, transit)?;
     check_reverse_path(ctx, transit)?;
     let hop = find_hop(ctx, transit)?;
@@ -64,7 +65,7 @@ fn decide(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReaso
 }
 
 /// Addresses that mean something on one link only, and those of many hosts, lead nowhere else.
-fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
+fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     let (src, dst) = (transit.parsed.src, transit.parsed.dst);
     //= RFC2644 section 3: a router must not forward directed broadcasts unless told to. Those of our networks are
     //# for us, and never in transit; groups are joined for nobody but us.
@@ -101,7 +102,7 @@ fn is_link_local(address: IpAddr) -> bool {
 //= RFC1812 section 5.3.8: if this filtering is enabled, the router MUST silently discard a packet if the
 //# interface on which the packet was received is not the interface on which a packet would be forwarded to reach
 //# the address contained in the source address.
-fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
+fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     let how = ctx.config.reverse_path;
     if ctx.ip.is_reachable_by(transit.parsed.src, transit.device, how) {
         Ok(())
@@ -111,7 +112,7 @@ fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_>) -> Result<(), Dr
 }
 
 /// The next hop; if there is none, the source hears why (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
-fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropReason> {
+fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
     let no_hop = match ctx.ip.next_hop(transit.parsed.dst) {
         Ok(hop) if goes_to_and_fro(ctx, transit, hop) => NoHop::Unreachable,
         Ok(hop) => return Ok(hop),
@@ -133,7 +134,7 @@ fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<Hop, DropRea
 /// both ends would take the other for the way there. (Over IPv4 it goes, as on Linux: hubs of tunnels live on it.)
 //= RFC4443 section 3.1: a packet received on a point-to-point link and destined to an address within a subnet
 //# assigned to that same link MUST NOT be forwarded back onto the arrival link.
-fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop) -> bool {
+fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop) -> bool {
     let dst = transit.parsed.dst;
     let is_of_the_link = |net: &IpNet| net.contains(&dst);
     hop.device == transit.device
@@ -143,7 +144,7 @@ fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop) -> bool {
 
 //= RFC1812 section 5.3.1: if the TTL is reduced to zero (or less), the packet MUST be discarded, and the router
 //# MUST send an ICMP time exceeded message, code 0.
-fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), DropReason> {
+fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     if transit.parsed.hop_limit > 1 {
         return Ok(());
     }
@@ -153,7 +154,7 @@ fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_>) -> Result<(), D
 
 /// Record route and timestamp (RFC 1812 section 5.2.1.2, step 8).
 #[cold]
-fn write_options(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop, header: &mut Header) {
+fn write_options(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop, header: &mut Header) {
     let address_on = |device, towards| match ctx.ip.interfaces.source_for(device, towards) {
         Some(IpAddr::V4(address)) => address,
         Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
@@ -172,7 +173,7 @@ fn write_options(ctx: &Context<'_>, transit: &Transit<'_>, hop: Hop, header: &mu
 struct Way<'a> {
     hop: Hop,
     header: &'a Header,
-    transit: &'a Transit<'a>,
+    transit: &'a Transit<'a, 'a>,
 }
 
 impl<'a> Way<'a> {
@@ -242,7 +243,7 @@ impl<'a> Way<'a> {
     /// All headers of a super-segment as they go on, with the pseudo-header's sum in the checksum field. `None` if
     /// they are longer than any that we have seen.
     fn headers_of_super(&self, transport: &Transport) -> Option<ArrayVec<u8, SUPER_HEADERS_MAX>> {
-        let parsed = &self.transit.parsed;
+        let parsed = self.transit.parsed;
         let mut headers = ArrayVec::new();
         headers.try_extend_from_slice(&self.header.bytes).ok()?;
         headers.try_extend_from_slice(parsed.whole.get(headers.len()..transport.data_at())?).ok()?;
@@ -369,15 +370,13 @@ const V4_HEADER: usize = 20;
 const V6_HEADER: usize = 40;
 
 impl Header {
-    /// The header as it came, but for the time to live.
-    fn one_hop_on(transit: &Transit<'_>) -> Self {
+    /// The header as it came.
+    fn of(transit: &Transit<'_, '_>) -> Self {
         let whole = transit.parsed.whole;
-        let mut bytes = ArrayVec::new();
         let len = if transit.parsed.src.is_ipv4() { transit.parsed.header_len } else { V6_HEADER };
+        let mut header = Header { bytes: ArrayVec::new() };
         // The header has been parsed, so it is there and no longer than this.
-        let _ = bytes.try_extend_from_slice(whole.get(..len).unwrap_or_default());
-        let mut header = Header { bytes };
-        header.decrement();
+        let _ = header.bytes.try_extend_from_slice(whole.get(..len).unwrap_or_default());
         header
     }
 

@@ -16,23 +16,19 @@ use crate::proto::counters::DropReason;
 use crate::proto::packet::{ChecksumState, DeviceId, Packet};
 use crate::proto::wire::ip::{self as wire, PROTOCOL_NO_NEXT_HEADER, Parsed};
 
-/// Validates a packet. Errors that deserve an ICMP answer have been answered through `ctx`.
+/// Whom a packet is for, whose fixed header has been read: how it is addressed to us, or `None` if it is for somebody
+/// else and forwarding is on.
 ///
-/// A packet filter of the ingress would stand between [`check_addresses`] and the question whom it is for.
-pub(crate) fn receive<'p>(
-    ctx: &mut Context<'_>,
+/// A packet filter of the ingress would stand between [`check_addresses`] and this question.
+pub(crate) fn cast(
+    ctx: &Context<'_>,
     device: DeviceId,
-    packet: &Packet<'p>,
-) -> Result<Accepted<'p>, DropReason> {
-    let parsed = wire::parse_fixed(packet.bytes)?;
-    check_addresses(ctx.ip, device, &parsed)?;
-    match ctx.ip.cast(parsed.dst) {
-        Some(cast) => receive_ours(ctx, device, packet, parsed, cast),
-        None if ctx.config.forwarding && device != DeviceId::LOOPBACK => {
-            receive_transit(ctx, device, packet, parsed)
-        }
-        None => Err(DropReason::NotOurs),
-    }
+    parsed: &Parsed<'_>,
+) -> Result<Option<Cast>, DropReason> {
+    check_addresses(ctx.ip, device, parsed)?;
+    let cast = ctx.ip.cast(parsed.dst);
+    let may_pass = ctx.config.forwarding && device != DeviceId::LOOPBACK;
+    if cast.is_some() || may_pass { Ok(cast) } else { Err(DropReason::NotOurs) }
 }
 
 /// What can be told from the fixed header, whomever the packet is for.
@@ -43,38 +39,42 @@ fn check_addresses(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Resu
     check_destination(device, parsed)
 }
 
-fn receive_ours<'p>(
+/// Validates a packet for us, reading on in `parsed`. Errors that deserve an ICMP answer have been answered through
+/// `ctx`.
+pub(crate) fn receive<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
-    mut parsed: Parsed<'p>,
+    parsed: &mut Parsed<'p>,
     cast: Cast,
 ) -> Result<Accepted<'p>, DropReason> {
     parsed.follow_extensions()?;
     let Packet { checksum, at, gso_size, .. } = *packet;
-    let part = Part { device, cast, parsed, checksum, at };
+    let part = Part { device, cast, parsed: *parsed, checksum, at };
     let datagram = Datagram { gso_size, ..part.datagram() };
-    check_problem(ctx, &parsed, &datagram)?;
+    check_problem(ctx, parsed, &datagram)?;
     if parsed.fragment.is_some() {
         return Ok(Accepted::Part(part));
     }
-    check_something_follows(&parsed)?;
+    check_something_follows(parsed)?;
     Ok(Accepted::Local(datagram))
 }
 
+/// Validates a packet for somebody else, likewise. What has been read stays where it is: to move it about would cost
+/// as much as to look at it.
 //= RFC8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
 //# along a packet's delivery path, until it reaches the node identified in the destination address field.
-fn receive_transit<'p>(
+pub(crate) fn receive_transit<'a, 'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
-    mut parsed: Parsed<'p>,
-) -> Result<Accepted<'p>, DropReason> {
+    parsed: &'a mut Parsed<'p>,
+) -> Result<Transit<'a, 'p>, DropReason> {
     parsed.follow_hop_by_hop()?;
     let Packet { checksum, at, gso_size, .. } = *packet;
     let transit = Transit { device, parsed, checksum, at, gso_size };
-    check_problem(ctx, &parsed, &transit)?;
-    Ok(Accepted::Transit(transit))
+    check_problem(ctx, parsed, &transit)?;
+    Ok(transit)
 }
 
 /// Validates a datagram that has been put together of parts, of which `last` was the last to come.

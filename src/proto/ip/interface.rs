@@ -8,11 +8,12 @@
 //! takes no IPv6 address; one whose MTU becomes smaller sends no IPv6 until it is large enough again.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::address;
+use super::sieve::Sieve;
 use super::source::{self, Towards};
 use crate::proto::error::Error;
 use crate::proto::packet::{DeviceId, Offloads};
@@ -27,8 +28,8 @@ const MTU_MAX: usize = 65_535;
 /// The smallest MTU of an interface that speaks IPv6 (RFC 8200 section 5).
 const MTU_MIN_V6: usize = 1280;
 
-/// All interfaces with their addresses. Lookups are binary searches: the tables are written when an
-/// address is given and read for every packet.
+/// All interfaces with their addresses. Lookups are binary searches behind a sieve: the tables are written when an
+/// address is given and read for every packet, and both ends of what a router forwards are strangers.
 #[derive(Debug)]
 pub(crate) struct Interfaces {
     list: Vec<Interface>,
@@ -42,6 +43,8 @@ pub(crate) struct Interfaces {
     broadcasts: Vec<u32>,
     /// Solicited-node groups of our addresses, likewise.
     groups: Vec<u128>,
+    /// Lets all pass that the four tables hold.
+    sieve: Sieve,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl Interfaces {
             owned_v6: Vec::new(),
             broadcasts: Vec::new(),
             groups: Vec::new(),
+            sieve: Sieve::new(),
         }
     }
 
@@ -151,13 +155,17 @@ impl Interfaces {
                 own(&mut self.owned_v4, net.addr().to_bits(), device)?;
                 for broadcast in address::directed_broadcasts(net).into_iter().flatten() {
                     add_sorted(&mut self.broadcasts, broadcast.to_bits());
+                    self.sieve.add(broadcast.into());
                 }
             }
             IpNet::V6(net) => {
                 own(&mut self.owned_v6, net.addr().to_bits(), device)?;
-                add_sorted(&mut self.groups, address::solicited_node(net.addr()).to_bits());
+                let group = address::solicited_node(net.addr());
+                add_sorted(&mut self.groups, group.to_bits());
+                self.sieve.add(group.into());
             }
         }
+        self.sieve.add(address.addr());
         interface.addresses.push(address);
         Ok(())
     }
@@ -183,6 +191,7 @@ impl Interfaces {
                 remove_sorted(&mut self.groups, address::solicited_node(net.addr()).to_bits());
             }
         }
+        self.sieve = self.sieve_of_all();
         Ok((device, net))
     }
 
@@ -200,6 +209,9 @@ impl Interfaces {
     /// The interface that an address was given to; `None` if it isn't one of ours.
     #[inline]
     pub(crate) fn owner_of(&self, address: IpAddr) -> Option<DeviceId> {
+        if !self.sieve.passes(address) {
+            return None;
+        }
         match address {
             IpAddr::V4(v4) => owner_in(&self.owned_v4, v4.to_bits()),
             IpAddr::V6(v6) => owner_in(&self.owned_v6, v6.to_bits()),
@@ -209,7 +221,8 @@ impl Interfaces {
     /// Whether it is a broadcast address here: limited, or of one of our networks.
     #[inline]
     pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.broadcasts.binary_search(&address.to_bits()).is_ok()
+        let is_ours = || self.broadcasts.binary_search(&address.to_bits()).is_ok();
+        address.is_broadcast() || (self.sieve.passes(address.into()) && is_ours())
     }
 
     /// Whether we listen to the group: all hosts, all nodes, and the solicited-node groups of our
@@ -218,9 +231,10 @@ impl Interfaces {
         match group {
             IpAddr::V4(v4) => v4 == address::ALL_HOSTS,
             IpAddr::V6(v6) => {
+                let is_solicited = || self.groups.binary_search(&v6.to_bits()).is_ok();
                 v6 == address::ALL_NODES_LINK
                     || v6 == address::ALL_NODES_INTERFACE
-                    || self.groups.binary_search(&v6.to_bits()).is_ok()
+                    || (self.sieve.passes(group) && is_solicited())
             }
         }
     }
@@ -247,6 +261,16 @@ impl Interfaces {
 
     fn get(&self, device: DeviceId) -> Option<&Interface> {
         self.list.get(usize::from(device.0))
+    }
+
+    /// A sieve made anew: nothing can be taken out of one.
+    fn sieve_of_all(&self) -> Sieve {
+        let v4 = self.owned_v4.iter().map(|(address, _)| address).chain(&self.broadcasts);
+        let v6 = self.owned_v6.iter().map(|(address, _)| address).chain(&self.groups);
+        let mut sieve = Sieve::new();
+        v4.for_each(|bits| sieve.add(Ipv4Addr::from_bits(*bits).into()));
+        v6.for_each(|bits| sieve.add(Ipv6Addr::from_bits(*bits).into()));
+        sieve
     }
 }
 
@@ -279,6 +303,8 @@ fn remove_sorted<A: Ord>(list: &mut Vec<A>, address: A) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use proptest::prelude::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -345,5 +371,54 @@ mod tests {
         assert!(interfaces.is_member(ip("ff02::1:ff00:2")));
         assert!(interfaces.is_member(ip("ff02::1")) && interfaces.is_member(ip("224.0.0.1")));
         assert!(!interfaces.is_member(ip("ff02::1:ff00:3")) && !interfaces.is_member(ip("224.0.0.251")));
+    }
+
+    /// What the tables are to say, found by looking at every address.
+    fn assert_known(interfaces: &Interfaces, address: IpAddr) {
+        let nets: Vec<(DeviceId, IpNet)> = interfaces.addresses().collect();
+        let owner = nets.iter().find(|(_, net)| net.addr() == address).map(|(device, _)| *device);
+        assert_eq!(interfaces.owner_of(address), owner, "{address}");
+        match address {
+            IpAddr::V4(v4) => {
+                let is_broadcast = nets.iter().any(|(_, net)| match net {
+                    IpNet::V4(net) => address::directed_broadcasts(*net).is_some_and(|two| two.contains(&v4)),
+                    IpNet::V6(_) => false,
+                });
+                assert_eq!(interfaces.is_broadcast(v4), is_broadcast, "{address}");
+            }
+            IpAddr::V6(v6) => {
+                let is_solicited = nets.iter().any(|(_, net)| match net {
+                    IpNet::V6(net) => address::solicited_node(net.addr()) == v6,
+                    IpNet::V4(_) => false,
+                });
+                assert_eq!(interfaces.is_member(address), is_solicited, "{address}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_that_come_and_go_are_known_as_long_as_they_are_there(
+            steps in prop::collection::vec((any::<bool>(), any::<bool>(), 1u8..6, 24u8..31), 1..40),
+        ) {
+            let (mut interfaces, device) = with(&[]);
+            for (is_v6, comes, host, prefix_len) in steps {
+                let address = if is_v6 { format!("fd09::{host}/64") } else { format!("10.9.0.{host}/{prefix_len}") };
+                let address: IpNet = address.parse().unwrap();
+                // What is there already, and what isn't, is refused.
+                let _ = if comes {
+                    interfaces.add_address(device, address)
+                } else {
+                    interfaces.remove_address(address.addr()).map(drop)
+                };
+                for host in 0..=u8::MAX {
+                    assert_known(&interfaces, ip(&format!("10.9.0.{host}")));
+                }
+                for host in 0..8 {
+                    assert_known(&interfaces, ip(&format!("fd09::{host}")));
+                    assert_known(&interfaces, ip(&format!("ff02::1:ff00:{host}")));
+                }
+            }
+        }
     }
 }

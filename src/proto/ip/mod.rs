@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `address` | what kind of address it is | 1122 3.2.1.3, 4291 |
 //! | `interface` | interfaces and our addresses | 1122 3.3.4 |
+//! | `sieve` | most addresses told at once from ours | |
 //! | `source` | which of our addresses a packet is sent from | 6724 |
 //! | [`route`] | the routing table | 1122 3.3.1 |
 //! | `datagram` | what has passed validation | |
@@ -40,6 +41,7 @@ pub(crate) mod reassembly;
 pub mod route;
 mod segment;
 pub(crate) mod sent_log;
+mod sieve;
 pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -37,8 +37,8 @@ pub(super) struct Transport {
 impl Transport {
     /// Finds the header, behind whatever extension headers. `None` if it is of another protocol, isn't whole,
     /// or lies in another fragment.
-    pub(super) fn of(transit: &Transit<'_>) -> Option<Self> {
-        let mut parsed = transit.parsed;
+    pub(super) fn of(transit: &Transit<'_, '_>) -> Option<Self> {
+        let mut parsed = *transit.parsed;
         parsed.follow_extensions().ok()?;
         let is_part = parsed.fragment.is_some_and(|fragment| fragment.offset_bytes > 0);
         if is_part || parsed.problem.is_some() {
@@ -113,7 +113,7 @@ const FLAG_CWR: u8 = 0x80;
 /// headers and the data of one after another, until it says `false`. `ip_header` is the packet's first header as
 /// it is to go on.
 pub(super) fn split(
-    transit: &Transit<'_>,
+    transit: &Transit<'_, '_>,
     transport: &Transport,
     ip_header: &[u8],
     size: NonZeroU16,
@@ -161,7 +161,7 @@ struct Original {
 }
 
 impl Original {
-    fn of(transit: &Transit<'_>, transport: &Transport, headers: &[u8]) -> Self {
+    fn of(transit: &Transit<'_, '_>, transport: &Transport, headers: &[u8]) -> Self {
         let fields = headers.get(transport.start..).unwrap_or_default();
         let seq = fields.get(TCP_SEQ..).and_then(|field| field.first_chunk()).copied().unwrap_or_default();
         let checksum_at = transport.checksum_offset();

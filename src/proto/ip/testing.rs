@@ -17,7 +17,9 @@ use crate::proto::trace::Trace;
 use crate::proto::udp::Sockets;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::icmp::Message;
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::proto::wire::ip::{
+    IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, parse_fixed,
+};
 use crate::proto::wire::udp::UdpHeader;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -96,10 +98,9 @@ impl World {
         bytes: &'p [u8],
     ) -> Result<Datagram<'p>, DropReason> {
         let now = self.now;
-        match input::receive(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
+        match accept(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
             Accepted::Local(datagram) => Ok(datagram),
             Accepted::Part(_) => Err(DropReason::FragmentRefused),
-            Accepted::Transit(_) => Err(DropReason::NotOurs),
         }
     }
 
@@ -111,7 +112,7 @@ impl World {
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
         let mut ctx = self.ctx();
-        let Accepted::Local(datagram) = input::receive(&mut ctx, device, packet)? else {
+        let Accepted::Local(datagram) = accept(&mut ctx, device, packet)? else {
             return Err(DropReason::NotOurs);
         };
         match datagram.protocol {
@@ -139,6 +140,17 @@ impl World {
     pub(crate) fn event(&mut self) -> Option<Event> {
         self.events.pop()
     }
+}
+
+/// Validates a packet, which has to be for us.
+pub(crate) fn accept<'p>(
+    ctx: &mut Context<'_>,
+    device: DeviceId,
+    packet: &Packet<'p>,
+) -> Result<Accepted<'p>, DropReason> {
+    let mut parsed = parse_fixed(packet.bytes)?;
+    let cast = input::cast(ctx, device, &parsed)?.ok_or(DropReason::NotOurs)?;
+    input::receive(ctx, device, packet, &mut parsed, cast)
 }
 
 /// Shorthand for an address in a test.

@@ -269,16 +269,19 @@ impl Stack {
         sink: &mut dyn PacketSink,
     ) -> Result<Fate, DropReason> {
         let (reassembly, mut ctx) = with!(self, packet.at, reassembly);
-        match ip::input::receive(&mut ctx, device, packet)? {
+        let mut read = wire::ip::parse_fixed(packet.bytes);
+        let parsed = read.as_mut().map_err(|reason| *reason)?;
+        let Some(cast) = ip::input::cast(&ctx, device, parsed)? else {
+            let transit = ip::input::receive_transit(&mut ctx, device, packet, parsed)?;
+            ip::forward::forward(&mut ctx, &transit, sink)?;
+            return Ok(Fate::Forwarded);
+        };
+        match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
             Accepted::Local(datagram) => self.deliver(&datagram)?,
             Accepted::Part(part) => {
                 let Some(whole) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
                 let datagram = ip::input::reassembled(&mut ctx, &part, &whole)?;
                 self.deliver(&datagram)?;
-            }
-            Accepted::Transit(transit) => {
-                ip::forward::forward(&mut ctx, &transit, sink)?;
-                return Ok(Fate::Forwarded);
             }
         }
         Ok(Fate::Delivered)

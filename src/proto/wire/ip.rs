@@ -268,7 +268,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     let whole = bytes.get(..total_len).ok_or(DropReason::Truncated)?;
     //= RFC1122 section 3.2.1.2: a host MUST verify the IP header checksum on every received datagram.
     let mut sum = Sum::new();
-    sum.add(header.slice());
+    sum.add_header(header.slice());
     if !sum.is_valid() {
         return Err(DropReason::IpChecksum);
     }

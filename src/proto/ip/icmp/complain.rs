@@ -37,9 +37,9 @@ impl<'a> From<&Datagram<'a>> for Subject<'a> {
     }
 }
 
-impl<'a> From<&Transit<'a>> for Subject<'a> {
-    fn from(transit: &Transit<'a>) -> Self {
-        let Parsed { src, dst, tos, whole, .. } = transit.parsed;
+impl<'p> From<&Transit<'_, 'p>> for Subject<'p> {
+    fn from(transit: &Transit<'_, 'p>) -> Self {
+        let Parsed { src, dst, tos, whole, .. } = *transit.parsed;
         Subject { device: transit.device, src, dst, cast: None, tos, whole }
     }
 }

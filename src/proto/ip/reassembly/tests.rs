@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::counters::DropReason::*;
-use crate::proto::ip::testing::{TUN, World, datagram, header};
-use crate::proto::ip::{Accepted, input};
+use crate::proto::ip::Accepted;
+use crate::proto::ip::testing::{TUN, World, accept, datagram, header};
 use crate::proto::packet::{ChecksumState, Packet};
 use crate::proto::wire;
 use crate::proto::wire::icmp::{Message, v4, v6};
@@ -43,14 +43,13 @@ impl Host {
     fn give_whole(&mut self, bytes: &[u8]) -> Verdict {
         let now = self.world.now;
         let mut ctx = self.world.ctx();
-        match input::receive(&mut ctx, TUN, &Packet::plain(bytes, now))? {
+        match accept(&mut ctx, TUN, &Packet::plain(bytes, now))? {
             Accepted::Part(part) => {
                 let verdict = self.reassembly.add(&mut ctx, &part);
                 self.check_invariants();
                 verdict
             }
             Accepted::Local(read) => Ok(Some(read.whole.to_vec())),
-            Accepted::Transit(_) => panic!("not for us"),
         }
     }
 
