@@ -258,6 +258,8 @@ pub struct Secrets {
     pub ports: [u8; 16],
     /// Keys hash tables that peers could otherwise make degenerate.
     pub tables: [u8; 16],
+    /// Keys the flow labels of IPv6 (RFC 6437 section 3).
+    pub flows: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -271,7 +273,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), rng: seed }
     }
 }
 

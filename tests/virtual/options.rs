@@ -52,6 +52,34 @@ fn the_tos_of_what_comes_is_told() {
 }
 
 #[test]
+fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_have_another() {
+    //= RFC6437 section 3
+    let mut t = Script::v6();
+    t.listen();
+    let mut labels = Vec::new();
+    for client in 0..3 {
+        t.client(client).peer("S 0 <mss 1440>");
+        let mut seen = vec![t.take().flow_label];
+        t.peer("A 1 ack 1");
+        t.accept();
+        t.write(3_000);
+        seen.extend([t.take().flow_label, t.take().flow_label]);
+        t.flush();
+        // What is sent again, and what is sent by the outbox.
+        t.run(2_000);
+        seen.push(t.take().flow_label);
+        t.take_all();
+        t.peer("A 999999999 ack 1");
+        seen.push(t.take().flow_label);
+        t.abort();
+        seen.push(t.take().flow_label);
+        assert!(seen.iter().all(|label| *label == seen[0] && *label != 0), "{seen:x?}");
+        labels.push(seen[0]);
+    }
+    assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2], "{labels:x?}");
+}
+
+#[test]
 fn the_mss_we_announce_and_use_follows_the_mtu() {
     for (ipv6, mtu, mss) in
         [(false, 1_500, 1_460), (false, 576, 536), (true, 1_280, 1_220), (false, 9_000, 8_960)]

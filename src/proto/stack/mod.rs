@@ -131,7 +131,7 @@ impl Stack {
     pub fn new(config: Config, secrets: &Secrets, now: Instant) -> Self {
         Stack {
             counters: Counters::default(),
-            ip: Layer::new(&config, now),
+            ip: Layer::new(&config, secrets, now),
             reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
             ping: Ping::new(secrets.tables),

@@ -95,6 +95,7 @@ impl Marks {
             tos: self.tos,
             ident: 0,
             dont_fragment: true,
+            flow_label: ctx.ip.flows.label(tuple.local_addr(), tuple.remote_addr(), PROTOCOL_TCP),
         };
         if ctx.ip.path_mtu.needs_cutting(tuple.remote) {
             let IpHeader { ident, dont_fragment, .. } =

@@ -306,6 +306,24 @@ fn a_time_to_live_of_zero_is_refused() {
 }
 
 #[test]
+fn datagrams_between_two_sockets_have_one_flow_label_and_so_have_their_parts() {
+    //= RFC6437 section 3, RFC8200 section 4.5: the fragments' headers are those of the original packet.
+    let mut host = Host::new();
+    let id = host.bind("[::]:5000").unwrap();
+    let mut labels = |to: &str, len: usize| -> Vec<u32> {
+        host.send(id, &vec![0; len], Some(to)).unwrap();
+        let packets = core::iter::from_fn(|| host.world.sent());
+        packets.map(|(_, bytes)| u32::from_be_bytes([0, bytes[1] & 0xf, bytes[2], bytes[3]])).collect()
+    };
+    let flow = labels("[fd09::1]:53", 1)[0];
+    assert_ne!(flow, 0);
+    assert_eq!(labels("[fd09::1]:53", 4000), [flow; 3]);
+    for other in ["[fd09::1]:54", "[fd09::3]:53"] {
+        assert_ne!(labels(other, 1), [flow], "{other}");
+    }
+}
+
+#[test]
 fn a_datagram_may_be_as_long_as_its_length_field_can_tell() {
     let mut host = Host::new();
     let id = host.bind("0.0.0.0:7").unwrap();

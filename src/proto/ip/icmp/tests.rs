@@ -49,8 +49,13 @@ fn a_ping_is_answered_from_the_address_that_was_pinged() {
 fn the_type_of_service_of_a_ping_comes_back() {
     let mut world = World::new();
     let mut bytes = echo_request("fd09::1", "fd09::2");
-    // Traffic class 0xb9 lies across the first two octets.
-    (bytes[0], bytes[1]) = (0x6b, 0x90);
+    // Traffic class 0xb9 lies across the first two octets, and before a flow label, which does not come back.
+    (bytes[0], bytes[1], bytes[2], bytes[3]) = (0x6b, 0x95, 0x67, 0x89);
+    give(&mut world, &bytes).unwrap();
+    let fixed = answer(&mut world, |parsed, _| parsed.whole[..4].to_vec());
+    assert_eq!(fixed, Some(vec![0x6b, 0x90, 0, 0]));
+    let header = wire_ip::IpHeader { tos: 0xb9, ..header("10.9.0.1", "10.9.0.2", wire_ip::PROTOCOL_ICMP) };
+    let bytes = datagram(&header, &echo_request("10.9.0.1", "10.9.0.2")[20..]);
     give(&mut world, &bytes).unwrap();
     assert_eq!(answer(&mut world, |parsed, _| parsed.tos), Some(0xb9));
 }
