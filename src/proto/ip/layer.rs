@@ -478,6 +478,10 @@ mod tests {
         assert_eq!(route("10.9.0.1", "10.9.0.3"), Err(Error::AddrNotAvailable));
         assert_eq!(route("10.9.0.1", "fd09::2"), Err(Error::InvalidInput));
         assert_eq!(route("10.9.0.1", "127.0.0.1"), Err(Error::InvalidInput));
+        //= RFC1122 section 3.2.1.3: a source is one of the host's own addresses, never a broadcast or multicast one.
+        for from in ["10.9.0.255", "10.9.0.0", "255.255.255.255", "224.0.0.1", "0.0.0.0"] {
+            assert!(route("10.9.0.1", from).is_err(), "{from}");
+        }
         assert_eq!(route("10.9.0.1", "10.9.0.2"), Ok(ip("10.9.0.2")));
     }
 

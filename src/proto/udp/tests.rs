@@ -696,6 +696,49 @@ fn what_fits_the_path_is_sent_whole_and_what_does_not_as_the_socket_wants_it() {
 }
 
 #[test]
+fn errors_of_every_type_reach_the_socket_whose_datagram_they_quote() {
+    //= RFC1122 section 3.2.2.1, 3.2.2.4, 3.2.2.5: unreachable, time exceeded, parameter problem MUST be passed up.
+    //= RFC4443 section 2.4: (a) an error of unknown type MUST be passed to the upper layer.
+    //= RFC4443 section 3.1, 3.2, 3.3, 3.4: so must each of those that are known.
+    for (them, errors) in [
+        ("10.9.0.1:9", &[(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (11, 0), (11, 1), (12, 0)][..]),
+        (
+            "[fd09::1]:9",
+            &[
+                (1, 0),
+                (1, 1),
+                (1, 3),
+                (1, 4),
+                (2, 0),
+                (3, 0),
+                (3, 1),
+                (4, 0),
+                (4, 1),
+                (4, 2),
+                (1, 77),
+                (100, 5),
+            ],
+        ),
+    ] {
+        let mut host = Host::new();
+        let any = if them.starts_with('[') { "[::]:7" } else { "0.0.0.0:7" };
+        let id = host.bind(any).unwrap();
+        host.change(id, |options| options.report_errors = true);
+        host.send(id, &[7; 1400], Some(them)).unwrap();
+        let (_, about) = host.world.sent().unwrap();
+        let router = addr(them).ip().to_string();
+        for (kind, code) in errors {
+            assert_eq!(host.icmp_error(&router, *kind, *code, &about), Ok(()));
+            let report = host.sockets.recv_error(id).unwrap().unwrap();
+            let ErrorCause::Icmp { type_code, .. } = report.cause else { panic!("{report:?}") };
+            assert_eq!((type_code, report.destination), ((*kind, *code), addr(them)));
+            assert!(report.quoted.iter().all(|byte| *byte == 7) && report.quoted.len() >= 8);
+            let _ = host.sockets.take_error(id);
+        }
+    }
+}
+
+#[test]
 fn a_socket_that_asks_is_told_of_every_error_and_of_its_own() {
     let mut host = Host::new();
     let id = host.bind("0.0.0.0:7").unwrap();
