@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::addressing::Addressing;
 use super::failure::Failure;
 use super::links::{LinkArgs, NetworkArgs};
+use crate::device::host::beforehand;
 use crate::device::{HostError, OpenError};
 use crate::net::{Builder, Net, RouteConfig, RouteKind, StartError};
 
@@ -155,10 +156,18 @@ pub(crate) fn explain(error: &StartError, called: &Called) -> String {
              privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun {name}` \
              (at its heart `sudo ip tuntap add dev {name} mode tun user $USER`)"
         ),
-        StartError::Host(HostError::NotPermitted { name, address }) => format!(
-            "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
-             `sudo ip address add {address} dev {name} && sudo ip link set dev {name} up` and add `--host-addr none`"
-        ),
+        StartError::Host(HostError::NotPermitted { name, address, mtu }) => {
+            let instead = match (address, mtu) {
+                (Some(_), None) => "add `--host-addr none`",
+                (Some(_), Some(_)) => "say `--host-addr none` instead of `--mtu`",
+                (None, _) => "leave `--mtu` out",
+            };
+            format!(
+                "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
+                 `{}` and {instead}",
+                beforehand(name, *address, *mtu)
+            )
+        }
         StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }) => {
             format!("{error}; for another network run `{elsewhere}`")
         }
@@ -441,9 +450,13 @@ pub(super) mod tests {
     fn missing_privilege_is_answered_with_sudo_and_with_the_ways_that_need_none() {
         let create = StartError::Device(OpenError::CreateForbidden { name: "tun0".into() });
         insta::assert_snapshot!(explain(&create, &called("tunstack up -v")), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun tun0` (at its heart `sudo ip tuntap add dev tun0 mode tun user $USER`)");
-        let address = "10.9.0.1/24".to_owned();
-        let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
+        let forbidden = |address, mtu| HostError::NotPermitted { name: "tun0".into(), address, mtu }.into();
+        let address = Some("10.9.0.1/24".parse().unwrap());
+        let configure: StartError = forbidden(address, None);
         insta::assert_snapshot!(explain(&configure, &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set dev tun0 up` and add `--host-addr none`");
+        insta::assert_snapshot!(explain(&forbidden(address, Some(1400)), &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip link set dev tun0 mtu 1400 && sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set dev tun0 up` and say `--host-addr none` instead of `--mtu`");
+        insta::assert_snapshot!(explain(&forbidden(None, Some(1400)), &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip link set dev tun0 mtu 1400` and leave `--mtu` out");
+        insta::assert_snapshot!(forbidden(None, Some(1400)).to_string(), @"no permission to configure tun0: run this with `sudo`, or do it beforehand with `sudo ip link set dev tun0 mtu 1400` and leave it out here");
         let taken =
             HostError::AddressTaken { address: "10.9.0.1/24".parse().unwrap(), interface: "tun0".into() };
         let said = explain(&StartError::Host(taken), &called("tunstack up"));
