@@ -234,7 +234,7 @@ pub struct FragmentInfo {
 ///
 /// # Errors
 /// `Truncated` (fewer bytes than the headers say), `IpVersion`, `IpLength` (contradictory lengths, IPv6
-/// jumbograms), `IpChecksum`, or `ExtensionHeader` (a chain that is cut off or longer than
+/// jumbograms), `IpChecksum`, `FragmentMalformed` (of IPv4, past 65,535 bytes), or `ExtensionHeader` (a chain that is cut off or longer than
 /// eight headers).
 #[inline]
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
@@ -284,7 +284,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         (0, false) => None,
         (offset_bytes, more) => {
             if offset_bytes + payload.len() > usize::from(u16::MAX) {
-                return Err(DropReason::IpLength);
+                return Err(DropReason::FragmentMalformed);
             }
             Some(FragmentInfo { offset_bytes, more, ident: header.identification().into() })
         }
@@ -570,7 +570,7 @@ mod tests {
     fn an_ipv4_fragment_that_reaches_past_the_longest_datagram_is_refused() {
         let mut bytes = hex(KERNEL_V4);
         bytes[6..8].copy_from_slice(&0x1fff_u16.to_be_bytes());
-        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::IpLength));
+        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::FragmentMalformed));
         bytes[6..8].copy_from_slice(&0x1ffe_u16.to_be_bytes());
         assert_eq!(parse(&resealed(bytes)).unwrap().fragment.unwrap().offset_bytes, 65_520);
     }

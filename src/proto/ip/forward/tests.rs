@@ -452,7 +452,10 @@ proptest! {
             Err(reason) => {
                 let parsed = wire::parse_fixed(&bytes);
                 prop_assert!(
-                    matches!(reason, DropReason::IpOption | DropReason::SourceRouted | DropReason::IpLength),
+                    matches!(
+                        reason,
+                        DropReason::IpOption | DropReason::SourceRouted | DropReason::FragmentMalformed
+                    ),
                     "{}: {:?}", reason, parsed
                 );
                 let is_flawed = match parsed {
