@@ -183,7 +183,7 @@ fn first_repeated(nets: &[IpNet]) -> Option<IpAddr> {
 }
 
 /// Why no host may have this address.
-fn unfit(net: IpNet) -> Option<&'static str> {
+pub(crate) fn unfit(net: IpNet) -> Option<&'static str> {
     let addr = net.addr();
     if addr.is_unspecified() {
         return Some("it is the unspecified address");

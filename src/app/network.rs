@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::addressing::Addressing;
+use super::addressing::{Addressing, first_free_host, unfit};
 use super::failure::Failure;
 use super::links::{LinkArgs, NetworkArgs};
 use crate::device::host::beforehand;
@@ -126,7 +126,10 @@ impl Network {
             return Vec::new();
         }
         let everywhere = [IpNet::V4(ipnet::Ipv4Net::default()), IpNet::V6(ipnet::Ipv6Net::default())];
-        let is_said = |net: &IpNet| self.routes.iter().any(|route| route.destination == *net);
+        let is_said = |net: &IpNet| {
+            let connected = self.links.iter().flat_map(|link| &link.addressing.stack).map(IpNet::trunc);
+            self.routes.iter().map(|route| route.destination).chain(connected).any(|said| said == *net)
+        };
         everywhere.into_iter().filter(|net| !is_said(net)).map(RouteConfig::to).collect()
     }
 }
@@ -256,6 +259,7 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
             link.label()
         ));
     }
+    check_router(route, via, links)?;
     if is_link_local(&IpNet::from(via)) {
         return match (dev, links) {
             (None, [_, _, ..]) => {
@@ -271,7 +275,7 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
             let name = dev.map(|dev| format!("--tun {dev} ")).unwrap_or_default();
             let len = if via.is_ipv4() { 24 } else { 64 };
             let net = IpNet::new_assert(via, len);
-            let ours = super::addressing::first_free_host(net, &[IpNet::from(via)]).unwrap_or(net);
+            let ours = first_free_host(net, &[IpNet::from(via)]).unwrap_or(net);
             refuse(format!(
                 "via={via} is in no network of the stack's; give the stack an address there, as in `{name}--addr {ours}`"
             ))
@@ -282,6 +286,20 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
         )),
         (Some(_), _) => Ok(()),
     }
+}
+
+/// Checks that a router can have the address: the core would only say that it is invalid.
+fn check_router(route: &RouteConfig, via: IpAddr, links: &[Link]) -> Result<(), Failure> {
+    let nets = || links.iter().flat_map(|link| &link.addressing.stack);
+    let network = nets().filter(|net| net.contains(&via)).max_by_key(|net| net.prefix_len());
+    let len = network.map_or_else(|| IpNet::from(via).prefix_len(), IpNet::prefix_len);
+    let Some(why) = unfit(IpNet::new_assert(via, len)) else { return Ok(()) };
+    let taken: Vec<IpNet> = nets().copied().collect();
+    let neighbour = network.or_else(|| nets().find(|net| net.addr().is_ipv4() == via.is_ipv4()));
+    let example = neighbour.and_then(|net| first_free_host(*net, &taken));
+    let mend =
+        example.map_or_else(String::new, |net| format!("; name the router, as in `via={}`", net.addr()));
+    Err(Failure::usage(format!("--route {route}: via={via} can't be a router's address: {why}{mend}")))
 }
 
 impl Link {
@@ -377,6 +395,9 @@ pub(super) mod tests {
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24 --route 10.0.0.0/8,via=10.2.0.2,dev=a",
             "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=10.1.0.1",
             "--tun a --addr fd01::1/64 --tun b --addr fd02::1/64 --route ::/0,via=fe80::1",
+            "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=10.1.0.255",
+            "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=0.0.0.0",
+            "--tun a --addr fd01::1/64 --route ::/0,via=ff02::2",
             "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,dev=a,src=10.1.0.2",
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24 --route 0.0.0.0/0",
         ];
@@ -406,6 +427,8 @@ pub(super) mod tests {
         assert_eq!(defaults(""), ["0.0.0.0/0", "::/0"]);
         assert_eq!(defaults("--route 10.0.0.0/8,type=unreachable"), ["0.0.0.0/0", "::/0"]);
         assert_eq!(defaults("--route 0.0.0.0/0,type=unreachable"), ["::/0"]);
+        // All of IPv4 is connected, and has its route by that.
+        assert_eq!(defaults("--addr 10.9.0.2/0"), ["::/0"]);
         assert!(defaults("--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24").is_empty());
     }
 
