@@ -89,7 +89,7 @@ pub struct Config {
     pub ping_recv_buffer: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
-    /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
+    /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default). 0 counts as 1.
     pub ttl: u8,
     /// The smallest maximum segment size believed of a peer: a smaller one would multiply packets
     /// (CVE-2019-11479).
