@@ -128,7 +128,7 @@ fn nothing_changes_on_the_way_but_the_hop_limit_and_the_checksum_over_it() {
                 bytes[1] = tos;
                 seal(&mut bytes);
             } else {
-                bytes[..4].copy_from_slice(&(0x6_0012_345 | u32::from(tos) << 20).to_be_bytes());
+                bytes[..4].copy_from_slice(&(0x6001_2345 | u32::from(tos) << 20).to_be_bytes());
             }
             router.receive(LEFT, &bytes).unwrap();
             let (_, sent) = router.only();
