@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 
 fn packet(src: &str, dst: &str, len: usize) -> Vec<u8> {
     let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-    let header = IpHeader { src, dst, protocol: 6, hop_limit: 64, tos: 0, ident: 1, dont_fragment: true };
+    let (protocol, hop_limit, dont_fragment) = (6, 64, true);
+    let header = IpHeader { src, dst, protocol, hop_limit, tos: 0, ident: 1, dont_fragment, flow_label: 0 };
     let mut bytes = HeaderBuf::new();
     header.write(len, &mut bytes);
     let mut transport = vec![0; len];

@@ -4,6 +4,7 @@
 //! is `addressing`'s, what ports `serve`'s.
 
 use std::ffi::OsString;
+use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -164,7 +165,10 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     let what = match (error.kind(), error.get(ContextKind::InvalidArg), std::error::Error::source(error)) {
         (ErrorKind::ValueValidation, Some(ContextValue::String(arg)), Some(cause)) => {
             let option = arg.split([' ', '=']).next().unwrap_or(arg);
-            format!("{option}: {cause}")
+            match (cause.downcast_ref::<ParseIntError>(), error.get(ContextKind::InvalidValue)) {
+                (Some(no_number), Some(value)) => format!("{option}: '{value}' {}", why_no_number(no_number)),
+                (Some(_) | None, _) => format!("{option}: {cause}"),
+            }
         }
         _ => {
             let text = error.to_string();
@@ -182,6 +186,14 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     let command =
         ["ping", "connect"].into_iter().find(|name| first.is_some_and(|word| word == name)).unwrap_or("up");
     format!("{what}; see `tunstack {command} --help`")
+}
+
+/// What the standard library says of it is about strings and types.
+fn why_no_number(error: &ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "is too large a number",
+        _ => "is not a whole number",
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +307,8 @@ mod tests {
             "tunstack up --serve echo:7,discard:7",
             "tunstack up --serve echo:0",
             "tunstack up --mtu 20",
+            "tunstack up --mtu large",
+            "tunstack up --stop-timeout 99999999999999999999",
             "tunstack up --offload maybe",
             "tunstack up --frobnicate",
             "tunstack up --tun a --tun a",

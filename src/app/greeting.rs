@@ -34,7 +34,7 @@ pub(super) fn greeting(devices: &[Greeted<'_>], forward: bool, serve: &ServeList
         ready.push_str(&format!(" {entry}"));
     }
     let mut text = ready + "\n";
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = devices.iter().flat_map(ways_in).collect();
     for addr in addresses(devices) {
         let family = if addr.is_ipv6() { "-6 " } else { "" };
         lines.push(format!("ping {family}-c 3 {addr}"));
@@ -53,6 +53,20 @@ pub(super) fn greeting(devices: &[Greeted<'_>], forward: bool, serve: &ServeList
 
 fn addresses<'a>(devices: &'a [Greeted<'_>]) -> impl Iterator<Item = IpAddr> + 'a {
     devices.iter().flat_map(|device| &device.link.addressing.stack).map(IpNet::addr)
+}
+
+/// The routes that the kernel lacks to reach the stack, if its own addresses stand in other networks.
+fn ways_in(device: &Greeted<'_>) -> Vec<String> {
+    let Greeted { name, link } = device;
+    let Some(host) = &link.addressing.host else { return Vec::new() };
+    let is_out_of_reach = |addr: &IpAddr| !host.iter().any(|net| net.contains(addr));
+    let out_of_reach = link.addressing.stack.iter().map(IpNet::addr).filter(is_out_of_reach);
+    out_of_reach
+        .map(|addr| {
+            let family = if addr.is_ipv6() { "-6 " } else { "" };
+            format!("ip {family}route add {addr} dev {name}")
+        })
+        .collect()
 }
 
 fn services(addr: IpAddr, serve: &ServeList) -> Vec<String> {
@@ -181,6 +195,19 @@ mod tests {
         try: ping -c 3 10.2.0.1
         try: ip route add 10.2.0.0/24 via 10.1.0.1 dev a
         try: ip route add 10.1.0.0/24 via 10.2.0.1 dev b
+        ");
+    }
+
+    #[test]
+    fn a_kernel_whose_addresses_are_elsewhere_is_told_the_way() {
+        let apart = "--addr 10.1.0.2/32 --addr 10.8.0.9/24 --addr fd01::2/128 --host-addr 10.8.0.1/24";
+        insta::assert_snapshot!(said(apart, &["tun0"], false, "none"), @"
+        ready: tun0 10.1.0.2/32 10.8.0.9/24 fd01::2/128
+        try: ip route add 10.1.0.2 dev tun0
+        try: ip -6 route add fd01::2 dev tun0
+        try: ping -c 3 10.1.0.2
+        try: ping -c 3 10.8.0.9
+        try: ping -6 -c 3 fd01::2
         ");
     }
 

@@ -109,8 +109,8 @@ impl Args for Links {
                  fd09::2/64]",
             ))
             .arg(option("host_addr", "host-addr", "CIDR|none").value_parser(named(parse_host_addr)).help(
-                "Address of the kernel's side of that device; repeat for more. `none` leaves address, MTU and link \
-                 of the kernel's side alone [default: the first free address of each --addr network]",
+                "Address of the kernel's side of that device; repeat for more. `none` leaves address and link of \
+                 the kernel's side alone, and its MTU unless there is --mtu [default: the first free address of each --addr network]",
             ))
             .arg(option("mtu", "mtu", "BYTES").value_parser(mtu()).help(
                 "Largest datagram of that device in bytes [default: what the device has; 1500 on a new one]",

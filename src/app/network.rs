@@ -9,9 +9,10 @@ use std::path::Path;
 
 use ipnet::IpNet;
 
-use super::addressing::Addressing;
+use super::addressing::{Addressing, first_free_host, unfit};
 use super::failure::Failure;
 use super::links::{LinkArgs, NetworkArgs};
+use crate::device::host::beforehand;
 use crate::device::{HostError, OpenError};
 use crate::net::{Builder, Net, RouteConfig, RouteKind, StartError};
 
@@ -125,7 +126,10 @@ impl Network {
             return Vec::new();
         }
         let everywhere = [IpNet::V4(ipnet::Ipv4Net::default()), IpNet::V6(ipnet::Ipv6Net::default())];
-        let is_said = |net: &IpNet| self.routes.iter().any(|route| route.destination == *net);
+        let is_said = |net: &IpNet| {
+            let connected = self.links.iter().flat_map(|link| &link.addressing.stack).map(IpNet::trunc);
+            self.routes.iter().map(|route| route.destination).chain(connected).any(|said| said == *net)
+        };
         everywhere.into_iter().filter(|net| !is_said(net)).map(RouteConfig::to).collect()
     }
 }
@@ -181,10 +185,18 @@ pub(crate) fn explain(error: &StartError, called: &Called) -> String {
              privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun {name}` \
              (at its heart `sudo ip tuntap add dev {name} mode tun user $USER`)"
         ),
-        StartError::Host(HostError::NotPermitted { name, address }) => format!(
-            "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
-             `sudo ip address add {address} dev {name} && sudo ip link set dev {name} up` and add `--host-addr none`"
-        ),
+        StartError::Host(HostError::NotPermitted { name, address, mtu }) => {
+            let instead = match (address, mtu) {
+                (Some(_), None) => "add `--host-addr none`",
+                (Some(_), Some(_)) => "say `--host-addr none` instead of `--mtu`",
+                (None, _) => "leave `--mtu` out",
+            };
+            format!(
+                "no permission to configure {name} (it takes CAP_NET_ADMIN): run `sudo {command}`, or configure it by \
+                 `{}` and {instead}",
+                beforehand(name, *address, *mtu)
+            )
+        }
         StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }) => {
             format!("{error}; for another network run `{elsewhere}`")
         }
@@ -273,6 +285,7 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
             link.label()
         ));
     }
+    check_router(route, via, links)?;
     if is_link_local(&IpNet::from(via)) {
         return match (dev, links) {
             (None, [_, _, ..]) => {
@@ -288,7 +301,7 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
             let name = dev.map(|dev| format!("--tun {dev} ")).unwrap_or_default();
             let len = if via.is_ipv4() { 24 } else { 64 };
             let net = IpNet::new_assert(via, len);
-            let ours = super::addressing::first_free_host(net, &[IpNet::from(via)]).unwrap_or(net);
+            let ours = first_free_host(net, &[IpNet::from(via)]).unwrap_or(net);
             refuse(format!(
                 "via={via} is in no network of the stack's; give the stack an address there, as in `{name}--addr {ours}`"
             ))
@@ -299,6 +312,20 @@ fn check_via(route: &RouteConfig, via: IpAddr, dev: Option<&str>, links: &[Link]
         )),
         (Some(_), _) => Ok(()),
     }
+}
+
+/// Checks that a router can have the address: the core would only say that it is invalid.
+fn check_router(route: &RouteConfig, via: IpAddr, links: &[Link]) -> Result<(), Failure> {
+    let nets = || links.iter().flat_map(|link| &link.addressing.stack);
+    let network = nets().filter(|net| net.contains(&via)).max_by_key(|net| net.prefix_len());
+    let len = network.map_or_else(|| IpNet::from(via).prefix_len(), IpNet::prefix_len);
+    let Some(why) = unfit(IpNet::new_assert(via, len)) else { return Ok(()) };
+    let taken: Vec<IpNet> = nets().copied().collect();
+    let neighbour = network.or_else(|| nets().find(|net| net.addr().is_ipv4() == via.is_ipv4()));
+    let example = neighbour.and_then(|net| first_free_host(*net, &taken));
+    let mend =
+        example.map_or_else(String::new, |net| format!("; name the router, as in `via={}`", net.addr()));
+    Err(Failure::usage(format!("--route {route}: via={via} can't be a router's address: {why}{mend}")))
 }
 
 impl Link {
@@ -394,6 +421,9 @@ pub(super) mod tests {
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24 --route 10.0.0.0/8,via=10.2.0.2,dev=a",
             "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=10.1.0.1",
             "--tun a --addr fd01::1/64 --tun b --addr fd02::1/64 --route ::/0,via=fe80::1",
+            "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=10.1.0.255",
+            "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,via=0.0.0.0",
+            "--tun a --addr fd01::1/64 --route ::/0,via=ff02::2",
             "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,dev=a,src=10.1.0.2",
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24 --route 0.0.0.0/0",
         ];
@@ -423,6 +453,8 @@ pub(super) mod tests {
         assert_eq!(defaults(""), ["0.0.0.0/0", "::/0"]);
         assert_eq!(defaults("--route 10.0.0.0/8,type=unreachable"), ["0.0.0.0/0", "::/0"]);
         assert_eq!(defaults("--route 0.0.0.0/0,type=unreachable"), ["::/0"]);
+        // All of IPv4 is connected, and has its route by that.
+        assert_eq!(defaults("--addr 10.9.0.2/0"), ["::/0"]);
         assert!(defaults("--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24").is_empty());
     }
 
@@ -467,9 +499,13 @@ pub(super) mod tests {
     fn missing_privilege_is_answered_with_sudo_and_with_the_ways_that_need_none() {
         let create = StartError::Device(OpenError::CreateForbidden { name: "tun0".into() });
         insta::assert_snapshot!(explain(&create, &called("tunstack up -v")), @"no permission to make a TUN device (it takes CAP_NET_ADMIN): run `sudo tunstack up -v`, or without privilege `scripts/rootless`, or on a device made for you once by `scripts/persistent-tun tun0` (at its heart `sudo ip tuntap add dev tun0 mode tun user $USER`)");
-        let address = "10.9.0.1/24".to_owned();
-        let configure = StartError::Host(HostError::NotPermitted { name: "tun0".into(), address });
+        let forbidden = |address, mtu| HostError::NotPermitted { name: "tun0".into(), address, mtu }.into();
+        let address = Some("10.9.0.1/24".parse().unwrap());
+        let configure: StartError = forbidden(address, None);
         insta::assert_snapshot!(explain(&configure, &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set dev tun0 up` and add `--host-addr none`");
+        insta::assert_snapshot!(explain(&forbidden(address, Some(1400)), &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip link set dev tun0 mtu 1400 && sudo ip address add 10.9.0.1/24 dev tun0 && sudo ip link set dev tun0 up` and say `--host-addr none` instead of `--mtu`");
+        insta::assert_snapshot!(explain(&forbidden(None, Some(1400)), &called("tunstack up")), @"no permission to configure tun0 (it takes CAP_NET_ADMIN): run `sudo tunstack up`, or configure it by `sudo ip link set dev tun0 mtu 1400` and leave `--mtu` out");
+        insta::assert_snapshot!(forbidden(None, Some(1400)).to_string(), @"no permission to configure tun0: run this with `sudo`, or do it beforehand with `sudo ip link set dev tun0 mtu 1400` and leave it out here");
         let taken =
             HostError::AddressTaken { address: "10.9.0.1/24".parse().unwrap(), interface: "tun0".into() };
         let said = explain(&StartError::Host(taken), &called("tunstack up"));

@@ -147,11 +147,18 @@ impl HostSide<'_> {
     fn explain(&self, doing: &'static str, error: io::Error) -> HostError {
         let name = self.name.to_owned();
         if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) {
-            let address = self.addresses.first().map_or_else(|| "ADDRESS".to_owned(), IpNet::to_string);
-            return HostError::NotPermitted { name, address };
+            return HostError::NotPermitted { name, address: self.addresses.first().copied(), mtu: self.mtu };
         }
         HostError::Other { name, doing, error }
     }
+}
+
+/// The commands by which somebody with more privilege does what we may not do.
+pub(crate) fn beforehand(name: &str, address: Option<IpNet>, mtu: Option<usize>) -> String {
+    let mtu = mtu.map(|mtu| format!("sudo ip link set dev {name} mtu {mtu}"));
+    let address =
+        address.map(|net| format!("sudo ip address add {net} dev {name} && sudo ip link set dev {name} up"));
+    mtu.into_iter().chain(address).collect::<Vec<_>>().join(" && ")
 }
 
 /// What the two sides of a device are to be given.
@@ -280,14 +287,16 @@ pub enum HostError {
     },
     /// Configuring interfaces needs CAP_NET_ADMIN.
     #[error(
-        "no permission to configure {name}: run this with `sudo`, or do it beforehand with \
-         `sudo ip address add {address} dev {name} && sudo ip link set {name} up` and give no host address here"
+        "no permission to configure {name}: run this with `sudo`, or do it beforehand with `{}` and leave it out here",
+        beforehand(name, *address, *mtu)
     )]
     NotPermitted {
         /// The device.
         name: String,
         /// The first address that it was to be given.
-        address: String,
+        address: Option<IpNet>,
+        /// The MTU that it was to be given.
+        mtu: Option<usize>,
     },
     /// An address was set, and the host does not take in what is sent to it.
     #[error(

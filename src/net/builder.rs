@@ -149,7 +149,8 @@ impl Builder {
     }
 
     /// Sets the TUN device's MTU in bytes. By default it stays what it is (1,500 on a new device); later
-    /// changes by others are followed in any case.
+    /// changes by others are followed in any case, but not those made in another network namespace that the device has
+    /// been moved to.
     pub fn mtu(mut self, mtu: usize) -> Self {
         self.last().mtu = Some(mtu);
         self
@@ -255,7 +256,7 @@ impl IntoCidr for String {
 }
 
 fn draw_secrets() -> io::Result<Secrets> {
-    Ok(Secrets { isn: draw()?, ports: draw()?, tables: draw()?, rng: draw()? })
+    Ok(Secrets { isn: draw()?, ports: draw()?, tables: draw()?, flows: draw()?, rng: draw()? })
 }
 
 fn draw<const N: usize>() -> io::Result<[u8; N]> {

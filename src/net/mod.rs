@@ -33,6 +33,7 @@
 //! # }
 //! ```
 
+mod bound;
 mod builder;
 mod interface;
 mod links;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Net;
-use super::modes::{self, Modes};
+use super::bound::{Bound, ways_to_wait};
+use super::modes;
 use crate::proto::ping::{PingError, PingOptions, PingReceived};
-use crate::proto::{Error, MtuDiscover, Owner, PingId, SocketId};
-use crate::runtime::{Shard, Side};
-use crate::time::Instant;
+use crate::proto::{MtuDiscover, Owner, PingId, Stack};
+use crate::runtime::Side;
 
 /// A socket that sends ICMP echo requests and receives the replies to them, over IPv4 or IPv6. On Linux it would be
 /// one of the kind SOCK_DGRAM with IPPROTO_ICMP.
@@ -33,13 +33,7 @@ use crate::time::Instant;
 /// # Ok(())
 /// # }
 /// ```
-pub struct PingSocket(Arc<Bound>);
-
-struct Bound {
-    net: Net,
-    id: PingId,
-    modes: Modes,
-}
+pub struct PingSocket(Arc<Bound<PingId>>);
 
 impl PingSocket {
     /// Opens a socket that sends from an address of the stack; from an unspecified one (`0.0.0.0`, `::`) it sends
@@ -48,9 +42,8 @@ impl PingSocket {
     /// # Errors
     /// `AddrNotAvailable` if the stack hasn't the address, `NetworkDown` if it is ending.
     pub fn bind(net: &Net, addr: IpAddr) -> io::Result<PingSocket> {
-        let open = |shard: &mut Shard, now| shard.stack.ping_bind(now, addr, 0, Owner::APPLICATION);
-        let id = net.shared().open(open)?;
-        Ok(PingSocket(Arc::new(Bound { net: net.clone(), id, modes: Modes::default() })))
+        let open = |stack: &mut Stack, now| stack.ping_bind(now, addr, 0, Owner::APPLICATION);
+        Ok(PingSocket(Bound::open(net, open)?))
     }
 
     /// Sets the peer: [`send`](Self::send) sends to it, only its replies are received, and ICMP errors that are
@@ -59,7 +52,7 @@ impl PingSocket {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` if the address is of another family.
     pub fn connect(&self, addr: IpAddr) -> io::Result<()> {
-        self.0.net.shared().open(|shard, now| shard.stack.ping_connect(now, self.0.id, addr))
+        self.0.connect(|stack, now, id| stack.ping_connect(now, id, addr))
     }
 
     /// Sends a request with the number `seq` to the connected peer.
@@ -67,7 +60,7 @@ impl PingSocket {
     /// # Errors
     /// EDESTADDRREQ if there is none; else see [`send_to`](Self::send_to).
     pub fn send(&self, seq: u16, data: &[u8]) -> io::Result<usize> {
-        self.block_on(Side::Write, |shard, now| shard.stack.ping_send_to(now, self.0.id, seq, data, None))
+        self.0.block_on(Side::Write, |stack, now, id| stack.ping_send_to(now, id, seq, data, None))
     }
 
     /// Sends a request with the number `seq`.
@@ -76,9 +69,7 @@ impl PingSocket {
     /// EMSGSIZE for more data than fits, `NetworkUnreachable`, `PermissionDenied` for a broadcast address without
     /// [`set_broadcast`](Self::set_broadcast), or a pending error, told once.
     pub fn send_to(&self, seq: u16, data: &[u8], addr: IpAddr) -> io::Result<usize> {
-        self.block_on(Side::Write, |shard, now| {
-            shard.stack.ping_send_to(now, self.0.id, seq, data, Some(addr))
-        })
+        self.0.block_on(Side::Write, |stack, now, id| stack.ping_send_to(now, id, seq, data, Some(addr)))
     }
 
     /// Receives a reply. What of its data doesn't fit into `buffer` is lost.
@@ -86,17 +77,17 @@ impl PingSocket {
     /// # Errors
     /// `WouldBlock` when the time is over or the socket doesn't block; a pending error, told once.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<PingReceived> {
-        self.block_on(Side::Read, |shard, _| shard.stack.ping_recv(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.ping_recv(id, buffer))
     }
 
     /// Takes the oldest ICMP error about a request, if [`set_report_errors`](Self::set_report_errors) is on.
     pub fn recv_error(&self) -> io::Result<Option<PingError>> {
-        self.0.net.shared().call(|shard, _| shard.stack.ping_recv_error(self.0.id))
+        self.0.call(Stack::ping_recv_error)
     }
 
     /// The identifier of the socket's requests.
     pub fn ident(&self) -> io::Result<u16> {
-        self.0.net.shared().ask(|stack| stack.ping_ident(self.0.id))
+        self.0.ask(Stack::ping_ident)
     }
 
     /// The largest request that reaches the connected peer in one piece, IP header included, in bytes.
@@ -104,27 +95,10 @@ impl PingSocket {
     /// # Errors
     /// `NotConnected`.
     pub fn path_mtu(&self) -> io::Result<usize> {
-        self.0.net.shared().ask(|stack| stack.ping_path_mtu(self.0.id))
+        self.0.ask(Stack::ping_path_mtu)
     }
 
-    /// Another handle of the same socket.
-    pub fn try_clone(&self) -> io::Result<PingSocket> {
-        Ok(PingSocket(Arc::clone(&self.0)))
-    }
-
-    /// Whether receiving and sending answer `WouldBlock` instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.0.modes.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// How long receiving waits; `None` for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.modes.set_timeout(Side::Read, timeout)
-    }
+    ways_to_wait!();
 
     /// Sets the time to live (hop limit) of requests.
     ///
@@ -158,20 +132,11 @@ impl PingSocket {
     }
 
     fn change(&self, change: impl FnOnce(&mut PingOptions)) -> io::Result<()> {
-        self.0.net.shared().call(|shard, _| {
-            let mut options = shard.stack.ping_options(self.0.id)?;
+        self.0.call(|stack, id| {
+            let mut options = stack.ping_options(id)?;
             change(&mut options);
-            shard.stack.ping_set_options(self.0.id, options)
+            stack.ping_set_options(id, options)
         })
-    }
-
-    fn block_on<T>(
-        &self,
-        side: Side,
-        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
-    ) -> io::Result<T> {
-        let Bound { net, id, modes } = &*self.0;
-        net.shared().block_on(SocketId::Ping(*id), side, modes.patience(side), verb)
     }
 }
 
@@ -181,16 +146,6 @@ impl fmt::Debug for PingSocket {
         if let Ok(ident) = self.ident() {
             debug.field("ident", &ident);
         }
-        debug.field("id", &self.0.id).finish()
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        // A stack that failed has nothing left to close.
-        let _ = self.net.shared().call(|shard, now| {
-            shard.stack.ping_close(now, self.id);
-            Ok(())
-        });
+        debug.field("id", &self.0.id()).finish()
     }
 }

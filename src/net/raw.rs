@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Net;
-use super::modes::{self, Modes};
+use super::bound::{Bound, ways_to_wait};
+use super::modes;
 use crate::proto::raw::RawOptions;
-use crate::proto::{Error, ErrorReport, Owner, RawId, Received, SendOptions, SocketId};
-use crate::runtime::{Shard, Side};
-use crate::time::Instant;
+use crate::proto::{ErrorReport, Owner, RawId, Received, SendOptions, Stack};
+use crate::runtime::Side;
 
 /// A socket that sends and receives datagrams of one IP protocol, over IPv4 or IPv6: SOCK_RAW of a [`Net`]. It
 /// needs no rights, since the network is the program's own.
@@ -39,13 +39,7 @@ use crate::time::Instant;
 /// # Ok(())
 /// # }
 /// ```
-pub struct RawSocket(Arc<Bound>);
-
-struct Bound {
-    net: Net,
-    id: RawId,
-    modes: Modes,
-}
+pub struct RawSocket(Arc<Bound<RawId>>);
 
 impl RawSocket {
     /// Opens a socket on an address of the stack, or on all of one family (`0.0.0.0`, `::`), for an IP protocol.
@@ -54,9 +48,8 @@ impl RawSocket {
     /// `AddrNotAvailable` if the stack hasn't the address, `InvalidInput` for protocol 0, `NetworkDown` if the stack is
     /// ending.
     pub fn bind(net: &Net, addr: IpAddr, protocol: u8) -> io::Result<RawSocket> {
-        let open = |shard: &mut Shard, now| shard.stack.raw_bind(now, addr, protocol, Owner::APPLICATION);
-        let id = net.shared().open(open)?;
-        Ok(RawSocket(Arc::new(Bound { net: net.clone(), id, modes: Modes::default() })))
+        let open = |stack: &mut Stack, now| stack.raw_bind(now, addr, protocol, Owner::APPLICATION);
+        Ok(RawSocket(Bound::open(net, open)?))
     }
 
     /// Sets the peer: [`send`](Self::send) sends to it, only its datagrams are received, and ICMP errors that are
@@ -65,7 +58,7 @@ impl RawSocket {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` if the address is of another family.
     pub fn connect(&self, addr: IpAddr) -> io::Result<()> {
-        self.0.net.shared().open(|shard, now| shard.stack.raw_connect(now, self.0.id, addr))
+        self.0.connect(|stack, now, id| stack.raw_connect(now, id, addr))
     }
 
     /// Receives a datagram, and says from whom. What doesn't fit into `buffer` is lost.
@@ -78,12 +71,12 @@ impl RawSocket {
 
     /// Like [`recv_from`](Self::recv_from), with all that is known of the datagram.
     pub fn recv_msg(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.block_on(Side::Read, |shard, _| shard.stack.raw_recv_msg(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.raw_recv_msg(id, buffer))
     }
 
     /// Like [`recv_msg`](Self::recv_msg), leaving the datagram where it is.
     pub fn peek_msg(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.block_on(Side::Read, |shard, _| shard.stack.raw_peek_msg(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.raw_peek_msg(id, buffer))
     }
 
     /// Sends a datagram.
@@ -109,23 +102,23 @@ impl RawSocket {
     /// # Errors
     /// `AddrNotAvailable` if the source isn't the stack's; else see [`send_to`](Self::send_to).
     pub fn send_msg(&self, data: &[u8], addr: Option<IpAddr>, with: SendOptions) -> io::Result<usize> {
-        self.block_on(Side::Write, |shard, now| shard.stack.raw_send_to(now, self.0.id, data, addr, with))
+        self.0.block_on(Side::Write, |stack, now, id| stack.raw_send_to(now, id, data, addr, with))
     }
 
     /// Takes the oldest error report, if [`RawOptions::report_errors`] is on.
     pub fn recv_error(&self) -> io::Result<Option<ErrorReport>> {
-        self.0.net.shared().call(|shard, _| shard.stack.raw_recv_error(self.0.id))
+        self.0.call(Stack::raw_recv_error)
     }
 
     /// The pending error, which is then no longer pending.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let taken = self.0.net.shared().call(|shard, _| shard.stack.raw_take_error(self.0.id))?;
+        let taken = self.0.call(Stack::raw_take_error)?;
         Ok(taken.map(io::Error::from))
     }
 
     /// This side's address; unspecified if the route decides.
     pub fn local_addr(&self) -> io::Result<IpAddr> {
-        self.0.net.shared().ask(|stack| stack.raw_local_addr(self.0.id))
+        self.0.ask(Stack::raw_local_addr)
     }
 
     /// The connected peer.
@@ -133,12 +126,12 @@ impl RawSocket {
     /// # Errors
     /// `NotConnected` if there is none.
     pub fn peer_addr(&self) -> io::Result<IpAddr> {
-        self.0.net.shared().ask(|stack| stack.raw_peer_addr(self.0.id))
+        self.0.ask(Stack::raw_peer_addr)
     }
 
     /// The socket's IP protocol.
     pub fn protocol(&self) -> io::Result<u8> {
-        self.0.net.shared().ask(|stack| stack.raw_protocol(self.0.id))
+        self.0.ask(Stack::raw_protocol)
     }
 
     /// The largest datagram that reaches the connected peer in one piece, IP header included, in bytes, as far as it
@@ -147,12 +140,12 @@ impl RawSocket {
     /// # Errors
     /// `NotConnected`.
     pub fn path_mtu(&self) -> io::Result<usize> {
-        self.0.net.shared().ask(|stack| stack.raw_path_mtu(self.0.id))
+        self.0.ask(Stack::raw_path_mtu)
     }
 
     /// The socket's options.
     pub fn options(&self) -> io::Result<RawOptions> {
-        self.0.net.shared().ask(|stack| stack.raw_options(self.0.id))
+        self.0.ask(Stack::raw_options)
     }
 
     /// Changes the socket's options.
@@ -160,7 +153,7 @@ impl RawSocket {
     /// # Errors
     /// `InvalidInput` for options that its family or protocol doesn't know, or a time to live of 0.
     pub fn set_options(&self, options: RawOptions) -> io::Result<()> {
-        self.0.net.shared().call(|shard, _| shard.stack.raw_set_options(self.0.id, options))
+        self.0.call(|stack, id| stack.raw_set_options(id, options))
     }
 
     /// Sets the time to live (hop limit) of what is sent.
@@ -172,51 +165,7 @@ impl RawSocket {
         self.set_options(RawOptions { ttl, ..self.options()? })
     }
 
-    /// Another handle of the same socket: they share its options, time-outs and mode.
-    pub fn try_clone(&self) -> io::Result<RawSocket> {
-        Ok(RawSocket(Arc::clone(&self.0)))
-    }
-
-    /// Whether receiving and sending answer `WouldBlock` instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.0.modes.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// How long receiving waits; `None` for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.modes.set_timeout(Side::Read, timeout)
-    }
-
-    /// How long receiving waits.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.modes.timeout(Side::Read))
-    }
-
-    /// How long sending waits for room; `None` for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.modes.set_timeout(Side::Write, timeout)
-    }
-
-    /// How long sending waits for room.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.modes.timeout(Side::Write))
-    }
-
-    fn block_on<T>(
-        &self,
-        side: Side,
-        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
-    ) -> io::Result<T> {
-        let Bound { net, id, modes } = &*self.0;
-        net.shared().block_on(SocketId::Raw(*id), side, modes.patience(side), verb)
-    }
+    ways_to_wait!();
 }
 
 impl fmt::Debug for RawSocket {
@@ -225,16 +174,6 @@ impl fmt::Debug for RawSocket {
         if let (Ok(addr), Ok(protocol)) = (self.local_addr(), self.protocol()) {
             debug.field("addr", &addr).field("protocol", &protocol);
         }
-        debug.field("id", &self.0.id).finish()
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        // A stack that failed has nothing left to close.
-        let _ = self.net.shared().call(|shard, now| {
-            shard.stack.raw_close(now, self.id);
-            Ok(())
-        });
+        debug.field("id", &self.0.id()).finish()
     }
 }

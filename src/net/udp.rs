@@ -6,12 +6,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::modes::{self, Modes};
+use super::bound::{Bound, ways_to_wait};
+use super::modes;
 use super::{BindOptions, Net, each_address};
 use crate::proto::udp::UdpOptions;
-use crate::proto::{Error, ErrorReport, MtuDiscover, Owner, Received, SendOptions, SocketId, UdpId};
-use crate::runtime::{Shard, Side};
-use crate::time::Instant;
+use crate::proto::{ErrorReport, MtuDiscover, Owner, Received, SendOptions, Stack, UdpId};
+use crate::runtime::Side;
 
 /// A UDP socket: [`std::net::UdpSocket`] on a [`Net`].
 ///
@@ -34,13 +34,7 @@ use crate::time::Instant;
 /// # Ok(())
 /// # }
 /// ```
-pub struct UdpSocket(Arc<Bound>);
-
-struct Bound {
-    net: Net,
-    id: UdpId,
-    modes: Modes,
-}
+pub struct UdpSocket(Arc<Bound<UdpId>>);
 
 impl UdpSocket {
     /// Opens a socket on an address of the stack, or on all of one family (`0.0.0.0`, `[::]`; other than on Linux
@@ -70,10 +64,8 @@ impl UdpSocket {
     /// ```
     pub fn bind_with(net: &Net, addr: impl ToSocketAddrs, options: BindOptions) -> io::Result<UdpSocket> {
         each_address(addr, |addr| {
-            let open =
-                |shard: &mut Shard, now| shard.stack.udp_bind_with(now, addr, options, Owner::APPLICATION);
-            let id = net.shared().open(open)?;
-            Ok(UdpSocket(Arc::new(Bound { net: net.clone(), id, modes: Modes::default() })))
+            let open = |stack: &mut Stack, now| stack.udp_bind_with(now, addr, options, Owner::APPLICATION);
+            Ok(UdpSocket(Bound::open(net, open)?))
         })
     }
 
@@ -83,9 +75,7 @@ impl UdpSocket {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` if the address is of another family.
     pub fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
-        each_address(addr, |addr| {
-            self.0.net.shared().open(|shard, now| shard.stack.udp_connect(now, self.0.id, addr))
-        })
+        each_address(addr, |addr| self.0.connect(|stack, now, id| stack.udp_connect(now, id, addr)))
     }
 
     /// Receives a datagram, and says from whom. What doesn't fit into `buffer` is lost.
@@ -94,12 +84,12 @@ impl UdpSocket {
     /// `WouldBlock` when the time is over or the socket doesn't block; `ConnectionRefused` if the connected
     /// peer told that nobody listens.
     pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.block_on(Side::Read, |shard, _| shard.stack.udp_recv_from(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.udp_recv_from(id, buffer))
     }
 
     /// Like [`recv_from`](Self::recv_from), leaving the datagram where it is.
     pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.block_on(Side::Read, |shard, _| shard.stack.udp_peek_from(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.udp_peek_from(id, buffer))
     }
 
     /// Sends a datagram to the first address of `addr`.
@@ -112,8 +102,8 @@ impl UdpSocket {
         let Some(addr) = addr.to_socket_addrs()?.next() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no addresses to send data to"));
         };
-        let sent = self
-            .block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, Some(addr)));
+        let sent =
+            self.0.block_on(Side::Write, |stack, now, id| stack.udp_send_to(now, id, data, Some(addr)));
         sent.map_err(|error| self.explain(error, addr))
     }
 
@@ -132,7 +122,7 @@ impl UdpSocket {
     /// # Errors
     /// EDESTADDRREQ if there is none; else see [`send_to`](Self::send_to).
     pub fn send(&self, data: &[u8]) -> io::Result<usize> {
-        self.block_on(Side::Write, |shard, now| shard.stack.udp_send_to(now, self.0.id, data, None))
+        self.0.block_on(Side::Write, |stack, now, id| stack.udp_send_to(now, id, data, None))
     }
 
     /// Receives a datagram with all that is known of it: who sent it and to which address, by which device it came,
@@ -158,7 +148,7 @@ impl UdpSocket {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn recv_msg(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.block_on(Side::Read, |shard, _| shard.stack.udp_recv_msg(self.0.id, buffer))
+        self.0.block_on(Side::Read, |stack, _, id| stack.udp_recv_msg(id, buffer))
     }
 
     /// Sends a datagram to `addr` (to the connected peer if there is none) from an address of the stack, or with a time
@@ -167,8 +157,8 @@ impl UdpSocket {
     /// # Errors
     /// `AddrNotAvailable` if the source isn't the stack's; else see [`send_to`](Self::send_to).
     pub fn send_msg(&self, data: &[u8], addr: Option<SocketAddr>, with: SendOptions) -> io::Result<usize> {
-        let sent = self
-            .block_on(Side::Write, |shard, now| shard.stack.udp_send_msg(now, self.0.id, data, addr, with));
+        let sent =
+            self.0.block_on(Side::Write, |stack, now, id| stack.udp_send_msg(now, id, data, addr, with));
         sent.map_err(|error| match addr {
             Some(addr) => self.explain(error, addr),
             None => error,
@@ -178,7 +168,7 @@ impl UdpSocket {
     /// Takes the oldest error report, if [`set_report_errors`](Self::set_report_errors) is on. It doesn't wait for one:
     /// a blocked [`recv`](Self::recv) returns with the error when there is one.
     pub fn recv_error(&self) -> io::Result<Option<ErrorReport>> {
-        self.0.net.shared().call(|shard, _| shard.stack.udp_recv_error(self.0.id))
+        self.0.call(Stack::udp_recv_error)
     }
 
     /// The largest datagram that reaches the connected peer in one piece, IP header included, in bytes, as far as it
@@ -187,7 +177,7 @@ impl UdpSocket {
     /// # Errors
     /// `NotConnected`.
     pub fn path_mtu(&self) -> io::Result<usize> {
-        self.0.net.shared().ask(|stack| stack.udp_path_mtu(self.0.id))
+        self.0.ask(Stack::udp_path_mtu)
     }
 
     /// The connected peer.
@@ -195,50 +185,15 @@ impl UdpSocket {
     /// # Errors
     /// `NotConnected` if there is none.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.net.shared().ask(|stack| stack.udp_peer_addr(self.0.id))
+        self.0.ask(Stack::udp_peer_addr)
     }
 
     /// This side's address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.net.shared().ask(|stack| stack.udp_local_addr(self.0.id))
+        self.0.ask(Stack::udp_local_addr)
     }
 
-    /// Another handle of the same socket: they share its options, time-outs and mode.
-    pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        Ok(UdpSocket(Arc::clone(&self.0)))
-    }
-
-    /// Whether receiving and sending answer `WouldBlock` instead of waiting.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.0.modes.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// How long receiving waits; `None` for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.modes.set_timeout(Side::Read, timeout)
-    }
-
-    /// How long receiving waits.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.modes.timeout(Side::Read))
-    }
-
-    /// How long sending waits for room; `None` for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a time of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.modes.set_timeout(Side::Write, timeout)
-    }
-
-    /// How long sending waits for room.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.modes.timeout(Side::Write))
-    }
+    ways_to_wait!();
 
     /// Sets the time to live (hop limit) of what is sent.
     ///
@@ -297,7 +252,7 @@ impl UdpSocket {
 
     /// The pending error, which is then no longer pending.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let taken = self.0.net.shared().call(|shard, _| shard.stack.udp_take_error(self.0.id))?;
+        let taken = self.0.call(Stack::udp_take_error)?;
         Ok(taken.map(io::Error::from))
     }
 
@@ -311,24 +266,15 @@ impl UdpSocket {
     }
 
     fn options(&self) -> io::Result<UdpOptions> {
-        self.0.net.shared().ask(|stack| stack.udp_options(self.0.id))
+        self.0.ask(Stack::udp_options)
     }
 
     fn change(&self, change: impl FnOnce(&mut UdpOptions)) -> io::Result<()> {
-        self.0.net.shared().call(|shard, _| {
-            let mut options = shard.stack.udp_options(self.0.id)?;
+        self.0.call(|stack, id| {
+            let mut options = stack.udp_options(id)?;
             change(&mut options);
-            shard.stack.udp_set_options(self.0.id, options)
+            stack.udp_set_options(id, options)
         })
-    }
-
-    fn block_on<T>(
-        &self,
-        side: Side,
-        verb: impl FnMut(&mut Shard, Instant) -> Result<T, Error>,
-    ) -> io::Result<T> {
-        let Bound { net, id, modes } = &*self.0;
-        net.shared().block_on(SocketId::Udp(*id), side, modes.patience(side), verb)
     }
 }
 
@@ -338,16 +284,6 @@ impl fmt::Debug for UdpSocket {
         if let Ok(addr) = self.local_addr() {
             debug.field("addr", &addr);
         }
-        debug.field("id", &self.0.id).finish()
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        // A stack that failed has nothing left to close.
-        let _ = self.net.shared().call(|shard, now| {
-            shard.stack.udp_close(now, self.id);
-            Ok(())
-        });
+        debug.field("id", &self.0.id()).finish()
     }
 }

@@ -89,7 +89,7 @@ pub struct Config {
     pub ping_recv_buffer: usize,
     /// Ports given to sockets that don't name one (as Linux).
     pub ephemeral_ports: RangeInclusive<u16>,
-    /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default).
+    /// Time to live and hop limit of packets sent (RFC 9293 MUST-49; IANA's recommended default). 0 counts as 1.
     pub ttl: u8,
     /// The smallest maximum segment size believed of a peer: a smaller one would multiply packets
     /// (CVE-2019-11479).
@@ -258,6 +258,8 @@ pub struct Secrets {
     pub ports: [u8; 16],
     /// Keys hash tables that peers could otherwise make degenerate.
     pub tables: [u8; 16],
+    /// Keys the flow labels of IPv6 (RFC 6437 section 3).
+    pub flows: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -271,7 +273,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), rng: seed }
     }
 }
 

@@ -171,6 +171,17 @@ fn with_host_addr_none_a_link_that_is_down_stays_down_until_its_owner_sets_it_up
 }
 
 #[test]
+fn with_host_addr_none_the_mtu_is_set_if_asked_for_and_nothing_else() {
+    in_namespace(|| {
+        let look = || sh("ip address show dev mine0");
+        sh("ip tuntap add dev mine0 mode tun");
+        let _daemon = Daemon::up("--tun mine0 --host-addr none --mtu 1300");
+        assert!(look().contains("mtu 1300 "), "{}", look());
+        assert!(!look().contains(",UP") && !look().contains("inet"), "{}", look());
+    });
+}
+
+#[test]
 fn an_mtu_that_changes_is_followed() {
     in_namespace(|| {
         let _daemon = Daemon::up("");

@@ -1,7 +1,7 @@
 //! What a socket's options and the interface make of the packets sent.
 
-use tunstack::proto::Config;
 use tunstack::proto::tcp::SocketOptions;
+use tunstack::proto::{Config, Owner};
 
 use crate::harness::script::{Script, Setup};
 use crate::harness::wire;
@@ -49,6 +49,58 @@ fn the_tos_of_what_comes_is_told() {
     t.peer_tos = 0x48;
     t.peer("A 1 ack 1");
     assert_eq!(t.stack.tcp_info(t.id()).unwrap().received_tos, 0x48);
+}
+
+#[test]
+fn nothing_leaves_with_a_time_to_live_of_zero_whatever_was_asked_for() {
+    //= RFC1122 section 3.2.1.7: a host MUST NOT send a datagram with a TTL of zero.
+    for ipv6 in [false, true] {
+        let config = Config { ttl: 0, ..Config::default() };
+        let mut t = Script::with(Setup { ipv6, config, ..Setup::default() });
+        t.open();
+        t.write(1);
+        assert_eq!(t.take().ttl, 1);
+        t.options(|options| options.ttl = 0);
+        t.write(1_460);
+        assert_eq!(t.take().ttl, 1);
+        // What belongs to no connection.
+        t.aim_at(81).peer("S 0");
+        assert_eq!(t.take().ttl, 1);
+        let now = t.now();
+        let (any, to) = if ipv6 { ("[::]:9", "[fd09::1]:9") } else { ("0.0.0.0:9", "10.9.0.1:9") };
+        let id = t.stack.udp_bind(now, any.parse().unwrap(), Owner::APPLICATION).unwrap();
+        t.stack.udp_send_to(now, id, b"", Some(to.parse().unwrap())).unwrap();
+        t.flush();
+        assert_eq!(t.take_other().unwrap().ttl, 1);
+    }
+}
+
+#[test]
+fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_have_another() {
+    //= RFC6437 section 3
+    let mut t = Script::v6();
+    t.listen();
+    let mut labels = Vec::new();
+    for client in 0..3 {
+        t.client(client).peer("S 0 <mss 1440>");
+        let mut seen = vec![t.take().flow_label];
+        t.peer("A 1 ack 1");
+        t.accept();
+        t.write(3_000);
+        seen.extend([t.take().flow_label, t.take().flow_label]);
+        t.flush();
+        // What is sent again, and what is sent by the outbox.
+        t.run(2_000);
+        seen.push(t.take().flow_label);
+        t.take_all();
+        t.peer("A 999999999 ack 1");
+        seen.push(t.take().flow_label);
+        t.abort();
+        seen.push(t.take().flow_label);
+        assert!(seen.iter().all(|label| *label == seen[0] && *label != 0), "{seen:x?}");
+        labels.push(seen[0]);
+    }
+    assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2], "{labels:x?}");
 }
 
 #[test]

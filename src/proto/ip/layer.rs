@@ -6,13 +6,14 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::address;
 use super::datagram::Cast;
+use super::flow::FlowLabels;
 use super::ident::Idents;
 use super::interface::{self, Interfaces};
 use super::limiter::Limiter;
 use super::options::WallClock;
 use super::pmtu::PathMtu;
 use super::route::{RouteEntry, RouteOrigin, RouteSpec, RouteTable, RouteTarget, Way};
-use crate::proto::config::{Config, ReversePath};
+use crate::proto::config::{Config, ReversePath, Secrets};
 use crate::proto::error::Error;
 use crate::proto::packet::{DeviceId, Offloads};
 use crate::rng::Rng;
@@ -62,6 +63,8 @@ pub struct Layer {
     pub(super) icmp_errors: Limiter,
     /// The time of day.
     pub(crate) wall_clock: WallClock,
+    /// How the flows of IPv6 are labelled.
+    pub(crate) flows: FlowLabels,
     /// Made when the first is needed: the source of randomness comes with a context.
     idents: Option<Idents>,
 }
@@ -69,13 +72,14 @@ pub struct Layer {
 /// Construction.
 impl Layer {
     /// A layer without interfaces.
-    pub(crate) fn new(config: &Config, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, secrets: &Secrets, now: Instant) -> Self {
         Layer {
             interfaces: Interfaces::new(config.addresses),
             routes: RouteTable::new(config.routes),
             path_mtu: PathMtu::new(config),
             icmp_errors: Limiter::new(config, now),
             wall_clock: WallClock::default(),
+            flows: FlowLabels::new(secrets.flows),
             idents: None,
         }
     }
@@ -474,6 +478,10 @@ mod tests {
         assert_eq!(route("10.9.0.1", "10.9.0.3"), Err(Error::AddrNotAvailable));
         assert_eq!(route("10.9.0.1", "fd09::2"), Err(Error::InvalidInput));
         assert_eq!(route("10.9.0.1", "127.0.0.1"), Err(Error::InvalidInput));
+        //= RFC1122 section 3.2.1.3: a source is one of the host's own addresses, never a broadcast or multicast one.
+        for from in ["10.9.0.255", "10.9.0.0", "255.255.255.255", "224.0.0.1", "0.0.0.0"] {
+            assert!(route("10.9.0.1", from).is_err(), "{from}");
+        }
         assert_eq!(route("10.9.0.1", "10.9.0.2"), Ok(ip("10.9.0.2")));
     }
 

@@ -15,6 +15,7 @@
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
+//! | `flow` | flow labels of IPv6 | 6437 |
 //! | `layer` | all of it, as one: what the others ask | |
 //! | `output` | what goes out: building and queueing | 6864 |
 //! | `reassembly` | parts of datagrams until they are whole | 791, 815, 5722, 8200 4.5 |
@@ -25,6 +26,7 @@
 
 pub(crate) mod address;
 pub(crate) mod datagram;
+pub(crate) mod flow;
 pub(crate) mod forward;
 pub(crate) mod fragment;
 pub mod icmp;

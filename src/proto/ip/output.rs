@@ -150,7 +150,8 @@ fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
 /// 4.3).
 pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
     let ident = if src.is_ipv4() { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 };
-    IpHeader { src, dst, protocol, hop_limit: ctx.config.ttl, tos: 0, ident, dont_fragment: false }
+    let hop_limit = ctx.config.ttl;
+    IpHeader { src, dst, protocol, hop_limit, tos: 0, ident, dont_fragment: false, flow_label: 0 }
 }
 
 #[cfg(test)]

@@ -185,6 +185,8 @@ mod tests {
         // The prefix last; among equals the first.
         let two = ["2001:db8:1::1/48", "2001:db8:2::1/48", "2001:db8:2::2/48"];
         assert_eq!(chosen(&two, &[], "2001:db8:2:ff::2"), Some(ip("2001:db8:2::1")));
+        // Behind the source's own prefix bits don't count: ::2 has more of them in common than ::1.
+        assert_eq!(chosen(&two, &[], "2001:db8:2::3"), Some(ip("2001:db8:2::1")));
     }
 
     #[test]
@@ -239,6 +241,9 @@ mod tests {
         assert_eq!(chosen(&two, &[], "192.168.8.1"), Some(ip("192.168.9.2")));
         assert_eq!(chosen(&two, &["192.168.8.2/24"], "192.168.8.1"), Some(ip("192.168.9.2")));
         assert_eq!(chosen(&two, &[], "8.8.8.8"), Some(ip("10.1.0.2")));
+        // Behind a network's own length bits don't count.
+        let (a, b) = ("10.1.0.1/24", "10.1.0.2/24");
+        assert_eq!(chosen_via(&[a, b], &[], "10.1.0.3", "10.1.0.3"), Some(ip("10.1.0.1")));
     }
 
     #[test]

@@ -50,7 +50,8 @@ impl World {
     /// The same with other limits.
     pub(crate) fn with(config: Config) -> Self {
         let now = Instant::from_millis(1000);
-        let mut ip = Layer::new(&config, now);
+        let secrets = Secrets::from_number(1);
+        let mut ip = Layer::new(&config, &secrets, now);
         let device = ip.add_interface(1500);
         assert_eq!(device, TUN);
         for address in ["10.9.0.2/24", "fd09::2/64"] {
@@ -63,7 +64,7 @@ impl World {
             outbox: Outbox::new(&config),
             events: Events::default(),
             trace: Trace::default(),
-            rng: Rng::from_seed(Secrets::from_number(1).rng),
+            rng: Rng::from_seed(secrets.rng),
             pool: Pool::new(config.pages),
             timers: TimerWheel::new(now),
             config,
@@ -160,7 +161,16 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 
 /// A header between two hosts.
 pub(crate) fn header(src: &str, dst: &str, protocol: u8) -> IpHeader {
-    IpHeader { src: ip(src), dst: ip(dst), protocol, hop_limit: 64, tos: 0, ident: 1, dont_fragment: false }
+    IpHeader {
+        src: ip(src),
+        dst: ip(dst),
+        protocol,
+        hop_limit: 64,
+        tos: 0,
+        ident: 1,
+        dont_fragment: false,
+        flow_label: 0,
+    }
 }
 
 /// A whole datagram.

@@ -91,6 +91,30 @@ fn a_datagram_of_the_protocol_comes_with_its_header_over_ipv4_and_without_over_i
 }
 
 #[test]
+fn options_of_ipv4_go_out_and_come_in_with_a_header_of_ones_own() {
+    //= RFC1122 section 3.2.1.8: the transport layer MUST be able to send IP options; all that are received MUST be
+    //# passed to it, and those that nobody knows ignored.
+    let mut stack = stack();
+    let id = bind(&mut stack, "0.0.0.0", EXPERIMENT);
+    change(&mut stack, id, |options| options.header_included = true).unwrap();
+    for options in
+        [&[7, 7, 4, 0, 0, 0, 0, 0][..], &[0x44, 8, 5, 0, 0, 0, 0, 0], &[0x88, 4, 1, 2], &[0x9e, 4, 1, 2]]
+    {
+        let with_options = |src, dst| {
+            let mut bytes = crate::proto::wire::HeaderBuf::new();
+            testing::header(src, dst, EXPERIMENT).write_with_options(options, 4, &mut bytes);
+            [&bytes[..], b"data"].concat()
+        };
+        let out = with_options("10.9.0.2", "10.9.0.1");
+        send(&mut stack, id, &out, "10.9.0.1").unwrap();
+        assert_eq!(sent(&mut stack), [out]);
+        let incoming = with_options("10.9.0.1", "10.9.0.2");
+        give(&mut stack, &incoming);
+        assert_eq!(recv(&mut stack, id), Ok(incoming));
+    }
+}
+
+#[test]
 fn a_protocol_that_a_raw_socket_speaks_is_not_unreachable() {
     let mut stack = stack();
     for (wildcard, us, them) in BOTH {

@@ -128,10 +128,12 @@ pub struct Stack {
 /// Construction, and what there is to look at.
 impl Stack {
     /// A stack without interfaces.
-    pub fn new(config: Config, secrets: &Secrets, now: Instant) -> Self {
+    pub fn new(mut config: Config, secrets: &Secrets, now: Instant) -> Self {
+        //= RFC1122 section 3.2.1.7: a host MUST NOT send a datagram with a TTL of zero.
+        config.ttl = config.ttl.max(1);
         Stack {
             counters: Counters::default(),
-            ip: Layer::new(&config, now),
+            ip: Layer::new(&config, secrets, now),
             reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
             ping: Ping::new(secrets.tables),

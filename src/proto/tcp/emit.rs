@@ -81,7 +81,7 @@ impl Marks {
     //= RFC9293 SHLD-22
     pub(crate) fn of(options: &SocketOptions) -> Self {
         // The two low bits are ECN's and not the application's to set (RFC 3168 section 5).
-        Marks { ttl: options.ttl, tos: options.tos & !0b11 }
+        Marks { ttl: options.ttl.max(1), tos: options.tos & !0b11 }
     }
 
     /// Segments are not to be cut on the way, so that a path's MTU shows (RFC 1191), and being atomic need no
@@ -95,6 +95,7 @@ impl Marks {
             tos: self.tos,
             ident: 0,
             dont_fragment: true,
+            flow_label: ctx.ip.flows.label(tuple.local_addr(), tuple.remote_addr(), PROTOCOL_TCP),
         };
         if ctx.ip.path_mtu.needs_cutting(tuple.remote) {
             let IpHeader { ident, dont_fragment, .. } =

@@ -20,7 +20,7 @@ pub struct KeepAlive {
 pub struct SocketOptions {
     /// Send small segments at once instead of waiting for acknowledgements (Nagle's algorithm off).
     pub nodelay: bool,
-    /// Time to live, hop limit (RFC 9293 MUST-49).
+    /// Time to live, hop limit (RFC 9293 MUST-49). 0 counts as 1.
     pub ttl: u8,
     /// Type of service, traffic class (RFC 9293 MUST-48). The two ECN bits are the stack's own.
     pub tos: u8,

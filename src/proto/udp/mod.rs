@@ -145,7 +145,7 @@ impl Sockets {
         let payload_len = wire::HEADER_LEN + data.len();
         let local = socket.local.ip();
         let manner = socket.options.manner();
-        let Outgoing { route, header } =
+        let Outgoing { route, mut header } =
             match manner.prepare(ctx, with, local, to.ip(), PROTOCOL_UDP, payload_len) {
                 Ok(outgoing) => outgoing,
                 Err(Refusal::Error(error)) => return Err(error),
@@ -160,6 +160,8 @@ impl Sockets {
         let mut written = HeaderBuf::new();
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
         ports.write(header.src, header.dst, &[data], &mut written);
+        let from = SocketAddr::new(header.src, ports.src_port);
+        header.flow_label = ctx.ip.flows.label(from, to, PROTOCOL_UDP);
         ip::send(ctx, &route, &header, &[&written, data]);
         ctx.counters.udp_out += 1;
         Ok(data.len())

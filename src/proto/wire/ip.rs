@@ -49,6 +49,7 @@ pub const PROTOCOL_NO_NEXT_HEADER: u8 = 59;
 ///     tos: 0,
 ///     ident: 7,
 ///     dont_fragment: true,
+///     flow_label: 0,
 /// };
 /// let mut bytes = HeaderBuf::new();
 /// header.write(4, &mut bytes);
@@ -74,6 +75,8 @@ pub struct IpHeader {
     pub ident: u16,
     /// IPv4 don't-fragment flag.
     pub dont_fragment: bool,
+    /// IPv6 flow label, of 20 bits; not used in IPv4.
+    pub flow_label: u32,
 }
 
 impl IpHeader {
@@ -107,7 +110,7 @@ impl IpHeader {
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
                 let header = Ipv6Header {
                     traffic_class: self.tos,
-                    flow_label: Ipv6FlowLabel::ZERO,
+                    flow_label: Ipv6FlowLabel::try_new(self.flow_label).expect("a flow label has 20 bits"),
                     payload_length: u16::try_from(payload_len)
                         .expect("an IPv6 payload has at most 65,535 bytes"),
                     next_header: IpNumber(self.protocol),
@@ -231,7 +234,7 @@ pub struct FragmentInfo {
 ///
 /// # Errors
 /// `Truncated` (fewer bytes than the headers say), `IpVersion`, `IpLength` (contradictory lengths, IPv6
-/// jumbograms), `IpChecksum`, or `ExtensionHeader` (a chain that is cut off or longer than
+/// jumbograms), `IpChecksum`, `FragmentMalformed` (of IPv4, past 65,535 bytes), or `ExtensionHeader` (a chain that is cut off or longer than
 /// eight headers).
 #[inline]
 pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
@@ -281,7 +284,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         (0, false) => None,
         (offset_bytes, more) => {
             if offset_bytes + payload.len() > usize::from(u16::MAX) {
-                return Err(DropReason::IpLength);
+                return Err(DropReason::FragmentMalformed);
             }
             Some(FragmentInfo { offset_bytes, more, ident: header.identification().into() })
         }
@@ -437,7 +440,8 @@ mod tests {
         let parsed = parse(&bytes).unwrap();
         let Parsed { src, dst, protocol, hop_limit, tos, ident, dont_fragment, .. } = parsed;
         let mut out = HeaderBuf::new();
-        let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+        let flow_label = 0;
+        let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment, flow_label };
         header.write(parsed.payload.len(), &mut out);
         assert_eq!(out.as_slice(), &bytes[..20]);
     }
@@ -566,7 +570,7 @@ mod tests {
     fn an_ipv4_fragment_that_reaches_past_the_longest_datagram_is_refused() {
         let mut bytes = hex(KERNEL_V4);
         bytes[6..8].copy_from_slice(&0x1fff_u16.to_be_bytes());
-        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::IpLength));
+        assert_eq!(parse(&resealed(bytes.clone())), Err(DropReason::FragmentMalformed));
         bytes[6..8].copy_from_slice(&0x1ffe_u16.to_be_bytes());
         assert_eq!(parse(&resealed(bytes)).unwrap().fragment.unwrap().offset_bytes, 65_520);
     }
@@ -582,6 +586,7 @@ mod tests {
             tos: 0,
             ident: 0,
             dont_fragment: true,
+            flow_label: 0,
         };
         header.write(0, &mut HeaderBuf::new());
     }
@@ -591,15 +596,18 @@ mod tests {
             fn what_is_written_is_read_again(
                 (src, dst) in any_ends(),
                 (protocol, hop_limit, tos, ident, dont_fragment) in any::<(u8, u8, u8, u16, bool)>(),
+                flow_label in 0..1_u32 << 20,
                 payload in prop::collection::vec(any::<u8>(), 0..100),
             ) {
                 prop_assume!(src.is_ipv4() || !extensions::is_extension(protocol));
-                let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment };
+                let header = IpHeader { src, dst, protocol, hop_limit, tos, ident, dont_fragment, flow_label };
                 let mut out = HeaderBuf::new();
                 header.write(payload.len(), &mut out);
                 prop_assert_eq!(out.len(), header.len());
                 let bytes = [&out[..], &payload].concat();
                 let is_v6 = src.is_ipv6();
+                let label = u32::from_be_bytes([0, bytes[1] & 0xf, bytes[2], bytes[3]]);
+                prop_assert!(!is_v6 || label == flow_label);
                 prop_assert_eq!(parse(&bytes), Ok(Parsed {
                     src, dst, protocol, hop_limit, tos,
                     ident: if is_v6 { 0 } else { ident },

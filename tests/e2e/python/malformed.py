@@ -237,12 +237,12 @@ def _():
     return parts4([(0, 24, True), (16, 8, False)], tcp(src, US4, port(), OPEN, data=b"x" * 40), TCP)
 
 
-@kind("v4-ping-of-death", "ip-length", "delivered")
+@kind("v4-ping-of-death", "fragment-malformed", "delivered")
 def _():
     return parts4([(0, 1480, True), (65528, rng.randrange(8, 1480), False)], protocol=ICMP)
 
 
-@kind("v4-jolt", "ip-length")
+@kind("v4-jolt", "fragment-malformed")
 def _():
     return parts4([(rng.choice([65520, 65528]), 400, rng.random() < 0.5) for _ in range(3)], protocol=ICMP)
 
@@ -293,7 +293,7 @@ def _():
     return parts6([(0, 40, True), (24, 8, False)])
 
 
-@kind("v6-ping-of-death", "extension-header", "delivered")
+@kind("v6-ping-of-death", "fragment-malformed", "delivered")
 def _():
     return parts6([(0, 1400, True), (65528, rng.randrange(8, 1400), False)], protocol=ICMPV6)
 
@@ -308,7 +308,7 @@ def _():
     return parts6([(at, 8, True) for at in rng.sample(range(8, 4096, 8), 10)])
 
 
-@kind("v6-fragment-length-no-multiple-of-8", "extension-header")
+@kind("v6-fragment-length-no-multiple-of-8", "fragment-malformed")
 def _():
     return parts6([(rng.choice([0, 8, 800]), rng.choice([1, 7, 9, 13, 100]), True)])
 

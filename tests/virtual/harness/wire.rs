@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice};
+use etherparse::{IpNumber, Ipv4Header, Ipv6Header, TcpHeader, TcpSlice};
 
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
@@ -20,12 +20,14 @@ pub(crate) struct Ip {
     pub(crate) protocol: u8,
     pub(crate) ttl: u8,
     pub(crate) tos: u8,
+    /// 0 over IPv4.
+    pub(crate) flow_label: u32,
     pub(crate) payload: Vec<u8>,
 }
 
 impl Ip {
     pub(crate) fn new(src: IpAddr, dst: IpAddr, protocol: u8, payload: Vec<u8>) -> Ip {
-        Ip { src, dst, protocol, ttl: 64, tos: 0, payload }
+        Ip { src, dst, protocol, ttl: 64, tos: 0, flow_label: 0, payload }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -43,7 +45,7 @@ impl Ip {
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => Ipv6Header {
                 traffic_class: self.tos,
-                flow_label: Ipv6FlowLabel::ZERO,
+                flow_label: self.flow_label.try_into().unwrap(),
                 payload_length: u16::try_from(self.payload.len()).unwrap(),
                 next_header: IpNumber(self.protocol),
                 hop_limit: self.ttl,
@@ -71,6 +73,7 @@ impl Ip {
                     protocol: header.protocol.0,
                     ttl: header.time_to_live,
                     tos: header.dscp.value() << 2 | header.ecn.value(),
+                    flow_label: 0,
                     payload: rest.to_vec(),
                 }
             }
@@ -83,6 +86,7 @@ impl Ip {
                     protocol: header.next_header.0,
                     ttl: header.hop_limit,
                     tos: header.traffic_class,
+                    flow_label: header.flow_label.value(),
                     payload: rest.to_vec(),
                 }
             }
@@ -98,6 +102,7 @@ pub(crate) struct Tcp {
     pub(crate) dst: SocketAddr,
     pub(crate) ttl: u8,
     pub(crate) tos: u8,
+    pub(crate) flow_label: u32,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
@@ -114,6 +119,7 @@ impl Tcp {
             dst,
             ttl: 64,
             tos: 0,
+            flow_label: 0,
             seq: 0,
             ack: 0,
             flags: 0,
@@ -153,7 +159,8 @@ impl Tcp {
         };
         let mut segment = header.to_bytes().to_vec();
         segment.extend_from_slice(&self.payload);
-        let ip = Ip { ttl: self.ttl, tos: self.tos, ..Ip::new(self.src.ip(), self.dst.ip(), 6, segment) };
+        let Tcp { ttl, tos, flow_label, .. } = *self;
+        let ip = Ip { ttl, tos, flow_label, ..Ip::new(self.src.ip(), self.dst.ip(), 6, segment) };
         ip.encode()
     }
 
@@ -179,6 +186,7 @@ impl Tcp {
             dst: SocketAddr::new(ip.dst, slice.destination_port()),
             ttl: ip.ttl,
             tos: ip.tos,
+            flow_label: ip.flow_label,
             seq: slice.sequence_number(),
             ack: slice.acknowledgment_number(),
             flags: slice.header_slice()[13],

@@ -117,6 +117,49 @@ fn a_packet_for_somebody_else_goes_on_with_one_hop_less() {
 }
 
 #[test]
+fn nothing_changes_on_the_way_but_the_hop_limit_and_the_checksum_over_it() {
+    //= RFC1812 section 5.3.3.3: a router MUST accept traffic of all precedence levels, and MUST NOT change it.
+    //= RFC1812 section 5.2.5, RFC8200 section 7 (traffic class), RFC6437 section 3 (flow label).
+    let mut router = Router::new();
+    for (src, dst) in [("10.1.0.9:1", "10.2.0.9:2"), ("[fd01::9]:1", "[fd02::9]:2")] {
+        for tos in 0..=255_u8 {
+            let mut bytes = udp(src, dst, b"hello");
+            if bytes[0] >> 4 == 4 {
+                bytes[1] = tos;
+                seal(&mut bytes);
+            } else {
+                bytes[..4].copy_from_slice(&(0x6001_2345 | u32::from(tos) << 20).to_be_bytes());
+            }
+            router.receive(LEFT, &bytes).unwrap();
+            let (_, sent) = router.only();
+            if bytes[0] >> 4 == 4 {
+                bytes[8] -= 1;
+                seal(&mut bytes);
+            } else {
+                bytes[7] -= 1;
+            }
+            assert_eq!(sent, bytes, "{tos:#x}");
+        }
+    }
+}
+
+#[test]
+fn broadcasts_are_delivered_here_and_go_no_further() {
+    //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
+    //= RFC2644 section 2: directed broadcasts are not forwarded by default.
+    let mut router = Router::new();
+    let now = Instant::ZERO;
+    let socket = router.stack.udp_bind(now, "0.0.0.0:7".parse().unwrap(), Default::default()).unwrap();
+    for all in ["255.255.255.255", "10.1.0.255", "10.1.0.0", "10.2.0.255", "10.2.0.0"] {
+        router.receive(LEFT, &udp("10.1.0.9:1", &alloc::format!("{all}:7"), b"all")).unwrap();
+        assert!(router.sent.is_empty(), "{all}");
+        let read = router.stack.udp_recv_msg(socket, &mut [0; 9]).unwrap();
+        assert_eq!((read.to, read.device), (ip(all), LEFT));
+    }
+    assert_eq!(router.stack.counters().packets_forwarded, 0);
+}
+
+#[test]
 fn a_host_forwards_nothing() {
     let mut router = Router::with(Config::default());
     let config = Config { forwarding: false, ..Config::default() };
@@ -275,7 +318,10 @@ fn the_reverse_path_is_checked_as_configured() {
         let mut router = Router::with(Config { reverse_path: how, ..Config::default() });
         let found = [&forged, &unknown, &honest].map(|bytes| router.receive(LEFT, bytes));
         assert_eq!(found, expected, "{how:?}");
+        // Silently: what is sent is what went on.
+        assert_eq!(router.sent.len(), expected.iter().filter(|verdict| verdict.is_ok()).count());
     }
+    assert_eq!(Config::default().reverse_path, ReversePath::Off);
 }
 
 #[test]
@@ -285,8 +331,14 @@ fn in_transit_only_hop_by_hop_options_are_looked_at() {
     let unknown_option = [17, 0, 0xbe, 4, 0, 0, 0, 0];
     let routing = [17, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let cut_off = [17, 200, 0, 0, 0, 0, 0, 0];
-    for (kind, extension) in [(60, &unknown_option[..]), (43, &routing), (60, &cut_off), (44, &[17, 0, 0, 9])]
-    {
+    // The last one: what follows "no next header" (RFC 8200 section 4.7).
+    for (kind, extension) in [
+        (60, &unknown_option[..]),
+        (43, &routing),
+        (60, &cut_off),
+        (44, &[17, 0, 0, 9]),
+        (59, b"what follows"),
+    ] {
         let bytes = datagram(&header("fd01::9", "fd02::9", kind), extension);
         router.receive(LEFT, &bytes).unwrap();
         assert_eq!(router.only().1[40..], *extension);
@@ -400,7 +452,10 @@ proptest! {
             Err(reason) => {
                 let parsed = wire::parse_fixed(&bytes);
                 prop_assert!(
-                    matches!(reason, DropReason::IpOption | DropReason::SourceRouted | DropReason::IpLength),
+                    matches!(
+                        reason,
+                        DropReason::IpOption | DropReason::SourceRouted | DropReason::FragmentMalformed
+                    ),
                     "{}: {:?}", reason, parsed
                 );
                 let is_flawed = match parsed {

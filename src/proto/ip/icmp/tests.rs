@@ -46,11 +46,36 @@ fn a_ping_is_answered_from_the_address_that_was_pinged() {
 }
 
 #[test]
+fn an_answer_starts_with_a_hop_limit_of_its_own() {
+    //= RFC1812 section 4.3.2.2: the TTL for ICMP responses MUST NOT be taken from the packet that triggered them.
+    let mut world = World::new();
+    for (src, dst) in [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")] {
+        for hop_limit in [1, 255] {
+            let mut bytes = echo_request(src, dst);
+            let header_len = if bytes[0] >> 4 == 4 { 20 } else { 40 };
+            let protocol = bytes[if header_len == 20 { 9 } else { 6 }];
+            let header = wire_ip::IpHeader { hop_limit, ..header(src, dst, protocol) };
+            bytes = datagram(&header, &bytes[header_len..]);
+            give(&mut world, &bytes).unwrap();
+            assert_eq!(answer(&mut world, |parsed, _| parsed.hop_limit), Some(64));
+            let unknown = datagram(&wire_ip::IpHeader { protocol: 132, ..header }, &[3; 8]);
+            assert_eq!(give(&mut world, &unknown), Err(DropReason::UnknownProtocol));
+            assert_eq!(answer(&mut world, |parsed, _| parsed.hop_limit), Some(64));
+        }
+    }
+}
+
+#[test]
 fn the_type_of_service_of_a_ping_comes_back() {
     let mut world = World::new();
     let mut bytes = echo_request("fd09::1", "fd09::2");
-    // Traffic class 0xb9 lies across the first two octets.
-    (bytes[0], bytes[1]) = (0x6b, 0x90);
+    // Traffic class 0xb9 lies across the first two octets, and before a flow label, which does not come back.
+    (bytes[0], bytes[1], bytes[2], bytes[3]) = (0x6b, 0x95, 0x67, 0x89);
+    give(&mut world, &bytes).unwrap();
+    let fixed = answer(&mut world, |parsed, _| parsed.whole[..4].to_vec());
+    assert_eq!(fixed, Some(vec![0x6b, 0x90, 0, 0]));
+    let header = wire_ip::IpHeader { tos: 0xb9, ..header("10.9.0.1", "10.9.0.2", wire_ip::PROTOCOL_ICMP) };
+    let bytes = datagram(&header, &echo_request("10.9.0.1", "10.9.0.2")[20..]);
     give(&mut world, &bytes).unwrap();
     assert_eq!(answer(&mut world, |parsed, _| parsed.tos), Some(0xb9));
 }
@@ -210,8 +235,12 @@ fn nothing_that_was_sent_to_all_draws_an_error() {
 fn an_error_quotes_as_much_as_every_host_can_take() {
     let mut world = World::new();
     for (src, dst, len) in [("10.9.0.1:9", "10.9.0.2:7", 576), ("[fd09::1]:9", "[fd09::2]:7", 1280)] {
-        assert!(give(&mut world, &udp(src, dst, &[0; 1400])).is_err());
-        assert_eq!(world.sent().map(|(_, bytes)| bytes.len()), Some(len));
+        let bytes = udp(src, dst, &[0x5a; 1400]);
+        assert!(give(&mut world, &bytes).is_err());
+        let (_, sent) = world.sent().unwrap();
+        assert_eq!(sent.len(), len);
+        let quoted = &sent[if src.starts_with('[') { 48 } else { 28 }..];
+        assert!(bytes.starts_with(quoted));
     }
 }
 

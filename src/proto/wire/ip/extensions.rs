@@ -66,9 +66,10 @@ impl ExtensionProblem {
         match self {
             ExtensionProblem::RoutingSegmentsLeft { .. } => DropReason::SourceRouted,
             ExtensionProblem::MalformedOption { .. } => DropReason::IpOption,
-            ExtensionProblem::UnrecognizedNextHeader { .. }
-            | ExtensionProblem::UnrecognizedOption { .. }
-            | ExtensionProblem::ErroneousField { .. } => DropReason::ExtensionHeader,
+            ExtensionProblem::ErroneousField { .. } => DropReason::FragmentMalformed,
+            ExtensionProblem::UnrecognizedNextHeader { .. } | ExtensionProblem::UnrecognizedOption { .. } => {
+                DropReason::ExtensionHeader
+            }
         }
     }
 
