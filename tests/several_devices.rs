@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use tunstack::proto::stack::Progress;
-use tunstack::proto::{Config, DeviceId, Egress, Error, Owner, Packet, Secrets, Sent, Stack, TcpId};
+use tunstack::proto::{
+    Config, DeviceId, Egress, Error, Owner, Packet, Readiness, Secrets, Sent, Stack, TcpId,
+};
 use tunstack::time::Instant;
 
 const NEAR: DeviceId = DeviceId(0);
@@ -158,6 +160,27 @@ fn connections_that_wait_for_a_device_take_another_when_it_is_gone() {
     world.stack.set_down(FAR);
     let refused = world.stack.tcp_connect(NOW, None, "10.2.0.2:7".parse().unwrap(), None, Owner::default());
     assert_eq!(refused.err(), Some(Error::NetworkUnreachable));
+}
+
+#[test]
+fn who_waits_to_send_by_a_device_hears_that_it_is_gone() {
+    let mut world = World::new();
+    let socket = world.stack.udp_bind(NOW, "0.0.0.0:9".parse().unwrap(), Owner::default()).unwrap();
+    let to = Some("10.1.0.2:9".parse().unwrap());
+    let refused = loop {
+        if let Err(error) = world.stack.udp_send_to(NOW, socket, b"text", to) {
+            break error;
+        }
+    };
+    assert_eq!(refused, Error::WouldBlock);
+    assert_eq!(world.offer(near_is_busy).0, Progress::Busy);
+    while world.stack.next_event().is_some() {}
+    world.stack.set_down(NEAR);
+    assert!(world.stack.wants_transmit(), "a driver that is told there is nothing to do does nothing");
+    let _ = world.offer(near_is_busy);
+    assert!(world.stack.next_event().is_some_and(|event| event.readiness.contains(Readiness::WRITABLE)));
+    assert_eq!(world.stack.udp_send_to(NOW, socket, b"text", to), Err(Error::NetworkUnreachable));
+    assert!(!world.stack.wants_transmit());
 }
 
 #[test]

@@ -220,9 +220,12 @@ impl Stack {
         self.timers.next_deadline()
     }
 
-    /// Whether [`transmit`](Self::transmit) has something to send.
+    /// Whether [`transmit`](Self::transmit) has something to send, or to tell those who wait to send.
     pub fn wants_transmit(&self) -> bool {
-        !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit(&self.pool)
+        !self.outbox.is_empty()
+            || self.outbox.has_relief()
+            || !self.loopback.is_empty()
+            || self.tcp.wants_transmit(&self.pool)
     }
 
     /// Whether something is left that `device` had no room for.
