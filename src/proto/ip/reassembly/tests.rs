@@ -200,6 +200,35 @@ fn headers_before_the_fragment_header_stay_and_the_next_one_is_named_again() {
 
 //= RFC5722 section 4
 #[test]
+fn a_part_of_a_datagram_that_came_in_parts_is_no_datagram() {
+    // Parts within parts: the inner one says that more follows, or that something came before.
+    for (inner_offset, inner_more) in [(0_u16, true), (8, true), (8, false)] {
+        let word = (inner_offset | u16::from(inner_more)).to_be_bytes();
+        let inner = [&[PROTOCOL, 0, word[0], word[1], 0, 0, 0, 9][..], &A[..], &B[..]].concat();
+        let (begin, rest) = inner.split_at(16);
+        let whole = IpHeader { protocol: 44, ..header(V6.0, V6.1, PROTOCOL) };
+        let first = Bit { whole, ident: 7, start: 0, data: begin, more: true };
+        let last = Bit { start: 16, data: rest, more: false, ..first };
+        let mut host = Host::new();
+        assert_eq!(host.give_whole(&first.bytes()), Ok(None));
+        let Ok(Some(bytes)) = host.give_whole(&last.bytes()) else { panic!("not whole") };
+        let parsed = wire::ip::parse(&bytes).unwrap();
+        let part = Part {
+            device: TUN,
+            cast: Cast::Unicast,
+            parsed,
+            checksum: ChecksumState::Unverified,
+            at: host.world.now,
+        };
+        let read = input::reassembled(&mut host.world.ctx(), &part, &bytes).map(|read| read.payload.to_vec());
+        assert_eq!(read, Err(DropReason::ExtensionHeader));
+        // As Linux says it: an erroneous field, where the second fragment header is.
+        let (kind, code, pointer, _) = host.complaint().unwrap();
+        assert_eq!((kind, code, pointer), (4, 0, 40));
+    }
+}
+
+#[test]
 fn overlapping_parts_refuse_the_datagram_and_all_that_comes_of_it() {
     for ends in [V4, V6] {
         for (start, data) in [(8, &[0; 16][..]), (0, &[0; 16]), (16, &[0; 8]), (0, &[0; 64]), (24, &[1; 8])] {
