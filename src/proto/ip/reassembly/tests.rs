@@ -618,7 +618,10 @@ proptest! {
         let data: Vec<u8> = (0..len).map(|n| (n * 7 / 3) as u8).collect();
         let sent = datagram(&header(src, dst, PROTOCOL_UDP), &data);
         let mut parts = Vec::new();
-        let count = fragment::split(&sent, mtu, 0xdead_beef, |part| parts.push(part.to_vec()));
+        let count = fragment::split(&sent, mtu, 0xdead_beef, |part| {
+            parts.push(part.to_vec());
+            true
+        });
         prop_assert_eq!(count, parts.len());
         prop_assert!(parts.iter().all(|part| part.len() <= mtu));
         prop_assert!(is_v4 || len >= 8 || count == 1);
