@@ -17,6 +17,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub(crate) use self::args::PingArgs;
 use self::session::{Due, Session};
 use super::failure::Failure;
@@ -54,7 +56,7 @@ fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     let signals = signals::catch().map_err(|error| Failure::new(format!("can't catch signals: {error}")))?;
     let to = args.resolve()?;
     let net = start(args)?;
-    let socket = open(args, &net, to).map_err(|error| cannot_ping(to, &error))?;
+    let socket = open(args, &net, to).map_err(|error| cannot_ping(&net, to, &error))?;
 
     let (tell, happenings) = sync_channel(HAPPENINGS_MAX);
     let threads = signals.tell(tell.clone()).and_then(|()| listen(&socket, args.size.into(), tell));
@@ -251,17 +253,37 @@ fn unspecified(like: IpAddr) -> IpAddr {
     }
 }
 
-fn cannot_ping(to: IpAddr, error: &io::Error) -> Failure {
+fn cannot_ping(net: &Net, to: IpAddr, error: &io::Error) -> Failure {
+    let route_says = |kind| format!("the stack's route there says so (type={kind})");
     let mend = match error.kind() {
-        ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied if is_broadcast(net, to) => {
             format!("it is a broadcast address; if that is meant, `tunstack ping -b {to}`")
         }
+        ErrorKind::PermissionDenied => route_says("prohibit"),
+        ErrorKind::HostUnreachable => route_says("unreachable"),
+        ErrorKind::InvalidInput => route_says("blackhole"),
+        ErrorKind::NetworkUnreachable if is_nobody(to) => "no host has that address".to_owned(),
         ErrorKind::NetworkUnreachable => {
             "no route of the stack leads there; give it one, as in `--route 0.0.0.0/0,dev=NAME`".to_owned()
         }
         _ => error.to_string(),
     };
     Failure::new(format!("can't ping {to}: {mend}"))
+}
+
+/// Whether it is a broadcast address for the stack.
+fn is_broadcast(net: &Net, to: IpAddr) -> bool {
+    let IpAddr::V4(to) = to else { return false };
+    let is_of = |net: &IpNet| matches!(net, IpNet::V4(net) if [net.broadcast(), net.network()].contains(&to));
+    to.is_broadcast() || net.addresses().iter().any(is_of)
+}
+
+/// Whether it is an address that no route can lead to.
+fn is_nobody(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(v4) => v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.to_ipv4_mapped().is_some(),
+    }
 }
 
 /// Whom the kernel would have to send our requests on to, and doesn't, never hears of them.
@@ -308,6 +330,39 @@ mod tests {
         let sum = u32::from(u16::from_be_bytes([icmp[2], icmp[3]])) + 0x0800;
         icmp[2..4].copy_from_slice(&((sum + (sum >> 16)) as u16).to_be_bytes());
         packet
+    }
+
+    #[test]
+    fn why_somebody_cannot_be_pinged_is_said_as_it_is() {
+        let device = MemoryDevice::pair(1500).unwrap().0;
+        let mut builder = Net::builder().device(device).addr("10.9.0.2/24");
+        for (network, kind) in
+            [("8.1.0.0/16", "prohibit"), ("8.2.0.0/16", "unreachable"), ("8.3.0.0/16", "blackhole")]
+        {
+            builder = builder.route(format!("{network},type={kind}").as_str());
+        }
+        let net = builder.start().unwrap();
+        for (to, why) in [
+            ("10.9.0.255", "it is a broadcast address; if that is meant, `tunstack ping -b 10.9.0.255`"),
+            (
+                "255.255.255.255",
+                "it is a broadcast address; if that is meant, `tunstack ping -b 255.255.255.255`",
+            ),
+            ("8.1.0.1", "the stack's route there says so (type=prohibit)"),
+            ("8.2.0.1", "the stack's route there says so (type=unreachable)"),
+            ("8.3.0.1", "the stack's route there says so (type=blackhole)"),
+            ("8.4.0.1", "no route of the stack leads there; give it one, as in `--route 0.0.0.0/0,dev=NAME`"),
+            ("0.0.0.0", "no host has that address"),
+            ("::ffff:10.9.0.1", "no host has that address"),
+        ] {
+            let to: IpAddr = to.parse().unwrap();
+            let error =
+                PingSocket::bind(&net, unspecified(to)).and_then(|socket| socket.connect(to)).unwrap_err();
+            assert_eq!(
+                cannot_ping(&net, to, &error).to_string(),
+                format!("tunstack: can't ping {to}: {why}")
+            );
+        }
     }
 
     #[test]
