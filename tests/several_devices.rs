@@ -184,6 +184,40 @@ fn who_waits_to_send_by_a_device_hears_that_it_is_gone() {
 }
 
 #[test]
+fn who_keeps_the_queue_of_datagrams_full_does_not_silence_tcp() {
+    const BUDGET: usize = 64;
+    let mut world = World::new();
+    let id = world.connect("10.2.0.2");
+    let socket = world.stack.udp_bind(NOW, "0.0.0.0:9".parse().unwrap(), Owner::default()).unwrap();
+    assert_eq!(world.stack.tcp_write(NOW, id, b"text"), Ok(4));
+    let mut datagrams = 0;
+    for _ in 0..4 {
+        for _ in 0..2 * BUDGET {
+            let _ = world.stack.udp_send_to(NOW, socket, b"text", Some("10.1.0.2:9".parse().unwrap()));
+        }
+        let (mut left, mut of_tcp) = (BUDGET, 0);
+        let progress = world.stack.transmit(NOW, &mut |egress: Egress<'_>| {
+            if left == 0 {
+                return Sent::Enough;
+            }
+            left -= 1;
+            if egress.device == FAR {
+                of_tcp += 1;
+            } else {
+                datagrams += 1;
+            }
+            Sent::Taken
+        });
+        assert_eq!(progress, Progress::More);
+        if of_tcp > 0 {
+            assert!(datagrams > BUDGET, "who comes first takes turns");
+            return;
+        }
+    }
+    panic!("TCP had no turn");
+}
+
+#[test]
 fn connections_that_end_while_they_wait_leave_nothing_behind() {
     let mut world = World::new();
     for _ in 0..50 {
