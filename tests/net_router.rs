@@ -164,6 +164,30 @@ fn a_busy_device_holds_up_neither_the_other_nor_the_way_to_ourselves() {
 }
 
 #[test]
+fn a_thread_that_waits_to_send_by_a_busy_device_is_told_when_it_vanishes() {
+    let world = world();
+    world.to_left.set_busy(true);
+    let socket = UdpSocket::bind(&world.router, "10.1.0.1:9").unwrap();
+    let sender = thread::spawn(move || {
+        loop {
+            if let Err(error) = socket.send_to(b"text", "10.1.0.2:9") {
+                return error.kind();
+            }
+        }
+    });
+    let queued = || world.router.counters().udp_out;
+    let mut before = 0;
+    eventually("a full queue", || {
+        thread::sleep(Duration::from_millis(20));
+        let now = queued();
+        std::mem::replace(&mut before, now) == now && now > 0
+    });
+    world.to_left.vanish();
+    eventually("the end of the wait", || sender.is_finished());
+    assert_eq!(sender.join().unwrap(), ErrorKind::NetworkUnreachable);
+}
+
+#[test]
 fn what_a_busy_device_cannot_take_waits_and_arrives_in_order() {
     let world = world();
     let receiver = UdpSocket::bind(&world.right, "10.2.0.2:9").unwrap();

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use tunstack::proto::stack::Progress;
-use tunstack::proto::{Config, DeviceId, Egress, Error, Owner, Packet, Secrets, Sent, Stack, TcpId};
+use tunstack::proto::{
+    Config, DeviceId, Egress, Error, Owner, Packet, Readiness, Secrets, Sent, Stack, TcpId,
+};
 use tunstack::time::Instant;
 
 const NEAR: DeviceId = DeviceId(0);
@@ -158,6 +160,61 @@ fn connections_that_wait_for_a_device_take_another_when_it_is_gone() {
     world.stack.set_down(FAR);
     let refused = world.stack.tcp_connect(NOW, None, "10.2.0.2:7".parse().unwrap(), None, Owner::default());
     assert_eq!(refused.err(), Some(Error::NetworkUnreachable));
+}
+
+#[test]
+fn who_waits_to_send_by_a_device_hears_that_it_is_gone() {
+    let mut world = World::new();
+    let socket = world.stack.udp_bind(NOW, "0.0.0.0:9".parse().unwrap(), Owner::default()).unwrap();
+    let to = Some("10.1.0.2:9".parse().unwrap());
+    let refused = loop {
+        if let Err(error) = world.stack.udp_send_to(NOW, socket, b"text", to) {
+            break error;
+        }
+    };
+    assert_eq!(refused, Error::WouldBlock);
+    assert_eq!(world.offer(near_is_busy).0, Progress::Busy);
+    while world.stack.next_event().is_some() {}
+    world.stack.set_down(NEAR);
+    assert!(world.stack.wants_transmit(), "a driver that is told there is nothing to do does nothing");
+    let _ = world.offer(near_is_busy);
+    assert!(world.stack.next_event().is_some_and(|event| event.readiness.contains(Readiness::WRITABLE)));
+    assert_eq!(world.stack.udp_send_to(NOW, socket, b"text", to), Err(Error::NetworkUnreachable));
+    assert!(!world.stack.wants_transmit());
+}
+
+#[test]
+fn who_keeps_the_queue_of_datagrams_full_does_not_silence_tcp() {
+    const BUDGET: usize = 64;
+    let mut world = World::new();
+    let id = world.connect("10.2.0.2");
+    let socket = world.stack.udp_bind(NOW, "0.0.0.0:9".parse().unwrap(), Owner::default()).unwrap();
+    assert_eq!(world.stack.tcp_write(NOW, id, b"text"), Ok(4));
+    let mut datagrams = 0;
+    for _ in 0..4 {
+        for _ in 0..2 * BUDGET {
+            let _ = world.stack.udp_send_to(NOW, socket, b"text", Some("10.1.0.2:9".parse().unwrap()));
+        }
+        let (mut left, mut of_tcp) = (BUDGET, 0);
+        let progress = world.stack.transmit(NOW, &mut |egress: Egress<'_>| {
+            if left == 0 {
+                return Sent::Enough;
+            }
+            left -= 1;
+            if egress.device == FAR {
+                of_tcp += 1;
+            } else {
+                datagrams += 1;
+            }
+            Sent::Taken
+        });
+        assert_eq!(progress, Progress::More);
+        if of_tcp > 0 {
+            assert!(datagrams > BUDGET, "who comes first takes turns");
+            return;
+        }
+    }
+    panic!("TCP had no turn");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -22,6 +22,8 @@ use crate::net::{Net, TcpStream};
 const FINISH: Duration = Duration::from_secs(5);
 /// The longest wait that may be named: a day.
 const SECONDS_MAX: u64 = 86_400;
+/// Signals and ends that wait to be heard: few come, and none is lost.
+const HAPPENINGS_MAX: usize = 16;
 /// As much as is read at a time, from either side.
 const CHUNK: usize = 64 << 10;
 
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<(), Failure> {
     let command = format!("tunstack connect --addr 10.10.0.2/24 {} {}", args.destination.name, args.port);
     let net = network::start_anywhere(&args.network, &command)?;
 
-    let (tell, happenings) = channel();
+    let (tell, happenings) = sync_channel(HAPPENINGS_MAX);
     let to = SocketAddr::new(to, args.port);
     let threads = signals.tell(tell.clone()).and_then(|()| talk(&net, to, args.wait, tell));
     threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
@@ -98,7 +100,7 @@ fn wait(net: &Net, happenings: &Receiver<Happening>) -> Result<(), Failure> {
 }
 
 /// Connects and carries on threads of its own, so that a signal finds somebody who listens.
-fn talk(net: &Net, to: SocketAddr, wait: Option<Duration>, tell: Sender<Happening>) -> io::Result<()> {
+fn talk(net: &Net, to: SocketAddr, wait: Option<Duration>, tell: SyncSender<Happening>) -> io::Result<()> {
     let net = net.clone();
     std::thread::Builder::new().name("connection".into()).spawn(move || {
         let connected = match wait {

@@ -347,14 +347,16 @@ fn is_link_local(net: &IpNet) -> bool {
 
 /// An address in a network that no device has: for examples.
 fn free_network(links: &[Link], ipv6: bool) -> IpNet {
-    let candidate = |number: u16| match ipv6 {
-        false => IpNet::new_assert(IpAddr::from([10, number as u8, 0, 1]), 24),
-        true => IpNet::new_assert(IpAddr::from([0xfd00 | number, 0, 0, 0, 0, 0, 0, 1]), 64),
+    let candidate = |number: u16| match (ipv6, number) {
+        (false, ..=255) => IpNet::new_assert(IpAddr::from([10, number as u8, 0, 1]), 24),
+        // Somebody may have all of 10.0.0.0/8.
+        (false, _) => IpNet::new_assert(IpAddr::from([192, 168, number as u8, 1]), 24),
+        (true, _) => IpNet::new_assert(IpAddr::from([0xfd00 | number & 0xff, 0, 0, 0, 0, 0, 0, 1]), 64),
     };
     let is_free = |net: &IpNet| {
         links.iter().flat_map(Link::nets).all(|taken| !taken.contains(net) && !net.contains(&taken.trunc()))
     };
-    (1..=255).map(candidate).find(is_free).unwrap_or_else(|| candidate(1))
+    (1..=511).map(candidate).find(is_free).unwrap_or_else(|| candidate(1))
 }
 
 /// Whether the kernel will let the device have an IPv6 address; `sysctls` is `/proc/sys/net`.
@@ -413,6 +415,7 @@ pub(super) mod tests {
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.1.0.1/24",
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.1.0.9/24",
             "--tun a --addr 10.1.0.1/16 --tun b --addr 10.1.9.1/24",
+            "--tun a --addr 10.1.0.1/8 --tun b --addr 10.2.0.1/24",
             "--tun a --addr fd01::1/64 --tun b --addr fd01::2/64",
             "--tun a --addr 10.1.0.1/24 --tun b --addr 10.2.0.1/24 --host-addr 10.1.0.1/24",
             "--tun a --addr 10.1.0.1/24 --route 10.0.0.0/8,dev=c",

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
@@ -28,11 +28,12 @@ pub(crate) fn catch() -> io::Result<Caught> {
 }
 
 impl Caught {
-    /// Tells `to` of every signal, also of those that came before this call, from a thread of its own.
+    /// Tells `to` of every signal, also of those that came before this call, from a thread of its own, which waits while
+    /// there is no room.
     ///
     /// # Errors
     /// If the thread can't be started.
-    pub(crate) fn tell<T: From<Signal> + Send + 'static>(mut self, to: Sender<T>) -> io::Result<()> {
+    pub(crate) fn tell<T: From<Signal> + Send + 'static>(mut self, to: SyncSender<T>) -> io::Result<()> {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for number in self.0.forever() {
                 // The receiver is gone only when the program ends anyway.

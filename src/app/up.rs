@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::cli::{Offload, UpArgs};
 use super::failure::Failure;
@@ -13,6 +13,9 @@ use super::services;
 use super::signals::{self, Signal, Wish};
 use crate::net::Net;
 use crate::runtime::Stopped;
+
+/// Signals that wait to be heeded: more say nothing new.
+const WAKES_MAX: usize = 8;
 
 /// Runs the daemon to its end.
 ///
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         .collect();
     announce(&greeting(&devices, args.forward, &args.serve));
 
-    let (tell, wakes) = channel();
+    let (tell, wakes) = sync_channel(WAKES_MAX);
     let threads = signals.tell(tell.clone()).and_then(|()| {
         let net = net.clone();
         std::thread::Builder::new().name("stopped".into()).spawn(move || {

@@ -3,6 +3,7 @@
 //! Owns the TUN device ([`plain`]), its kernel side ([`host`], configured through netlink) and the pair of
 //! devices that joins two stacks in one process ([`memory`]). Knows nothing of what is in a packet.
 
+mod follow;
 pub mod host;
 pub mod memory;
 mod netlink;

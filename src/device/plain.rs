@@ -13,7 +13,8 @@ use arrayvec::ArrayVec;
 use rustix::io::Errno;
 use tun_tap::{Iface, Mode};
 
-use super::netlink::{Link, LinkWatch, Netlink};
+use super::follow::Follower;
+use super::netlink::{Link, Netlink};
 use super::{Device, Received, Room, sys};
 use crate::proto::{ChecksumState, Egress, Sent};
 
@@ -37,7 +38,7 @@ pub struct Plain {
     index: u32,
     mtu: AtomicUsize,
     lost: AtomicU64,
-    watch: LinkWatch,
+    follower: Follower,
 }
 
 impl Plain {
@@ -79,17 +80,12 @@ impl Plain {
         // Another user of a persistent device may have left offloads on, and super-segments and half-made
         // checksums would come in.
         sys::set_tun_offload(&fd, 0).map_err(fail("switch its offloads off"))?;
-        // Watched before the MTU is read, so that no change falls between the two.
-        let watch = LinkWatch::open().map_err(fail("watch it"))?;
-        let link = netlink
-            .link_by_name(&name)
-            .and_then(|link| link.ok_or_else(|| Errno::NODEV.into()))
-            .map_err(fail("read its MTU"))?;
+        let (follower, link) = Follower::new(&name).map_err(fail("watch it"))?;
         let (mtu, lost) = (AtomicUsize::new(link.mtu), AtomicU64::new(0));
-        Ok(Plain { fd, name, index: link.index, mtu, lost, watch })
+        Ok(Plain { fd, name, index: link.index, mtu, lost, follower })
     }
 
-    /// The index of the device's interface on the host.
+    /// The index that the device's interface on the host had when it was opened.
     pub fn index(&self) -> u32 {
         self.index
     }
@@ -168,15 +164,11 @@ impl Device for Plain {
     }
 
     fn control_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.watch.fd())
+        Some(self.follower.fd())
     }
 
     fn control(&self) {
-        if !self.watch.changed(self.index) {
-            return;
-        }
-        let link = Netlink::open().and_then(|mut netlink| netlink.link_by_index(self.index));
-        if let Ok(Some(Link { mtu, up, .. })) = link {
+        if let Some(Link { mtu, up, .. }) = self.follower.news(self.fd.as_fd()) {
             log::debug!("{}: the link is {}, MTU {mtu}", self.name, if up { "up" } else { "down" });
             self.mtu.store(mtu, Ordering::Relaxed);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Daemon, STOP, eventually, in_namespace, run_with_input, sh, tunstack};
+use crate::harness::{Daemon, Host, STOP, eventually, in_namespace, run_with_input, sh, tunstack};
 
 fn connect(address: &str) -> TcpStream {
     let address = address.parse().expect("a literal address");
@@ -196,6 +196,47 @@ fn an_mtu_that_changes_is_followed() {
             });
             say_hello();
         }
+    });
+}
+
+#[test]
+fn an_mtu_is_followed_wherever_the_device_is_moved_and_whatever_it_is_called_there() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up(
+            "--tun left --addr 10.1.0.1/24 --host-addr none --tun right --addr 10.2.0.1/24 --host-addr none --forward",
+        );
+        let (left, right, further) = (Host::new(), Host::new(), Host::new());
+        left.adopt("left", 1500, &["10.1.0.2/24"]);
+        left.sh("ip route add 10.2.0.0/24 dev left");
+        right.adopt("right", 1500, &["10.2.0.2/24"]);
+        // Who pings over the edge of what is known by now is told of what the router knows of the device behind it.
+        let is_told = |mtu: u32| {
+            eventually(&format!("the MTU of {mtu} is known"), Duration::from_secs(5), || {
+                let ping = format!("ping -n -c 1 -W 1 -M do -s {} 10.2.0.2", mtu - 27);
+                let said = left.run(&ping, Duration::from_secs(5)).stdout;
+                said.contains(&format!("mtu = {mtu})"))
+            });
+        };
+        for mtu in [1400, 1300] {
+            right.sh(&format!("ip link set dev right mtu {mtu}"));
+            is_told(mtu);
+        }
+        right.sh("ip link set dev right down");
+        right.sh(&format!("ip link set dev right netns {} name other", further.id()));
+        further.sh("ip link set dev other mtu 1200 up");
+        is_told(1200);
+        sh(&format!(
+            "nsenter -t {} -n -- ip link set dev other netns {}",
+            further.id(),
+            daemon.process().id()
+        ));
+        sh("ip link set dev other mtu 1100 up");
+        is_told(1100);
+        sh("ip link delete dev other");
+        eventually("the device's end is noticed", Duration::from_secs(5), || {
+            left.run("ping -n -c 1 -W 1 10.2.0.2", Duration::from_secs(5)).stdout.contains("Net Unreachable")
+        });
+        assert!(daemon.process().is_running());
     });
 }
 

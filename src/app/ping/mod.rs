@@ -14,8 +14,10 @@ use std::io::{self, ErrorKind, Write as _};
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 pub(crate) use self::args::PingArgs;
 use self::session::{Due, Session};
@@ -35,6 +37,10 @@ const TROUBLE: u8 = 2;
 const SHUTDOWN: Duration = Duration::from_millis(100);
 /// How often one request is tried while errors about others stand in its way.
 const SEND_ATTEMPTS: usize = 64;
+/// Answers, errors and signals that wait to be told of. Whoever reads the lines may pause, and whoever answers may answer
+/// without end: what doesn't find room waits in the socket, whose queue has a limit.
+const HAPPENINGS_MAX: usize = 16;
+
 /// Pings until told to end. The exit status says how it went, as ping's does: 0 answered, 1 not.
 ///
 /// # Errors
@@ -48,9 +54,9 @@ fn begin(args: &PingArgs, quiet: bool) -> Result<ExitCode, Failure> {
     let to = args.resolve()?;
     let command = format!("tunstack ping --addr 10.10.0.2/24 {}", args.destination.name);
     let net = network::start_anywhere(&args.network, &command)?;
-    let socket = open(args, &net, to).map_err(|error| cannot_ping(to, &error))?;
+    let socket = open(args, &net, to).map_err(|error| cannot_ping(&net, to, &error))?;
 
-    let (tell, happenings) = channel();
+    let (tell, happenings) = sync_channel(HAPPENINGS_MAX);
     let threads = signals.tell(tell.clone()).and_then(|()| listen(&socket, args.size.into(), tell));
     threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
     let session = Session::new(args.plan(), runtime::now());
@@ -181,8 +187,8 @@ fn open(args: &PingArgs, net: &Net, to: IpAddr) -> io::Result<PingSocket> {
     Ok(socket)
 }
 
-/// Hands on answers and errors from a thread of its own, until the stack runs no more.
-fn listen(socket: &PingSocket, size: usize, tell: Sender<Happening>) -> io::Result<()> {
+/// Hands on answers and errors from a thread of its own, as far as there is room, until the stack runs no more.
+fn listen(socket: &PingSocket, size: usize, tell: SyncSender<Happening>) -> io::Result<()> {
     let socket = socket.try_clone()?;
     // Longer answers than requests are cut off at a length that shows that they were longer.
     let mut buffer = vec![0; size + 1];
@@ -224,17 +230,37 @@ fn unspecified(like: IpAddr) -> IpAddr {
     }
 }
 
-fn cannot_ping(to: IpAddr, error: &io::Error) -> Failure {
+fn cannot_ping(net: &Net, to: IpAddr, error: &io::Error) -> Failure {
+    let route_says = |kind| format!("the stack's route there says so (type={kind})");
     let mend = match error.kind() {
-        ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied if is_broadcast(net, to) => {
             format!("it is a broadcast address; if that is meant, `tunstack ping -b {to}`")
         }
+        ErrorKind::PermissionDenied => route_says("prohibit"),
+        ErrorKind::HostUnreachable => route_says("unreachable"),
+        ErrorKind::InvalidInput => route_says("blackhole"),
+        ErrorKind::NetworkUnreachable if is_nobody(to) => "no host has that address".to_owned(),
         ErrorKind::NetworkUnreachable => {
             "no route of the stack leads there; give it one, as in `--route 0.0.0.0/0,dev=NAME`".to_owned()
         }
         _ => error.to_string(),
     };
     Failure::new(format!("can't ping {to}: {mend}"))
+}
+
+/// Whether it is a broadcast address for the stack.
+fn is_broadcast(net: &Net, to: IpAddr) -> bool {
+    let IpAddr::V4(to) = to else { return false };
+    let is_of = |net: &IpNet| matches!(net, IpNet::V4(net) if [net.broadcast(), net.network()].contains(&to));
+    to.is_broadcast() || net.addresses().iter().any(is_of)
+}
+
+/// Whether it is an address that no route can lead to.
+fn is_nobody(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(v4) => v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.to_ipv4_mapped().is_some(),
+    }
 }
 
 /// Whom the kernel would have to send our requests on to, and doesn't, never hears of them.
@@ -261,4 +287,92 @@ fn tell_of_forwarding(to: IpAddr) {
 fn say(text: &str) -> bool {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Device as _, MemoryDevice, Received};
+    use crate::proto::counters::DropReason;
+    use crate::proto::{DeviceId, Egress, Sent};
+    use std::thread;
+
+    /// The answer to an echo request over IPv4 without options.
+    fn answer_to(mut packet: Vec<u8>) -> Vec<u8> {
+        let (head, icmp) = packet.split_at_mut(20);
+        let (src, dst) = head[12..20].split_at_mut(4);
+        src.swap_with_slice(dst);
+        icmp[0] = 0;
+        // The type was 8 and is 0: the checksum grows by as much, and a carry comes round.
+        let sum = u32::from(u16::from_be_bytes([icmp[2], icmp[3]])) + 0x0800;
+        icmp[2..4].copy_from_slice(&((sum + (sum >> 16)) as u16).to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn why_somebody_cannot_be_pinged_is_said_as_it_is() {
+        let device = MemoryDevice::pair(1500).unwrap().0;
+        let mut builder = Net::builder().device(device).addr("10.9.0.2/24");
+        for (network, kind) in
+            [("8.1.0.0/16", "prohibit"), ("8.2.0.0/16", "unreachable"), ("8.3.0.0/16", "blackhole")]
+        {
+            builder = builder.route(format!("{network},type={kind}").as_str());
+        }
+        let net = builder.start().unwrap();
+        for (to, why) in [
+            ("10.9.0.255", "it is a broadcast address; if that is meant, `tunstack ping -b 10.9.0.255`"),
+            (
+                "255.255.255.255",
+                "it is a broadcast address; if that is meant, `tunstack ping -b 255.255.255.255`",
+            ),
+            ("8.1.0.1", "the stack's route there says so (type=prohibit)"),
+            ("8.2.0.1", "the stack's route there says so (type=unreachable)"),
+            ("8.3.0.1", "the stack's route there says so (type=blackhole)"),
+            ("8.4.0.1", "no route of the stack leads there; give it one, as in `--route 0.0.0.0/0,dev=NAME`"),
+            ("0.0.0.0", "no host has that address"),
+            ("::ffff:10.9.0.1", "no host has that address"),
+        ] {
+            let to: IpAddr = to.parse().unwrap();
+            let error =
+                PingSocket::bind(&net, unspecified(to)).and_then(|socket| socket.connect(to)).unwrap_err();
+            assert_eq!(
+                cannot_ping(&net, to, &error).to_string(),
+                format!("tunstack: can't ping {to}: {why}")
+            );
+        }
+    }
+
+    #[test]
+    fn answers_without_end_that_nobody_tells_of_cost_no_memory_without_end() {
+        const ANSWERS: u64 = 5000;
+        let (ours, peer) = MemoryDevice::pair(1500).unwrap();
+        let net = Net::builder().device(ours).addr("10.9.0.2/24").start().unwrap();
+        let socket = PingSocket::bind(&net, IpAddr::from([0, 0, 0, 0])).unwrap();
+        socket.connect(IpAddr::from([10, 9, 0, 1])).unwrap();
+        let (tell, happenings) = sync_channel(HAPPENINGS_MAX);
+        listen(&socket, 56, tell).unwrap();
+
+        socket.send(1, &[7; 56]).unwrap();
+        let mut buffer = [0; 1500];
+        let request = loop {
+            match peer.recv(&mut buffer) {
+                Received::Packet { len, .. } => break buffer[..len].to_vec(),
+                Received::Empty | Received::Gone => thread::yield_now(),
+            }
+        };
+        let answer = answer_to(request);
+        for sent in 1..=ANSWERS {
+            assert_eq!(peer.send(Egress::plain(DeviceId(0), &answer, &[])), Sent::Taken);
+            // The stack keeps up, and so would a listener.
+            while sent % 50 == 0 && net.counters().packets_in < sent {
+                thread::sleep(Duration::from_micros(100));
+            }
+        }
+        let counters = net.counters();
+        assert_eq!(counters.packets_delivered + counters.dropped(DropReason::PingQueueFull), ANSWERS);
+        // What is in the socket's queue of 208 KiB, each with what it costs to keep it.
+        assert!(counters.packets_delivered < 2000, "{} are kept", counters.packets_delivered);
+        let told = happenings.recv_timeout(Duration::from_secs(20));
+        assert!(matches!(told, Ok(Happening::Answer(received, _)) if received.seq == 1));
+    }
 }

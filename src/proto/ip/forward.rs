@@ -319,10 +319,9 @@ impl<'a> Way<'a> {
     ) -> Result<(), DropReason> {
         let mut result = Ok(());
         let parts = fragment::split(whole, self.hop.mtu, 0, |part| {
+            result = hand_over(ctx, &Egress::plain(self.hop.device, part, &[]), sink);
             // Once one part is lost the others are of no use.
-            if result.is_ok() {
-                result = hand_over(ctx, &Egress::plain(self.hop.device, part, &[]), sink);
-            }
+            result.is_ok()
         });
         if parts == 0 { Err(DropReason::ForwardTooBig) } else { result }
     }

@@ -11,11 +11,11 @@ use crate::proto::wire::checksum::Sum;
 use crate::proto::wire::ip::{PROTOCOL_ICMPV6, PROTOCOL_NO_NEXT_HEADER, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// Cuts a complete datagram, or an IPv4 fragment, into parts of at most `mtu` bytes and calls `each` with one
-/// after another. What fits is handed on as it is. `ident` joins the parts over IPv6; over IPv4 the header names
-/// the datagram already.
+/// after another, until it says `false`. What fits is handed on as it is. `ident` joins the parts over IPv6; over
+/// IPv4 the header names the datagram already.
 ///
-/// Returns the number of parts: 0 if the link is too small for any, or the headers do not hold together.
-pub(crate) fn split(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -> usize {
+/// Returns the number of parts that were made: 0 if the link is too small for any, or the headers do not hold together.
+pub(crate) fn split(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8]) -> bool) -> usize {
     if whole.len() <= mtu {
         each(whole);
         return 1;
@@ -57,7 +57,7 @@ fn room_for_data(mtu: usize, header: usize) -> Option<usize> {
 const V4_MORE: u16 = 0x2000;
 const V4_OFFSET: u16 = 0x1fff;
 
-fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8])) -> Option<usize> {
+fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8]) -> bool) -> Option<usize> {
     let header_len = usize::from(whole.first()? & 0xf) * 4;
     let (header, data) = whole.split_at_checked(header_len)?;
     let fixed = header.get(..V4_HEADER)?;
@@ -87,12 +87,14 @@ fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8])) -> Option<usi
         let mut sum = Sum::new();
         sum.add(part.get(..header.len())?);
         put(&mut part, 10, sum.finish());
-        each(&part);
+        parts += 1;
+        if !each(&part) {
+            break;
+        }
         if at == 0 {
             header = header_of_later_parts(fixed, whole.get(V4_HEADER..header_len)?);
         }
         at += len;
-        parts += 1;
     }
     Some(parts)
 }
@@ -133,7 +135,7 @@ fn put(bytes: &mut [u8], at: usize, value: u16) {
     }
 }
 
-fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -> Option<usize> {
+fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8]) -> bool) -> Option<usize> {
     let Unfragmentable { headers, next_header_at } = unfragmentable(whole)?;
     let (headers, data) = whole.split_at_checked(headers.end)?;
     let next_header = *headers.get(next_header_at)?;
@@ -156,9 +158,11 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8])) -
         part.extend_from_slice(piece);
         let payload_len = u16::try_from(part.len() - V6_HEADER).ok()?;
         put(&mut part, 4, payload_len);
-        each(&part);
-        at += piece.len();
         parts += 1;
+        if !each(&part) {
+            break;
+        }
+        at += piece.len();
     }
     Some(parts)
 }
@@ -294,7 +298,10 @@ mod tests {
     /// The parts of a datagram.
     fn parts(whole: &[u8], mtu: usize) -> Vec<Vec<u8>> {
         let mut parts = Vec::new();
-        let count = split(whole, mtu, IDENT, |part| parts.push(part.to_vec()));
+        let count = split(whole, mtu, IDENT, |part| {
+            parts.push(part.to_vec());
+            true
+        });
         assert_eq!(count, parts.len());
         parts
     }
@@ -333,6 +340,19 @@ mod tests {
         let whole = datagram(&header("fd09::2", "fd09::1", 99), &[0; 3000]);
         let places: Vec<_> = parts(&whole, 1280).iter().map(|part| place(part)).collect();
         assert_eq!(places, [(0, 1232, true), (1232, 1232, true), (2464, 536, false)]);
+    }
+
+    #[test]
+    fn cutting_ends_with_the_first_part_that_is_of_no_use() {
+        for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
+            let whole = datagram(&header(src, dst, 99), &[7; 60_000]);
+            let mut offered = 0;
+            let count = split(&whole, 68, IDENT, |_| {
+                offered += 1;
+                offered < 3
+            });
+            assert_eq!((offered, count), (3, 3), "{src}");
+        }
     }
 
     #[test]
@@ -382,7 +402,10 @@ mod tests {
         for options in [[0x94, 1, 0, 0], [0x94, 9, 0, 0], [1, 1, 1, 0x94], [0x94, 0, 0, 0]] {
             let whole = with_options(&options, &[0; 100]);
             let mut later = Vec::new();
-            split(&whole, 60, 0, |part| later = part.to_vec());
+            split(&whole, 60, 0, |part| {
+                later = part.to_vec();
+                true
+            });
             assert_eq!(later[0], 0x45);
         }
     }
@@ -435,7 +458,10 @@ mod tests {
             if let Some(octet) = bytes.first_mut() {
                 *octet = first;
             }
-            split(&bytes, mtu, 0, |part| assert!(part.len() <= mtu));
+            split(&bytes, mtu, 0, |part| {
+                assert!(part.len() <= mtu);
+                true
+            });
             let _ = (header_of_whole(&bytes, 70_000, 3), header_of_whole(&bytes, 7, 3), tos(&bytes));
             has_all_headers(kind, &bytes);
         }

@@ -86,7 +86,8 @@ pub(crate) fn reassembled<'p>(
     let Part { device, cast, at, .. } = *last;
     // What a device says of a fragment says nothing of the checksum over all of them.
     let checksum = ChecksumState::Unverified;
-    let parsed = wire::parse(whole)?;
+    let mut parsed = wire::parse(whole)?;
+    parsed.refuse_fragment();
     let datagram = Part { device, cast, parsed, checksum, at }.datagram();
     check_problem(ctx, &parsed, &datagram)?;
     check_something_follows(&parsed)?;

@@ -148,6 +148,11 @@ impl Outbox {
         core::mem::take(&mut self.is_relieved)
     }
 
+    /// Whether [`take_relief`](Self::take_relief) has something to tell.
+    pub(crate) fn has_relief(&self) -> bool {
+        self.is_relieved
+    }
+
     /// Offers what waits to the sink, each device's oldest first. A device that has no room holds up no other.
     pub(crate) fn drain(&mut self, sink: &mut dyn PacketSink) -> Progress {
         let mut progress = Progress::Idle;
@@ -383,7 +388,8 @@ mod tests {
         }
         assert!(!outbox.has_room_for_application(A, 1, 80));
         outbox.forget(A);
-        assert!(outbox.take_relief() && !outbox.has_waiting(A));
+        assert!(outbox.has_relief() && outbox.take_relief() && !outbox.has_relief());
+        assert!(!outbox.has_waiting(A));
         assert_eq!(drain(&mut outbox, &[], 9), (vec![(B, 0)], Progress::Idle));
     }
 

@@ -42,7 +42,10 @@ pub(crate) fn try_send_with_options(
         let mut written = HeaderBuf::new();
         header.write_with_options(options, payload_len, &mut written);
         let whole = [&[&written[..]], payload].concat().concat();
-        fragment::split(&whole, route.mtu, 0, |part| parts.push(part.to_vec()));
+        fragment::split(&whole, route.mtu, 0, |part| {
+            parts.push(part.to_vec());
+            true
+        });
     }
     let bytes = parts.iter().map(Vec::len).sum();
     let fits = parts.len() == 1 || !header.dont_fragment;
@@ -119,7 +122,10 @@ fn queue(
     }
     let ident = if header.src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, header.src, header.dst) } else { 0 };
     let outbox = &mut *ctx.outbox;
-    let parts = fragment::split(&bytes, route.mtu, ident, |part| outbox.push_part(route.device, part));
+    let parts = fragment::split(&bytes, route.mtu, ident, |part| {
+        outbox.push_part(route.device, part);
+        true
+    });
     ctx.counters.fragmented += 1;
     ctx.counters.fragments_out += parts as u64;
     parts > 0

@@ -117,6 +117,9 @@ pub struct Stack {
     raw: Raw,
     tcp: Endpoint,
     outbox: Outbox,
+    /// The outbox has used up what the driver could take: TCP is first next time, else whoever keeps the outbox full
+    /// would silence it.
+    tcp_leads: bool,
     events: Events,
     trace: Trace,
     rng: Rng,
@@ -140,6 +143,7 @@ impl Stack {
             raw: Raw::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
             outbox: Outbox::new(&config),
+            tcp_leads: false,
             events: Events::default(),
             trace: Trace::default(),
             rng: Rng::from_seed(secrets.rng),
@@ -222,9 +226,12 @@ impl Stack {
         self.timers.next_deadline()
     }
 
-    /// Whether [`transmit`](Self::transmit) has something to send.
+    /// Whether [`transmit`](Self::transmit) has something to send, or to tell those who wait to send.
     pub fn wants_transmit(&self) -> bool {
-        !self.outbox.is_empty() || !self.loopback.is_empty() || self.tcp.wants_transmit(&self.pool)
+        !self.outbox.is_empty()
+            || self.outbox.has_relief()
+            || !self.loopback.is_empty()
+            || self.tcp.wants_transmit(&self.pool)
     }
 
     /// Whether something is left that `device` had no room for.
@@ -348,9 +355,18 @@ impl Stack {
             packets: &mut packets,
             bytes: &mut bytes,
         };
-        let mut progress = self.outbox.drain(&mut sink);
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        let tcp_leads = core::mem::take(&mut self.tcp_leads);
+        let mut progress = Progress::Idle;
+        if tcp_leads {
+            progress = tcp.transmit(&mut ctx, &mut sink, more_to_come);
+        }
         if progress != Progress::More {
-            let (tcp, mut ctx) = with!(self, now, tcp);
+            let drained = ctx.outbox.drain(&mut sink);
+            self.tcp_leads = drained == Progress::More && !tcp_leads;
+            progress = progress.and(drained);
+        }
+        if !tcp_leads && progress != Progress::More {
             progress = progress.and(tcp.transmit(&mut ctx, &mut sink, more_to_come));
         }
         self.counters.packets_out += packets;

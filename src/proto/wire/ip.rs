@@ -205,6 +205,14 @@ impl Parsed<'_> {
         Ok(())
     }
 
+    /// Makes a problem of a fragment header, where none may be: in what was put together of fragments. Who cuts parts
+    /// into parts hides from everybody on the way what he sends (as Linux, which points at the header, too).
+    pub(crate) fn refuse_fragment(&mut self) {
+        if self.fragment.is_some() && self.problem.is_none() {
+            self.problem = Some(extensions::fragment_before(self.header_len));
+        }
+    }
+
     /// Goes on from the fixed header of IPv6 over the only extension header that concerns those on the way.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::counters::DropReason::*;
-use crate::proto::ip::Accepted;
 use crate::proto::ip::testing::{TUN, World, accept, datagram, header};
+use crate::proto::ip::{Accepted, input};
 use crate::proto::packet::{ChecksumState, Packet};
 use crate::proto::wire;
 use crate::proto::wire::icmp::{Message, v4, v6};
@@ -198,6 +198,35 @@ fn headers_before_the_fragment_header_stay_and_the_next_one_is_named_again() {
 }
 
 //= RFC5722 section 4
+#[test]
+fn a_part_of_a_datagram_that_came_in_parts_is_no_datagram() {
+    // Parts within parts: the inner one says that more follows, or that something came before.
+    for (inner_offset, inner_more) in [(0_u16, true), (8, true), (8, false)] {
+        let word = (inner_offset | u16::from(inner_more)).to_be_bytes();
+        let inner = [&[PROTOCOL, 0, word[0], word[1], 0, 0, 0, 9][..], &A[..], &B[..]].concat();
+        let (begin, rest) = inner.split_at(16);
+        let whole = IpHeader { protocol: 44, ..header(V6.0, V6.1, PROTOCOL) };
+        let first = Bit { whole, ident: 7, start: 0, data: begin, more: true };
+        let last = Bit { start: 16, data: rest, more: false, ..first };
+        let mut host = Host::new();
+        assert_eq!(host.give_whole(&first.bytes()), Ok(None));
+        let Ok(Some(bytes)) = host.give_whole(&last.bytes()) else { panic!("not whole") };
+        let parsed = wire::ip::parse(&bytes).unwrap();
+        let part = Part {
+            device: TUN,
+            cast: Cast::Unicast,
+            parsed,
+            checksum: ChecksumState::Unverified,
+            at: host.world.now,
+        };
+        let read = input::reassembled(&mut host.world.ctx(), &part, &bytes).map(|read| read.payload.to_vec());
+        assert_eq!(read, Err(DropReason::ExtensionHeader));
+        // As Linux says it: an erroneous field, where the second fragment header is.
+        let (kind, code, pointer, _) = host.complaint().unwrap();
+        assert_eq!((kind, code, pointer), (4, 0, 40));
+    }
+}
+
 #[test]
 fn overlapping_parts_refuse_the_datagram_and_all_that_comes_of_it() {
     for ends in [V4, V6] {
@@ -588,7 +617,10 @@ proptest! {
         let data: Vec<u8> = (0..len).map(|n| (n * 7 / 3) as u8).collect();
         let sent = datagram(&header(src, dst, PROTOCOL_UDP), &data);
         let mut parts = Vec::new();
-        let count = fragment::split(&sent, mtu, 0xdead_beef, |part| parts.push(part.to_vec()));
+        let count = fragment::split(&sent, mtu, 0xdead_beef, |part| {
+            parts.push(part.to_vec());
+            true
+        });
         prop_assert_eq!(count, parts.len());
         prop_assert!(parts.iter().all(|part| part.len() <= mtu));
         prop_assert!(is_v4 || len >= 8 || count == 1);

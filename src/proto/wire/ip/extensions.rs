@@ -16,6 +16,8 @@ pub(super) const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 /// Next header value of a fragment header.
 const FRAGMENT: u8 = 44;
+/// Bytes of a fragment header.
+const FRAGMENT_HEADER: usize = 8;
 /// Next header value of destination options.
 const DESTINATION_OPTIONS: u8 = 60;
 
@@ -193,6 +195,11 @@ fn follow_fragment(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     }
     step_over(parsed, fragment.slice().len(), fragment.next_header().0);
     Ok(())
+}
+
+/// The problem that a fragment header is which ends at `end`, where none may be.
+pub(super) fn fragment_before(end: usize) -> ExtensionProblem {
+    ExtensionProblem::ErroneousField { pointer: end.saturating_sub(FRAGMENT_HEADER) as u32 }
 }
 
 /// Moves the payload's begin behind an extension header of `len` bytes.
