@@ -7,6 +7,8 @@
 //! One change writes at most 65,536 answers for a prefix of up to 16 bits, 256 for one of up to 24, 128 blocks for
 //! one of up to 32, and for a longer one it copies one block, 65,536 runs at the very most.
 
+use core::hint::select_unpredictable;
+
 use super::bits::Wide;
 use super::cells::Cells;
 use super::direct::Direct;
@@ -34,11 +36,9 @@ impl Index<Wide> for Blocks {
     fn lookup(&self, address: Wide) -> Slot {
         if let Some(cell) = self.cells.get(address.block()) {
             let inside = cell.inside.get(address.in_block());
-            if inside != Packed::EMPTY {
-                return inside.get();
-            }
-            if cell.whole != Packed::EMPTY {
-                return cell.whole.get();
+            let found = select_unpredictable(inside == Packed::EMPTY, cell.whole, inside);
+            if found != Packed::EMPTY {
+                return found.get();
             }
         }
         self.short.lookup(address.block())

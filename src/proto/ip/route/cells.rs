@@ -13,8 +13,10 @@ use alloc::boxed::Box;
 use super::runs::Runs;
 use super::slot::Packed;
 
-/// What is known of the addresses whose first 32 bits are the same. Vacant if nothing is.
+/// What is known of the addresses whose first 32 bits are the same. Vacant if nothing is. Half a line of cache, never
+/// astride two.
 #[derive(Debug)]
+#[repr(align(32))]
 pub(super) struct Cell {
     block: u32,
     /// For all of them: the longest prefix of 25 to 32 bits.
@@ -40,15 +42,19 @@ pub(super) struct Cells {
     len: usize,
 }
 
+const _: () = assert!(size_of::<Cell>() == 32, "half a line of cache");
+
 const CELLS_MIN: usize = 8;
 
 impl Cells {
     /// What is known of a block.
     #[inline]
     pub(super) fn get(&self, block: u32) -> Option<&Cell> {
-        let mut place = self.home_of(block);
+        let home = self.home_of(block);
+        // The second cell of the same line, if it is not the first: reckoned, as a processor that has to guess
+        // does not go on to the next look-up while it waits.
+        let mut place = home + usize::from(self.cells.get(home)?.block != block);
         loop {
-            // Not there only if there are no cells at all.
             let cell = self.cells.get(place)?;
             if cell.block == block || cell.is_vacant() {
                 return (!cell.is_vacant()).then_some(cell);
@@ -90,12 +96,12 @@ impl Cells {
         self.cells.len()
     }
 
-    /// Where the search for a block begins.
+    /// Where the search for a block begins: the first cell of a line.
     #[inline]
     fn home_of(&self, block: u32) -> usize {
         // The golden ratio: numbers that are alike go far from one another, and every bit counts for the upper.
         let mixed = u64::from(block).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed as usize) & self.cells.len().wrapping_sub(1)
+        (mixed as usize) & self.cells.len().wrapping_sub(1) & !1
     }
 
     /// The place that is looked at next.

@@ -1,12 +1,13 @@
 //! Answers for 65,536 neighbours, of which long runs have the same.
 //!
-//! One run that has an answer, all else having none, is kept in place: most blocks of IPv6 hold one network. More
-//! are kept as one array: where each begins, then its answer, so that all is read in one or two lines of
+//! Two runs that have an answer, all else having none, are kept in place: most blocks of IPv6 hold a network or
+//! two. More are kept as one array: where each begins, then its answer, so that all is read in one or two lines of
 //! cache. Where they are more than fit there, a table tells for each of 256 parts at which run it begins.
 //! What a block is made of depends on the answers alone, not on the order in which they came.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::select_unpredictable;
 
 use super::slot::{Change, Packed};
 
@@ -19,30 +20,52 @@ const PARTS: usize = 256;
 /// Answers for every number from 0 to 65,535.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Runs {
-    /// From one number to another, both included; the others have none.
-    One { first: u16, last: u16, answer: Packed },
+    /// These are all that have answers, in their order; those that are not needed come last.
+    Few([Run; 2]),
     /// For each run where it begins, then for each the halves of its answer; no two that follow one another have
     /// the same. If they are more than [`FEW`], there is before them for each of [`PARTS`] the run in which it
     /// begins.
     Many(Box<[u16]>),
 }
 
+/// Numbers with the same answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    first: u16,
+    /// The last that belongs to it.
+    last: u16,
+    /// Empty if there is no such run.
+    answer: Packed,
+}
+
+impl Run {
+    const NONE: Run = Run { first: 0, last: 0, answer: Packed::EMPTY };
+
+    #[inline]
+    fn holds(self, at: u16) -> bool {
+        at.wrapping_sub(self.first) <= self.last - self.first
+    }
+}
+
 impl Runs {
     /// No answers.
-    pub(super) const NONE: Runs = Runs::One { first: 0, last: 0, answer: Packed::EMPTY };
+    pub(super) const NONE: Runs = Runs::Few([Run::NONE; 2]);
 
     /// Whether there is no answer at all.
     #[inline]
     pub(super) fn is_none(&self) -> bool {
-        matches!(self, Runs::One { answer: Packed::EMPTY, .. })
+        matches!(self, Runs::Few([Run { answer: Packed::EMPTY, .. }, _]))
     }
 
     /// The answer for a number.
     #[inline]
     pub(super) fn get(&self, at: u16) -> Packed {
         match self {
-            Runs::One { first, last, answer } if *first <= at && at <= *last => *answer,
-            Runs::One { .. } => Packed::EMPTY,
+            // One that is none holds 0, and says no more of it than would be said without.
+            Runs::Few([one, other]) => {
+                let other = select_unpredictable(other.holds(at), other.answer, Packed::EMPTY);
+                select_unpredictable(one.holds(at), one.answer, other)
+            }
             Runs::Many(words) => find(words, at),
         }
     }
@@ -69,7 +92,7 @@ impl Runs {
     /// How many bytes it takes, itself not counted.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Runs::One { .. } => 0,
+            Runs::Few(_) => 0,
             Runs::Many(words) => size_of_val(&**words),
         }
     }
@@ -77,29 +100,25 @@ impl Runs {
     /// Of a list of all runs, each with where it begins, of which neighbours differ.
     fn of(list: &[(u16, Packed)]) -> Self {
         let end_of = |index: usize| list.get(index + 1).map_or(u16::MAX, |(next, _)| next - 1);
-        let mut with_answer = list.iter().enumerate().filter(|(_, (_, answer))| *answer != Packed::EMPTY);
-        match (with_answer.next(), with_answer.next()) {
-            (None, _) => Runs::NONE,
-            (Some((index, (first, answer))), None) => {
-                Runs::One { first: *first, last: end_of(index), answer: *answer }
-            }
-            (Some(_), Some(_)) => Runs::Many(words_of(list)),
-        }
+        let all = list.iter().enumerate();
+        let mut with_answer = all
+            .filter(|(_, (_, answer))| *answer != Packed::EMPTY)
+            .map(|(index, (first, answer))| Run { first: *first, last: end_of(index), answer: *answer });
+        let few = [(); 2].map(|()| with_answer.next().unwrap_or(Run::NONE));
+        if with_answer.next().is_some() { Runs::Many(words_of(list)) } else { Runs::Few(few) }
     }
 
     /// All runs, each with where it begins.
     fn list(&self) -> Vec<(u16, Packed)> {
         match self {
-            Runs::One { first, last, answer } => {
-                let mut list = Vec::with_capacity(3);
-                add(&mut list, 0, Packed::EMPTY);
-                if *first == 0 {
-                    list.clear();
+            Runs::Few(runs) => {
+                let (mut list, mut next) = (Vec::with_capacity(5), Some(0));
+                for Run { first, last, answer } in runs.iter().filter(|run| run.answer != Packed::EMPTY) {
+                    next.filter(|next| next < first).inspect(|next| add(&mut list, *next, Packed::EMPTY));
+                    add(&mut list, *first, *answer);
+                    next = last.checked_add(1);
                 }
-                add(&mut list, *first, *answer);
-                if let Some(next) = last.checked_add(1) {
-                    add(&mut list, next, Packed::EMPTY);
-                }
+                next.inspect(|next| add(&mut list, *next, Packed::EMPTY));
                 list
             }
             Runs::Many(words) => {
@@ -225,7 +244,7 @@ mod tests {
             runs.change(at, at, held(49, 0));
         }
         runs.change(0, u16::MAX, Change::Removal { was: Was::Held(48), next: Packed::EMPTY });
-        assert!(matches!(runs, Runs::One { first: 0, last: 2, .. }));
+        assert!(matches!(runs, Runs::Few([Run { first: 0, last: 2, .. }, Run::NONE])));
         runs.change(0, 2, Change::Removal { was: Was::Divided, next: Packed::EMPTY });
         assert_eq!(runs, Runs::NONE);
     }
