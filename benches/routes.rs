@@ -2,9 +2,11 @@
 //! change, how many bytes a prefix, and whether all of them come back.
 //!
 //! `cargo bench --bench routes` prints the figures; with `-- --check` it fails if one of them is worse than it
-//! may be, `-- --quick` makes do with fewer changes. What a look-up may take is meant for a machine that does
-//! nothing else: beside each stands how long one read of memory took meanwhile, in a chain, anywhere in an array as
-//! large as the table.
+//! may be, `-- --quick` makes do with fewer changes.
+//!
+//! What a look-up may take is meant for a machine that does nothing else. So beside each stands how long one read of
+//! memory took meanwhile, in a chain, anywhere in an array as large as the table. A look-up that waits for the one
+//! before cannot be faster than the memory it reads: that kind may take as long as one such read, if that is longer.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,9 +115,20 @@ struct Report {
 struct Lookup {
     /// Of what, and how.
     what: &'static str,
+    is_chained: bool,
     ns: f64,
     /// A read of memory at the same time.
     read_ns: f64,
+}
+
+impl Lookup {
+    fn name(&self) -> String {
+        format!("{}{}", self.what, if self.is_chained { " in a chain" } else { "" })
+    }
+
+    fn ns_max(&self) -> f64 {
+        if self.is_chained { LOOKUP_NS_MAX.max(self.read_ns) } else { LOOKUP_NS_MAX }
+    }
 }
 
 impl Report {
@@ -124,8 +137,9 @@ impl Report {
         println!("bytes a prefix            {:>12.1}", self.bytes as f64 / self.prefixes as f64);
         println!("nodes                     {:>12}", self.nodes);
         println!("insert                    {:>9.1} ns", self.insert_ns);
-        for Lookup { what, ns, read_ns } in &self.lookups {
-            println!("look-up, {what:<16} {ns:>9.1} ns, a read of memory {read_ns:.1} ns");
+        for lookup in &self.lookups {
+            let Lookup { ns, read_ns, .. } = lookup;
+            println!("look-up, {:<16} {ns:>9.1} ns (a read of memory: {read_ns:.1} ns)", lookup.name());
         }
         println!("changes                   {:>12}", self.changes);
         println!("change                    {:>9.1} ns", self.change_ns);
@@ -135,11 +149,12 @@ impl Report {
 
     fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
-        for Lookup { what, ns, read_ns } in &self.lookups {
-            if *ns >= LOOKUP_NS_MAX {
-                let while_reading = format!("(a read of memory took {read_ns:.1} ns)");
+        for lookup in &self.lookups {
+            let (ns, max) = (lookup.ns, lookup.ns_max());
+            if ns >= max {
+                let (what, read) = (lookup.name(), lookup.read_ns);
                 failures
-                    .push(format!("look-up, {what}: {ns:.1} ns, {LOOKUP_NS_MAX} or more {while_reading}"));
+                    .push(format!("look-up, {what}: {ns:.1} ns, {max:.1} or more (one read: {read:.1} ns)"));
             }
         }
         if self.bytes > self.prefixes * BYTES_PER_PREFIX_MAX {
@@ -167,15 +182,16 @@ fn measure(rng: &mut Rng, routes: &[RouteSpec], changes: usize) -> Report {
     let (full, footprint) = (used(), table.footprint());
 
     let memory = cycle(rng, (full - before) as usize / size_of::<u32>());
-    let lookup = |what, hosts: &[IpAddr], run: fn(&RouteTable, &[IpAddr])| {
+    let lookup = |what, hosts: &[IpAddr], is_chained| {
+        let run = if is_chained { chained } else { independent };
         let (ns, read_ns) = medians(hosts, &memory, |batch| run(&table, batch));
-        Lookup { what, ns, read_ns }
+        Lookup { what, is_chained, ns, read_ns }
     };
     lookups.extend([
-        lookup("IPv4", &hosts_v4, independent),
-        lookup("IPv6", &hosts_v6, independent),
-        lookup("IPv4 in a chain", &hosts_v4, chained),
-        lookup("IPv6 in a chain", &hosts_v6, chained),
+        lookup("IPv4", &hosts_v4, false),
+        lookup("IPv6", &hosts_v6, false),
+        lookup("IPv4", &hosts_v4, true),
+        lookup("IPv6", &hosts_v6, true),
     ]);
     drop(memory);
 
@@ -236,13 +252,14 @@ fn independent(table: &RouteTable, batch: &[IpAddr]) {
     }
 }
 
-/// Each look-up begins when the one before has ended.
+/// Each look-up begins when the one before has ended: where its address stands depends on the answer. (A branch that
+/// depends on it would not do. The processor guesses where it goes, and does not wait.)
 fn chained(table: &RouteTable, batch: &[IpAddr]) {
     let mut last = 0;
-    for host in batch {
-        // Always false, but only the answer tells.
-        let host = if last == u32::MAX { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { *host };
-        last = black_box(table.lookup(host)).map_or(0, |way| way.metric);
+    for index in 0..batch.len() {
+        // All have the metric 0, but only the answer tells.
+        let host = batch[index + last];
+        last = black_box(table.lookup(host)).map_or(0, |way| way.metric as usize);
     }
 }
 
