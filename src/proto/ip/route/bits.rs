@@ -56,6 +56,18 @@ impl Wide {
     pub(super) fn get(self) -> u128 {
         u128::from(self.high) << 64 | u128::from(self.low)
     }
+
+    /// The first 32 bits.
+    #[inline]
+    pub(super) fn block(self) -> u32 {
+        (self.high >> 32) as u32
+    }
+
+    /// The 16 after them.
+    #[inline]
+    pub(super) fn in_block(self) -> u16 {
+        (self.high >> 16) as u16
+    }
 }
 
 impl Bits for Wide {

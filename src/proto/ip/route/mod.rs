@@ -2,10 +2,14 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `family` | the prefixes of IPv4 or IPv6: a trie, and beside it an index while they are many |
 //! | `trie` | prefixes, and the longest of them that holds an address |
-//! | `direct` | for a large table of IPv4: the answer for each /24 |
-//! | `choices` | the ways to a destination, the best first |
 //! | `sparse`, `bits` | what the trie is made of |
+//! | `direct` | the index of IPv4: the answer for each /24 |
+//! | `blocks` | the index of IPv6: the answer for each /48 |
+//! | `cells`, `runs` | what is known of each /32, and within it |
+//! | `slot` | one answer of an index, and what becomes of it when the table changes |
+//! | `choices` | the ways to a destination, the best first |
 //!
 //! Owns destinations and the ways to them. Knows nothing of addresses of ours, which [`Layer`](super::Layer) looks
 //! at first, nor whether a route makes sense: gateways are resolved and sources checked there before a route
@@ -22,16 +26,23 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use self::bits::Wide;
+use self::blocks::Blocks;
 use self::choices::{ChoiceId, Choices};
-use self::direct::{Direct, Slot};
+use self::direct::Direct;
+use self::family::Family;
 pub use self::trie::Footprint;
-use self::trie::{Prefix, PrefixMap};
+use self::trie::Prefix;
 use crate::proto::error::Error;
 use crate::proto::packet::DeviceId;
 
 mod bits;
+mod blocks;
+mod cells;
 mod choices;
 mod direct;
+mod family;
+mod runs;
+mod slot;
 mod sparse;
 mod trie;
 
@@ -129,15 +140,8 @@ impl Way {
     }
 }
 
-/// With so many prefixes of IPv4 their trie takes half a megabyte, as much as the direct index at the least.
-#[cfg(not(test))]
-const DIRECT_FROM: usize = 1 << 14;
-/// Few, so that tests cross the border both ways.
-#[cfg(test)]
-const DIRECT_FROM: usize = 8;
-
-/// Lists of ways are numbered with fewer than 27 bits.
-const LIMIT_MAX: usize = 1 << 26;
+/// Lists of ways are numbered with fewer than 26 bits, for an index to keep a length beside them.
+const LIMIT_MAX: usize = (1 << 25) - 1;
 
 /// Destinations of both families, each with the ways that lead there.
 ///
@@ -160,10 +164,8 @@ const LIMIT_MAX: usize = 1 << 26;
 /// ```
 #[derive(Debug)]
 pub struct RouteTable {
-    v4: PrefixMap<u32, ChoiceId>,
-    /// There while IPv4 has so many prefixes that the trie outgrows the caches.
-    direct_v4: Option<Direct>,
-    v6: PrefixMap<Wide, ChoiceId>,
+    v4: Family<u32, Direct>,
+    v6: Family<Wide, Blocks>,
     choices: Choices,
     len: usize,
     limit: usize,
@@ -173,9 +175,8 @@ impl RouteTable {
     /// An empty table for at most `limit` routes.
     pub fn new(limit: usize) -> Self {
         RouteTable {
-            v4: PrefixMap::new(),
-            direct_v4: None,
-            v6: PrefixMap::new(),
+            v4: Family::new(),
+            v6: Family::new(),
             choices: Choices::new(),
             len: 0,
             limit: limit.min(LIMIT_MAX),
@@ -266,7 +267,7 @@ impl RouteTable {
     #[inline]
     pub fn lookup(&self, destination: IpAddr) -> Option<&Way> {
         let choice = match destination {
-            IpAddr::V4(v4) => self.lookup_v4(v4.to_bits()),
+            IpAddr::V4(v4) => self.v4.lookup(v4.to_bits()),
             IpAddr::V6(v6) => self.v6.lookup(Wide::new(v6.to_bits())),
         };
         self.choices.best(choice?)
@@ -277,8 +278,8 @@ impl RouteTable {
         let mut best = None;
         let visit = |_, choice| best = self.choices.ways(choice).find(|way| wanted(way)).or(best);
         match destination {
-            IpAddr::V4(v4) => self.v4.for_each_prefix_of(v4.to_bits(), visit),
-            IpAddr::V6(v6) => self.v6.for_each_prefix_of(Wide::new(v6.to_bits()), visit),
+            IpAddr::V4(v4) => self.v4.trie().for_each_prefix_of(v4.to_bits(), visit),
+            IpAddr::V6(v6) => self.v6.trie().for_each_prefix_of(Wide::new(v6.to_bits()), visit),
         }
         best
     }
@@ -291,11 +292,11 @@ impl RouteTable {
     }
 
     fn networks(&self) -> impl Iterator<Item = (IpNet, ChoiceId)> + '_ {
-        let v4 = self.v4.iter().map(|(prefix, choice)| {
+        let v4 = self.v4.trie().iter().map(|(prefix, choice)| {
             let net = Ipv4Net::new_assert(Ipv4Addr::from_bits(prefix.bits), prefix.len);
             (IpNet::V4(net), choice)
         });
-        let v6 = self.v6.iter().map(|(prefix, choice)| {
+        let v6 = self.v6.trie().iter().map(|(prefix, choice)| {
             let net = Ipv6Net::new_assert(Ipv6Addr::from_bits(prefix.bits.get()), prefix.len);
             (IpNet::V6(net), choice)
         });
@@ -305,44 +306,13 @@ impl RouteTable {
     /// How much room the indexes take.
     pub fn footprint(&self) -> Footprint {
         let (v4, v6) = (self.v4.footprint(), self.v6.footprint());
-        let direct = self.direct_v4.as_ref().map_or(0, Direct::bytes);
-        Footprint { nodes: v4.nodes + v6.nodes, bytes: v4.bytes + v6.bytes + direct }
-    }
-
-    #[inline]
-    fn lookup_v4(&self, address: u32) -> Option<ChoiceId> {
-        match self.direct_v4.as_ref().map(|direct| direct.lookup(address)) {
-            Some(Slot::Held { value, .. }) => Some(value),
-            Some(Slot::Empty) => None,
-            Some(Slot::Divided) | None => self.v4.lookup(address),
-        }
-    }
-
-    fn put_v4(&mut self, prefix: Prefix<u32>, choice: Option<ChoiceId>) {
-        match choice {
-            Some(choice) => {
-                self.v4.insert(prefix, choice);
-                match &mut self.direct_v4 {
-                    Some(direct) => direct.insert(prefix, choice),
-                    None if self.v4.len() >= DIRECT_FROM => self.direct_v4 = Some(Direct::of(&self.v4)),
-                    None => {}
-                }
-            }
-            None => {
-                self.v4.remove(prefix);
-                // Well below the number that brings it, or a change there and back would cost much each time.
-                self.direct_v4.take_if(|_| self.v4.len() < DIRECT_FROM / 2);
-                if let Some(direct) = &mut self.direct_v4 {
-                    direct.remove(prefix, &self.v4);
-                }
-            }
-        }
+        Footprint { nodes: v4.nodes + v6.nodes, bytes: v4.bytes + v6.bytes }
     }
 
     fn choice_of(&self, destination: IpNet) -> Option<ChoiceId> {
         match destination {
-            IpNet::V4(net) => self.v4.get(v4_prefix(net)),
-            IpNet::V6(net) => self.v6.get(v6_prefix(net)),
+            IpNet::V4(net) => self.v4.trie().get(v4_prefix(net)),
+            IpNet::V6(net) => self.v6.trie().get(v6_prefix(net)),
         }
     }
 
@@ -354,9 +324,10 @@ impl RouteTable {
     fn put(&mut self, destination: IpNet, there: Option<ChoiceId>, ways: &[Way]) {
         let choice = self.choices.take(ways);
         match (destination, choice) {
-            (IpNet::V4(net), choice) => self.put_v4(v4_prefix(net), choice),
-            (IpNet::V6(net), Some(choice)) => drop(self.v6.insert(v6_prefix(net), choice)),
-            (IpNet::V6(net), None) => drop(self.v6.remove(v6_prefix(net))),
+            (IpNet::V4(net), Some(choice)) => self.v4.insert(v4_prefix(net), choice),
+            (IpNet::V4(net), None) => self.v4.remove(v4_prefix(net)),
+            (IpNet::V6(net), Some(choice)) => self.v6.insert(v6_prefix(net), choice),
+            (IpNet::V6(net), None) => self.v6.remove(v6_prefix(net)),
         }
         if let Some(there) = there {
             self.choices.release(there);

@@ -151,17 +151,47 @@ fn address() -> impl Strategy<Value = IpAddr> {
         let other = if few { other & 0x0101_0101 } else { other };
         IpAddr::V4(Ipv4Addr::from_bits(0x0a09_0000 ^ other.unbounded_shr(shared)))
     });
-    let v6 = (any::<u128>(), 0_u32..=128).prop_map(|(other, shared)| {
+    let v6 = (any::<u128>(), 0_u32..=128, any::<bool>()).prop_map(|(other, shared, few)| {
+        // Bits on either side of every border between tiers of the index.
+        let other = if few { other & 0x0001_8181_8181_8100_0000_0000_0000_0001 } else { other };
         IpAddr::V6(Ipv6Addr::from_bits((0xfd09 << 112) ^ other.unbounded_shr(shared)))
     });
     prop_oneof![v4, v6]
 }
 
+/// Any length, or one next to a border between tiers.
+fn length() -> impl Strategy<Value = u8> {
+    let border = prop::sample::select(&[0_u8, 16, 17, 24, 25, 32, 33, 47, 48, 49, 64, 128][..]);
+    prop_oneof![any::<u8>(), border]
+}
+
 fn network() -> impl Strategy<Value = IpNet> {
-    (address(), any::<u8>()).prop_map(|(address, len)| {
+    (address(), length()).prop_map(|(address, len)| {
         let max = if address.is_ipv4() { 32 } else { 128 };
         IpNet::new(address, len % (max + 1)).unwrap()
     })
+}
+
+/// An address of one block of 32 bits, or of the one behind it.
+fn crowded_address() -> impl Strategy<Value = IpAddr> {
+    (0_u128..2, any::<u16>(), any::<bool>(), 0_u128..8).prop_map(|(block, at, few, below)| {
+        let at = if few { at & 0xff } else { at };
+        let bits = (0x2001_0db8_u128 + block) << 96 | u128::from(at) << 80 | below << 77 | below;
+        IpAddr::V6(Ipv6Addr::from_bits(bits))
+    })
+}
+
+/// A network of theirs, seldom one that holds both.
+fn crowded_network() -> impl Strategy<Value = IpNet> {
+    let len = prop_oneof![
+        20 => 33_u8..=48,
+        20 => 46_u8..=48,
+        4 => 49_u8..=52,
+        1 => 20_u8..=32,
+        1 => Just(128_u8),
+        1 => Just(0_u8),
+    ];
+    (crowded_address(), len).prop_map(|(address, len)| IpNet::new(address, len).unwrap())
 }
 
 #[derive(Clone, Debug)]
@@ -182,13 +212,13 @@ enum Change {
     },
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change(network: impl Strategy<Value = IpNet> + Clone) -> impl Strategy<Value = Change> {
     let origin = prop_oneof![Just(RouteOrigin::Connected), Just(RouteOrigin::Added)];
     prop_oneof![
-        4 => (network(), 0_u32..3, 0_u16..3, origin)
+        4 => (network.clone(), 0_u32..3, 0_u16..3, origin)
             .prop_map(|(net, metric, device, origin)| Change::Add { net, metric, device, origin }),
         2 => any::<usize>().prop_map(Change::Remove),
-        1 => (network(), 0_u32..3, 0_u16..3)
+        1 => (network, 0_u32..3, 0_u16..3)
             .prop_map(|(net, metric, device)| Change::RemoveOther { net, metric, device }),
     ]
 }
@@ -262,38 +292,57 @@ fn apply(table: &mut RouteTable, naive: &mut Naive, change: &Change) -> Result<(
     Ok(())
 }
 
+/// Of what a table is made that depends on what was there before.
+fn shape(table: &RouteTable) -> (bool, Option<usize>) {
+    (table.v4.index().is_some(), table.v6.index().map(Blocks::room))
+}
+
+fn it_agrees(changes: &[Change], destinations: Vec<IpAddr>) -> Result<(), TestCaseError> {
+    let (mut table, mut naive) = (RouteTable::new(1000), Naive::default());
+    for change in changes {
+        apply(&mut table, &mut naive, change)?;
+    }
+    let networks = naive.0.iter().map(|entry| entry.route.destination);
+    let edges = networks.flat_map(|network| [network.network(), network.broadcast()]).collect::<Vec<_>>();
+    for destination in destinations.into_iter().chain(edges) {
+        let found = table.lookup(destination).map(|way| way.target);
+        prop_assert_eq!(found, naive.lookup(destination, |_| true), "{}", destination);
+        let by_1 = RouteTarget::Interface(DeviceId(1));
+        let found = table.lookup_where(destination, |way| way.target == by_1).map(|way| way.target);
+        prop_assert_eq!(found, naive.lookup(destination, |route| route.target == by_1), "{}", destination);
+    }
+    prop_assert_eq!(table.iter().collect::<Vec<_>>(), naive.sorted());
+    // The same routes make the same table, whatever was there in between.
+    let mut fresh = RouteTable::new(1000);
+    for entry in &naive.0 {
+        fresh.insert(entry.route, entry.origin).unwrap();
+    }
+    if shape(&table) == shape(&fresh) {
+        prop_assert_eq!(table.footprint(), fresh.footprint());
+    }
+    prop_assert_eq!(table.choices.len(), fresh.choices.len());
+    for entry in naive.sorted() {
+        table.remove(&entry.route).unwrap();
+    }
+    prop_assert_eq!(table.footprint(), Footprint::default());
+    prop_assert_eq!(table.choices.len(), 0);
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn it_agrees_with_a_search_from_end_to_end_and_gives_back_all_memory(
-        changes in prop::collection::vec(change(), 0..120),
+        changes in prop::collection::vec(change(network().boxed()), 0..120),
         destinations in prop::collection::vec(address(), 1..40),
     ) {
-        let (mut table, mut naive) = (RouteTable::new(1000), Naive::default());
-        for change in &changes {
-            apply(&mut table, &mut naive, change)?;
-        }
-        let networks = naive.0.iter().map(|entry| entry.route.destination.addr()).collect::<Vec<_>>();
-        for destination in destinations.into_iter().chain(networks) {
-            let found = table.lookup(destination).map(|way| way.target);
-            prop_assert_eq!(found, naive.lookup(destination, |_| true), "{}", destination);
-            let by_1 = RouteTarget::Interface(DeviceId(1));
-            let found = table.lookup_where(destination, |way| way.target == by_1).map(|way| way.target);
-            prop_assert_eq!(found, naive.lookup(destination, |route| route.target == by_1), "{}", destination);
-        }
-        prop_assert_eq!(table.iter().collect::<Vec<_>>(), naive.sorted());
-        // The same routes make the same table, whatever was there in between.
-        let mut fresh = RouteTable::new(1000);
-        for entry in &naive.0 {
-            fresh.insert(entry.route, entry.origin).unwrap();
-        }
-        if table.direct_v4.is_some() == fresh.direct_v4.is_some() {
-            prop_assert_eq!(table.footprint(), fresh.footprint());
-        }
-        prop_assert_eq!(table.choices.len(), fresh.choices.len());
-        for entry in naive.sorted() {
-            table.remove(&entry.route).unwrap();
-        }
-        prop_assert_eq!(table.footprint(), Footprint::default());
-        prop_assert_eq!(table.choices.len(), 0);
+        it_agrees(&changes, destinations)?;
+    }
+
+    #[test]
+    fn it_agrees_too_where_one_block_of_ipv6_is_crowded(
+        changes in prop::collection::vec(change(crowded_network().boxed()), 0..250),
+        destinations in prop::collection::vec(crowded_address(), 1..40),
+    ) {
+        it_agrees(&changes, destinations)?;
     }
 }

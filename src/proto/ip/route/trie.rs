@@ -330,7 +330,7 @@ fn prefix_with<K: Bits>(depth: usize, path: K, octet: u8) -> Prefix<K> {
 }
 
 /// The first octets.
-fn cut<K: Bits>(bits: K, octets: usize) -> K {
+pub(super) fn cut<K: Bits>(bits: K, octets: usize) -> K {
     (0..octets).fold(K::ZERO, |sum, place| sum.with_octet(place, bits.octet(place)))
 }
 
