@@ -149,8 +149,8 @@ impl Builder {
     }
 
     /// Sets the TUN device's MTU in bytes. By default it stays what it is (1,500 on a new device); later
-    /// changes by others are followed in any case, but not those made in another network namespace that the device has
-    /// been moved to.
+    /// changes by others are followed in any case, also in another network namespace that the device has been moved to
+    /// (which takes the right to enter it).
     pub fn mtu(mut self, mtu: usize) -> Self {
         self.last().mtu = Some(mtu);
         self
