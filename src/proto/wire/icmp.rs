@@ -11,7 +11,7 @@ use core::net::IpAddr;
 
 use super::HeaderBuf;
 use super::checksum::Sum;
-use super::ip::{self, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP};
+use super::ip::{self, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, QuotedPart};
 use crate::proto::counters::DropReason;
 use crate::proto::packet::ChecksumState;
 
@@ -202,8 +202,8 @@ pub struct Quoted<'a> {
     pub protocol: u8,
     /// What is there of its transport header and payload. Empty for a fragment that isn't the first.
     pub transport: &'a [u8],
-    /// Whether it is a fragment that isn't the first.
-    pub is_later_fragment: bool,
+    /// How much of its datagram it is.
+    pub part: QuotedPart,
 }
 
 impl Quoted<'_> {
@@ -240,8 +240,8 @@ pub fn quoted_echo_request(address: IpAddr, transport: &[u8]) -> Option<(u16, u1
 /// Reads the packet that an error quotes, cut off wherever it is. `None` if not even its headers up to the
 /// transport's are there.
 pub fn quoted(bytes: &[u8]) -> Option<Quoted<'_>> {
-    let ip::QuotedIp { src, dst, protocol, payload, is_later_fragment } = ip::parse_quoted(bytes)?;
-    Some(Quoted { src, dst, protocol, transport: payload, is_later_fragment })
+    let ip::QuotedIp { src, dst, protocol, payload, part } = ip::parse_quoted(bytes)?;
+    Some(Quoted { src, dst, protocol, transport: payload, part })
 }
 
 #[cfg(test)]

@@ -354,8 +354,18 @@ pub(super) struct QuotedIp<'a> {
     pub(super) dst: IpAddr,
     pub(super) protocol: u8,
     pub(super) payload: &'a [u8],
-    /// A fragment that isn't the first.
-    pub(super) is_later_fragment: bool,
+    pub(super) part: QuotedPart,
+}
+
+/// How much of a datagram a packet is that an ICMP error quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotedPart {
+    /// All of it.
+    Whole,
+    /// Its first fragment.
+    First,
+    /// A fragment that isn't the first: it holds no transport header.
+    Later,
 }
 
 /// Reads the IP headers of a quoted packet. The payload of a fragment that isn't the first is empty, since it
@@ -372,7 +382,11 @@ pub(super) fn parse_quoted(bytes: &[u8]) -> Option<QuotedIp<'_>> {
                 dst: IpAddr::V4(header.destination_addr()),
                 protocol: header.protocol().0,
                 payload: payload.unwrap_or_default(),
-                is_later_fragment: !first,
+                part: match (first, header.more_fragments()) {
+                    (true, false) => QuotedPart::Whole,
+                    (true, true) => QuotedPart::First,
+                    (false, _) => QuotedPart::Later,
+                },
             })
         }
         Some(6) => parse_quoted_v6(bytes),
@@ -384,9 +398,9 @@ fn parse_quoted_v6(bytes: &[u8]) -> Option<QuotedIp<'_>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let end = (Ipv6Header::LEN + usize::from(header.payload_length())).min(bytes.len());
     let behind = bytes.get(Ipv6Header::LEN..end)?;
-    let (protocol, payload, is_later_fragment) = extensions::skip_quoted(header.next_header().0, behind)?;
+    let (protocol, payload, part) = extensions::skip_quoted(header.next_header().0, behind)?;
     let (src, dst) = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-    Some(QuotedIp { src, dst, protocol, payload, is_later_fragment })
+    Some(QuotedIp { src, dst, protocol, payload, part })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::proto::ip::limiter::Price;
 use crate::proto::ip::{Cast, Datagram, address, fragmentable};
 use crate::proto::packet::DeviceId;
 use crate::proto::wire::icmp::{self as wire, ErrorMessage, Message, v4, v6};
-use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Parsed};
+use crate::proto::wire::ip::{IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, Parsed, QuotedPart};
 
 /// What an error message can be about: a datagram for us, or one on its way to somebody else.
 #[derive(Clone, Copy, Debug)]
@@ -221,9 +221,14 @@ fn is_later_fragment_v4(whole: &[u8]) -> bool {
 fn is_icmp_error(whole: &[u8]) -> bool {
     match wire::quoted(whole) {
         // No error is long enough to be cut into parts: what follows a first part was never one.
-        Some(read) if read.is_later_fragment => false,
+        Some(read) if read.part == QuotedPart::Later => false,
+        // Nor is it one of which nothing has come; that its headers are cut off is what the error says (RFC 8200 section
+        // 4.5; as Linux).
+        Some(read) if read.part == QuotedPart::First && read.src.is_ipv6() && read.transport.is_empty() => {
+            false
+        }
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
-        // Its extension headers end in the void, which is what the error says (RFC 8200 section 4.5; as Linux).
+        // The same, with extension headers that end in the void.
         None => false,
     }
 }
@@ -393,11 +398,15 @@ mod tests {
     fn a_chain_of_headers_that_ends_in_the_void_can_be_complained_about() {
         //= RFC8200 section 4.5: a first fragment without all headers should draw parameter problem, code 3.
         let mut world = World::new();
-        let cut = [60, 0, 0, 1, 0, 0, 0, 9, 17, 3, 1, 4, 0, 0, 0, 0];
-        let bytes = datagram(&header("fd09::1", "fd09::2", 44), &cut);
-        let about = came(TUN, Some(Cast::Unicast), &bytes);
-        let seen = told(&mut world, about, Complaint::ParameterProblem { code: 3, pointer: 0 });
-        assert_eq!(seen.map(|(error, _)| error), Some((4, 3, 0)));
+        let cut_within = [60, 0, 0, 1, 0, 0, 0, 9, 17, 3, 1, 4, 0, 0, 0, 0];
+        // What would tell whether it is an error lies in another fragment.
+        let cut_behind = [60, 0, 0, 1, 0, 0, 0, 9, 58, 0, 1, 4, 0, 0, 0, 0];
+        for cut in [cut_within, cut_behind] {
+            let bytes = datagram(&header("fd09::1", "fd09::2", 44), &cut);
+            let about = came(TUN, Some(Cast::Unicast), &bytes);
+            let seen = told(&mut world, about, Complaint::ParameterProblem { code: 3, pointer: 0 });
+            assert_eq!(seen.map(|(error, _)| error), Some((4, 3, 0)));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use etherparse::{IpFragOffset, Ipv6FragmentHeaderSlice, Ipv6Header, Ipv6RawExtHeaderSlice};
 
-use super::{FragmentInfo, Parsed};
+use super::{FragmentInfo, Parsed, QuotedPart};
 use crate::proto::counters::DropReason;
 use etherparse::icmpv6 as v6;
 
@@ -238,17 +238,19 @@ fn walk_v6_options(mut options: &[u8], mut at: u32) -> Result<Option<ExtensionPr
 }
 
 /// Steps over the extension headers of a packet that is quoted and may be cut off: what they lead to, and how
-/// much of it is there. Nothing is, behind the header of a fragment that isn't the first (then `true` comes along).
+/// much of it is there. Nothing is, behind the header of a fragment that isn't the first.
 /// `None` if the chain itself is cut off or too long.
-pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &[u8], bool)> {
+pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &[u8], QuotedPart)> {
+    let mut part = QuotedPart::Whole;
     for _ in 0..=EXTENSION_HEADERS_MAX {
         let len = match protocol {
             FRAGMENT => {
                 let fragment = Ipv6FragmentHeaderSlice::from_slice(payload).ok()?;
                 protocol = fragment.next_header().0;
                 if fragment.fragment_offset() != IpFragOffset::ZERO {
-                    return Some((protocol, &[], true));
+                    return Some((protocol, &[], QuotedPart::Later));
                 }
+                part = QuotedPart::First;
                 fragment.slice().len()
             }
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
@@ -256,7 +258,7 @@ pub(super) fn skip_quoted(mut protocol: u8, mut payload: &[u8]) -> Option<(u8, &
                 protocol = extension.next_header().0;
                 extension.slice().len()
             }
-            _ => return Some((protocol, payload, false)),
+            _ => return Some((protocol, payload, part)),
         };
         payload = payload.get(len..)?;
     }
