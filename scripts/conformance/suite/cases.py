@@ -37,3 +37,10 @@ def case(*requirements, families=(IPV4,), needs=(), linux=None):
         return function
 
     return mark
+
+
+def sentence(name):
+    """A case's name as it is read: `a_syn_draws_a_syn_ack[ipv6]`."""
+    name, _, parameters = name.partition("[")
+    name = name.replace("_", " ")
+    return f"{name} [{parameters}" if parameters else name

@@ -13,7 +13,9 @@ from scapy.layers.inet import IP, ICMP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.packet import Raw
 
+from .errors import error_in, is_summed, transport
 from .failure import Mismatch
+from .fragments import Parts, is_part
 from .setting import ECHO, FAR_ADDRESS, IPV4, NETWORK, SILENCE, TARGET_ADDRESS, TESTER_ADDRESS, WITHIN
 from .tcp import Tcp
 
@@ -84,6 +86,59 @@ class Net:
         seen = self.take(unwanted, until)
         if seen is not None:
             raise Mismatch(self, f"the target sent what it must not: {describe_wanted(layer, fields)}: {seen}")
+
+    def expect_whole(self, where, within=WITHIN):
+        """The next datagram that is wanted, put together if it comes in parts."""
+        until, parts = time.monotonic() + within, Parts()
+        while (seen := self.take(lambda seen: is_part(seen.packet) or where(seen.packet), until)) is not None:
+            packet = parts.add(seen.packet) if is_part(seen.packet) else seen.packet
+            if packet is not None and where(packet):
+                return packet
+        raise Mismatch(self, f"what was wanted did not come within {within} s")
+
+    def expect_reply(self, request, data=None, within=WITHIN):
+        """The reply to a ping: from the target's address, with all of its data (or `data`), the checksum right."""
+        if data is None:
+            data = bytes(request[ICMP].payload) if ICMP in request else request[ICMPv6EchoRequest].data
+        reply = self.expect_whole(lambda packet: is_reply(packet, request), within)
+        problems = {"its source": reply.src == self.target, "its destination": reply.dst == request.src,
+                    "its data": transport(reply)[8:] == data, "its checksum": is_summed(reply)}
+        if wrong := [name for name, is_right in problems.items() if not is_right]:
+            raise Mismatch(self, f"the reply to the ping is wrong: {', '.join(wrong)}")
+        return reply
+
+    def expect_error(self, kinds, about, pointer=None, within=WITHIN):
+        """An ICMP error about a packet of the tester's, which it quotes; see `errors` for the kinds.
+
+        `pointer` is which octet a parameter problem has to name, or a range of them.
+        """
+        kind, code = kinds[self.family]
+        octets = (pointer,) if isinstance(pointer, int) else pointer
+
+        def wanted(packet):
+            error = error_in(packet)
+            return error is not None and (error.kind, error.code) == (kind, code) and error.is_about(about) \
+                and (octets is None or error.pointer in octets)
+
+        text = f"ICMP error of type {kind} code {code}" + ("" if pointer is None else f" at octet {pointer}")
+        seen = self.take(lambda seen: wanted(seen.packet), time.monotonic() + within)
+        if seen is None:
+            came = [error for seen in self.inbox if (error := error_in(seen.packet)) is not None]
+            closest = [f"    type {error.kind} code {error.code}, octet {error.pointer}, quotes "
+                       + ("what was sent" if error.is_about(about) else "something else") for error in came]
+            raise Mismatch(self, f"no {text} within {within} s", closest=closest or ["    no ICMP error came at all"])
+        assert is_summed(seen.packet), f"the checksum of an {text} is wrong"
+        return error_in(seen.packet)
+
+    def expect_no_error(self, for_=SILENCE):
+        """Fails if an ICMP error comes."""
+        self.expect_nothing(for_=for_, where=lambda packet: error_in(packet) is not None)
+
+    def ping(self, data=b"abcdefgh", **how):
+        """A ping that has to be answered; gives the reply."""
+        request = self.echo_request(data, **how)
+        self.send(request)
+        return self.expect_reply(request)
 
     def take(self, wanted, until):
         """The first packet from the target that is wanted; `None` if there is none before `until`."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from broken.faults import FAULTS, Broken
+from broken.faults import FAULTS
+from broken.target import Broken
 from . import targets
+from .cases import sentence
 from .net import Net
 from .requirements import requirements
 from .setting import IPV6
@@ -134,13 +136,6 @@ class Lines:
         (folder / "results.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
-def sentence(name):
-    """A case's name as it is read: `a_syn_draws_a_syn_ack[ipv6]`."""
-    name, _, parameters = name.partition("[")
-    name = name.replace("_", " ")
-    return f"{name} [{parameters}" if parameters else name
-
-
 def outcome_of(report):
     if report.passed:
         return "passed"
@@ -154,4 +149,6 @@ def reason_of(report):
         return report.wasxfail.removeprefix("reason: ")
     if report.skipped:
         return report.longrepr[2].removeprefix("Skipped: ")
+    if report.failed and hasattr(report.longrepr, "reprcrash"):
+        return report.longrepr.reprcrash.message.split("\n")[0].removeprefix("suite.failure.Mismatch: ")
     return ""

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -126,7 +127,19 @@ class Command(Target):
         # The one that serves goes first: there is one device.
         self.processes[0].kill()
         self.processes[0].wait()
-        self.run(filled(self.connect, address=address, port=port))
+        client = self.run(filled(self.connect, address=address, port=port))
+        threading.Thread(target=relay, args=(client.stdout, client.stdin), daemon=True).start()
+
+
+def relay(source, sink):
+    """Gives a program what it prints as its input: what connects becomes an echo client."""
+    try:
+        while data := source.read1(1 << 16):
+            sink.write(data)
+            sink.flush()
+        sink.close()
+    except (OSError, ValueError):
+        pass  # the program has ended
 
 
 def filled(command, **more):
@@ -143,8 +156,8 @@ def tunstack():
     if binary is None:
         raise LookupError("tunstack is not built: cargo build")
     device = "--tun {tun} --addr {v4}/24 --addr {v6}/64 --host-addr none"
-    return Command("tunstack",
-                   f"{binary} up {device} --serve echo:{ECHO},discard:9,daytime:13,chargen:19")
+    return Command("tunstack", f"{binary} up {device} --serve echo:{ECHO},discard:9,daytime:13,chargen:19",
+                   connect=f"{binary} connect {device} {{address}} {{port}}")
 
 
 def peers():

@@ -12,6 +12,7 @@ from scapy.packet import Raw
 
 from .failure import Mismatch
 from .setting import SILENCE, WITHIN
+from .wire import TESTER
 
 WRAP = 1 << 32
 ANY = object()  # an option with whatever value
@@ -37,6 +38,11 @@ class Segment:
     def end(self):
         """The sequence number after it."""
         return None if self.seq is None else self.seq + self.length + ("S" in self.flags) + ("F" in self.flags)
+
+    @property
+    def edge(self):
+        """The right edge of the window that it offers, where windows are not scaled."""
+        return self.ack + self.window
 
     def __repr__(self):
         ack = "" if self.ack is None else f" ack {self.ack}"
@@ -198,6 +204,10 @@ class Tcp:
         del self.received[:length]
         return data
 
+    def delay_of(self, segment):
+        """How long after the tester's last packet a segment came that has just been expected, in seconds."""
+        return segment.at - max(seen.at for seen in self.net.wire.history if seen.sender == TESTER and seen.at <= segment.at)
+
     def next(self, until):
         """The next segment of this connection; `None` if there is none before `until` (time.monotonic)."""
         seen = self.net.take(self.owns, until)
@@ -299,6 +309,11 @@ class Tcp:
         end = None if seq is None else seq + len(data)
         return (f"{layer.sport} > {layer.dport} {layer.flags} {seq}:{end}({len(data)}){ack} win {layer.window}"
                 + (f" <{options}>" if options else ""))
+
+
+def pattern(length):
+    """Bytes that are not mistaken for their neighbours."""
+    return bytes(number * number // 7 % 251 for number in range(length))
 
 
 def relative(number, start):

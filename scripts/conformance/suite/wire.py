@@ -5,6 +5,7 @@ program writes to it. Either way a packet socket sees everything that passes, wi
 which way it went.
 """
 
+import errno
 import os
 import select
 import socket
@@ -12,6 +13,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
@@ -32,17 +34,24 @@ class Seen:
     at: float  # seconds since the epoch, by the kernel's clock
     sender: str  # TESTER or TARGET
     bytes: bytes
-    packet: object  # the same, dissected by scapy
+
+    @cached_property
+    def packet(self):
+        """The same, dissected by scapy."""
+        return dissect(self.bytes)
 
     def __str__(self):
         return self.packet.summary()
 
 
 def dissect(data):
-    """A scapy packet of an IP datagram."""
+    """A scapy packet of an IP datagram; raw bytes where it is none."""
     version = data[0] >> 4 if data else 0
     layer = {4: IP, 6: IPv6}.get(version, Raw)
-    return layer(data)
+    try:
+        return layer(data)
+    except Exception:  # scapy raises all kinds of errors at what is shorter than it says
+        return Raw(data)
 
 
 class Wire:
@@ -69,7 +78,12 @@ class Wire:
         """Puts a packet on the wire: scapy's, or bytes."""
         data = bytes(packet)
         if self.descriptor is not None:
-            os.write(self.descriptor, data)
+            try:
+                os.write(self.descriptor, data)
+            except OSError as error:
+                # The kernel's TUN device itself takes nothing that is of another version.
+                if error.errno != errno.EINVAL or data and data[0] >> 4 in (4, 6):
+                    raise
             return
         # A TUN device has no use for the protocol, but a packet socket wants one.
         protocol = 0x86DD if data and data[0] >> 4 == 6 else 0x0800
@@ -89,8 +103,7 @@ class Wire:
         data, control, _, address = self.tap.recvmsg(1 << 17, 64)
         was_outgoing = address[2] == PACKET_OUTGOING
         by_tester = was_outgoing if self.descriptor is None else not was_outgoing
-        seconds, nanoseconds = struct.unpack("qq", control[0][2][:16])
-        seen = Seen(seconds + nanoseconds / 1e9, TESTER if by_tester else TARGET, data, dissect(data))
+        seen = Seen(stamp_of(control), TESTER if by_tester else TARGET, data)
         self.history.append(seen)
         return seen
 
@@ -121,6 +134,15 @@ def packet_socket(device):
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     opened.bind((device, ETH_P_ALL))
     return opened
+
+
+def stamp_of(control):
+    """When the kernel saw a packet, by the message that came with it."""
+    for level, kind, data in control:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(data) == 16:
+            seconds, nanoseconds = struct.unpack("qq", data)
+            return seconds + nanoseconds / 1e9
+    return time.time()
 
 
 def drain(descriptor):
