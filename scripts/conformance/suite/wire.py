@@ -23,6 +23,7 @@ ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
+BUFFER = 16 << 20
 
 TESTER, TARGET = "tester", "target"
 
@@ -67,7 +68,7 @@ class Wire:
         self.history = []
         # Not the same socket: none sees what it has sent itself.
         self.tap = packet_socket(device)
-        self.tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+        enlarge(self.tap)
         self.tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if descriptor is None:
             self.out = packet_socket(device)
@@ -134,6 +135,14 @@ def packet_socket(device):
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     opened.bind((device, ETH_P_ALL))
     return opened
+
+
+def enlarge(tap):
+    """Lets a socket keep what comes while the tester is busy: as much as it may."""
+    try:
+        tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+    except PermissionError:  # it takes privilege on the machine, not only in the namespace
+        tap.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 def stamp_of(control):
