@@ -38,13 +38,20 @@ def pytest_generate_tests(metafunc):
         ids = list(case.families)
     else:
         # A responder without any fault passes what is to catch the faults; with the fault it doesn't.
-        caught = [fault for fault in FAULTS if fault.case == metafunc.function.__name__]
+        caught = [fault for fault in FAULTS if fault.case.partition("[")[0] == metafunc.function.__name__]
         params = [(case.families[0], fault) for fault in ([None] if caught else []) + caught]
         ids = [f"{fault.name if fault else 'no fault'}" for _, fault in params]
     metafunc.parametrize("net", params, indirect=True, ids=ids)
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.option.target == "broken":
+        # Functions that no fault names got no parameters.
+        items[:] = [item for item in items if isinstance(item.callspec.params["net"], tuple) and is_for_fault(item)]
+        names = {item.function.__name__ for item in items}
+        missing = [fault.case for fault in FAULTS if fault.case.partition("[")[0] not in names]
+        if missing and not config.option.keyword:
+            raise pytest.UsageError(f"faults name cases that there are not: {', '.join(missing)}")
     known = requirements()
     for item in items:
         case = item.function.case
@@ -57,13 +64,15 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError))
         if fault is not None:
             item.add_marker(pytest.mark.xfail(reason=f"caught: {fault.name}", strict=True, raises=AssertionError))
-    if config.option.target == "broken":
-        # Functions that no fault names got no parameters.
-        items[:] = [item for item in items if isinstance(item.callspec.params["net"], tuple)]
-        names = {item.function.__name__ for item in items}
-        missing = [fault.case for fault in FAULTS if fault.case not in names]
-        if missing and not config.option.keyword:
-            raise pytest.UsageError(f"faults name cases that there are not: {', '.join(missing)}")
+
+
+def is_for_fault(item):
+    """Whether a fault is to be caught with these parameters: with all, if its row names none."""
+    fault = item.callspec.params["net"][1]
+    rows = [fault] if fault else [one for one in FAULTS if one.case.partition("[")[0] == item.function.__name__]
+    wanted = [one.case.partition("[")[2].removesuffix("]") for one in rows]
+    parameters = item.callspec.id.removeprefix(fault.name if fault else "no fault").removeprefix("-")
+    return any(one in ("", parameters) for one in wanted)
 
 
 @pytest.fixture
