@@ -13,7 +13,8 @@ import threading
 import time
 from pathlib import Path
 
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 
 from .namespace import attach, enter_new_namespace, ip_batch, make_tun, sysctl
 from .setting import DEVICE, ECHO, IPV4, IPV6, TARGET_ADDRESS
@@ -22,7 +23,7 @@ from .wire import Wire
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 READY_WITHIN = 10.0
-PROBER = "10.9.0.250"
+PROBER, PROBER_V6 = "10.9.0.250", "fd09::250"
 
 
 class Target:
@@ -84,10 +85,28 @@ class Linux(Target):
         services = self.run([sys.executable, "-S", "-E", "-B", str(HERE / "services.py")])
         if services.stdout.readline() != b"ready\n":
             raise RuntimeError(f"the services did not start: {self.complaint()}")
+        await_carrier(wire)
         return wire
 
     def connect_out(self, address, port):
         self.run([sys.executable, "-S", "-E", "-B", str(HERE / "connector.py"), address, str(port)])
+
+
+def await_carrier(wire):
+    """Waits until the kernel answers pings over both families: it sees late, on a busy machine, that there is a carrier."""
+    end = time.monotonic() + READY_WITHIN
+    for request, reply in ((IP(src=PROBER, dst=TARGET_ADDRESS[IPV4]) / ICMP(), ICMP),
+                           (IPv6(src=PROBER_V6, dst=TARGET_ADDRESS[IPV6]) / ICMPv6EchoRequest(), ICMPv6EchoReply)):
+        answered = False
+        while not answered:
+            if time.monotonic() > end:
+                raise RuntimeError("the kernel does not answer pings")
+            wire.send(request)
+            seen = wire.receive(time.monotonic() + 0.02)
+            answered = seen is not None and seen.packet.haslayer(reply)
+    time.sleep(0.02)
+    wire.rest()
+    wire.history.clear()
 
 
 class Command(Target):
