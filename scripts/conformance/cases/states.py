@@ -1,8 +1,8 @@
 """TCP: every state that can be reached from outside, and every kind of segment there (RFC 9293 section 3.10.7.4).
 
-A case is a kind of segment; its rows are states. Each state says how the target gets there, and how it shows that it is
-still there: by a byte that comes back, by its FIN that it sends again, or by the rest of the close. SYN-SENT has a file of
-its own (active_open), LISTEN and CLOSED are in handshake.
+A case is a kind of segment; its rows are states. Each state says how the target gets there, and how it shows that it
+is still there: by a byte that comes back, by its FIN that it sends again, or by the rest of the close. SYN-SENT has a
+file of its own (active_open), LISTEN and CLOSED are in handshake.
 """
 
 from dataclasses import dataclass
@@ -56,9 +56,9 @@ class Visit:
         self.tcp.expect_next("R", seq=1000)
 
     def expect_no_ack(self):
-        """Fails if the target acknowledges, be it by the way. Its own FIN and data may be retransmitted, a window probed."""
+        """Fails if the target acknowledges. What it has sent may be sent again."""
         if self.state is CLOSE_WAIT:
-            return
+            return  # it probes the window, and that looks alike
         if self.state.fin_pending:
             self.tcp.expect_nothing(flags="A", length=0)
         else:
