@@ -249,7 +249,8 @@ class Sender:
         self.snd_nxt = self.snd_max
 
     def tick(self, now):
-        handlers = {"retransmit": self.on_retransmit, "persist": self.on_persist, "ack": self.send_ack, "time wait": self.end}
+        handlers = {"retransmit": self.on_retransmit, "persist": self.on_persist, "ack": self.send_ack, "accept": self.serve,
+                    "time wait": self.end}
         for name, at in sorted(self.timers.items(), key=lambda timer: timer[1]):
             if now >= at and self.timers.get(name) == at:
                 del self.timers[name]

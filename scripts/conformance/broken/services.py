@@ -4,11 +4,13 @@ A service sees a connection as an application does: `read()` gives what has come
 `space()` says how much that is, `close()` ends the sending; `run` is called whenever something of that may have changed.
 """
 
+import itertools
 import time
 
 from suite.setting import CHARGEN, DAYTIME, DISCARD, ECHO
 
 LINE = 72
+LINES = 10  # that chargen writes at a time
 
 
 def lines():
@@ -51,8 +53,8 @@ class Chargen:
 
     def run(self, connection):
         connection.read()
-        while connection.space() > LINE + 2 and not connection.is_at_end():
-            connection.write(next(self.lines))
+        while connection.space() > LINES * (LINE + 2) and not connection.is_at_end():
+            connection.write(b"".join(itertools.islice(self.lines, LINES)))
         if connection.is_at_end():
             connection.close()
 
