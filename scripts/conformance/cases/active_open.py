@@ -132,9 +132,8 @@ def in_syn_sent_a_reset_without_an_acknowledgement_is_ignored(net, flags):
 def in_syn_sent_a_reset_that_acknowledges_the_syn_ends_the_attempt(net):
     tcp = syn_sent(net)
     tcp.send(flags="RA", seq=0, ack=1)
-    tcp.expect_nothing(for_=2.5)  # two of its retransmissions
-    tcp.send(flags="SA", seq=0, ack=1, options=[])
-    tcp.expect_reset(flags="R", seq=1)
+    # The SYN would come again after a second. A program whose attempt has failed may end, and its stack with it.
+    tcp.expect_nothing(for_=2.5)
 
 
 @case("RFC9293 3.10.7.3 other", needs=CONNECT)
@@ -163,9 +162,7 @@ def a_reset_in_the_middle_of_a_simultaneous_open_ends_the_attempt(net):
     tcp.open()
     tcp.expect("SA", seq=0, ack=1)
     tcp.send(flags="R")
-    tcp.expect_nothing(for_=2.5)
-    tcp.send(ack=1)
-    tcp.expect_reset(flags="R", seq=1)
+    tcp.expect_nothing(for_=2.5)  # nor does it listen now: the SYN-ACK would come again
 
 
 @case("RFC9293 MUST-10", "RFC9293 3.10.7.4 ack while opening", needs=CONNECT)

@@ -500,7 +500,7 @@ def a_syn_that_comes_again_is_answered_with_the_same_number(net):
 
 
 @case("RFC9293 3.10.7.4 ack while opening")
-@pytest.mark.parametrize("ack", **rows({"nothing": 0, "one too much": 2, "far too much": 1 << 20, "long ago": -(1 << 20)}))
+@pytest.mark.parametrize("ack", **rows({"nothing": 0, "one too much": 2, "far too much": 1 << 20, "long ago": -1000}))
 def in_syn_received_a_wrong_acknowledgement_draws_a_reset_at_its_number(net, ack):
     tcp = half_open(net)
     tcp.send(ack=ack)
@@ -574,8 +574,8 @@ def a_fin_may_come_with_the_third_segment(net, data):
 @case("RFC9293 3.10.7.4 ack while opening")
 def data_establishes_if_the_third_segment_is_lost(net):
     tcp = half_open(net)
-    tcp.send(b"first ", seq=1)
-    tcp.send(b"second", seq=7)
+    tcp.send(b"first ")
+    tcp.send(b"second")
     assert tcp.read(12) == b"first second"
 
 
