@@ -203,11 +203,12 @@ def slow_start_at_most_doubles_what_is_on_the_way(net):
 @case("RFC5681 4.1 idle")
 def after_a_long_silence_no_more_is_sent_than_at_first(net):
     tcp = net.connect(mss=SIZE)
+    # Enough to open the congestion window beyond the initial one, not so much that it takes many RTOs to decay.
     for _ in range(6):
-        for _ in range(20):
+        for _ in range(12):
             tcp.send(pattern(SIZE))
-        tcp.read(20 * SIZE, within=5)
-    time.sleep(2.5)
+        tcp.read(12 * SIZE, within=5)
+    time.sleep(4)
     start = tcp.rcv
     for _ in range(30):
         tcp.send(pattern(SIZE), ack=start)
