@@ -170,7 +170,7 @@ def errors_about_nothing_are_ignored(net):
     kinds = {IPV4: (3, 4, 5, 11, 12), IPV6: (1, 2, 3, 4, 100, 127)}[net.family]
     for kind in kinds:
         for quoted in (b"", bytes(20), bytes(48), bytes(to_closed_port(net, src=net.target, dst=net.tester))[:-20]):
-            net.send(message(net, kind, code=0, body=bytes(4) + quoted), message(net, kind, code=255, body=bytes(4) + quoted))
+            net.send(*(message(net, kind, code=code, body=bytes(4) + quoted) for code in (0, 255)))
     net.expect_nothing()
     net.is_alive()
 
@@ -280,7 +280,7 @@ def an_error_with_an_unknown_option_draws_no_error(net):
 
 
 @case("RFC4443 2.4 e.2 redirects", families=V6,
-      linux="asks only whether the type is below 128, which that of a redirect is not (is_ineligible in net/ipv6/icmp.c)")
+      linux="asks only whether the type is below 128, which that of a redirect is not (is_ineligible, net/ipv6/icmp.c)")
 def a_redirect_with_an_unknown_option_draws_no_error(net):
     expect_no_problem_for(net, 137)
 
@@ -297,7 +297,8 @@ def who_is_not_a_single_host_is_sent_no_error(net):
     expect_ignored(net, *(to_closed_port(net, src=src) for src in sources))
 
 
-@case("RFC1122 3.2.2 no error to no host", linux="takes 240/4 for addresses of hosts (since 2.6.25: draft-fuller-240space)")
+@case("RFC1122 3.2.2 no error to no host",
+      linux="takes 240/4 for addresses of hosts (since 2.6.25: draft-fuller-240space)")
 def an_address_of_class_e_is_sent_no_error(net):
     expect_ignored(net, to_closed_port(net, src="240.0.0.1"))
 

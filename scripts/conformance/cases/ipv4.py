@@ -1,6 +1,6 @@
 """IPv4: the header and its options (RFC 791, RFC 1122 section 3.2.1, RFC 1812 section 5.2.2).
 
-Source routes are left out: RFC 1122 wants them, RFC 7126 sections 4.3 and 4.4 advise to drop them, and nobody takes them.
+Source routes are left out: RFC 1122 wants them, RFC 7126 sections 4.3 and 4.4 advise to drop them, and so it is done.
 """
 
 import time

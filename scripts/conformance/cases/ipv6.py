@@ -174,7 +174,8 @@ def each_extension_header_is_stepped_over(net):
 
 @case("RFC8200 4.1 order", families=V6)
 def extension_headers_come_in_the_order_that_is_recommended(net):
-    expect_answered(net, (HOP_BY_HOP, PAD), (DESTINATION, PAD), routing(UNASSIGNED, 0), (FRAGMENT, bytes(6)), (DESTINATION, PAD))
+    expect_answered(net, (HOP_BY_HOP, PAD), (DESTINATION, PAD), routing(UNASSIGNED, 0), (FRAGMENT, bytes(6)),
+                    (DESTINATION, PAD))
 
 
 @case("RFC8200 4.1 order", families=V6)

@@ -19,7 +19,7 @@ def expect_echo(net, packet, data, within=1.0):
 
     answer = net.expect_whole(wanted, within)
     assert (answer.src, answer.dst, answer[UDP].sport) == (net.target, packet.src, ECHO), answer.summary()
-    assert transport(answer)[8:] == data, f"{len(transport(answer)) - 8} octets came, not the {len(data)} that were sent"
+    assert transport(answer)[8:] == data, f"{len(transport(answer)) - 8} octets came, {len(data)} were sent"
     assert answer[UDP].len == 8 + len(data), answer[UDP].len
     return answer
 

@@ -35,7 +35,8 @@ def part(packet, start, end, more=None, data=None, id=None, **header):
     more = end < len(whole) if more is None else more
     ip = packet.firstlayer()
     if ip.version == 4:
-        fields = dict(src=ip.src, dst=ip.dst, id=ip.id if id is None else id, ttl=ip.ttl, tos=ip.tos, proto=IP(bytes(packet)).proto)
+        fields = dict(src=ip.src, dst=ip.dst, id=ip.id if id is None else id, ttl=ip.ttl, tos=ip.tos,
+                      proto=IP(bytes(packet)).proto)
         return IP(**{**fields, **header}, flags="MF" if more else 0, frag=start // 8) / Raw(data)
     # Whatever distinguishes the datagrams distinguishes their parts.
     id = zlib.crc32(bytes(packet)) if id is None else id
