@@ -148,7 +148,7 @@ FAULTS = (
     Fault("the window shrinks", "the_edge_of_the_window_that_a_receiver_offers_moves_only_to_the_right",
           "The right edge of its own window is taken back."),
     Fault("the window opens by silly steps", "a_receiver_opens_its_window_by_a_full_segment_or_not_at_all",
-          "Room is offered a hundred bytes at a time."),
+          "A window that was shut opens by a hundred bytes."),
     Fault("segments of any size", "a_window_that_opens_a_little_is_not_filled_with_a_small_segment",
           "Every byte of room that the peer offers is filled at once."),
     Fault("no Nagle", "while_data_is_on_the_way_only_full_segments_follow",
