@@ -220,7 +220,7 @@ fn a_part_of_a_datagram_that_came_in_parts_is_no_datagram() {
             at: host.world.now,
         };
         let read = input::reassembled(&mut host.world.ctx(), &part, &bytes).map(|read| read.payload.to_vec());
-        assert_eq!(read, Err(DropReason::ExtensionHeader));
+        assert_eq!(read, Err(FragmentMalformed));
         // As Linux says it: an erroneous field, where the second fragment header is.
         let (kind, code, pointer, _) = host.complaint().unwrap();
         assert_eq!((kind, code, pointer), (4, 0, 40));
