@@ -6,6 +6,9 @@
 //! - `runtime` and [`device`] — the loop that joins clock, device and core;
 //! - [`proto`] — the protocol core: pure, `no_std`, without a clock, lock, thread or file.
 //!
+//! Beside them stands `sim` (feature `sim`): paths between stacks with everything that can go wrong on them, in virtual
+//! time or real.
+//!
 //! Start with [`net::Net`] to run a network of your own, or with [`proto::Stack`] to drive the core by
 //! hand (in virtual time, in a test, inside another event loop).
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -14,6 +17,8 @@ extern crate alloc;
 
 pub mod proto;
 pub mod rng;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 
 #[cfg(feature = "std")]

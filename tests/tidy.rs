@@ -15,10 +15,11 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("time", &["time"]),
     ("rng", &["rng"]),
     ("proto", &["proto", "time", "rng"]),
+    ("sim", &["sim", "proto", "time", "rng"]),
     ("device", &["device", "proto::packet", "time"]),
     ("runtime", &["runtime", "device", "proto", "time", "rng"]),
     ("net", &["net", "runtime", "device", "proto", "time", "rng"]),
-    ("app", &["app", "net", "runtime", "device", "proto", "time", "rng"]),
+    ("app", &["app", "sim", "net", "runtime", "device", "proto", "time", "rng"]),
     ("main", &["app"]),
 ];
 

@@ -134,6 +134,24 @@ fn fold(sum: u64) -> u16 {
     ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
+/// A checksum after one of the words that it is of has changed (RFC 1624 section 3, equation 3).
+///
+/// ```
+/// use tunstack::proto::wire::checksum::{Sum, updated};
+///
+/// let sum = |words: [u8; 4]| {
+///     let mut sum = Sum::new();
+///     sum.add(&words);
+///     sum.finish()
+/// };
+/// assert_eq!(updated(sum([1, 2, 3, 4]), 0x0102, 0x7f02), sum([0x7f, 2, 3, 4]));
+/// ```
+pub fn updated(checksum: u16, before: u16, after: u16) -> u16 {
+    let sum = u32::from(!checksum) + u32::from(!before) + u32::from(after);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !((sum & 0xffff) + (sum >> 16)) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;

@@ -1,0 +1,14 @@
+//! Paths between stacks, with everything that can go wrong on them.
+//!
+//! Owns one direction of a path ([`Link`]) and the faults it may have ([`LinkConfig`], [`Loss`]). It has no clock and no
+//! thread: whoever drives it says what time it is, so the same path runs in virtual time in a test and in real time
+//! between two devices. Randomness comes from a seed: the same seed, packets and times give the same faults.
+//!
+//! It acts on wire packets: whoever has a super-segment cuts it first.
+
+mod link;
+mod loss;
+mod mark;
+
+pub use self::link::{Link, LinkConfig, LinkCounters};
+pub use self::loss::{GilbertElliott, Loss, LossModel, Ppm};
