@@ -46,7 +46,16 @@ mod tests {
     fn datagram(is_v4: bool, tos: u8, ident: u16) -> Vec<u8> {
         let (src, dst) = if is_v4 { ("10.0.0.1", "10.0.0.2") } else { ("fd00::1", "fd00::2") };
         let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-        let header = IpHeader { src, dst, protocol: 17, hop_limit: 9, tos, ident, dont_fragment: false };
+        let header = IpHeader {
+            src,
+            dst,
+            protocol: 17,
+            hop_limit: 9,
+            tos,
+            ident,
+            dont_fragment: false,
+            flow_label: 0,
+        };
         let mut bytes = HeaderBuf::new();
         header.write(4, &mut bytes);
         [&bytes[..], b"text"].concat()

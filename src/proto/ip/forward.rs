@@ -414,20 +414,13 @@ impl Header {
                 let before = u16::from_be_bytes([*ttl, protocol]);
                 *ttl = ttl.saturating_sub(1);
                 let after = u16::from_be_bytes([*ttl, protocol]);
-                let checksum = u16::from_be_bytes([*high, *low]);
-                [*high, *low] = updated(checksum, before, after).to_be_bytes();
+                let sum = u16::from_be_bytes([*high, *low]);
+                [*high, *low] = checksum::updated(sum, before, after).to_be_bytes();
             }
             [_, _, _, _, _, _, _, ref mut hop_limit, ..] => *hop_limit = hop_limit.saturating_sub(1),
             _ => {}
         }
     }
-}
-
-/// A checksum after one of the words it is of has changed (RFC 1624 section 3, equation 3).
-fn updated(checksum: u16, before: u16, after: u16) -> u16 {
-    let sum = u32::from(!checksum) + u32::from(!before) + u32::from(after);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    !((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 #[cfg(test)]
