@@ -5,6 +5,7 @@ Made of the results that the last runs have left in the output folder, so that t
 
 import json
 import platform
+import re
 import time
 from collections import defaultdict
 from html import escape
@@ -65,8 +66,9 @@ def page(runs):
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Conformance, seen from outside</title><style>{STYLE}</style>
 <h1>Conformance, seen from outside</h1>
-<p>Made by <code>scripts/conformance/run --target all --docs</code> on {time.strftime("%Y-%m-%d")}, beside Linux
-{escape(platform.release())}. {escape("; ".join(f"{sign} {meaning}" for sign, meaning in SIGNS.values()))}. An empty cell: no case
+<p>Made by <code>scripts/conformance/run --target all --docs</code> on {time.strftime("%Y-%m-%d")}, beside Linux {linux()}. The
+other stacks are what a small server makes of them, with IPv4 alone, echo, discard and chargen over TCP, and echo over UDP.</p>
+<p>{escape("; ".join(f"{sign} {meaning}" for sign, meaning in SIGNS.values()))}. An empty cell: no case
 checks the requirement, because it can't be seen from outside or is checked elsewhere.</p>
 <table><thead><tr><th>Target</th><th>passed</th><th>differs</th><th>failed</th><th>not applicable</th></tr></thead>{summary}</table>
 <h2>Requirements</h2>
@@ -80,6 +82,11 @@ checks the requirement, because it can't be seen from outside or is checked else
 {reason_rows(targets, cases)}</table></div>
 </html>
 """
+
+
+def linux():
+    """The kernel's version, without what its builder has added."""
+    return escape(re.match(r"[\d.]*", platform.release()).group())
 
 
 def summary_row(target, counts):
