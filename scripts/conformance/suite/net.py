@@ -56,7 +56,8 @@ class Net:
         return self.ip(**(ip or {})) / UDP(sport=sport, dport=dport, **fields) / Raw(data)
 
     def echo_request(self, data=b"abcdefgh", id=None, seq=1, ip=None, **fields):
-        """A ping; `ip` are fields of its IP header."""
+        """A ping; `ip` are fields of its IP header. Not applicable where the target answers none."""
+        self.needs("ICMP echo")
         id = next(self.ports) if id is None else id
         if self.family == IPV4:
             return self.ip(**(ip or {})) / ICMP(type=8, id=id, seq=seq, **fields) / Raw(data)

@@ -67,7 +67,8 @@ def page(runs):
 <title>Conformance, seen from outside</title><style>{STYLE}</style>
 <h1>Conformance, seen from outside</h1>
 <p>Made by <code>scripts/conformance/run --target all --docs</code> on {time.strftime("%Y-%m-%d")}, beside Linux {linux()}. The
-other stacks are what a small server makes of them, with IPv4 alone, echo, discard and chargen over TCP, and echo over UDP.</p>
+other stacks are what a small server makes of them, with IPv4 alone, echo, discard and chargen over TCP, and echo over UDP (smoltcp
+without ICMP echo).</p>
 <p>{escape("; ".join(f"{sign} {meaning}" for sign, meaning in SIGNS.values()))}. An empty cell: no case
 checks the requirement, because it can't be seen from outside or is checked elsewhere.</p>
 <table><thead><tr><th>Target</th><th>passed</th><th>differs</th><th>failed</th><th>not applicable</th></tr></thead>{summary}</table>
