@@ -11,6 +11,8 @@
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
 mod alarm;
+#[cfg(feature = "sim")]
+pub mod cable;
 mod clock;
 mod error;
 mod line;
