@@ -1,6 +1,7 @@
 //! `tunstack link`: two kernels, each in a namespace of its own, with a path of faults between them.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -312,15 +313,30 @@ fn a_device_that_was_there_before_is_left_as_it_was() {
         assert!(is_up("made") && !is_up("mine"));
         assert_eq!(link.stop_with(Signal::TERM).code(), Some(0));
         assert_eq!(sh("ip -o link show dev mine"), before);
-        assert!(!sh("ip -o link show").contains("made"));
+        assert!(!sh("ip -o link show").contains(": made:"));
+    });
+}
+
+#[test]
+fn a_namespace_may_have_a_name() {
+    in_namespace(|| {
+        // `ip netns` keeps names in /run, which is not ours to write to: this one is.
+        let binary = env!("CARGO_BIN_EXE_tunstack");
+        let script =
+            format!("mount -t tmpfs tmpfs /run && ip netns add left && exec {binary} link left:one other");
+        let mut link = Daemon::start(Command::new("unshare").args(["-m", "--", "sh", "-c", &script]));
+        assert!(link.ready_line().starts_with("ready: left:one other seed "), "{}", link.ready_line());
+        let there = format!("nsenter -t {} -m -- ip -n left -o link show dev one", link.process().id());
+        assert!(sh(&there).contains(",UP,"), "the device was made there, and set up");
+        assert!(!sh("ip -o link show").contains(": one:"));
+        assert_eq!(link.stop_with(Signal::TERM).code(), Some(0));
     });
 }
 
 #[test]
 fn what_cannot_be_linked_is_said_in_one_line_with_the_remedy() {
     in_namespace(|| {
-        let dummy =
-            run(std::process::Command::new("ip").args(["link", "add", "fake", "type", "dummy"]), LIMIT);
+        let dummy = run(Command::new("ip").args(["link", "add", "fake", "type", "dummy"]), LIMIT);
         let mut cases = vec![
             ("a a", 2, "can't be both ends"),
             ("no-such-netns:a b", 1, "`sudo ip netns add no-such-netns`"),
