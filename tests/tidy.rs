@@ -17,7 +17,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("proto", &["proto", "time", "rng"]),
     ("sim", &["sim", "proto", "time", "rng"]),
     ("device", &["device", "proto::packet", "time"]),
-    ("runtime", &["runtime", "device", "proto", "time", "rng"]),
+    ("runtime", &["runtime", "device", "sim", "proto", "time", "rng"]),
     ("net", &["net", "runtime", "device", "proto", "time", "rng"]),
     ("app", &["app", "sim", "net", "runtime", "device", "proto", "time", "rng"]),
     ("main", &["app"]),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cable::CableArgs;
 use super::connect::ConnectArgs;
 use super::failure::Failure;
 use super::links::{NetworkArgs, named};
@@ -30,10 +31,10 @@ pub(crate) struct Cli {
 /// How much is logged.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Verbosity {
-    /// Log more: -v connections, -vv changes of state, -vvv every segment (else RUST_LOG decides)
+    /// Log more: -v connections, -vv changes of state, -vvv every segment (else RUST_LOG decides); `link` also prints its counters every second
     #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet", display_order = 900)]
     verbose: u8,
-    /// Log errors only; `ping` also prints nothing between its first line and the statistics
+    /// Log errors only; `ping` and `link` also print nothing between first line and statistics
     #[arg(short, long, global = true, display_order = 900)]
     quiet: bool,
 }
@@ -42,6 +43,11 @@ impl Verbosity {
     /// Whether as little as possible is to be said.
     pub(crate) fn is_quiet(self) -> bool {
         self.quiet
+    }
+
+    /// Whether more than usual is to be said.
+    pub(crate) fn is_verbose(self) -> bool {
+        self.verbose > 0
     }
 
     /// The level asked for; `None` leaves it to `RUST_LOG` and the default.
@@ -65,6 +71,8 @@ pub(crate) enum Command {
     Ping(PingArgs),
     /// Connect to a TCP port from a stack of its own: standard input goes there, what comes goes to standard output
     Connect(ConnectArgs),
+    /// Join two TUN devices by a path with delay, loss and other faults until SIGINT or SIGTERM
+    Link(Box<CableArgs>),
 }
 
 /// What `tunstack up` may be told.
@@ -183,8 +191,10 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
         return what;
     }
     let first = args.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    let command =
-        ["ping", "connect"].into_iter().find(|name| first.is_some_and(|word| word == name)).unwrap_or("up");
+    let command = ["ping", "connect", "link"]
+        .into_iter()
+        .find(|name| first.is_some_and(|word| word == name))
+        .unwrap_or("up");
     format!("{what}; see `tunstack {command} --help`")
 }
 
@@ -286,6 +296,7 @@ mod tests {
             "tunstack up --help",
             "tunstack ping --help",
             "tunstack connect --help",
+            "tunstack link --help",
             "tunstack",
         ] {
             assert!(matches!(parse_words(line), Ok(Parsed::Print(_))), "{line}");
@@ -330,6 +341,25 @@ mod tests {
             "tunstack connect 10.9.0.1 0",
             "tunstack connect 10.9.0.1 http",
             "tunstack connect -w 0 10.9.0.1 7",
+            "tunstack link",
+            "tunstack link tun0",
+            "tunstack link tun0 :tun1",
+            "tunstack link a b --delay 20",
+            "tunstack link a b --delay 20ms/fast",
+            "tunstack link a b --jitter 0.1ns",
+            "tunstack link a b --loss 1",
+            "tunstack link a b --loss 101%",
+            "tunstack link a b --loss 1%,burst=none",
+            "tunstack link a b --loss 90%,burst=2",
+            "tunstack link a b --reorder 1%,for=5ms",
+            "tunstack link a b --duplicate 0.00001%",
+            "tunstack link a b --corrupt -1%",
+            "tunstack link a b --rate 100mbps",
+            "tunstack link a b --rate 0",
+            "tunstack link a b --queue 64kB",
+            "tunstack link a b --rate 1mbit --queue 64k",
+            "tunstack link a b --mtu-blackhole small",
+            "tunstack link a b --seed x",
             "tunstack down",
             "tunstack -q -v up",
         ];

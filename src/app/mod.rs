@@ -5,6 +5,7 @@
 //! [`runtime`](crate::runtime), and its services on the verbs of [`Stack`](crate::proto::Stack).
 
 mod addressing;
+mod cable;
 mod cli;
 mod connect;
 mod destination;
@@ -18,6 +19,7 @@ mod report;
 mod serve;
 mod services;
 mod signals;
+mod units;
 mod up;
 
 use std::io::Write as _;
@@ -59,6 +61,7 @@ fn run() -> Result<ExitCode, Failure> {
             match command {
                 Command::Up(args) => up::run(&args).map(|()| ExitCode::SUCCESS),
                 Command::Ping(args) => ping::run(&args, verbosity.is_quiet()),
+                Command::Link(args) => cable::run(&args, verbosity).map(|()| ExitCode::SUCCESS),
                 Command::Connect(args) => connect::run(&args).map(|()| ExitCode::SUCCESS),
             }
         }

@@ -9,14 +9,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::netlink::{Link, LinkWatch, Netlink};
-use super::sys;
+use super::{namespace, sys};
 
 /// How often a device is looked for that moves on, or is given another name, while it is looked for.
 const ATTEMPTS: usize = 8;
@@ -89,12 +87,7 @@ impl Place {
     fn find(tun: BorrowedFd<'_>) -> io::Result<Option<(Self, Link)>> {
         let namespace = sys::tun_namespace(tun)?;
         let name = name_of(tun)?;
-        let look = move || {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Place::of(&name)
-        };
-        let looking = thread::Builder::new().name("tunstack moves".into()).spawn(look)?;
-        looking.join().unwrap_or(Ok(None))
+        namespace::within(namespace.as_fd(), || Place::of(&name))?
     }
 }
 

@@ -80,6 +80,18 @@ impl HostSide<'_> {
         Ok(set)
     }
 
+    /// Sets the link up and waits until it runs; nothing else about the device is decided here.
+    ///
+    /// # Errors
+    /// See [`HostError`].
+    pub fn set_up(&self) -> Result<(), HostError> {
+        let mut netlink = Netlink::open().map_err(|error| self.explain("reach netlink", error))?;
+        let watch = LinkWatch::open().map_err(|error| self.explain("watch it", error))?;
+        self.lengthen_queue(&mut netlink)?;
+        netlink.set_up(self.index).map_err(|error| self.explain("set its link up", error))?;
+        self.wait_until_running(&mut netlink, &watch)
+    }
+
     /// Waits until the host takes in what is sent to its new addresses. The kernel finishes an IPv6 address on a
     /// worker of its own, and drops what comes before that.
     fn wait_until_reachable(&self, netlink: &mut Netlink, addresses: &[IpNet]) -> Result<(), HostError> {
@@ -159,6 +171,19 @@ pub(crate) fn beforehand(name: &str, address: Option<IpNet>, mtu: Option<usize>)
     let address =
         address.map(|net| format!("sudo ip address add {net} dev {name} && sudo ip link set dev {name} up"));
     mtu.into_iter().chain(address).collect::<Vec<_>>().join(" && ")
+}
+
+/// Whether this thread's namespace has an interface of that name.
+///
+/// # Errors
+/// `Other` if the kernel can't be asked.
+pub fn exists(name: &str) -> Result<bool, HostError> {
+    let link = Netlink::open().and_then(|mut netlink| netlink.link_by_name(name));
+    link.map(|link| link.is_some()).map_err(|error| HostError::Other {
+        name: name.to_owned(),
+        doing: "ask the kernel about it",
+        error,
+    })
 }
 
 /// What the two sides of a device are to be given.

@@ -1,11 +1,13 @@
 //! Devices: where a stack's packets come from and go to.
 //!
-//! Owns the TUN device ([`plain`]), its kernel side ([`host`], configured through netlink) and the pair of
-//! devices that joins two stacks in one process ([`memory`]). Knows nothing of what is in a packet.
+//! Owns the TUN device ([`plain`]), its kernel side ([`host`], configured through netlink), the way to network namespaces
+//! ([`namespace`]) and the pair of devices that joins two stacks in one process ([`memory`]). Knows nothing of what is in a
+//! packet.
 
 mod follow;
 pub mod host;
 pub mod memory;
+pub mod namespace;
 mod netlink;
 pub mod plain;
 mod sys;
@@ -15,6 +17,7 @@ use std::os::fd::BorrowedFd;
 
 pub use host::HostError;
 pub use memory::MemoryDevice;
+pub use namespace::{Namespace, NamespaceError};
 pub use plain::{OpenError, Plain};
 
 use crate::proto::{ChecksumState, Egress, Offloads, Sent};

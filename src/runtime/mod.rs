@@ -10,6 +10,9 @@
 //! device outside the lock (the devices take turns), then under the lock processes them, runs timers, lets services handle their events and
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
+mod alarm;
+#[cfg(feature = "sim")]
+pub mod cable;
 mod clock;
 mod error;
 mod line;

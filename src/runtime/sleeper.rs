@@ -11,10 +11,8 @@ use std::sync::Arc;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{self, PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
 
+use super::alarm::{Alarm, drain};
 use super::clock::timespec;
 use super::line::{Line, Port};
 use super::shard::Shared;
@@ -32,31 +30,28 @@ const TIMER: u64 = 2 << 32;
 /// Puts the loop to sleep.
 pub(super) struct Sleeper {
     epoll: OwnedFd,
-    timer: OwnedFd,
-    /// When the timer fires; [`Instant::MAX`] if it doesn't.
-    armed: Instant,
+    alarm: Alarm,
     shared: Arc<Shared>,
 }
 
 impl Sleeper {
     pub(super) fn new(shared: &Arc<Shared>, line: &Line) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let alarm = Alarm::new()?;
         let add = |fd: BorrowedFd<'_>, id| epoll::add(&epoll, fd, EventData::new_u64(id), EventFlags::IN);
         add(shared.bell.as_fd(), BELL)?;
-        add(timer.as_fd(), TIMER)?;
+        add(alarm.fd(), TIMER)?;
         for port in line.ports() {
             if let Some(control) = port.device.control_fd() {
                 add(control, u64::from(port.id.0))?;
             }
         }
-        Ok(Sleeper { epoll, timer, armed: Instant::MAX, shared: Arc::clone(shared) })
+        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared) })
     }
 
     /// Sleeps until then, or until there is something to do, and notes which devices may have something to read.
     pub(super) fn sleep(&mut self, line: &mut Line, until: Instant) -> Result<(), Errno> {
-        self.arm(until)?;
+        self.alarm.set(until)?;
         if self.poll(line, None)? {
             self.take_seldom(line)?;
         }
@@ -108,10 +103,7 @@ impl Sleeper {
         for event in events {
             match event.data.u64() {
                 BELL => drain(&self.shared.bell),
-                TIMER => {
-                    drain(&self.timer);
-                    self.armed = Instant::MAX;
-                }
+                TIMER => self.alarm.rang(),
                 device => {
                     let changed = |port: &&mut Port| u64::from(port.id.0) == device;
                     for port in line.ports_mut().iter_mut().filter(changed) {
@@ -124,27 +116,10 @@ impl Sleeper {
         }
         Ok(())
     }
-
-    fn arm(&mut self, until: Instant) -> Result<(), Errno> {
-        if self.armed == until {
-            return Ok(());
-        }
-        // Zero would disarm the timer: the origin of time has passed in any case.
-        let at = if until == Instant::MAX { Instant::ZERO } else { until.max(Instant::from_nanos(1)) };
-        let once = Itimerspec { it_interval: timespec(Instant::ZERO), it_value: timespec(at) };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
-        self.armed = until;
-        Ok(())
-    }
 }
 
 fn poll_fd(port: &Port) -> PollFd<'_> {
     let mut wanted = PollFlags::IN;
     wanted.set(PollFlags::OUT, port.wants_room && port.device.room() == Room::Writable);
     PollFd::from_borrowed_fd(port.device.poll_fd(), wanted)
-}
-
-/// Takes what makes an eventfd or timerfd readable.
-fn drain(fd: &OwnedFd) {
-    let _ = rustix::io::read(fd, &mut [0; 8]);
 }

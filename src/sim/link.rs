@@ -184,6 +184,11 @@ impl Link {
         self.counters
     }
 
+    /// Packets on their way, each copy of a duplicated one counted.
+    pub fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
     /// A packet enters at `now`, which never goes back.
     pub fn send(&mut self, now: Instant, mut bytes: Vec<u8>) {
         let len = bytes.len() as u64;

@@ -16,6 +16,7 @@ mod harness;
 mod leak;
 mod lessons;
 mod lifecycle;
+mod link;
 mod machine;
 mod malformed;
 mod nmap;
