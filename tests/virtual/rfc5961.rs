@@ -214,7 +214,7 @@ fn a_wrong_checksum_is_dropped_and_counted() {
 
 #[test]
 fn a_syn_to_or_from_what_is_no_host_is_ignored() {
-    //= RFC9293 MUST-57, MUST-63
+    //= RFC9293 MUST-57/opening, MUST-57/validation, MUST-63
     let mut t = Script::new();
     t.listen();
     for (src, dst) in [

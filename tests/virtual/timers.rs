@@ -199,7 +199,7 @@ fn a_timeout_sends_one_segment_and_slow_start_the_rest() {
 
 #[test]
 fn a_peer_that_vanishes_is_given_up_after_r2_and_everything_is_freed() {
-    //= RFC9293 MUST-20, MUST-21
+    //= RFC9293 MUST-20/r2, MUST-21
     let mut t = opened_after(100);
     t.options(|options| options.r2 = Duration::from_secs(100));
     t.write(50_000);
@@ -220,6 +220,7 @@ fn a_peer_that_vanishes_is_given_up_after_r2_and_everything_is_freed() {
 
 #[test]
 fn by_default_a_connection_is_given_up_after_fifteen_minutes() {
+    //= RFC9293 SHLD-11
     let mut t = opened_after(10);
     t.write(10);
     t.run(923_000);
@@ -317,7 +318,7 @@ fn keep_alive_is_off_by_default() {
 
 #[test]
 fn keep_alive_probes_an_idle_peer_and_gives_up_after_several() {
-    //= RFC9293 MUST-24, MUST-27, MUST-29, SHLD-12
+    //= RFC9293 MAY-5, MUST-24, MUST-27, MUST-29, SHLD-12
     let mut t = Script::new();
     t.open();
     t.options(|options| options.keepalive = Some(KEEPALIVE));

@@ -73,6 +73,7 @@ impl Connection {
         self.check_syn(ctx, global, arrival)?;
         self.check_ack(ctx, global, arrival)?;
         self.keepalive.heard(ctx.now);
+        //= RFC9293 MAY-9
         self.received_tos = arrival.tos;
         self.check_urgent(arrival);
         self.take_text(ctx, arrival)

@@ -156,6 +156,7 @@ impl SendHalf {
 
     pub(super) fn timer_after_ack(&mut self, progress: bool, now: Instant) {
         //= RFC9293 MUST-37: whoever says that its window is zero is alive.
+        //= RFC9293 SHLD-17
         if progress || self.wnd == 0 {
             self.timer.silent_since = None;
         }
