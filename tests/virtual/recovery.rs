@@ -173,6 +173,7 @@ fn echoes_of_the_last_recovery_start_no_new_one() {
 #[test]
 fn a_fast_retransmit_measures_nothing() {
     //= RFC9293 MUST-18 (Karn)
+    //= RFC6298 3 Karn
     let mut t = Script::new();
     t.connect();
     t.expect("S 0");

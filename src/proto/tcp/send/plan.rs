@@ -54,12 +54,13 @@ impl SendHalf {
         let end = plan.end();
         match plan.kind {
             Kind::New => {
+                //= RFC6298 3 each round trip
                 self.timed.get_or_insert((end, now));
             }
             Kind::Retransmission | Kind::Probe => {
                 self.lost.remove(plan.start.get()..end.get());
                 self.retransmits += u64::from(plan.start < self.nxt);
-                // Karn's rule: what was sent twice measures nothing.
+                //= RFC6298 3 Karn: what was sent twice measures nothing.
                 self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
             }
         }
