@@ -480,6 +480,7 @@ fn an_ack_before_the_connection_is_open_scales_its_window() {
 #[test]
 fn initial_sequence_numbers_follow_the_clock_and_the_connection() {
     //= RFC9293 MUST-8, SHLD-1: one step every 4 microseconds for the same four-tuple
+    //= RFC6528 3 clock
     let isn_at = |ms: u64, client: u16| {
         let mut t =
             Script::with(Setup { start: tunstack::time::Instant::from_millis(ms), ..Setup::default() });
