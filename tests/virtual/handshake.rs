@@ -562,6 +562,26 @@ fn the_source_address_is_chosen_before_the_first_syn_and_kept() {
 }
 
 #[test]
+fn a_port_that_is_listened_on_is_chosen_for_no_connection() {
+    //= RFC6056 3.2 services
+    let mut t = Script::config(|config| config.ephemeral_ports = 40_000..=40_003);
+    let listened = "10.9.0.2:40001".parse().unwrap();
+    t.listener = Some(t.stack.tcp_listen(t.now(), listened, None, Owner::APPLICATION).unwrap());
+    let there = "10.9.0.1:80".parse().unwrap();
+    let ids: Vec<_> = (0..3)
+        .map(|_| t.stack.tcp_connect(t.now(), None, there, None, Owner::APPLICATION).unwrap())
+        .collect();
+    let mut ports: Vec<u16> = ids.iter().map(|id| t.stack.tcp_local_addr(*id).unwrap().port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [40_000, 40_002, 40_003]);
+    let fourth = t.stack.tcp_connect(t.now(), None, there, None, Owner::APPLICATION);
+    assert_eq!(fourth.unwrap_err(), Error::AddrNotAvailable);
+    for id in ids {
+        t.stack.tcp_abort(t.now(), id);
+    }
+}
+
+#[test]
 fn two_listeners_cannot_share_a_port() {
     let mut t = Script::new();
     t.listen();
