@@ -136,7 +136,8 @@ fn what_was_sent_twice_measures_nothing() {
 #[test]
 fn a_syn_that_was_sent_twice_measures_nothing() {
     //= RFC6298 5.7 after a SYN
-    // Then the time-out begins at 3 s; RFC 5681 section 3.1: and the window at one segment.
+    //= RFC5681 3.1 lost SYN
+    // Then the time-out begins at 3 s, and the window at one segment.
     let mut t = Script::new();
     t.connect();
     t.expect("S 0");

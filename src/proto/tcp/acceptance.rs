@@ -227,6 +227,7 @@ impl Connection {
     /// Seventh and eighth: text and FIN.
     fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
         let segment = arrival.segment;
+        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
         if segment.is_empty() || self.sides.theirs() == TheirSide::Closed {
             return ControlFlow::Continue(());
         }

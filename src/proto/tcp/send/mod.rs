@@ -212,6 +212,7 @@ impl SendHalf {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
         if self.end == self.una && now.since(self.last_sent) > self.rtt.rto() {
+            //= RFC5681 4.1 idle
             self.cc.on_idle();
         }
         let stored = self.ring.write_at(self.end.get(), &data[..count], pool);
