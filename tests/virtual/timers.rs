@@ -199,10 +199,11 @@ fn a_timeout_sends_one_segment_and_slow_start_the_rest() {
     t.expect("A 1461:2921 ack 1");
     t.expect("A 2921:4381 ack 1");
     t.expect_none();
-    // The rest had arrived after all: nothing of it is sent again.
+    // The rest had arrived after all: nothing of it is sent again, and no timer runs.
     t.peer("A 1 ack 14601");
     t.expect_none();
     t.wait(5_000);
+    assert_eq!(t.stack.tcp_census().timers, 0);
 }
 
 #[test]
