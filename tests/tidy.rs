@@ -4,11 +4,17 @@
 //! Everything is read from tokens, so that neither comments nor strings nor formatting deceive; what stands
 //! under `#[cfg(test)]` counts only towards the length of its file.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+use support::source::{
+    complain, every_level, files_below, functions, group, is_ident, is_punct, is_rust, root, sources, tokens,
+};
 
 /// Rooms, and the rooms of the same crate that each may use.
 const DIRECTIONS: &[(&str, &[&str])] = &[
@@ -38,99 +44,6 @@ const LONG_FILES: &[(&str, usize)] = &[];
 /// Functions that are longer, as `file::function`, with the length they must not exceed. The list may only
 /// shrink.
 const LONG_FUNCTIONS: &[(&str, usize)] = &[];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every file below these directories for which `wanted` holds, by its path from the root.
-fn files_below(directories: &[&str], wanted: impl Fn(&Path) -> bool) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
-    let mut pending: Vec<PathBuf> = directories.iter().map(|directory| root().join(directory)).collect();
-    while let Some(path) = pending.pop() {
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).expect("a directory of the project can be read");
-            pending.extend(entries.map(|entry| entry.expect("an entry can be read").path()));
-        } else if wanted(&path) {
-            let name = path.strip_prefix(root()).expect("it lies below the root").display().to_string();
-            if let Ok(text) = fs::read_to_string(&path) {
-                files.insert(name, text);
-            }
-        }
-    }
-    files
-}
-
-fn is_rust(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "rs")
-}
-
-fn sources() -> BTreeMap<String, String> {
-    let files = files_below(&["src"], is_rust);
-    assert!(files.len() > 20, "only {} source files were found", files.len());
-    files
-}
-
-fn tokens(name: &str, text: &str) -> Vec<TokenTree> {
-    let stream: TokenStream = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-    without_tests(stream.into_iter().collect())
-}
-
-/// Leaves out every item under `#[cfg(test)]`, in groups as well.
-fn without_tests(tokens: Vec<TokenTree>) -> Vec<TokenTree> {
-    let mut kept = Vec::new();
-    let mut rest = tokens.into_iter().peekable();
-    while let Some(token) = rest.next() {
-        let cfg_test = is_punct(&token, '#') && rest.peek().is_some_and(is_cfg_test);
-        if !cfg_test {
-            kept.push(token);
-            continue;
-        }
-        // The item ends with its body or with a semicolon; the attributes before it are groups in brackets.
-        for token in rest.by_ref() {
-            if is_punct(&token, ';') || group(&token, Delimiter::Brace).is_some() {
-                break;
-            }
-        }
-    }
-    kept
-}
-
-fn is_cfg_test(token: &TokenTree) -> bool {
-    group(token, Delimiter::Bracket).is_some_and(|inner| {
-        let words: Vec<String> = inner.iter().map(ToString::to_string).collect();
-        matches!(words.as_slice(), [cfg, condition] if cfg == "cfg" && condition == "(test)")
-    })
-}
-
-fn is_punct(token: &TokenTree, character: char) -> bool {
-    matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
-}
-
-fn is_ident(token: &TokenTree, name: &str) -> bool {
-    matches!(token, TokenTree::Ident(ident) if ident == name)
-}
-
-/// The tokens of a group with this delimiter, those under `#[cfg(test)]` left out.
-fn group(token: &TokenTree, delimiter: Delimiter) -> Option<Vec<TokenTree>> {
-    match token {
-        TokenTree::Group(group) if group.delimiter() == delimiter => {
-            Some(without_tests(group.stream().into_iter().collect()))
-        }
-        _ => None,
-    }
-}
-
-/// Calls `visit` on the tokens of every level, from the outermost inwards.
-fn every_level(tokens: &[TokenTree], visit: &mut impl FnMut(&[TokenTree])) {
-    visit(tokens);
-    for token in tokens {
-        if let TokenTree::Group(inner) = token {
-            let inner = group(token, inner.delimiter()).expect("it is such a group");
-            every_level(&inner, visit);
-        }
-    }
-}
 
 /// Every path in the file, as its segments; `use a::{b, c::d}` gives `a::b` and `a::c::d`.
 fn paths(tokens: &[TokenTree]) -> Vec<Vec<String>> {
@@ -195,10 +108,6 @@ fn packet_names() -> Vec<String> {
     let text = fs::read_to_string(root().join("src/proto/mod.rs")).expect("the core has a root");
     let paths = paths(&tokens("src/proto/mod.rs", &text));
     paths.into_iter().filter(|path| path[0] == "packet").filter_map(|path| path.get(1).cloned()).collect()
-}
-
-fn complain(rule: &str, offences: &[String]) {
-    assert!(offences.is_empty(), "{rule}:\n  {}", offences.join("\n  "));
 }
 
 #[test]
@@ -326,35 +235,14 @@ fn no_function_is_too_long() {
     let mut sizes = BTreeMap::new();
     for (name, text) in files_below(&["src", "examples"], is_rust) {
         every_level(&tokens(&name, &text), &mut |level| {
-            for (function, lines) in functions(level) {
-                let size = sizes.entry(format!("{name}::{function}")).or_insert(0);
-                *size = lines.max(*size);
+            for function in functions(level) {
+                let size = sizes.entry(format!("{name}::{}", function.name)).or_insert(0);
+                *size = function.lines.count().max(*size);
             }
         });
     }
     assert!(sizes.len() > 100, "only {} functions were found", sizes.len());
     check_lengths("functions are too long", FUNCTION_LINES_MAX, LONG_FUNCTIONS, &sizes);
-}
-
-/// The functions of one level, each with its number of lines from `fn` to the closing brace.
-fn functions(level: &[TokenTree]) -> Vec<(String, usize)> {
-    let mut found = Vec::new();
-    for (at, token) in level.iter().enumerate() {
-        // `fn(u8) -> u8` is a type: it has no name.
-        let [TokenTree::Ident(name), rest @ ..] = &level[at + 1..] else { continue };
-        if !is_ident(token, "fn") {
-            continue;
-        }
-        let end = rest.iter().find(|token| is_punct(token, ';') || is_brace(token));
-        if let Some(body) = end.filter(|token| is_brace(token)) {
-            found.push((name.to_string(), body.span().end().line - token.span().start().line + 1));
-        }
-    }
-    found
-}
-
-fn is_brace(token: &TokenTree) -> bool {
-    matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
 /// The rows of the tables in `docs/requirements`, each with the file it stands in.
@@ -495,6 +383,7 @@ mod this_test {
         let text = "impl A {\n fn one() {\n  x();\n }\n fn two(f: fn(u8) -> u8);\n fn three() {}\n}";
         let mut found = Vec::new();
         every_level(&tokens("text", text), &mut |level| found.extend(functions(level)));
-        assert_eq!(found, [("one".to_owned(), 3), ("three".to_owned(), 1)]);
+        let sizes: Vec<_> = found.into_iter().map(|found| (found.name, found.lines.count())).collect();
+        assert_eq!(sizes, [("one".to_owned(), 3), ("three".to_owned(), 1)]);
     }
 }

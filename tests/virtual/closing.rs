@@ -381,7 +381,7 @@ fn closing_with_unread_data_resets() {
 
 #[test]
 fn data_for_a_closed_reader_draws_a_reset() {
-    //= RFC9293 SHLD-3
+    //= RFC9293 SHLD-3, MAY-1
     let mut t = Script::new();
     t.open();
     t.close();

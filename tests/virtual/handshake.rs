@@ -1,5 +1,8 @@
 //! Opening: RFC 9293 sections 3.4, 3.5 and 3.10.7.1 to 3.10.7.3.
 
+use std::net::IpAddr;
+
+use tunstack::proto::ip::route::{RouteSpec, RouteTarget};
 use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{Error, Owner, Readiness};
 
@@ -151,7 +154,7 @@ fn in_syn_sent_an_ack_of_nothing_sent_is_answered_with_a_reset() {
 
 #[test]
 fn both_sides_may_open_at_once() {
-    //= RFC9293 MUST-10, figure 8
+    //= RFC9293 MUST-10: figure 8
     let mut t = Script::new();
     t.connect();
     t.expect("S 0");
@@ -314,7 +317,7 @@ fn a_closed_port_resets_with_the_right_numbers() {
 
 #[test]
 fn the_mss_option_limits_what_is_sent() {
-    //= RFC9293 MUST-14, MUST-15, MUST-16
+    //= RFC9293 MUST-14, MUST-15/v4, MUST-15/v6, MUST-16
     let cases = [
         (false, "S 0", 536),
         (true, "S 0", 1220),
@@ -408,6 +411,7 @@ fn an_option_of_impossible_length_breaks_nothing() {
 
 #[test]
 fn windows_are_scaled_only_if_both_sides_say_so() {
+    //= RFC9293 REC-1
     let cases = [
         ("S 0 win 1000 <mss 1460>", 1000),
         ("S 0 win 1000 <mss 1460,ws 0>", 1000),
@@ -476,6 +480,7 @@ fn an_ack_before_the_connection_is_open_scales_its_window() {
 #[test]
 fn initial_sequence_numbers_follow_the_clock_and_the_connection() {
     //= RFC9293 MUST-8, SHLD-1: one step every 4 microseconds for the same four-tuple
+    //= RFC6528 3 clock
     let isn_at = |ms: u64, client: u16| {
         let mut t =
             Script::with(Setup { start: tunstack::time::Instant::from_millis(ms), ..Setup::default() });
@@ -490,7 +495,7 @@ fn initial_sequence_numbers_follow_the_clock_and_the_connection() {
 
 #[test]
 fn nobody_connects_to_what_is_no_host() {
-    //= RFC9293 MUST-46
+    //= RFC9293 MUST-46/broadcast, MUST-46/invalid
     let mut t = Script::new();
     let mut connect = |remote: &str| {
         t.stack.tcp_connect(t.now(), None, remote.parse().unwrap(), None, Owner::APPLICATION).unwrap_err()
@@ -519,7 +524,7 @@ fn nobody_connects_to_what_is_no_host() {
 
 #[test]
 fn a_local_address_may_be_chosen() {
-    //= RFC9293 MUST-43, MUST-44
+    //= RFC9293 MUST-43
     let mut t = Script::new();
     let (here, there) = ("10.9.0.2:1234".parse().unwrap(), "10.9.0.1:80".parse().unwrap());
     let id = t.stack.tcp_connect(t.now(), Some(here), there, None, Owner::APPLICATION).unwrap();
@@ -529,6 +534,51 @@ fn a_local_address_may_be_chosen() {
     t.stack.tcp_abort(t.now(), id);
     t.flush();
     t.take_all();
+}
+
+#[test]
+fn the_source_address_is_chosen_before_the_first_syn_and_kept() {
+    //= RFC9293 MUST-44, MUST-45
+    let mut t = Script::new();
+    let [first, other]: [IpAddr; 2] = ["10.9.0.2", "10.9.0.3"].map(|address| address.parse().unwrap());
+    let earlier = t.connect();
+    assert_eq!(t.take().src.ip(), first);
+    // From now on another address is the better one.
+    t.stack.add_address(t.device, "10.9.0.3/24".parse().unwrap()).unwrap();
+    let to_peer = RouteSpec::new("10.9.0.1/32".parse().unwrap(), RouteTarget::Interface(t.device));
+    t.stack.add_route(RouteSpec { source: Some(other), ..to_peer }).unwrap();
+    t.run(1_000);
+    assert_eq!(t.take().src.ip(), first, "the SYN is sent again from where it was sent");
+    t.peer("SA 0 ack 1");
+    assert_eq!(t.take().src.ip(), first);
+    t.write(10);
+    assert_eq!(t.take().src.ip(), first);
+    assert_eq!(t.stack.tcp_local_addr(earlier).unwrap().ip(), first);
+    let later = "10.9.0.1:81".parse().unwrap();
+    let later = t.stack.tcp_connect(t.now(), None, later, None, Owner::APPLICATION).unwrap();
+    assert_eq!(t.stack.tcp_local_addr(later).unwrap().ip(), other);
+    t.stack.tcp_abort(t.now(), later);
+    t.flush();
+}
+
+#[test]
+fn a_port_that_is_listened_on_is_chosen_for_no_connection() {
+    //= RFC6056 3.2 services
+    let mut t = Script::config(|config| config.ephemeral_ports = 40_000..=40_003);
+    let listened = "10.9.0.2:40001".parse().unwrap();
+    t.listener = Some(t.stack.tcp_listen(t.now(), listened, None, Owner::APPLICATION).unwrap());
+    let there = "10.9.0.1:80".parse().unwrap();
+    let ids: Vec<_> = (0..3)
+        .map(|_| t.stack.tcp_connect(t.now(), None, there, None, Owner::APPLICATION).unwrap())
+        .collect();
+    let mut ports: Vec<u16> = ids.iter().map(|id| t.stack.tcp_local_addr(*id).unwrap().port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [40_000, 40_002, 40_003]);
+    let fourth = t.stack.tcp_connect(t.now(), None, there, None, Owner::APPLICATION);
+    assert_eq!(fourth.unwrap_err(), Error::AddrNotAvailable);
+    for id in ids {
+        t.stack.tcp_abort(t.now(), id);
+    }
 }
 
 #[test]

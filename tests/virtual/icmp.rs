@@ -24,7 +24,8 @@ fn script(ipv6: bool) -> Script {
 
 #[test]
 fn soft_errors_are_reported_and_abort_nothing() {
-    //= RFC9293 MUST-54, MUST-56, SHLD-25, MUST-47
+    //= RFC9293 MUST-47, MUST-54, SHLD-25
+    //= RFC9293 MUST-56/unreachable, MUST-56/time-exceeded, MUST-56/parameter
     for (kind, code, ipv6, error) in SOFT {
         let mut t = script(ipv6);
         t.open();

@@ -105,6 +105,7 @@ fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_hav
 
 #[test]
 fn the_mss_we_announce_and_use_follows_the_mtu() {
+    //= RFC9293 MUST-67, SHLD-5/v4, SHLD-5/v6, MAY-3
     for (ipv6, mtu, mss) in
         [(false, 1_500, 1_460), (false, 576, 536), (true, 1_280, 1_220), (false, 9_000, 8_960)]
     {
@@ -135,6 +136,31 @@ fn a_smaller_mtu_is_followed() {
     let sent = t.take();
     assert!(sent.encode().len() <= 1_000, "{} bytes", sent.encode().len());
     t.take_all();
+}
+
+#[test]
+fn ip_options_that_nobody_understands_are_passed_over() {
+    //= RFC9293 MUST-50
+    // Unknown, copied and not; a stream identifier; no operation and the end of the list.
+    for options in [[0x9e, 4, 1, 2], [0x1e, 4, 1, 2], [0x88, 4, 0, 1], [1, 1, 1, 0]] {
+        let mut t = Script::new();
+        t.listen();
+        t.receive(&with_ip_options(&t.build("S 0").encode(), options));
+        t.expect("SA 0 ack 1");
+        t.receive(&with_ip_options(&t.build("A 1 ack 1").encode(), options));
+        t.accept();
+        t.receive(&with_ip_options(&t.build("PA 1:11 ack 1").encode(), options));
+        t.read(10);
+    }
+}
+
+/// The same IPv4 packet with four bytes of options.
+fn with_ip_options(packet: &[u8], options: [u8; 4]) -> Vec<u8> {
+    let (mut header, rest) = etherparse::Ipv4Header::from_slice(packet).unwrap();
+    header.options = options.into();
+    header.total_len += 4;
+    header.header_checksum = header.calc_header_checksum();
+    [&header.to_bytes()[..], rest].concat()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::harness::script::Script;
 
 #[test]
 fn the_initial_window_is_ten_segments() {
+    //= RFC5681 3.1 initial window
     let mut t = Script::new();
     t.open();
     t.write(100_000);
@@ -23,6 +24,7 @@ fn the_initial_window_is_ten_segments() {
 
 #[test]
 fn slow_start_doubles_the_window_each_round() {
+    //= RFC5681 3.1 slow start
     let mut t = Script::with(crate::harness::script::Setup::default());
     t.open_passive("S 0 win 65535 <mss 1000,ws 7>");
     t.write(500_000);
@@ -38,6 +40,7 @@ fn slow_start_doubles_the_window_each_round() {
 
 #[test]
 fn congestion_avoidance_adds_a_segment_each_round() {
+    //= RFC5681 3.1 congestion avoidance
     let mut t = Script::new();
     t.open_passive("S 0 win 65535 <mss 1000,ws 7>");
     t.write(500_000);
@@ -69,6 +72,7 @@ fn congestion_avoidance_adds_a_segment_each_round() {
 /// resends the next hole; a full one ends the recovery (RFC 5681 section 3.2, RFC 6582).
 #[test]
 fn fast_recovery() {
+    //= RFC5681 3.2 fast retransmit, 3.2 inflation, 3.2 deflation
     let mut t = Script::new();
     t.open_passive("S 0 win 65535 <mss 1000>");
     t.remark("ten segments; the first and the fourth are lost");
@@ -102,7 +106,7 @@ fn what_is_no_duplicate_ack_starts_no_recovery() {
     t.open_passive("S 0 win 20000 <mss 1000>");
     t.write(5_000);
     assert_eq!(t.take_all().len(), 5);
-    // With text, or with another window, it is none (RFC 5681 section 2).
+    //= RFC5681 2 duplicate: with text, or with another window, it is none.
     for round in 0..4 {
         t.inject(&format!("PA {}:{} ack 1 win 20000", 1 + round * 10, 11 + round * 10));
         t.inject(&format!("A {} ack 1 win {}", 11 + round * 10, 20_001 + round));
@@ -131,7 +135,8 @@ fn duplicates_after_a_timeout_start_no_second_recovery() {
 
 #[test]
 fn a_second_timeout_leaves_the_threshold_as_it_is() {
-    // RFC 5681 section 3.1: what was in flight when the first one struck counts.
+    //= RFC5681 3.1 RTO ssthresh, 3.1 loss window, 3.1 lost again
+    // What was in flight when the first one struck counts.
     let mut t = Script::new();
     t.open_passive("S 0 win 65535 <mss 1000>");
     t.write(10_000);
@@ -141,6 +146,27 @@ fn a_second_timeout_leaves_the_threshold_as_it_is() {
         let info = t.stack.tcp_info(t.id()).unwrap();
         assert_eq!((info.ssthresh, info.cwnd), (5_000, 1_000));
     }
+}
+
+#[test]
+fn after_a_silence_the_window_is_no_larger_than_at_first() {
+    //= RFC5681 4.1 idle
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000,ws 7>");
+    t.write(30_000);
+    assert_eq!(t.take_all().len(), 10);
+    t.inject("A 1 ack 10001 win 65535");
+    assert_eq!(t.take_all().len(), 20);
+    t.inject("A 1 ack 30001 win 65535");
+    assert!(t.stack.tcp_info(t.id()).unwrap().cwnd > 20_000);
+    // Not longer than the retransmission time-out, then longer.
+    t.run(100);
+    t.write(20_000);
+    assert_eq!(t.take_all().len(), 20);
+    t.inject("A 1 ack 50001 win 65535");
+    t.run(1_000);
+    t.write(50_000);
+    assert_eq!(t.take_all().len(), 10);
 }
 
 #[test]
@@ -173,6 +199,7 @@ fn echoes_of_the_last_recovery_start_no_new_one() {
 #[test]
 fn a_fast_retransmit_measures_nothing() {
     //= RFC9293 MUST-18 (Karn)
+    //= RFC6298 3 Karn
     let mut t = Script::new();
     t.connect();
     t.expect("S 0");
@@ -195,6 +222,7 @@ fn a_fast_retransmit_measures_nothing() {
 #[test]
 fn text_out_of_order_is_kept_and_each_such_segment_draws_a_duplicate_ack() {
     //= RFC9293 SHLD-31, MAY-13
+    //= RFC5681 3.2 duplicate ACK, 3.2 gap
     let mut t = Script::new();
     t.open();
     for seq in [1_001, 3_001, 2_001] {
@@ -211,6 +239,7 @@ fn text_out_of_order_is_kept_and_each_such_segment_draws_a_duplicate_ack() {
 
 #[test]
 fn a_gap_that_closes_in_part_moves_on_in_part() {
+    //= RFC5681 3.2 gap
     let mut t = Script::new();
     t.open();
     t.peer("A 1001:2001 ack 1");

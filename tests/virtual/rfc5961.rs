@@ -7,6 +7,7 @@ use crate::harness::script::{Script, Setup};
 
 #[test]
 fn a_reset_that_hits_rcv_nxt_resets() {
+    //= RFC5961 3.2 exact
     let mut t = Script::new();
     t.open();
     t.peer("R 1");
@@ -17,6 +18,7 @@ fn a_reset_that_hits_rcv_nxt_resets() {
 
 #[test]
 fn a_reset_elsewhere_in_the_window_draws_a_challenge_ack() {
+    //= RFC5961 3.2 in window, 3.2 challenge
     let mut t = Script::new();
     t.open();
     for seq in [2, 100, 65_535] {
@@ -33,6 +35,7 @@ fn a_reset_elsewhere_in_the_window_draws_a_challenge_ack() {
 
 #[test]
 fn a_reset_outside_the_window_is_dropped() {
+    //= RFC5961 3.2 outside
     let mut t = Script::new();
     t.open();
     for seq in ["0", "-1", "-70000", "65537", "1000000"] {
@@ -55,6 +58,7 @@ fn a_reset_may_carry_text() {
 
 #[test]
 fn a_syn_in_a_synchronised_state_draws_a_challenge_ack_wherever_it_stands() {
+    //= RFC5961 4.2
     let mut t = Script::new();
     t.open();
     for syn in ["S 1", "S 500", "S 0", "S -9000", "S 900000", "SA 1 ack 1", "SA 500 ack 1"] {
@@ -66,6 +70,7 @@ fn a_syn_in_a_synchronised_state_draws_a_challenge_ack_wherever_it_stands() {
 
 #[test]
 fn an_ack_of_what_was_never_sent_draws_an_ack_and_its_text_is_dropped() {
+    //= RFC5961 5.2 range
     let mut t = Script::new();
     t.open();
     t.peer("PA 1:11 ack 2");
@@ -78,7 +83,7 @@ fn an_ack_of_what_was_never_sent_draws_an_ack_and_its_text_is_dropped() {
 
 #[test]
 fn text_with_an_ack_from_long_ago_is_dropped() {
-    // RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK.
+    //= RFC5961 5.2 range, 5.2 duplicate: SND.UNA - MAX.SND.WND <= SEG.ACK
     let mut t = Script::new();
     t.open_passive("S 0 win 1000 <mss 1460>");
     for round in 0..5 {
@@ -139,6 +144,7 @@ fn text_that_overlaps_the_window_is_cut_to_it() {
 
 #[test]
 fn challenge_acks_are_limited_per_connection() {
+    //= RFC5961 7
     let mut t = Script::new();
     t.open();
     for _ in 0..50 {
@@ -177,6 +183,7 @@ fn two_stacks_out_of_step_do_not_answer_each_other_for_ever() {
 
 #[test]
 fn challenge_acks_of_the_whole_stack_are_limited_and_the_limit_cannot_be_probed() {
+    //= RFC5961 7, 7 tunable
     // CVE-2016-5696: each second's cap is another one.
     let mut seen = std::collections::BTreeSet::new();
     for secrets in 0..4 {
@@ -214,7 +221,7 @@ fn a_wrong_checksum_is_dropped_and_counted() {
 
 #[test]
 fn a_syn_to_or_from_what_is_no_host_is_ignored() {
-    //= RFC9293 MUST-57, MUST-63
+    //= RFC9293 MUST-57/opening, MUST-57/validation, MUST-63
     let mut t = Script::new();
     t.listen();
     for (src, dst) in [

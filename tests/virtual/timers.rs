@@ -25,6 +25,7 @@ fn opened_after(rtt: u64) -> Script {
 
 #[test]
 fn a_syn_is_sent_again_after_one_second_and_then_ever_later() {
+    //= RFC6298 2.1 first
     let mut t = Script::new();
     let id = t.connect();
     t.expect("S 0 win 65535 <mss 1460,ws 0>");
@@ -56,6 +57,7 @@ fn r2_of_a_syn_can_be_chosen() {
 
 #[test]
 fn the_first_measurement_makes_three_times_the_round_trip() {
+    //= RFC6298 2.2 measured, 5.1 start, 5.4 earliest, 5.5 doubling
     // SRTT = R, RTTVAR = R/2, RTO = SRTT + 4 RTTVAR.
     let mut t = opened_after(100);
     t.write(100);
@@ -67,6 +69,7 @@ fn the_first_measurement_makes_three_times_the_round_trip() {
 
 #[test]
 fn the_second_measurement_is_smoothed() {
+    //= RFC6298 2.3 smoothed, 3 each round trip
     // RTTVAR = 3/4 50 + 1/4 |100 - 200| = 62.5, SRTT = 7/8 100 + 1/8 200 = 112.5, RTO = 362.5 ms.
     let mut t = opened_after(100);
     t.write(100);
@@ -94,6 +97,7 @@ fn the_timeout_is_never_below_200_ms() {
 
 #[test]
 fn the_timeout_is_never_above_rto_max() {
+    //= RFC6298 2.5 upper bound
     let mut t = opened_after(10);
     t.options(|options| options.r2 = Duration::from_secs(100_000));
     t.write(100);
@@ -108,6 +112,7 @@ fn the_timeout_is_never_above_rto_max() {
 #[test]
 fn what_was_sent_twice_measures_nothing() {
     //= RFC9293 MUST-18 (Karn)
+    //= RFC6298 3 Karn, 5 backed off
     let mut t = opened_after(100);
     t.write(100);
     t.expect("PA 1:101 ack 1");
@@ -130,7 +135,9 @@ fn what_was_sent_twice_measures_nothing() {
 
 #[test]
 fn a_syn_that_was_sent_twice_measures_nothing() {
-    // RFC 6298 rule 5.7: then the time-out begins at 3 s; RFC 5681 section 3.1: and the window at one segment.
+    //= RFC6298 5.7 after a SYN
+    //= RFC5681 3.1 lost SYN
+    // Then the time-out begins at 3 s, and the window at one segment.
     let mut t = Script::new();
     t.connect();
     t.expect("S 0");
@@ -166,7 +173,7 @@ fn a_syn_ack_that_was_sent_twice_measures_nothing() {
 
 #[test]
 fn an_acknowledgement_of_new_data_restarts_the_timer() {
-    // RFC 6298 rule 5.3.
+    //= RFC6298 5.3 restart
     let mut t = opened_after(50);
     t.write(2 * 1460);
     t.expect("A 1:1461 ack 1");
@@ -180,6 +187,7 @@ fn an_acknowledgement_of_new_data_restarts_the_timer() {
 
 #[test]
 fn a_timeout_sends_one_segment_and_slow_start_the_rest() {
+    //= RFC6298 5.2 all acknowledged, 5.4 earliest
     let mut t = opened_after(100);
     t.write(10 * 1460);
     t.run(0);
@@ -191,15 +199,16 @@ fn a_timeout_sends_one_segment_and_slow_start_the_rest() {
     t.expect("A 1461:2921 ack 1");
     t.expect("A 2921:4381 ack 1");
     t.expect_none();
-    // The rest had arrived after all: nothing of it is sent again.
+    // The rest had arrived after all: nothing of it is sent again, and no timer runs.
     t.peer("A 1 ack 14601");
     t.expect_none();
     t.wait(5_000);
+    assert_eq!(t.stack.tcp_census().timers, 0);
 }
 
 #[test]
 fn a_peer_that_vanishes_is_given_up_after_r2_and_everything_is_freed() {
-    //= RFC9293 MUST-20, MUST-21
+    //= RFC9293 MUST-20/r2, MUST-21
     let mut t = opened_after(100);
     t.options(|options| options.r2 = Duration::from_secs(100));
     t.write(50_000);
@@ -220,6 +229,7 @@ fn a_peer_that_vanishes_is_given_up_after_r2_and_everything_is_freed() {
 
 #[test]
 fn by_default_a_connection_is_given_up_after_fifteen_minutes() {
+    //= RFC9293 SHLD-11
     let mut t = opened_after(10);
     t.write(10);
     t.run(923_000);
@@ -317,7 +327,7 @@ fn keep_alive_is_off_by_default() {
 
 #[test]
 fn keep_alive_probes_an_idle_peer_and_gives_up_after_several() {
-    //= RFC9293 MUST-24, MUST-27, MUST-29, SHLD-12
+    //= RFC9293 MAY-5, MUST-24, MUST-27, MUST-29, SHLD-12
     let mut t = Script::new();
     t.open();
     t.options(|options| options.keepalive = Some(KEEPALIVE));

@@ -12,7 +12,7 @@ fn config(recv_buffer: usize) -> Script {
     Script::config(|config| config.recv_buffer = recv_buffer)
 }
 
-/// RFC 9293 MUST-36, MUST-37, SHLD-29, SHLD-30.
+//= RFC9293 MUST-36, MUST-37, SHLD-29, SHLD-30
 #[test]
 fn persist() {
     let mut t = Script::new();
@@ -36,7 +36,7 @@ fn persist() {
     t.snapshot("persist");
 }
 
-/// RFC 9293 MUST-38: the sender waits for a worthwhile window, but not for ever.
+//= RFC9293 MUST-38: the sender waits for a worthwhile window, but not for ever.
 #[test]
 fn silly_window_avoidance_of_the_sender() {
     let mut t = Script::new();
@@ -75,7 +75,7 @@ fn half_of_the_largest_window_is_worth_a_segment() {
     t.expect_in(200, "A 1501:2000 ack 1");
 }
 
-/// RFC 9293 MUST-39: the window opens by a full segment or half the buffer, or not at all.
+//= RFC9293 MUST-39: the window opens by a full segment or half the buffer, or not at all.
 #[test]
 fn silly_window_avoidance_of_the_receiver() {
     let mut t = config(4_000);
@@ -103,7 +103,7 @@ fn silly_window_avoidance_of_the_receiver() {
     t.snapshot("silly_window_avoidance_of_the_receiver");
 }
 
-/// RFC 9293 SHLD-7: small segments wait while anything is unacknowledged.
+//= RFC9293 SHLD-7, SHLD-27, MAY-16: small segments wait while anything is unacknowledged, and go as one.
 #[test]
 fn nagle() {
     let mut t = Script::new();
@@ -127,7 +127,7 @@ fn nagle() {
     t.snapshot("nagle");
 }
 
-/// RFC 9293 MUST-17.
+//= RFC9293 MUST-17
 #[test]
 fn nodelay() {
     let mut t = Script::new();
@@ -268,6 +268,7 @@ fn a_shut_receive_window_still_hears_resets_acks_and_urgency() {
 
 #[test]
 fn a_window_probe_is_answered_with_the_window_as_it_is() {
+    //= RFC9293 MAY-8
     let mut t = config(2_000);
     t.open();
     t.inject("A 1:1461 ack 1");
@@ -330,6 +331,42 @@ fn a_window_that_shrinks_to_zero_is_probed() {
     t.peer("A 1 ack 1001 win 10000");
     let sent = t.take_all();
     assert!(sent[0].starts_with("A   1001:2001 "), "{sent:?}");
+}
+
+#[test]
+fn what_lies_past_the_edge_of_a_shrunk_window_may_stay_unacknowledged_for_longer_than_r2() {
+    //= RFC9293 SHLD-17
+    let mut t = Script::new();
+    t.open_passive("S 0 win 10000 <mss 1000>");
+    t.options(|options| options.r2 = Duration::from_secs(60));
+    t.write(5_000);
+    assert_eq!(t.take_all().len(), 5);
+    t.peer("A 1 ack 1001 win 0");
+    for _ in 0..600 {
+        t.run(1_000);
+        if !t.take_all().is_empty() {
+            t.peer("A 1 ack 1001 win 0");
+        }
+    }
+    t.expect_state(State::Established);
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().unacknowledged, 4_000);
+    t.peer("A 1 ack 5001 win 10000");
+    t.write(10);
+    t.expect("PA 5001:5011 ack 1");
+}
+
+#[test]
+fn a_window_of_more_than_half_of_what_the_field_can_say_is_not_negative() {
+    //= RFC9293 MUST-1
+    for window in [32_767, 32_768, 40_000, 65_535] {
+        let mut t = Script::new();
+        t.open_passive(&format!("S 0 win {window} <mss 8000>"));
+        assert_eq!(t.stack.tcp_info(t.id()).unwrap().snd_wnd, window);
+        t.write(1_000);
+        t.expect("PA 1:1001 ack 1");
+        t.peer(&format!("A 1 ack 1001 win {window}"));
+        assert_eq!(t.stack.tcp_info(t.id()).unwrap().snd_wnd, window);
+    }
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Connection {
         self.check_syn(ctx, global, arrival)?;
         self.check_ack(ctx, global, arrival)?;
         self.keepalive.heard(ctx.now);
+        //= RFC9293 MAY-9
         self.received_tos = arrival.tos;
         self.check_urgent(arrival);
         self.take_text(ctx, arrival)
@@ -89,8 +90,9 @@ impl Connection {
             return ControlFlow::Continue(());
         }
         match arrival.segment.control {
+            //= RFC5961 3.2 outside
             Control::Rst => return ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow)),
-            // RFC 5961 section 4.2: wherever it stands.
+            //= RFC5961 4.2: wherever it stands.
             Control::Syn => return self.challenge(ctx, global, DropReason::TcpChallenged),
             Control::None | Control::Fin => {}
         }
@@ -130,6 +132,8 @@ impl Connection {
         if arrival.segment.control != Control::Rst {
             return ControlFlow::Continue(());
         }
+        //= RFC5961 3.2 exact
+        //= RFC5961 3.2 in window
         if arrival.seq != self.rcv.nxt() {
             return self.challenge(ctx, global, DropReason::TcpChallenged);
         }
@@ -157,6 +161,7 @@ impl Connection {
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
+        //= RFC5961 4.2
         if arrival.segment.control == Control::Syn {
             return self.challenge(ctx, global, DropReason::TcpChallenged);
         }
@@ -174,11 +179,13 @@ impl Connection {
             return ControlFlow::Break(Verdict::Dropped(DropReason::TcpUnexpected));
         };
         let ack = self.snd.una().unwrap(ack);
-        //= RFC9293 MAY-12: RFC 5961 section 5.2, as strict as it may be.
+        //= RFC9293 MAY-12
+        //= RFC5961 5.2 range: as strict as it may be.
         let is_too_old = self.snd.una().since(ack) > self.snd.max_wnd();
         if ack > self.snd.nxt() || is_too_old {
             return self.challenge(ctx, global, DropReason::TcpBadAck);
         }
+        //= RFC5961 5.2 duplicate: an older one says nothing, and its text is looked at.
         if ack >= self.snd.una() {
             let acknowledgement = Acknowledgement {
                 ack,
@@ -220,6 +227,7 @@ impl Connection {
     /// Seventh and eighth: text and FIN.
     fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
         let segment = arrival.segment;
+        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
         if segment.is_empty() || self.sides.theirs() == TheirSide::Closed {
             return ControlFlow::Continue(());
         }
@@ -250,6 +258,7 @@ impl Connection {
         global: &mut GlobalChallengeLimit,
         reason: DropReason,
     ) -> Check {
+        //= RFC5961 3.2 challenge: an ACK like any other.
         if self.challenge.allows(ctx, global) {
             self.rcv.ack.duplicate();
         }

@@ -22,6 +22,7 @@ impl ChallengeBudget {
     }
 
     /// Whether one more may be sent now; spends it if so.
+    //= RFC5961 7
     pub(crate) fn allows(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit) -> bool {
         let allowed = self.has_some_left(ctx) && global.allows(ctx);
         if allowed {
@@ -46,6 +47,7 @@ impl ChallengeBudget {
         if ctx.now.since(self.window_start) >= ctx.config.challenge_ack_window {
             *self = ChallengeBudget::new(ctx.now);
         }
+        //= RFC5961 7 tunable
         self.spent < ctx.config.challenge_acks
     }
 }

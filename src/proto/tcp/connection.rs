@@ -161,6 +161,7 @@ impl Connection {
             return Some(Ending::Aborted);
         }
         self.close_write(ctx);
+        //= RFC9293 MAY-1: nobody will read; text that comes draws a reset.
         self.orphan = true;
         self.rcv.clear_ahead(ctx.pool);
         self.rcv.discard(ctx.pool);

@@ -55,6 +55,7 @@ impl PeerSyn {
     //= RFC9293 MUST-14
     //= RFC9293 SHLD-5/v4
     //= RFC9293 SHLD-5/v6
+    //= RFC9293 MAY-3
     pub(crate) fn our_options(
         config: &Config,
         mtu: usize,

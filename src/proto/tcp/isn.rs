@@ -23,8 +23,10 @@ impl IsnGenerator {
     /// The number for a connection opened at `now`.
     pub(crate) fn generate(&self, now: Instant, tuple: &FourTuple) -> SeqNr {
         //= RFC9293 MUST-8: M is a clock that ticks every 4 microseconds.
+        //= RFC6528 3 clock
         let clock = (now.as_micros() / 4) as u32;
         //= RFC9293 SHLD-1
+        //= RFC6528 3 secret
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
         SeqNr(clock.wrapping_add(hasher.finish() as u32))
@@ -57,6 +59,7 @@ mod tests {
     }
 
     //= RFC9293 MUST-8
+    //= RFC6528 3 clock
     #[test]
     fn the_same_tuple_advances_by_one_every_four_microseconds() {
         let isn = IsnGenerator::new([1; 16]);
@@ -65,8 +68,8 @@ mod tests {
         assert_eq!(later.minus(start), 1000);
     }
 
-    //= RFC9293 MUST-9
-    //= RFC9293 SHLD-1
+    //= RFC9293 MUST-9, SHLD-1
+    //= RFC6528 3 secret
     #[test]
     fn another_tuple_or_another_key_gives_unrelated_numbers() {
         let isn = IsnGenerator::new([1; 16]);

@@ -33,6 +33,7 @@ impl KeepAliveTimer {
     }
 
     /// When the timer expires, if nothing is outstanding until then.
+    //= RFC9293 MAY-5
     //= RFC9293 MUST-24
     //= RFC9293 MUST-27
     pub(crate) fn deadline(&self, settings: &KeepAlive) -> Instant {

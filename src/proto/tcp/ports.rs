@@ -34,12 +34,14 @@ impl PortChooser {
     ) -> Option<u16> {
         let (low, high) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
         let count = high.checked_sub(low)? + 1;
+        //= RFC6056 3.3 obfuscated
         let hash = self.hash(local, remote);
         // Two independent halves of one keyed hash: the offset, and the counter's place.
         let offset = hash as u32;
         let counter = &mut self.counters[(hash >> 32) as usize % Self::COUNTERS];
         for _ in 0..count {
             let port = low + (offset.wrapping_add(*counter)) % count;
+            //= RFC6056 3.3.4 reuse
             *counter = counter.wrapping_add(1);
             let port = port as u16;
             if is_free(port) {
@@ -79,11 +81,27 @@ mod tests {
 
     #[test]
     fn every_port_is_used_once_before_any_is_used_twice() {
+        //= RFC6056 3.3.4 reuse
         let mut ports = PortChooser::new([3; 16], 100..=199);
         let (local, remote) = ends();
         let chosen: BTreeSet<u16> =
             (0..100).map(|_| ports.choose(local, remote, |_| true).unwrap()).collect();
         assert_eq!(chosen, (100..=199).collect());
+    }
+
+    #[test]
+    fn the_first_port_follows_from_the_key_and_from_both_ends() {
+        //= RFC6056 3.3 obfuscated
+        let first = |key: u8, remote: &str| {
+            let mut ports = PortChooser::new([key; 16], 32_768..=60_999);
+            ports.choose(ends().0, remote.parse().unwrap(), |_| true).unwrap()
+        };
+        let keys: BTreeSet<u16> = (0..100).map(|key| first(key, "10.9.0.1:80")).collect();
+        assert!(keys.len() > 90, "{} ports for 100 keys", keys.len());
+        let remotes = (1..=100).map(|port| first(3, &format!("10.9.0.1:{port}")));
+        let remotes: BTreeSet<u16> = remotes.collect();
+        assert!(remotes.len() > 90, "{} ports towards 100 destinations", remotes.len());
+        assert_eq!(first(3, "10.9.0.1:80"), first(3, "10.9.0.1:80"));
     }
 
     #[test]

@@ -173,6 +173,7 @@ impl Bindings {
         if low > high {
             return None;
         }
+        //= RFC6056 3.3 obfuscated
         let start = rng.within(low.into()..=high.into()) as u16;
         let is_free = |port: &u16| *port != 0 && self.admits(address, *port, BindOptions::NONE);
         (start..=high).chain(low..start).find(is_free)
@@ -223,6 +224,7 @@ mod tests {
             })
             .collect();
         assert_eq!(bindings.choose_port(any, &range, &mut rng), None);
+        //= RFC6056 3.3 obfuscated
         assert_ne!(ports, (40_000..=40_009).collect::<Vec<_>>(), "ports should not be given in order");
         ports.sort_unstable();
         assert_eq!(ports, (40_000..=40_009).collect::<Vec<_>>());

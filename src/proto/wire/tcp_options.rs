@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(parsed("0502"), TcpOptions::default());
     }
 
-    //= RFC9293 MUST-7
+    //= RFC9293 MUST-7, MUST-68
     #[test]
     fn an_impossible_length_is_an_error() {
         for bad in ["0200", "0201", "6300", "02", "0205 0102", "080a00000001000000", "0101 08", "01 22ff00"] {

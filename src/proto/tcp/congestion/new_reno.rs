@@ -17,15 +17,18 @@ impl NewReno {
     /// A controller with the initial window of RFC 6928: `segments` of `mss` bytes, but no more than 14,600
     /// bytes unless two segments are larger than that.
     pub fn new(mss: u64, segments: u64) -> Self {
+        //= RFC5681 3.1 initial window
         let initial_window = (segments * mss).min((2 * mss).max(14_600));
         NewReno { cwnd: initial_window, ssthresh: u64::MAX, mss, initial_window, acked_since_growth: 0 }
     }
 
-    /// After a lost SYN or SYN-ACK the window starts at one segment (RFC 5681 section 3.1).
+    /// After a lost SYN or SYN-ACK the window starts at one segment.
+    //= RFC5681 3.1 lost SYN
     pub fn start_small(&mut self) {
         self.cwnd = self.mss;
     }
 
+    //= RFC5681 3.1 RTO ssthresh
     fn half(&self, flight: u64) -> u64 {
         (flight / 2).max(2 * self.mss)
     }
@@ -46,11 +49,13 @@ impl Controller for NewReno {
             return;
         }
         if self.cwnd < self.ssthresh {
+            //= RFC5681 3.1 slow start
             // Appropriate byte counting without RFC 3465's limit L: receivers acknowledge whole batches,
             // and a limit per ACK would turn slow start into a crawl.
             self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd + self.mss));
             return;
         }
+        //= RFC5681 3.1 congestion avoidance
         self.acked_since_growth += acked;
         if self.acked_since_growth >= self.cwnd {
             self.acked_since_growth -= self.cwnd;
@@ -65,6 +70,7 @@ impl Controller for NewReno {
         self.acked_since_growth = 0;
     }
 
+    //= RFC5681 3.2 inflation
     fn on_duplicate_ack(&mut self) {
         self.cwnd += self.mss;
     }
@@ -78,20 +84,23 @@ impl Controller for NewReno {
     }
 
     fn on_exit_recovery(&mut self, flight: u64) {
+        //= RFC5681 3.2 deflation
         // RFC 6582 section 3.2 step 3, option 1: no burst when little is in flight.
         self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss);
     }
 
     fn on_timeout(&mut self, flight: u64, first: bool) {
-        // RFC 5681 section 3.1: ssthresh stays when a retransmission is lost again.
+        //= RFC5681 3.1 lost again
         if first {
             self.ssthresh = self.half(flight);
         }
+        //= RFC5681 3.1 loss window
         self.cwnd = self.mss;
         self.acked_since_growth = 0;
     }
 
     fn on_idle(&mut self) {
+        //= RFC5681 4.1 idle
         self.cwnd = self.cwnd.min(self.initial_window);
     }
 
@@ -107,6 +116,7 @@ mod tests {
 
     #[test]
     fn the_initial_window_is_that_of_rfc_6928() {
+        //= RFC5681 3.1 initial window
         assert_eq!(NewReno::new(1460, 10).cwnd(), 14_600);
         assert_eq!(NewReno::new(536, 10).cwnd(), 5_360);
         assert_eq!(NewReno::new(9000, 10).cwnd(), 18_000);
@@ -115,6 +125,7 @@ mod tests {
     //= RFC9293 MUST-19
     #[test]
     fn slow_start_doubles_and_congestion_avoidance_adds_a_segment_per_window() {
+        //= RFC5681 3.1 slow start, 3.1 congestion avoidance, 3.1 loss window, 3.1 RTO ssthresh
         let mut cc = NewReno::new(1000, 10);
         cc.on_ack(10_000, true);
         assert_eq!(cc.cwnd(), 20_000);
@@ -139,6 +150,7 @@ mod tests {
 
     #[test]
     fn fast_recovery_inflates_deflates_and_ends_at_half() {
+        //= RFC5681 3.2 inflation, 3.2 deflation
         let mut cc = NewReno::new(1000, 10);
         cc.on_enter_recovery(10_000);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
@@ -152,6 +164,7 @@ mod tests {
 
     #[test]
     fn a_retransmission_lost_again_leaves_ssthresh_alone() {
+        //= RFC5681 3.1 lost again
         let mut cc = NewReno::new(1000, 10);
         cc.on_timeout(10_000, true);
         cc.on_timeout(1000, false);

@@ -202,6 +202,7 @@ impl Endpoint {
         let demux = &self.demux;
         let free = |port| {
             let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
+            //= RFC6056 3.2 services
             demux.find(&tuple).is_none() && !demux.is_listened(source, port)
         };
         self.ports.choose(source, remote, free)

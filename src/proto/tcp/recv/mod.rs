@@ -276,6 +276,7 @@ impl RecvHalf {
             self.ahead.remove_below(self.nxt.get());
         }
         self.ack.text(stored as u64, self.mss, ctx.now, ctx.config.delayed_ack);
+        //= RFC5681 3.2 gap
         if had_gap || stored < fresh.len() {
             self.ack.at_once();
         }
@@ -299,6 +300,7 @@ impl RecvHalf {
     fn out_of_order(&mut self, ctx: &mut Context<'_>, start: RcvPos, fresh: &[u8]) -> Text {
         self.out_of_order += 1;
         //= RFC9293 MAY-13
+        //= RFC5681 3.2 duplicate ACK
         self.ack.duplicate();
         let range = start.get()..start.get() + fresh.len() as u64;
         if self.ahead.len() >= ctx.config.reassembly_ranges && self.ahead.would_grow(range) {

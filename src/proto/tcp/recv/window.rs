@@ -86,6 +86,7 @@ impl Window {
         wanted > self.edge && wanted.since(nxt) >= 2 * self.size(nxt)
     }
 
+    //= RFC9293 MAY-8: for as long as nothing is read it does not move.
     //= RFC9293 MUST-39: the edge moves by a full segment or half the buffer, or not at all.
     fn wanted_edge(&self, read: RcvPos, mss: u64) -> RcvPos {
         let possible = read.plus(self.capacity);

@@ -66,6 +66,7 @@ impl SendHalf {
             newly_acked: acked.ack.since(self.una),
             prior_flight: self.flight(),
             rtt: timed.map(|(_, sent)| acked.at.since(sent)),
+            //= RFC5681 2 duplicate
             is_duplicate: acked.ack == self.una
                 && self.outstanding() > 0
                 && acked.is_bare

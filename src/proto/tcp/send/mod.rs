@@ -64,6 +64,7 @@ pub(crate) struct SendHalf {
     /// Set once the application has closed: FIN stands at `end`.
     fin: bool,
     /// SND.WND in bytes.
+    //= RFC9293 REC-1: 64 bits hold what 32 do.
     wnd: u64,
     /// The largest window the peer has ever offered (RFC 9293 section 3.8.6.2.1).
     max_wnd: u64,
@@ -211,6 +212,7 @@ impl SendHalf {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
         if self.end == self.una && now.since(self.last_sent) > self.rtt.rto() {
+            //= RFC5681 4.1 idle
             self.cc.on_idle();
         }
         let stored = self.ring.write_at(self.end.get(), &data[..count], pool);

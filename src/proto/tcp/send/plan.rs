@@ -54,12 +54,13 @@ impl SendHalf {
         let end = plan.end();
         match plan.kind {
             Kind::New => {
+                //= RFC6298 3 each round trip
                 self.timed.get_or_insert((end, now));
             }
             Kind::Retransmission | Kind::Probe => {
                 self.lost.remove(plan.start.get()..end.get());
                 self.retransmits += u64::from(plan.start < self.nxt);
-                // Karn's rule: what was sent twice measures nothing.
+                //= RFC6298 3 Karn: what was sent twice measures nothing.
                 self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
             }
         }
@@ -97,6 +98,7 @@ impl SendHalf {
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
         let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
+        //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(self.mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
         let worth = fin || (text > 0 && self.is_worth_sending(text, unsent, nodelay));
@@ -106,6 +108,7 @@ impl SendHalf {
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.
     //= RFC9293 MUST-38
     //= RFC9293 SHLD-7
+    //= RFC9293 MAY-16
     fn is_worth_sending(&self, text: u64, unsent: u64, nodelay: bool) -> bool {
         //= RFC9293 SHLD-28
         let is_full = text >= self.mss;

@@ -59,6 +59,7 @@ impl Recovery {
             return false;
         }
         self.duplicates += 1;
+        //= RFC5681 3.2 fast retransmit
         let starts = self.duplicates == DUPLICATE_THRESHOLD && self.guard.is_none_or(|guard| una > guard);
         if starts {
             self.phase = Phase::Fast { recover: nxt };

@@ -33,6 +33,7 @@ impl Rtt {
             srtt: None,
             rttvar: Duration::ZERO,
             min_rtt: None,
+            //= RFC6298 2.1 first
             base: config.rto_initial,
             backoff: 0,
             floor: config.rto_min,
@@ -45,10 +46,12 @@ impl Rtt {
     pub(crate) fn sample(&mut self, rtt: Duration) {
         self.min_rtt = Some(self.min_rtt.map_or(rtt, |least| least.min(rtt)));
         match self.srtt {
+            //= RFC6298 2.2 measured
             None => {
                 self.srtt = Some(rtt);
                 self.rttvar = rtt / 2;
             }
+            //= RFC6298 2.3 smoothed
             Some(srtt) => {
                 self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
                 self.srtt = Some(srtt * 7 / 8 + rtt / 8);
@@ -56,15 +59,18 @@ impl Rtt {
         }
         let srtt = self.srtt.unwrap_or(rtt);
         self.base = srtt + (self.rttvar * 4).max(GRANULARITY);
+        //= RFC6298 5 backed off: until now.
         self.backoff = 0;
     }
 
-    /// The timer of our SYN expired before the connection opened (RFC 6298 rule 5.7).
+    /// The timer of our SYN expired before the connection opened.
+    //= RFC6298 5.7 after a SYN
     pub(crate) fn syn_was_lost(&mut self) {
         self.base = self.base.max(RTO_AFTER_LOST_SYN);
     }
 
-    /// Doubles the time-out (RFC 6298 rule 5.5).
+    /// Doubles the time-out.
+    //= RFC6298 5.5 doubling
     pub(crate) fn back_off(&mut self) {
         self.backoff = self.backoff.saturating_add(1);
     }
@@ -78,6 +84,7 @@ impl Rtt {
     pub(crate) fn doubled(&self, doublings: u32) -> Duration {
         let base = self.base.max(self.floor);
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
+        //= RFC6298 2.5 upper bound
         base.saturating_mul(factor).min(self.ceiling)
     }
 
@@ -105,6 +112,7 @@ mod tests {
     //= RFC9293 MUST-18
     #[test]
     fn measurements_move_the_timeout_as_rfc_6298_says() {
+        //= RFC6298 2.1 first, 2.2 measured, 2.3 smoothed
         let mut rtt = Rtt::new(&Config::default());
         assert_eq!(rtt.rto(), ms(1000));
         rtt.sample(ms(100));
@@ -116,6 +124,7 @@ mod tests {
 
     #[test]
     fn the_timeout_keeps_to_its_floor_and_its_ceiling() {
+        //= RFC6298 2.5 upper bound
         let mut rtt = Rtt::new(&Config::default());
         rtt.sample(ms(1));
         assert_eq!(rtt.rto(), ms(200));
@@ -127,6 +136,7 @@ mod tests {
 
     #[test]
     fn back_off_doubles_until_the_next_measurement() {
+        //= RFC6298 5.5 doubling, 5 backed off
         let mut rtt = Rtt::new(&Config::default());
         rtt.sample(ms(100));
         rtt.back_off();
@@ -138,6 +148,7 @@ mod tests {
 
     #[test]
     fn a_lost_syn_makes_the_first_timeout_three_seconds() {
+        //= RFC6298 5.7 after a SYN
         let mut rtt = Rtt::new(&Config::default());
         rtt.syn_was_lost();
         assert_eq!(rtt.rto(), Duration::from_secs(3));

@@ -148,7 +148,7 @@ impl SendHalf {
     pub(crate) fn timer_after_sending(&mut self, kind: Kind, now: Instant) {
         self.timer.due = false;
         let mode = self.wanted_mode();
-        // RFC 6298 rule 5.1: sending starts a timer that is not running, and leaves a running one alone.
+        //= RFC6298 5.1 start: and a running one is left alone.
         if mode != self.timer.mode || kind == Kind::Probe {
             self.arm(mode, now);
         }
@@ -156,6 +156,7 @@ impl SendHalf {
 
     pub(super) fn timer_after_ack(&mut self, progress: bool, now: Instant) {
         //= RFC9293 MUST-37: whoever says that its window is zero is alive.
+        //= RFC9293 SHLD-17
         if progress || self.wnd == 0 {
             self.timer.silent_since = None;
         }
@@ -164,7 +165,7 @@ impl SendHalf {
             self.timer.stuck_since = None;
         }
         let mode = self.wanted_mode();
-        // RFC 6298 rules 5.2 and 5.3: new data acknowledged stops or restarts the timer.
+        //= RFC6298 5.3 restart
         if mode != self.timer.mode || (progress && mode == Mode::Retransmit) {
             self.arm(mode, now);
         } else if mode == Mode::Persist {
@@ -174,6 +175,7 @@ impl SendHalf {
     }
 
     fn wanted_mode(&self) -> Mode {
+        //= RFC6298 5.2 all acknowledged
         if !self.is_unfinished() {
             Mode::Off
         } else if self.wnd == 0 {
@@ -222,6 +224,7 @@ impl SendHalf {
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
         self.cc.on_timeout(self.flight(), first);
         self.recovery.timeout(self.nxt);
+        //= RFC6298 5.4 earliest: the first of what is lost goes first.
         self.lost.insert(self.una.get()..self.nxt.get());
         self.timed = None;
         self.rtt.back_off();
