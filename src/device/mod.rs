@@ -7,15 +7,18 @@ mod follow;
 pub mod host;
 pub mod memory;
 mod netlink;
+mod open_error;
 pub mod plain;
 mod sys;
+mod tun;
 
 use std::num::NonZeroU16;
 use std::os::fd::BorrowedFd;
 
 pub use host::HostError;
 pub use memory::MemoryDevice;
-pub use plain::{OpenError, Plain};
+pub use open_error::OpenError;
+pub use plain::Plain;
 
 use crate::proto::{ChecksumState, Egress, Offloads, Sent};
 
