@@ -97,6 +97,17 @@ pub enum OpenError {
         /// The device.
         name: String,
     },
+    /// The kernel's TUN driver leaves checksums and segmentation to its users.
+    #[error(
+        "the kernel has no offloads for {name} ({error}): go on without, as `tunstack up --offload off` does"
+    )]
+    NoOffload {
+        /// The device.
+        name: String,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
     /// Something else went wrong.
     #[error("{name}: can't {doing}: {error}")]
     Other {
@@ -151,6 +162,7 @@ pub(super) fn explain_attach(name: &str, existing: Option<&Link>, error: io::Err
         (Some(Errno::PERM), None) => OpenError::CreateForbidden { name },
         (Some(Errno::PERM), Some(_)) => OpenError::AttachForbidden { name },
         (Some(Errno::BUSY), _) => OpenError::Busy { name },
+        (Some(Errno::OPNOTSUPP), _) => OpenError::NoOffload { name, error },
         (Some(Errno::INVAL), Some(None)) => OpenError::NotTun { name },
         (Some(Errno::INVAL), Some(Some(kind))) if kind.tap => OpenError::Tap { name },
         (Some(Errno::INVAL), Some(Some(kind))) if kind.multi_queue => OpenError::MultiQueue { name },
@@ -185,6 +197,7 @@ mod tests {
             OpenError::NotTun { name: name.clone() },
             OpenError::Tap { name: name.clone() },
             OpenError::MultiQueue { name: name.clone() },
+            OpenError::NoOffload { name: name.clone(), error: io::ErrorKind::Unsupported.into() },
             OpenError::BadName { name, why: "it is empty" },
         ] {
             let text = error.to_string();
