@@ -19,6 +19,7 @@ mod lifecycle;
 mod machine;
 mod malformed;
 mod nmap;
+mod offload;
 mod ping;
 mod ping_command;
 mod ping_sizes;
