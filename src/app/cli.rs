@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::links::{NetworkArgs, named};
 use super::ping::PingArgs;
 use super::serve::ServeList;
+use crate::net::OffloadMode;
 use crate::proto::config::ReversePath;
 
 /// A TCP/IP stack in a process, behind a TUN device.
@@ -93,7 +94,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "LIST", default_value_t, value_parser = named(str::parse::<ServeList>))]
     pub(crate) serve: ServeList,
 
-    /// Checksum and segmentation offload with the kernel; this version has the plain device only
+    /// Whether the kernel is left checksums and segmentation, and super-segments are taken whole
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
     pub(crate) offload: Offload,
 
@@ -134,12 +135,22 @@ impl From<ReversePathMode> for ReversePath {
 /// When to use the kernel's offloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Offload {
-    /// If the device can
+    /// If the kernel can
     Auto,
     /// Always
     On,
     /// Never
     Off,
+}
+
+impl From<Offload> for OffloadMode {
+    fn from(offload: Offload) -> Self {
+        match offload {
+            Offload::Auto => OffloadMode::Auto,
+            Offload::On => OffloadMode::On,
+            Offload::Off => OffloadMode::Off,
+        }
+    }
 }
 
 /// What came of reading the command line.

@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::links::{LinkArgs, NetworkArgs};
 use crate::device::host::beforehand;
 use crate::device::{HostError, OpenError};
-use crate::net::{Builder, Net, RouteConfig, RouteKind, StartError};
+use crate::net::{Builder, Net, OffloadMode, RouteConfig, RouteKind, StartError};
 
 /// Devices with their addresses, and routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,14 +94,15 @@ impl Network {
         self.links.iter().all(|link| link.addressing.by_default)
     }
 
-    /// All this as wishes to the library.
-    pub(crate) fn builder(&self) -> Builder {
+    /// All this as wishes to the library, and which offloads the devices are to have.
+    pub(crate) fn builder(&self, offload: OffloadMode) -> Builder {
         let mut builder = Net::builder();
         for link in &self.links {
             builder = match &link.tun {
                 Some(name) => builder.tun(name.as_str()),
                 None => builder.new_tun(),
-            };
+            }
+            .offload(offload);
             for net in &link.addressing.stack {
                 builder = builder.addr(*net);
             }
@@ -158,7 +159,7 @@ pub(crate) fn start_anywhere(args: &NetworkArgs, elsewhere: &str) -> Result<Net,
     let sysctls = Path::new("/proc/sys/net");
     let mut network = Network::resolve(args)?.fit_to_host(sysctls)?;
     for number in 1..=NETWORKS_TRIED {
-        match network.builder().start() {
+        match network.builder(OffloadMode::Auto).start() {
             // Another stack of ours has the usual network: one is as good as another.
             Err(StartError::Host(HostError::AddressTaken { .. } | HostError::NetworkTaken { .. }))
                 if network.is_by_default() && number < NETWORKS_TRIED =>

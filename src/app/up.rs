@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use super::cli::{Offload, UpArgs};
+use super::cli::UpArgs;
 use super::failure::Failure;
 use super::greeting::{Greeted, greeting};
 use super::network::{self, Called, Network};
@@ -25,7 +25,6 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     // Before anything is opened, so that a signal meets a program that knows what to do with it.
     let signals = signals::catch().map_err(|error| Failure::new(format!("can't catch signals: {error}")))?;
     let network = Network::resolve(&args.network)?;
-    check_offload(args.offload)?;
     let network = network.fit_to_host(Path::new("/proc/sys/net"))?;
 
     let net = start(args, &network)?;
@@ -90,20 +89,11 @@ impl From<Signal> for Wake {
 }
 
 fn start(args: &UpArgs, network: &Network) -> Result<Net, Failure> {
-    let builder = network.builder().forwarding(args.forward).reverse_path(args.reverse_path.into());
+    let builder =
+        network.builder(args.offload.into()).forwarding(args.forward).reverse_path(args.reverse_path.into());
     services::add_all(builder, &args.serve, &network.addresses()).start().map_err(|error| {
         Failure::new(network::explain(&error, &Called::now("tunstack up --addr 10.10.0.2/24")))
     })
-}
-
-fn check_offload(offload: Offload) -> Result<(), Failure> {
-    match offload {
-        Offload::Auto | Offload::Off => Ok(()),
-        Offload::On => Err(Failure::new(
-            "the device with kernel offload isn't built yet; run on the plain device with \
-             `tunstack up --offload off`",
-        )),
-    }
 }
 
 fn announce(text: &str) {
@@ -129,7 +119,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_said_with_the_remedy() {
-        insta::assert_snapshot!(check_offload(Offload::On).unwrap_err(), @"tunstack: the device with kernel offload isn't built yet; run on the plain device with `tunstack up --offload off`");
         let gone = stopped_by_itself(Stopped::DeviceGone { name: "tun0".into() });
         insta::assert_snapshot!(gone, @"tunstack: the device tun0 is gone: it was deleted while in use; start anew with `tunstack up`");
         assert_eq!(gone.status(), 1);

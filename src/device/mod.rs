@@ -1,16 +1,20 @@
 //! Devices: where a stack's packets come from and go to.
 //!
-//! Owns the TUN device ([`plain`]), its kernel side ([`host`], configured through netlink), the way to network namespaces
-//! ([`namespace`]) and the pair of devices that joins two stacks in one process ([`memory`]). Knows nothing of what is in a
-//! packet.
+//! Owns the TUN device, with the kernel's offloads ([`offload`]) or without ([`plain`]), its kernel side ([`host`],
+//! configured through netlink), the way to network namespaces ([`namespace`]) and the pair of devices that joins two
+//! stacks in one process ([`memory`]). Knows nothing of what is in a packet, but where checksums are ([`offload`]).
 
 mod follow;
 pub mod host;
 pub mod memory;
 pub mod namespace;
 mod netlink;
+pub mod offload;
+mod open_error;
 pub mod plain;
 mod sys;
+mod tun;
+mod vnet_header;
 
 use std::num::NonZeroU16;
 use std::os::fd::BorrowedFd;
@@ -18,7 +22,9 @@ use std::os::fd::BorrowedFd;
 pub use host::HostError;
 pub use memory::MemoryDevice;
 pub use namespace::{Namespace, NamespaceError};
-pub use plain::{OpenError, Plain};
+pub use offload::Offload;
+pub use open_error::OpenError;
+pub use plain::Plain;
 
 use crate::proto::{ChecksumState, Egress, Offloads, Sent};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Net;
-use super::links::{self, Link, Source};
+use super::links::{self, Link, OffloadMode, Source};
 use super::route::{IntoRoute, RouteConfig};
 use super::start_error::StartError;
 use crate::device::Device;
@@ -28,7 +28,8 @@ use crate::runtime::{self, Runner, Service, Shared};
 ///
 /// A stack may have several devices: the first call of [`tun`](Self::tun), [`new_tun`](Self::new_tun) or
 /// [`device`](Self::device) names the first, each later one adds another, and [`addr`](Self::addr),
-/// [`host_addr`](Self::host_addr) and [`mtu`](Self::mtu) belong to the device named last. A router:
+/// [`host_addr`](Self::host_addr), [`mtu`](Self::mtu) and [`offload`](Self::offload) belong to the device named last. A
+/// router:
 ///
 /// ```no_run
 /// use tunstack::net::Net;
@@ -153,6 +154,12 @@ impl Builder {
     /// (which takes the right to enter it).
     pub fn mtu(mut self, mtu: usize) -> Self {
         self.last().mtu = Some(mtu);
+        self
+    }
+
+    /// Whether the TUN device leaves checksums and segmentation to the kernel. By default it does if the kernel can.
+    pub fn offload(mut self, mode: OffloadMode) -> Self {
+        self.last().offload = Some(mode);
         self
     }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::interface::Known;
 use super::start_error::StartError;
 use crate::device::host::{self, HostSide, Wanted};
-use crate::device::{Device, HostError, Plain};
+use crate::device::{Device, HostError, Offload, OpenError, Plain};
 use crate::proto::{DeviceId, Stack};
 
 /// A device to be, with what belongs to it.
@@ -18,6 +18,20 @@ pub(super) struct Link {
     pub(super) addresses: Vec<IpNet>,
     pub(super) host_addresses: Vec<IpNet>,
     pub(super) mtu: Option<usize>,
+    pub(super) offload: Option<OffloadMode>,
+}
+
+/// When a TUN device leaves checksums and segmentation to the kernel, and takes super-segments of up to 64 KiB whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OffloadMode {
+    /// If the kernel has offloads for it; else the device is a plain one, which the log says. This is the default.
+    #[default]
+    Auto,
+    /// Always: a kernel without offloads is an error.
+    On,
+    /// Never: one datagram a read and a write, with its checksum. Whatever another user of the device has left on is
+    /// switched off.
+    Off,
 }
 
 /// Where a device comes from.
@@ -58,7 +72,7 @@ impl Interface {
 
 /// A device between opening and configuring.
 enum Opened {
-    Tun(Plain),
+    Tun { device: Arc<dyn Device>, index: u32 },
     Device(Arc<dyn Device>),
 }
 
@@ -72,7 +86,10 @@ pub(super) fn open(links: &[Link], ipv6_if_available: bool) -> Result<Vec<Interf
     let mut interfaces = Vec::new();
     for ((link, opened), id) in links.iter().zip(opened).zip((0..).map(DeviceId)) {
         let (device, host_addresses) = match opened {
-            Opened::Tun(tun) => configure(link, tun, ipv6_if_available)?,
+            Opened::Tun { device, index } => {
+                let set = configure(link, &*device, index, ipv6_if_available)?;
+                (device, set)
+            }
             Opened::Device(device) => (device, Vec::new()),
         };
         let name = device.name().to_owned();
@@ -84,23 +101,54 @@ pub(super) fn open(links: &[Link], ipv6_if_available: bool) -> Result<Vec<Interf
 
 fn open_one(link: &Link) -> Result<Opened, StartError> {
     match &link.source {
-        Source::NewTun => Ok(Opened::Tun(Plain::create()?)),
-        Source::Tun(name) => Ok(Opened::Tun(Plain::open(name)?)),
-        Source::Device(device) if link.host_addresses.is_empty() && link.mtu.is_none() => {
+        Source::NewTun => Ok(open_tun(None, link.offload.unwrap_or_default())?),
+        Source::Tun(name) => Ok(open_tun(Some(name), link.offload.unwrap_or_default())?),
+        Source::Device(device)
+            if link.host_addresses.is_empty() && link.mtu.is_none() && link.offload.is_none() =>
+        {
             Ok(Opened::Device(Arc::clone(device)))
         }
         Source::Device(device) => Err(StartError::NoHostSide { name: device.name().to_owned() }),
     }
 }
 
+/// Opens the TUN device of this name, or makes a new one.
+fn open_tun(name: Option<&str>, offload: OffloadMode) -> Result<Opened, OpenError> {
+    match offload {
+        OffloadMode::Auto => match open_offload(name) {
+            Err(without @ OpenError::NoOffload { .. }) => {
+                log::info!("{without}: going on with the plain device");
+                open_plain(name)
+            }
+            opened => opened,
+        },
+        OffloadMode::On => open_offload(name),
+        OffloadMode::Off => open_plain(name),
+    }
+}
+
+fn open_offload(name: Option<&str>) -> Result<Opened, OpenError> {
+    let tun = name.map_or_else(Offload::create, Offload::open)?;
+    let index = tun.index();
+    Ok(Opened::Tun { device: Arc::new(tun), index })
+}
+
+fn open_plain(name: Option<&str>) -> Result<Opened, OpenError> {
+    let tun = name.map_or_else(Plain::create, Plain::open)?;
+    let index = tun.index();
+    Ok(Opened::Tun { device: Arc::new(tun), index })
+}
+
+/// Sets up the host's side; returns the addresses that were set.
 fn configure(
     link: &Link,
-    tun: Plain,
+    tun: &dyn Device,
+    index: u32,
     ipv6_if_available: bool,
-) -> Result<(Arc<dyn Device>, Vec<IpNet>), StartError> {
+) -> Result<Vec<IpNet>, HostError> {
     let side = HostSide {
         name: tun.name(),
-        index: tun.index(),
+        index,
         addresses: &link.host_addresses,
         mtu: link.mtu,
         ipv6_if_available,
@@ -108,7 +156,7 @@ fn configure(
     let set = side.configure()?;
     // The MTU may have been set just now.
     tun.control();
-    Ok((Arc::new(tun), set))
+    Ok(set)
 }
 
 /// The stack and the host can't both have an address, on whatever device.
@@ -162,8 +210,8 @@ fn check_host(links: &[Link], opened: &[Opened]) -> Result<(), StartError> {
         .iter()
         .zip(opened)
         .filter_map(|(link, opened)| match opened {
-            Opened::Tun(tun) => {
-                Some(Wanted { index: tun.index(), stack: &link.addresses, host: &link.host_addresses })
+            Opened::Tun { index, .. } => {
+                Some(Wanted { index: *index, stack: &link.addresses, host: &link.host_addresses })
             }
             Opened::Device(_) => None,
         })
@@ -174,8 +222,7 @@ fn check_host(links: &[Link], opened: &[Opened]) -> Result<(), StartError> {
 impl Opened {
     fn name(&self) -> &str {
         match self {
-            Opened::Tun(tun) => tun.name(),
-            Opened::Device(device) => device.name(),
+            Opened::Tun { device, .. } | Opened::Device(device) => device.name(),
         }
     }
 }

@@ -56,6 +56,7 @@ use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr};
 pub use interface::InterfaceInfo;
+pub use links::OffloadMode;
 pub use ping::PingSocket;
 pub use raw::RawSocket;
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};

@@ -63,8 +63,8 @@ pub enum StartError {
         /// The other's network.
         other_network: IpNet,
     },
-    /// A host address was given for a device that has no kernel side.
-    #[error("{name} is not a TUN device: it has no host side to be given an address or MTU")]
+    /// A host address, an MTU or offloads were asked for on a device that has no kernel side.
+    #[error("{name} is not a TUN device: it has no host side to be given an address or MTU, nor offloads")]
     NoHostSide {
         /// The device.
         name: String,

@@ -20,6 +20,7 @@ mod link;
 mod machine;
 mod malformed;
 mod nmap;
+mod offload;
 mod ping;
 mod ping_command;
 mod ping_sizes;

@@ -1,6 +1,6 @@
 //! The library under test: a stack in this process, the kernel on the other side of `tun0`.
 
-use std::net::{TcpListener as KernelListener, TcpStream as KernelStream};
+use std::net::{IpAddr, TcpListener as KernelListener, TcpStream as KernelStream};
 use std::time::Duration;
 
 use tunstack::net::{Net, TcpListener, TcpStream};
@@ -36,17 +36,26 @@ pub(crate) enum Opener {
     Stack,
 }
 
-/// An established connection between the two, whoever opened it.
+/// An established connection between the two over IPv4, whoever opened it.
 pub(crate) fn pair(net: &Net, opener: Opener) -> (TcpStream, KernelStream) {
+    match opener {
+        Opener::Kernel => pair_over(net, opener, "10.9.0.2"),
+        Opener::Stack => pair_over(net, opener, "10.9.0.1"),
+    }
+}
+
+/// An established connection between the two, whoever opened it; the address is that of the other.
+pub(crate) fn pair_over(net: &Net, opener: Opener, ip: &str) -> (TcpStream, KernelStream) {
+    let ip: IpAddr = ip.parse().expect("an address");
     let (ours, theirs) = match opener {
         Opener::Kernel => {
-            let listener = TcpListener::bind(net, "10.9.0.2:0").expect("a port is free");
+            let listener = TcpListener::bind(net, (ip, 0)).expect("a port is free");
             let address = listener.local_addr().expect("a listener has an address");
             let theirs = KernelStream::connect_timeout(&address, PATIENCE).expect("the stack accepts");
             (listener.accept().expect("one has connected").0, theirs)
         }
         Opener::Stack => {
-            let listener = KernelListener::bind("10.9.0.1:0").expect("a port is free");
+            let listener = KernelListener::bind((ip, 0)).expect("a port is free");
             let address = listener.local_addr().expect("a listener has an address");
             let ours = TcpStream::connect(net, address).expect("the kernel accepts");
             (ours, listener.accept().expect("one has connected").0)

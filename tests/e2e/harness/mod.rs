@@ -9,7 +9,7 @@ mod sandbox;
 mod transfer;
 
 pub(crate) use daemon::{Daemon, STOP, example, tunstack, up_fails};
-pub(crate) use library::{Opener, all_gone, net, pair, short_time_wait};
+pub(crate) use library::{Opener, all_gone, net, pair, pair_over, short_time_wait};
 pub(crate) use network::{Host, Router, Sides, cable, make_tun};
 pub(crate) use process::{Ended, Process, eventually, run, run_with_input, sh};
 pub(crate) use python::python;

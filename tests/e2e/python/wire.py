@@ -41,13 +41,18 @@ class Wire:
         filter = struct.pack("HL", len(program), ctypes.addressof(code))
         self.socket.setsockopt(socket.SOL_SOCKET, 26, filter)  # SO_ATTACH_FILTER
 
-    def send(self, packet):
+    def with_headers(self):
+        """From now on each packet comes, and has to go, with a virtio_net_hdr before it: what is unfinished in it, for the
+        kernel leaves checksums and segmentation to whoever comes last."""
+        self.socket.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+
+    def send(self, packet, header=b""):
         """Sends one packet; waits while the device's queue is full."""
         # What is neither goes as IPv4: the kernel asks for some protocol, and a TUN device ignores it.
         protocol = 0x86DD if packet and packet[0] >> 4 == 6 else 0x0800
         while True:
             try:
-                return self.socket.sendto(packet, (self.device, protocol))
+                return self.socket.sendto(header + packet, (self.device, protocol))
             except OSError as error:
                 if error.errno != 105:  # ENOBUFS
                     raise

@@ -1,0 +1,177 @@
+//! What all TUN devices have in common, with offloads or without.
+//!
+//! Owns the device's descriptor, the knowledge of its MTU and the count of what it lost. What a read and a write begin
+//! with is for each kind to say.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use arrayvec::ArrayVec;
+use rustix::io::Errno;
+
+use super::follow::Follower;
+use super::netlink::{Link, Netlink};
+use super::open_error::{
+    CLONE_DEVICE, OpenError, check_clone_device, check_name, explain_attach, explain_clone_device,
+};
+use crate::proto::{Egress, Sent};
+
+/// Pieces of one datagram that go to the kernel as they lie; one that has more is copied together first.
+const PIECES_MAX: usize = 24;
+/// Datagrams of up to this many bytes are copied together and written as one piece: for the kernel, a list of
+/// pieces costs more than the copy does here.
+const FLAT_MAX: usize = 2048;
+
+/// A TUN device that is open.
+#[derive(Debug)]
+pub(super) struct Tun {
+    fd: OwnedFd,
+    name: String,
+    index: u32,
+    mtu: AtomicUsize,
+    lost: AtomicU64,
+    follower: Follower,
+}
+
+impl Tun {
+    /// Opens the device `name`, or the next free `tunN` if there is none. `attach` is given the kernel's clone device and
+    /// the name, and answers with the descriptor and the name that the device has.
+    pub(super) fn open(
+        name: Option<&str>,
+        attach: impl FnOnce(File, &str) -> io::Result<(OwnedFd, String)>,
+    ) -> Result<Tun, OpenError> {
+        name.map_or(Ok(()), check_name)?;
+        let mut netlink = netlink()?;
+        let clone_device = File::options().read(true).write(true).open(CLONE_DEVICE);
+        let clone_device = clone_device.map_err(explain_clone_device)?;
+        check_clone_device(&clone_device)?;
+        let existing = name.and_then(|name| netlink.link_by_name(name).ok().flatten());
+        // The kernel looks for an existing device by name only, and no device has the empty one.
+        let name = name.unwrap_or_default();
+        let (fd, name) =
+            attach(clone_device, name).map_err(|error| explain_attach(name, existing.as_ref(), error))?;
+        let fail = |doing| {
+            let name = name.clone();
+            move |error| OpenError::Other { name, doing, error }
+        };
+        rustix::io::ioctl_fionbio(&fd, true)
+            .map_err(io::Error::from)
+            .map_err(fail("make it non-blocking"))?;
+        let (follower, link) = Follower::new(&name).map_err(fail("watch it"))?;
+        let (mtu, lost) = (AtomicUsize::new(link.mtu), AtomicU64::new(0));
+        Ok(Tun { fd, name, index: link.index, mtu, lost, follower })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The index that the device's interface on the host had when it was opened.
+    pub(super) fn index(&self) -> u32 {
+        self.index
+    }
+
+    pub(super) fn mtu(&self) -> usize {
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn control_fd(&self) -> BorrowedFd<'_> {
+        self.follower.fd()
+    }
+
+    pub(super) fn control(&self) {
+        if let Some(Link { mtu, up, .. }) = self.follower.news(self.fd.as_fd()) {
+            log::debug!("{}: the link is {}, MTU {mtu}", self.name, if up { "up" } else { "down" });
+            self.mtu.store(mtu, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Counts a datagram as lost on the device's own account.
+    pub(super) fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reads once by `read`, which is repeated if a signal interrupts it.
+    pub(super) fn recv(&self, mut read: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>) -> Read {
+        loop {
+            match read(self.fd.as_fd()) {
+                Ok(0) => return Read::Empty,
+                Ok(len) => return Read::Bytes(len),
+                Err(Errno::INTR) => {}
+                Err(Errno::BADFD) => return Read::Gone,
+                // EIO and EFAULT stand for a device on its way out; the next read says EBADFD.
+                Err(_) => return Read::Empty,
+            }
+        }
+    }
+
+    /// Writes what goes before the datagram, which may be nothing, and the datagram.
+    pub(super) fn send(&self, before: &[u8], egress: &Egress<'_>) -> Sent {
+        loop {
+            return match self.write(before, egress) {
+                Ok(_) => Sent::Taken,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Sent::Busy,
+                // A link that is down (EIO) loses what it is given, as a cable that is out: time-outs go on
+                // running. So does a device that is gone (EBADFD; the next read tells) and a datagram that the
+                // kernel doesn't like, which no repetition makes better.
+                Err(_) => {
+                    self.lose();
+                    Sent::Taken
+                }
+            };
+        }
+    }
+
+    fn write(&self, before: &[u8], egress: &Egress<'_>) -> rustix::io::Result<usize> {
+        if before.is_empty() && egress.payload.is_empty() {
+            return rustix::io::write(&self.fd, egress.header);
+        }
+        let first = [before, egress.header];
+        if before.len() + egress.len() <= FLAT_MAX {
+            let mut flat = ArrayVec::<u8, FLAT_MAX>::new();
+            for piece in first.iter().chain(egress.payload) {
+                // There is room for all of them.
+                let _ = flat.try_extend_from_slice(piece);
+            }
+            return rustix::io::write(&self.fd, &flat);
+        }
+        let mut pieces = ArrayVec::<IoSlice<'_>, PIECES_MAX>::new();
+        if first.len() + egress.payload.len() <= PIECES_MAX {
+            let all = first.iter().chain(egress.payload).filter(|piece| !piece.is_empty());
+            pieces.extend(all.map(|piece| IoSlice::new(piece)));
+            return rustix::io::writev(&self.fd, &pieces);
+        }
+        let mut copy = before.to_vec();
+        egress.copy_to(&mut copy);
+        rustix::io::write(&self.fd, &copy)
+    }
+}
+
+/// What came of an attempt to read.
+pub(super) enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing waits.
+    Empty,
+    /// The device is gone for good.
+    Gone,
+}
+
+fn netlink() -> Result<Netlink, OpenError> {
+    Netlink::open().map_err(|error| OpenError::Other {
+        name: "netlink".to_owned(),
+        doing: "ask the kernel about interfaces",
+        error,
+    })
+}
