@@ -13,7 +13,7 @@ from html import escape
 from .cases import sentence
 from .requirements import requirements
 
-FIRST = ["tunstack", "linux", "gvisor", "smoltcp", "lwip"]
+FIRST = ["tunstack", "tunstack-offload", "linux", "gvisor", "smoltcp", "lwip"]
 # A word for each outcome, and its sign; the worst of a requirement's cases is what the requirement shows.
 SIGNS = {"failed": ("✗", "fails"), "known": ("≠", "differs, for a reason that the case states"),
          "passed": ("✓", "passes"), "skipped": ("–", "not applicable: the target lacks what the case needs")}

@@ -167,15 +167,15 @@ def filled(command, **more):
     return [word.format(**places) for word in shlex.split(command)]
 
 
-def tunstack():
-    """tunstack as it has been built, or as TUNSTACK_BIN says."""
+def tunstack(name="tunstack", offload="off"):
+    """tunstack as it has been built, or as TUNSTACK_BIN says, with the kernel's offloads or without."""
     names = [ROOT / "target/release/tunstack", ROOT / "target/debug/tunstack"]
     there = [name for name in names if name.exists()]
     binary = os.environ.get("TUNSTACK_BIN") or (max(there, key=lambda name: name.stat().st_mtime) if there else None)
     if binary is None:
         raise LookupError("tunstack is not built: cargo build")
     device = "--tun {tun} --addr {v4}/24 --addr {v6}/64 --host-addr none"
-    return Command("tunstack", f"{binary} up {device} --serve echo:{ECHO},discard:9,daytime:13,chargen:19",
+    return Command(name, f"{binary} up {device} --offload {offload} --serve echo:{ECHO},discard:9,daytime:13,chargen:19",
                    connect=f"{binary} connect {device} {{address}} {{port}}")
 
 
@@ -195,13 +195,15 @@ def named(name):
     """The target of a name, or of a command line."""
     if name == "tunstack":
         return tunstack()
+    if name == "tunstack-offload":
+        return tunstack(name, "on")
     if name == "linux":
         return Linux()
     for peer in peers():
         if peer.name == name:
             return peer
     if not name.strip() or len(shlex.split(name)) == 1 and "/" not in name:
-        raise LookupError(f"there is no target {name!r}: tunstack, linux, all, broken, a command line, or (built in "
+        raise LookupError(f"there is no target {name!r}: tunstack, tunstack-offload, linux, all, broken, a command line, or (built in "
                           f"$PEERS_BIN) gvisor, smoltcp, lwip")
     lacks = filter(None, os.environ.get("LACKS", "").split(","))
     return Command(Path(shlex.split(name)[0]).name, name, lacks)
