@@ -1,7 +1,7 @@
 //! The TUN device with offloads: checksums are left to the kernel, and super-segments come and go whole.
 //!
-//! Owns what was agreed with the kernel; what each datagram's header says is [`vnet_header`]'s, the rest is what every
-//! [`Tun`] does. Does not touch the kernel's side (addresses, link state): that is [`host`](super::host)'s.
+//! Owns what was agreed with the kernel; what each datagram's header says is `vnet_header`'s, the rest is what every
+//! `Tun` does. Does not touch the kernel's side (addresses, link state): that is [`host`](super::host)'s.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};

@@ -1,6 +1,6 @@
 //! The plain TUN device: one datagram a read, one datagram a write, no offloads.
 //!
-//! Opening goes through `tun-tap`; the rest is what every [`Tun`] does. Does not touch the kernel's side (addresses, link
+//! Opening goes through `tun-tap`; the rest is what every `Tun` does. Does not touch the kernel's side (addresses, link
 //! state): that is [`host`](super::host)'s.
 
 use std::os::fd::BorrowedFd;
