@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use super::tun::{Read, Tun};
-use super::{Device, OpenError, Received, Room, sys, vnet_header};
+use super::tun::{Read, Tun, as_every_tun};
+use super::{Device, OpenError, Received, sys, vnet_header};
 use crate::proto::{Egress, Offloads, Sent};
 
 /// `TUN_F_CSUM` of `linux/if_tun.h`: the others need it.
@@ -105,13 +105,7 @@ fn named(offloads: Offloads) -> String {
 }
 
 impl Device for Offload {
-    fn name(&self) -> &str {
-        self.tun.name()
-    }
-
-    fn mtu(&self) -> usize {
-        self.tun.mtu()
-    }
+    as_every_tun!();
 
     fn recv(&self, buffer: &mut [u8]) -> Received {
         loop {
@@ -143,26 +137,6 @@ impl Device for Offload {
 
     fn offloads(&self) -> Offloads {
         self.offloads
-    }
-
-    fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.tun.fd()
-    }
-
-    fn room(&self) -> Room {
-        Room::Writable
-    }
-
-    fn control_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.tun.control_fd())
-    }
-
-    fn control(&self) {
-        self.tun.control();
-    }
-
-    fn lost(&self) -> u64 {
-        self.tun.lost()
     }
 }
 

@@ -3,12 +3,10 @@
 //! Opening goes through `tun-tap`; the rest is what every `Tun` does. Does not touch the kernel's side (addresses, link
 //! state): that is [`host`](super::host)'s.
 
-use std::os::fd::BorrowedFd;
-
 use tun_tap::{Iface, Mode};
 
-use super::tun::{Read, Tun};
-use super::{Device, OpenError, Received, Room, sys};
+use super::tun::{Read, Tun, as_every_tun};
+use super::{Device, OpenError, Received, sys};
 use crate::proto::{ChecksumState, Egress, Sent};
 
 /// A plain TUN device.
@@ -59,13 +57,7 @@ impl Plain {
 }
 
 impl Device for Plain {
-    fn name(&self) -> &str {
-        self.tun.name()
-    }
-
-    fn mtu(&self) -> usize {
-        self.tun.mtu()
-    }
+    as_every_tun!();
 
     fn recv(&self, buffer: &mut [u8]) -> Received {
         match self.tun.recv(|tun| rustix::io::read(tun, &mut *buffer)) {
@@ -77,25 +69,5 @@ impl Device for Plain {
 
     fn send(&self, egress: Egress<'_>) -> Sent {
         self.tun.send(&[], &egress)
-    }
-
-    fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.tun.fd()
-    }
-
-    fn room(&self) -> Room {
-        Room::Writable
-    }
-
-    fn control_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.tun.control_fd())
-    }
-
-    fn control(&self) {
-        self.tun.control();
-    }
-
-    fn lost(&self) -> u64 {
-        self.tun.lost()
     }
 }

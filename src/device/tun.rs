@@ -158,6 +158,41 @@ impl Tun {
     }
 }
 
+/// What a [`Device`](super::Device) whose field `tun` is a [`Tun`] answers, with the kernel's offloads or without.
+macro_rules! as_every_tun {
+    () => {
+        fn name(&self) -> &str {
+            self.tun.name()
+        }
+
+        fn mtu(&self) -> usize {
+            self.tun.mtu()
+        }
+
+        fn poll_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.tun.fd()
+        }
+
+        fn room(&self) -> $crate::device::Room {
+            $crate::device::Room::Writable
+        }
+
+        fn control_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+            Some(self.tun.control_fd())
+        }
+
+        fn control(&self) {
+            self.tun.control();
+        }
+
+        fn lost(&self) -> u64 {
+            self.tun.lost()
+        }
+    };
+}
+
+pub(super) use as_every_tun;
+
 /// What came of an attempt to read.
 pub(super) enum Read {
     /// So many bytes.
