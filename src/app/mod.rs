@@ -14,6 +14,7 @@ mod greeting;
 mod links;
 mod logging;
 mod network;
+mod output;
 mod ping;
 mod report;
 mod serve;

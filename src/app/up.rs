@@ -1,6 +1,5 @@
 //! `tunstack up`: attach, announce, run until told to end.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -8,6 +7,7 @@ use super::cli::UpArgs;
 use super::failure::Failure;
 use super::greeting::{Greeted, greeting};
 use super::network::{self, Called, Network};
+use super::output::say;
 use super::report;
 use super::services;
 use super::signals::{self, Signal, Wish};
@@ -34,7 +34,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         .zip(network.links())
         .map(|(interface, link)| Greeted { name: &interface.name, link })
         .collect();
-    announce(&greeting(&devices, args.forward, &args.serve));
+    // A reader that has closed its end is no reason to end: the daemon serves the network.
+    let _ = say(&greeting(&devices, args.forward, &args.serve));
 
     let (tell, wakes) = sync_channel(WAKES_MAX);
     let threads = signals.tell(tell.clone()).and_then(|()| {
@@ -94,12 +95,6 @@ fn start(args: &UpArgs, network: &Network) -> Result<Net, Failure> {
     services::add_all(builder, &args.serve, &network.addresses()).start().map_err(|error| {
         Failure::new(network::explain(&error, &Called::now("tunstack up --addr 10.10.0.2/24")))
     })
-}
-
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    // A reader that has closed its end is no reason to end: the daemon serves the network.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn stopped_by_itself(stopped: Stopped) -> Failure {

@@ -6,7 +6,7 @@
 mod args;
 mod lines;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -16,6 +16,7 @@ pub(crate) use self::args::CableArgs;
 use self::args::EndArg;
 use super::cli::Verbosity;
 use super::failure::Failure;
+use super::output::say;
 use super::signals::{self, Signal, Wish};
 use crate::device::host::{self, HostSide};
 use crate::device::{Device, Namespace, Plain};
@@ -173,8 +174,7 @@ impl Talk {
     }
 }
 
+/// A reader that has closed its end is no reason to end: the link serves the network.
 fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    // A reader that has closed its end is no reason to end: the link serves the network.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = say(text);
 }

@@ -23,6 +23,7 @@ pub(crate) use self::args::PingArgs;
 use self::session::{Due, Session};
 use super::failure::Failure;
 use super::network;
+use super::output::say;
 use super::report;
 use super::signals::{self, Signal, Wish};
 use crate::net::{Net, PingSocket};
@@ -280,13 +281,6 @@ fn tell_of_forwarding(to: IpAddr) {
              `sudo sysctl -w {switch}=1`"
         );
     }
-}
-
-/// Prints at once: whoever reads along is not to wait. `false` if nobody does: a reader that has closed its end has
-/// seen what it wanted.
-fn say(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 #[cfg(test)]
