@@ -27,7 +27,7 @@ use super::fragment;
 use super::icmp::{self, Complaint};
 use super::layer::{Hop, NoHop};
 use super::options::{self, Here};
-use super::segment::{self, Protocol, Transport};
+use super::segment::Unfinished;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::packet::{ChecksumState, Egress, EgressChecksum, Offloads, PacketSink, Sent};
@@ -184,12 +184,11 @@ impl<'a> Way<'a> {
 
     /// A packet whose checksum is to be completed, or that is to be cut, by somebody from here on.
     fn send_unfinished(&self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink) -> Result<(), DropReason> {
-        let transport = Transport::of(self.transit).ok_or(DropReason::ForwardOffload)?;
+        let unfinished = Unfinished::in_transit(self.transit).ok_or(DropReason::ForwardOffload)?;
         let offloads = ctx.ip.interfaces.offloads(self.hop.device);
-        let data_len = self.transit.parsed.whole.len().saturating_sub(transport.data_at());
-        match self.transit.gso_size.filter(|size| usize::from(size.get()) < data_len) {
-            Some(size) => self.send_super(ctx, &transport, size, offloads, sink),
-            None => self.send_unsummed(ctx, &transport, offloads, sink),
+        match unfinished.gso_size() {
+            Some(size) => self.send_super(ctx, &unfinished, size, offloads, sink),
+            None => self.send_unsummed(ctx, &unfinished, offloads, sink),
         }
     }
 
@@ -197,29 +196,28 @@ impl<'a> Way<'a> {
     fn send_super(
         &self,
         ctx: &mut Context<'_>,
-        transport: &Transport,
+        unfinished: &Unfinished<'_>,
         size: NonZeroU16,
         offloads: Offloads,
         sink: &mut dyn PacketSink,
     ) -> Result<(), DropReason> {
-        let fits = transport.data_at() + usize::from(size.get()) <= self.hop.mtu;
+        let fits = unfinished.data_at() + usize::from(size.get()) <= self.hop.mtu;
         if !fits {
             self.check_may_be_cut(ctx)?;
         }
-        let headers = self.headers_of_super(transport);
-        if let Some(headers) = headers.filter(|_| fits && self.takes_super(transport, offloads)) {
-            let data = self.transit.parsed.whole.get(transport.data_at()..).unwrap_or_default();
+        let headers = self.headers_of_super(unfinished);
+        if let Some(headers) = headers.filter(|_| fits && unfinished.is_taken_by(offloads)) {
             let egress = Egress {
                 device: self.hop.device,
                 header: &headers,
-                payload: &[data],
+                payload: &[unfinished.data()],
                 gso_size: Some(size),
-                checksum: unfinished(transport),
+                checksum: unfinished.egress_checksum(),
             };
             return hand_over(ctx, &egress, sink);
         }
         let mut result = Ok(());
-        segment::split(self.transit, transport, &self.header.bytes, size, |headers, data| {
+        unfinished.split(&self.header.bytes, size, |headers, data| {
             result = if headers.len() + data.len() <= self.hop.mtu {
                 hand_over(ctx, &Egress::plain(self.hop.device, headers, &[data]), sink)
             } else {
@@ -230,28 +228,14 @@ impl<'a> Way<'a> {
         result
     }
 
-    /// Whether the device cuts such super-segments itself.
-    fn takes_super(&self, transport: &Transport, offloads: Offloads) -> bool {
-        let takes_kind = match (transport.protocol, self.transit.parsed.src) {
-            (Protocol::Tcp, IpAddr::V4(_)) => offloads.tso4,
-            (Protocol::Tcp, IpAddr::V6(_)) => offloads.tso6,
-            (Protocol::Udp, _) => offloads.uso,
-        };
-        takes_kind && offloads.checksum
-    }
-
     /// All headers of a super-segment as they go on, with the pseudo-header's sum in the checksum field. `None` if
     /// they are longer than any that we have seen.
-    fn headers_of_super(&self, transport: &Transport) -> Option<ArrayVec<u8, SUPER_HEADERS_MAX>> {
-        let parsed = self.transit.parsed;
+    fn headers_of_super(&self, unfinished: &Unfinished<'_>) -> Option<ArrayVec<u8, SUPER_HEADERS_MAX>> {
         let mut headers = ArrayVec::new();
         headers.try_extend_from_slice(&self.header.bytes).ok()?;
-        headers.try_extend_from_slice(parsed.whole.get(headers.len()..transport.data_at())?).ok()?;
-        if self.transit.checksum != ChecksumState::Partial {
-            let at = transport.start + transport.checksum_offset();
-            let seed = transport.seed(parsed.src, parsed.dst, parsed.whole.len() - transport.start);
-            headers.get_mut(at..at + 2)?.copy_from_slice(&seed);
-        }
+        let others = self.transit.parsed.whole.get(headers.len()..unfinished.data_at())?;
+        headers.try_extend_from_slice(others).ok()?;
+        unfinished.seed(&mut headers);
         Some(headers)
     }
 
@@ -259,20 +243,19 @@ impl<'a> Way<'a> {
     fn send_unsummed(
         &self,
         ctx: &mut Context<'_>,
-        transport: &Transport,
+        unfinished: &Unfinished<'_>,
         offloads: Offloads,
         sink: &mut dyn PacketSink,
     ) -> Result<(), DropReason> {
         let (device, rest, header) = (self.hop.device, self.rest(), &self.header.bytes);
         let fits = self.transit.parsed.whole.len() <= self.hop.mtu;
-        let is_finished = self.transit.checksum != ChecksumState::Partial;
-        if fits && (is_finished || offloads.checksum) {
-            let checksum = if is_finished { EgressChecksum::Complete } else { unfinished(transport) };
+        let lacks_sum = unfinished.lacks_sum();
+        if fits && (!lacks_sum || unfinished.is_taken_by(offloads)) {
+            let checksum = if lacks_sum { unfinished.egress_checksum() } else { EgressChecksum::Complete };
             return hand_over(ctx, &Egress { checksum, ..Egress::plain(device, header, &[rest]) }, sink);
         }
-        let covered = self.transit.parsed.whole.get(transport.start..).unwrap_or_default();
-        let at = transport.start + transport.checksum_offset() - header.len();
-        let sum = (!is_finished).then(|| Sum { at, value: transport.completed(covered) });
+        let at = unfinished.checksum_at() - header.len();
+        let sum = lacks_sum.then(|| Sum { at, value: unfinished.sum() });
         match (fits, sum, rest.get(..at), rest.get(at + 2..)) {
             (true, Some(Sum { value, .. }), Some(before), Some(behind)) => {
                 hand_over(ctx, &Egress::plain(device, header, &[before, &value, behind]), sink)
@@ -332,12 +315,6 @@ impl<'a> Way<'a> {
 struct Sum {
     at: usize,
     value: [u8; 2],
-}
-
-fn unfinished(transport: &Transport) -> EgressChecksum {
-    // Both are within a datagram.
-    let (start, offset) = (transport.start as u16, transport.checksum_offset() as u16);
-    EgressChecksum::Partial { start, offset }
 }
 
 /// Both headers of IPv4 and TCP with all their options; over IPv6 there is room for some extension headers.

@@ -11,7 +11,7 @@
 //! | [`input`] | what comes in: validation | 791, 1122 3.2.1, 8200 |
 //! | `forward` | what goes on to somebody else | 1812 5, 8200 |
 //! | `options` | what is written into options of IPv4 | 791 3.1, 1812 5.3.13 |
-//! | `segment` | super-segments cut, checksums completed | 9293, 768 |
+//! | [`segment`] | super-segments cut, checksums completed | 9293, 768 |
 //! | [`icmp`] | echo answered, errors sent and received | 792, 1122 3.2.2, 4443 |
 //! | `limiter` | how many errors are sent | 1812 4.3.2.8 |
 //! | `ident` | IPv4 identification | 6864, 7739 |
@@ -41,7 +41,7 @@ pub(crate) mod output;
 pub(crate) mod pmtu;
 pub(crate) mod reassembly;
 pub mod route;
-mod segment;
+pub mod segment;
 pub(crate) mod sent_log;
 mod sieve;
 pub(crate) mod source;

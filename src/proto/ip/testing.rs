@@ -16,6 +16,7 @@ use crate::proto::timer_wheel::TimerWheel;
 use crate::proto::trace::Trace;
 use crate::proto::udp::Sockets;
 use crate::proto::wire::HeaderBuf;
+use crate::proto::wire::checksum::Sum;
 use crate::proto::wire::icmp::Message;
 use crate::proto::wire::ip::{
     IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, parse_fixed,
@@ -197,4 +198,14 @@ pub(crate) fn icmp_message(src: &str, dst: &str, message: Message<'_>) -> Vec<u8
     let mut written = HeaderBuf::new();
     message.write_header(ip(src), ip(dst), &mut written);
     datagram(&header(src, dst, protocol), &[&written[..], message.body()].concat())
+}
+
+/// Makes the checksum of an IPv4 header good.
+pub(crate) fn seal(bytes: &mut [u8]) {
+    let len = usize::from(bytes[0] & 15) * 4;
+    bytes[10..12].fill(0);
+    let mut sum = Sum::new();
+    sum.add(&bytes[..len]);
+    let sum = sum.finish().to_be_bytes();
+    bytes[10..12].copy_from_slice(&sum);
 }

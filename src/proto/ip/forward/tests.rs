@@ -5,11 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::proto::config::ReversePath;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
-use crate::proto::ip::testing::{datagram, header, ip, udp};
+use crate::proto::ip::testing::{datagram, header, ip, seal, udp};
 use crate::proto::packet::DeviceId;
 use crate::proto::packet::Packet;
 use crate::proto::stack::{Progress, Stack};
-use crate::proto::wire::checksum::Sum;
 use crate::proto::wire::icmp::{self as wire_icmp, Message, v4, v6};
 use crate::proto::wire::ip::{self as wire, IpHeader};
 use crate::proto::{ChecksumState, Config, Secrets};
@@ -357,16 +356,6 @@ fn fragments_in_transit_go_on_as_they_are() {
     router.receive(LEFT, &bytes).unwrap();
     let (_, sent) = router.only();
     assert_eq!(wire::parse(&sent).unwrap().fragment, wire::parse(&bytes).unwrap().fragment);
-}
-
-/// Makes the checksum of an IPv4 header good.
-pub(super) fn seal(bytes: &mut [u8]) {
-    let len = usize::from(bytes[0] & 15) * 4;
-    bytes[10..12].fill(0);
-    let mut sum = Sum::new();
-    sum.add(&bytes[..len]);
-    let sum = sum.finish().to_be_bytes();
-    bytes[10..12].copy_from_slice(&sum);
 }
 
 proptest! {
