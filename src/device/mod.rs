@@ -10,6 +10,7 @@ pub mod memory;
 pub mod namespace;
 mod netlink;
 pub mod offload;
+mod open;
 mod open_error;
 pub mod plain;
 mod sys;
@@ -23,6 +24,7 @@ pub use host::HostError;
 pub use memory::MemoryDevice;
 pub use namespace::{Namespace, NamespaceError};
 pub use offload::Offload;
+pub use open::{OffloadMode, OpenTun};
 pub use open_error::OpenError;
 pub use plain::Plain;
 

@@ -98,9 +98,7 @@ pub enum OpenError {
         name: String,
     },
     /// The kernel's TUN driver leaves checksums and segmentation to its users.
-    #[error(
-        "the kernel has no offloads for {name} ({error}): go on without, as `tunstack up --offload off` does"
-    )]
+    #[error("the kernel has no offloads for {name} ({error}): go on without, as with `--offload off`")]
     NoOffload {
         /// The device.
         name: String,

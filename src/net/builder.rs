@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Net;
-use super::links::{self, Link, OffloadMode, Source};
+use super::links::{self, Link, Source};
 use super::route::{IntoRoute, RouteConfig};
 use super::start_error::StartError;
-use crate::device::Device;
+use crate::device::{Device, OffloadMode};
 use crate::proto::config::ReversePath;
 use crate::proto::{Config, Secrets, Stack};
 use crate::runtime::{self, Runner, Service, Shared};

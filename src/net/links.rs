@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::interface::Known;
 use super::start_error::StartError;
 use crate::device::host::{self, HostSide, Wanted};
-use crate::device::{Device, HostError, Offload, OpenError, Plain};
+use crate::device::{Device, HostError, OffloadMode, OpenTun};
 use crate::proto::{DeviceId, Stack};
 
 /// A device to be, with what belongs to it.
@@ -19,19 +19,6 @@ pub(super) struct Link {
     pub(super) host_addresses: Vec<IpNet>,
     pub(super) mtu: Option<usize>,
     pub(super) offload: Option<OffloadMode>,
-}
-
-/// When a TUN device leaves checksums and segmentation to the kernel, and takes super-segments of up to 64 KiB whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum OffloadMode {
-    /// If the kernel has offloads for it; else the device is a plain one, which the log says. This is the default.
-    #[default]
-    Auto,
-    /// Always: a kernel without offloads is an error.
-    On,
-    /// Never: one datagram a read and a write, with its checksum. Whatever another user of the device has left on is
-    /// switched off.
-    Off,
 }
 
 /// Where a device comes from.
@@ -101,8 +88,8 @@ pub(super) fn open(links: &[Link], ipv6_if_available: bool) -> Result<Vec<Interf
 
 fn open_one(link: &Link) -> Result<Opened, StartError> {
     match &link.source {
-        Source::NewTun => Ok(open_tun(None, link.offload.unwrap_or_default())?),
-        Source::Tun(name) => Ok(open_tun(Some(name), link.offload.unwrap_or_default())?),
+        Source::NewTun => open_tun(None, link.offload),
+        Source::Tun(name) => open_tun(Some(name), link.offload),
         Source::Device(device)
             if link.host_addresses.is_empty() && link.mtu.is_none() && link.offload.is_none() =>
         {
@@ -113,30 +100,9 @@ fn open_one(link: &Link) -> Result<Opened, StartError> {
 }
 
 /// Opens the TUN device of this name, or makes a new one.
-fn open_tun(name: Option<&str>, offload: OffloadMode) -> Result<Opened, OpenError> {
-    match offload {
-        OffloadMode::Auto => match open_offload(name) {
-            Err(without @ OpenError::NoOffload { .. }) => {
-                log::info!("{without}: going on with the plain device");
-                open_plain(name)
-            }
-            opened => opened,
-        },
-        OffloadMode::On => open_offload(name),
-        OffloadMode::Off => open_plain(name),
-    }
-}
-
-fn open_offload(name: Option<&str>) -> Result<Opened, OpenError> {
-    let tun = name.map_or_else(Offload::create, Offload::open)?;
-    let index = tun.index();
-    Ok(Opened::Tun { device: Arc::new(tun), index })
-}
-
-fn open_plain(name: Option<&str>) -> Result<Opened, OpenError> {
-    let tun = name.map_or_else(Plain::create, Plain::open)?;
-    let index = tun.index();
-    Ok(Opened::Tun { device: Arc::new(tun), index })
+fn open_tun(name: Option<&str>, offload: Option<OffloadMode>) -> Result<Opened, StartError> {
+    let OpenTun { device, index } = OpenTun::open(name, offload.unwrap_or_default())?;
+    Ok(Opened::Tun { device, index })
 }
 
 /// Sets up the host's side; returns the addresses that were set.

@@ -56,7 +56,6 @@ use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr};
 pub use interface::InterfaceInfo;
-pub use links::OffloadMode;
 pub use ping::PingSocket;
 pub use raw::RawSocket;
 pub use route::{IntoRoute, RouteConfig, RouteError, RouteKind, RouteSyntaxError};
@@ -64,6 +63,7 @@ pub use start_error::StartError;
 pub use tcp::{Incoming, IntoIncoming, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
+pub use crate::device::OffloadMode;
 pub use crate::proto::config::ReversePath;
 pub use crate::proto::raw::{IcmpFilter, RawOptions};
 pub use crate::proto::stack::TcpCensus;
