@@ -2,7 +2,7 @@
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
+use core::cmp::{Ordering, Reverse};
 use core::num::NonZeroU64;
 use core::time::Duration;
 
@@ -75,7 +75,7 @@ impl LinkConfig {
     }
 }
 
-/// What has happened on a link so far: packets, each under what befell it.
+/// What has happened on a link so far: packets, each under what befell it. A super-segment that passes whole is one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LinkCounters {
@@ -103,9 +103,18 @@ pub struct LinkCounters {
     pub reordered: u64,
     /// Marked "congestion experienced".
     pub marked: u64,
+    /// Super-segments among those sent: they pass whole.
+    pub whole: u64,
+    /// Super-segments that were cut before a fault could meet them: not they were sent, but what they were cut into.
+    pub cut: u64,
 }
 
 /// One direction of a path: packets go in, and come out when it is time.
+///
+/// It carries whatever has bytes, which are all that it looks at: by itself, packets of a wire. A link of [`Frame`]s carries
+/// super-segments, too, and says itself [which of them pass whole](Self::take).
+///
+/// [`Frame`]: super::Frame
 ///
 /// ```
 /// use core::time::Duration;
@@ -121,7 +130,7 @@ pub struct LinkCounters {
 /// assert_eq!(link.receive(Instant::from_millis(38)), Some(b"a packet".to_vec()));
 /// ```
 #[derive(Debug)]
-pub struct Link {
+pub struct Link<P = Vec<u8>> {
     config: LinkConfig,
     loss: LossModel,
     rng: Rng,
@@ -130,21 +139,48 @@ pub struct Link {
     free_at: Instant,
     /// The arrival that no packet but a reordered one may precede.
     last_arrival: Instant,
-    under_way: BinaryHeap<Reverse<UnderWay>>,
+    under_way: BinaryHeap<Reverse<UnderWay<P>>>,
     under_way_bytes: u64,
     order: u64,
-    counters: LinkCounters,
+    pub(super) counters: LinkCounters,
 }
 
 /// A packet on its way: first by arrival, then by the order of sending.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct UnderWay {
+#[derive(Debug)]
+struct UnderWay<P> {
     at: Instant,
     order: u64,
-    bytes: Vec<u8>,
+    packet: P,
 }
 
-impl Link {
+impl<P> UnderWay<P> {
+    /// No two on one link have the same.
+    fn rank(&self) -> (Instant, u64) {
+        (self.at, self.order)
+    }
+}
+
+impl<P> PartialEq for UnderWay<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl<P> Eq for UnderWay<P> {}
+
+impl<P> PartialOrd for UnderWay<P> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<P> Ord for UnderWay<P> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl<P: AsRef<[u8]> + AsMut<[u8]> + Clone> Link<P> {
     /// A link that is up, whose chances follow from `seed`.
     pub fn new(config: LinkConfig, seed: u64) -> Self {
         Link {
@@ -190,22 +226,22 @@ impl Link {
     }
 
     /// A packet enters at `now`, which never goes back.
-    pub fn send(&mut self, now: Instant, mut bytes: Vec<u8>) {
-        let len = bytes.len() as u64;
+    pub fn send(&mut self, now: Instant, mut packet: P) {
+        let len = packet.as_ref().len();
         self.counters.sent += 1;
-        self.counters.sent_bytes += len;
+        self.counters.sent_bytes += len as u64;
         if !self.is_up {
             self.counters.interrupted += 1;
-        } else if self.config.mtu.is_some_and(|mtu| bytes.len() > mtu) {
+        } else if self.config.mtu.is_some_and(|mtu| len > mtu) {
             self.counters.too_large += 1;
         } else if self.loss.loses(&mut self.rng) {
             self.counters.lost += 1;
-        } else if let Some(leaves) = self.queue(now, &mut bytes) {
+        } else if let Some(leaves) = self.queue(now, packet.as_mut()) {
             if self.config.duplicate.happens(&mut self.rng) {
                 self.counters.duplicated += 1;
-                self.carry(leaves, bytes.clone());
+                self.carry(leaves, packet.clone());
             }
-            self.carry(leaves, bytes);
+            self.carry(leaves, packet);
         } else {
             self.counters.overflowed += 1;
         }
@@ -217,13 +253,14 @@ impl Link {
     }
 
     /// A packet that has arrived by `now`.
-    pub fn receive(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub fn receive(&mut self, now: Instant) -> Option<P> {
         self.deadline().filter(|at| *at <= now)?;
-        let Reverse(UnderWay { bytes, .. }) = self.under_way.pop()?;
-        self.under_way_bytes -= bytes.len() as u64;
+        let Reverse(UnderWay { packet, .. }) = self.under_way.pop()?;
+        let len = packet.as_ref().len() as u64;
+        self.under_way_bytes -= len;
         self.counters.arrived += 1;
-        self.counters.arrived_bytes += bytes.len() as u64;
-        Some(bytes)
+        self.counters.arrived_bytes += len;
+        Some(packet)
     }
 
     /// When the packet's last byte leaves; `None` if there is no room for it.
@@ -246,7 +283,9 @@ impl Link {
     }
 
     /// Delay, and what happens to a packet behind the queue.
-    fn carry(&mut self, leaves: Instant, mut bytes: Vec<u8>) {
+    fn carry(&mut self, leaves: Instant, mut packet: P) {
+        let bytes = packet.as_mut();
+        let len = bytes.len() as u64;
         if self.config.corrupt.happens(&mut self.rng) && !bytes.is_empty() {
             self.counters.corrupted += 1;
             let last = u32::try_from(bytes.len() - 1).unwrap_or(u32::MAX);
@@ -265,8 +304,8 @@ impl Link {
             self.last_arrival = at;
         }
         self.order += 1;
-        self.under_way_bytes += bytes.len() as u64;
-        self.under_way.push(Reverse(UnderWay { at, order: self.order, bytes }));
+        self.under_way_bytes += len;
+        self.under_way.push(Reverse(UnderWay { at, order: self.order, packet }));
     }
 
     /// Some time from zero to `most`.

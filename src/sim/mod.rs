@@ -4,11 +4,14 @@
 //! thread: whoever drives it says what time it is, so the same path runs in virtual time in a test and in real time
 //! between two devices. Randomness comes from a seed: the same seed, packets and times give the same faults.
 //!
-//! It acts on wire packets: whoever has a super-segment cuts it first.
+//! It acts on packets of a wire. Who has super-segments, too, takes a link of [`Frame`]s, which are cut before anything but
+//! time meets them.
 
+mod frame;
 mod link;
 mod loss;
 mod mark;
 
+pub use self::frame::Frame;
 pub use self::link::{Link, LinkConfig, LinkCounters};
 pub use self::loss::{GilbertElliott, Loss, LossModel, Ppm};
