@@ -371,6 +371,7 @@ mod tests {
             "tunstack link a b --rate 1mbit --queue 64k",
             "tunstack link a b --mtu-blackhole small",
             "tunstack link a b --seed x",
+            "tunstack link a b --offload maybe",
             "tunstack down",
             "tunstack -q -v up",
         ];

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Device, Received, Room};
-use crate::proto::{ChecksumState, Egress, EgressChecksum, Sent};
+use crate::proto::{ChecksumState, Egress, EgressChecksum, Offloads, Sent};
 
 /// Packets that wait in one direction at most, as many as on a TUN device by default.
 const QUEUE_PACKETS: usize = 500;
@@ -41,6 +41,7 @@ pub struct MemoryDevice {
     inbox: Arc<Queue>,
     outbox: Arc<Queue>,
     shared: Arc<End>,
+    offloads: Offloads,
 }
 
 impl MemoryDevice {
@@ -57,6 +58,7 @@ impl MemoryDevice {
             inbox: Arc::clone(inbox),
             outbox: Arc::clone(outbox),
             shared,
+            offloads: Offloads::default(),
         };
         Ok((end("mem0", &leftward, &rightward, left), end("mem1", &rightward, &leftward, right)))
     }
@@ -65,6 +67,11 @@ impl MemoryDevice {
     /// is called after it.
     pub fn named(self, name: impl Into<String>) -> Self {
         MemoryDevice { name: name.into(), ..self }
+    }
+
+    /// The same end, which says that it takes these off a stack's hands: the other end gets super-segments as they are sent.
+    pub fn with_offloads(self, offloads: Offloads) -> Self {
+        MemoryDevice { offloads, ..self }
     }
 
     /// A handle that goes on working after the device was given to a stack.
@@ -95,6 +102,10 @@ impl Device for MemoryDevice {
             return Sent::Taken;
         }
         self.outbox.push(egress)
+    }
+
+    fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     fn poll_fd(&self) -> BorrowedFd<'_> {

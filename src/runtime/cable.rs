@@ -1,6 +1,9 @@
 //! A cable between two devices, in real time: what one device is given comes out of the other, after what the two
 //! directions of a path ([`Link`]) do to it.
 //!
+//! Devices may have offloads: what they give unfinished passes whole where the way has nothing but delay and the other
+//! device takes it; everywhere else [`Link::take`] makes packets of a wire of it first.
+//!
 //! Owns the loop and both [`Link`]s. It sleeps until a device has a packet or the next packet arrives, to better than
 //! 100 microseconds, and not at all otherwise: an idle cable uses no CPU. A turn of the loop reads up to 32 packets
 //! of each device and delivers as many as are due, so that neither direction starves the other. Where a device has
@@ -19,8 +22,8 @@ use rustix::io::Errno;
 use super::alarm::{Alarm, drain};
 use super::clock::{now, timespec};
 use crate::device::{Device, Received, Room};
-use crate::proto::{ChecksumState, DeviceId, Egress, Packet, Sent};
-use crate::sim::{Link, LinkCounters};
+use crate::proto::{DeviceId, Offloads, Packet, Sent};
+use crate::sim::{Frame, Link, LinkCounters};
 use crate::time::Instant;
 
 /// Packets that are read of a device in one turn.
@@ -64,9 +67,9 @@ struct End {
     device: Arc<dyn Device>,
     /// It may have something to read.
     readable: bool,
-    link: Link,
+    link: Link<Frame>,
     /// Has arrived, and the device at the other end has no room for it.
-    held: Option<Vec<u8>>,
+    held: Option<Frame>,
     unfinished: u64,
 }
 
@@ -82,7 +85,8 @@ pub struct Passage {
     pub held: u64,
     /// Packets that arrived and were lost by the device, whose link is down.
     pub lost_by_device: u64,
-    /// Packets that came in and are none of the wire's: super-segments, and those without a checksum. They go no further.
+    /// Packets that came in as super-segments or without their checksum, and that nobody knows how to finish, being neither
+    /// TCP nor UDP. They go no further.
     pub unfinished: u64,
 }
 
@@ -130,7 +134,7 @@ impl Cable {
     ///
     /// # Errors
     /// When the process may not open another file descriptor.
-    pub fn new(devices: [Arc<dyn Device>; 2], links: [Link; 2]) -> io::Result<Cable> {
+    pub fn new(devices: [Arc<dyn Device>; 2], links: [Link<Frame>; 2]) -> io::Result<Cable> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let ([one, other], [there, back]) = (devices, links);
         let end = |device, link| End { device, readable: true, link, held: None, unfinished: 0 };
@@ -166,7 +170,9 @@ impl Cable {
 
     /// Reads a batch of each device that may have something.
     fn take_in(&mut self) -> Result<(), Broken> {
-        for end in &mut self.ends {
+        let [one, other] = &self.ends;
+        let taken_there = [other.device.offloads(), one.device.offloads()];
+        for (end, to) in self.ends.iter_mut().zip(taken_there) {
             let mut left = BATCH_PACKETS;
             while end.readable && left > 0 {
                 left -= 1;
@@ -174,7 +180,7 @@ impl Cable {
                     Received::Packet { len, checksum, gso_size } => {
                         // A device may claim more than it was given.
                         let Some(bytes) = self.buffer.get(..len) else { continue };
-                        end.take(&Packet { bytes, at: now(), checksum, gso_size });
+                        end.take(&Packet { bytes, at: now(), checksum, gso_size }, to);
                     }
                     Received::Empty => end.readable = false,
                     Received::Gone => {
@@ -250,26 +256,22 @@ impl Cable {
 }
 
 impl End {
-    /// A packet came out of the device.
-    fn take(&mut self, packet: &Packet<'_>) {
-        // Links carry what is on a wire. The place where super-segments are cut, and unfinished checksums completed,
-        // once there are devices that give them to us: each of the pieces is then sent by itself.
-        if packet.gso_size.is_some() || packet.checksum == ChecksumState::Partial {
+    /// A packet came out of the device, on its way to one with these offloads.
+    fn take(&mut self, packet: &Packet<'_>, to: Offloads) {
+        if self.link.take(packet, to).is_err() {
             self.unfinished += 1;
-            return;
         }
-        self.link.send(packet.at, packet.bytes.to_vec());
     }
 
     /// Hands what has arrived to the device at the other end; returns when there is something to do again.
     fn deliver(&mut self, to: &dyn Device) -> Instant {
         let now = now();
         for _ in 0..DELIVER_PACKETS {
-            let Some(packet) = self.held.take().or_else(|| self.link.receive(now)) else { break };
-            match to.send(Egress::plain(DeviceId(0), &packet, &[])) {
+            let Some(frame) = self.held.take().or_else(|| self.link.receive(now)) else { break };
+            match to.send(frame.egress(DeviceId(0))) {
                 Sent::Taken => {}
                 Sent::Busy | Sent::Enough => {
-                    self.held = Some(packet);
+                    self.held = Some(frame);
                     // Its room wakes us, and what arrives meanwhile waits behind it.
                     return Instant::MAX;
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::cli::Offload;
 use super::super::links::named;
 use super::super::units;
 use crate::sim::{GilbertElliott, LinkConfig, Loss, Ppm};
@@ -20,6 +21,8 @@ const BURST_MAX: u32 = 10_000;
     and no loss from A to B, 50 ms and 10 % from B to A.\n\
     Units: us, ms, s; bit, kbit, mbit, gbit (a second, decimal); B, kB, KiB, MB, MiB; percentages down to 0.0001%.\n\
     A packet meets, in this order: the black hole, loss, queue and rate, then duplication, corruption, delay and reordering.\n\
+    A super-segment is cut into such packets first. In a direction with nothing but delay it passes whole, as one packet, if \
+    the other end takes it.\n\
     SIGUSR1 prints the counters, SIGINT and SIGTERM end the link."
 )]
 pub(crate) struct CableArgs {
@@ -72,6 +75,10 @@ pub(crate) struct CableArgs {
     /// Larger packets vanish without a word, or `none`
     #[arg(long, value_name = "BYTES[/BYTES]", value_parser = named(|text| both(text, |one| or_none(one, units::size))))]
     mtu_blackhole: Option<Both<Option<u64>>>,
+
+    /// Whether the kernel is left checksums and segmentation, and super-segments are taken whole
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
+    pub(crate) offload: Offload,
 
     /// Number from which all chances follow: the same packets then meet the same faults [default: another one each time]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64))]
@@ -246,6 +253,14 @@ mod tests {
     fn nothing_said_is_a_cable_without_faults() {
         for config in read("").configs() {
             assert!(config.is_only_delay() && config.delay.is_zero(), "{config:?}");
+        }
+        assert_eq!(read("").offload, Offload::Auto);
+    }
+
+    #[test]
+    fn offloads_are_for_both_ends() {
+        for (said, expected) in [("auto", Offload::Auto), ("on", Offload::On), ("off", Offload::Off)] {
+            assert_eq!(read(&format!("--offload {said}")).offload, expected);
         }
     }
 

@@ -33,6 +33,8 @@ fn direction(passage: &Passage) -> String {
         (link.corrupted, "corrupted"),
         (link.reordered, "reordered"),
         (link.marked, "marked"),
+        (link.whole, "super-segments whole"),
+        (link.cut, "super-segments cut"),
         (passage.lost_by_device, "lost by the device"),
         (passage.unfinished, "unfinished"),
     ] {
@@ -54,9 +56,10 @@ mod tests {
         (there.link.sent, there.link.sent_bytes, there.link.lost) = (3, 252, 2);
         (there.link.arrived, there.link.arrived_bytes) = (1, 84);
         (back.link.marked, back.under_way, back.held, back.lost_by_device) = (1, 4, 1, 7);
+        (there.link.whole, back.link.cut) = (1, 2);
         insta::assert_snapshot!(counters(["tun0", "left:tun1"], &passages), @"
-        tun0 -> left:tun1: 3 sent (252 bytes), 1 arrived (84 bytes), 2 lost
-        left:tun1 -> tun0: 0 sent (0 bytes), 0 arrived (0 bytes), 4 under way, 1 waiting for room, 1 marked, 7 lost by the device
+        tun0 -> left:tun1: 3 sent (252 bytes), 1 arrived (84 bytes), 2 lost, 1 super-segments whole
+        left:tun1 -> tun0: 0 sent (0 bytes), 0 arrived (0 bytes), 4 under way, 1 waiting for room, 1 marked, 2 super-segments cut, 7 lost by the device
         ");
     }
 }

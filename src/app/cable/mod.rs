@@ -19,7 +19,7 @@ use super::failure::Failure;
 use super::output::say;
 use super::signals::{self, Signal, Wish};
 use crate::device::host::{self, HostSide};
-use crate::device::{Device, Namespace, Plain};
+use crate::device::{Device, Namespace, OffloadMode, OpenTun};
 use crate::rng::Rng;
 use crate::runtime::cable::{Broken, Cable, Control, Passage};
 use crate::sim::Link;
@@ -41,7 +41,8 @@ pub(crate) fn run(args: &CableArgs, verbosity: Verbosity) -> Result<(), Failure>
             args.a
         )));
     }
-    let devices: [Arc<dyn Device>; 2] = [Arc::new(open(&args.a)?), Arc::new(open(&args.b)?)];
+    let mode = args.offload.into();
+    let devices = [open(&args.a, mode)?, open(&args.b, mode)?];
     let seed = match args.seed {
         Some(seed) => seed,
         None => draw_seed()?,
@@ -69,12 +70,13 @@ pub(crate) fn run(args: &CableArgs, verbosity: Verbosity) -> Result<(), Failure>
 }
 
 /// Opens one end, in its namespace. A device that is made for it is set up.
-fn open(end: &EndArg) -> Result<Plain, Failure> {
-    let open_here = || -> Result<Plain, String> {
+fn open(end: &EndArg, offload: OffloadMode) -> Result<Arc<dyn Device>, Failure> {
+    let open_here = || -> Result<Arc<dyn Device>, String> {
         let exists = host::exists(&end.name).map_err(|error| error.to_string())?;
-        let device = Plain::open(&end.name).map_err(|error| error.to_string())?;
+        let tun = OpenTun::open(Some(&end.name), offload).map_err(|error| error.to_string())?;
+        let OpenTun { device, index } = tun;
         if !exists {
-            let (name, index) = (device.name(), device.index());
+            let name = device.name();
             let side = HostSide { name, index, addresses: &[], mtu: None, ipv6_if_available: true };
             side.set_up().map_err(|error| error.to_string())?;
         }

@@ -1,3 +1,4 @@
+use std::num::NonZeroU16;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::*;
 use crate::device::MemoryDevice;
 use crate::device::memory::Switches;
+use crate::proto::{ChecksumState, Egress, EgressChecksum, wire};
 use crate::sim::{LinkConfig, Loss, Ppm};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,8 +24,14 @@ struct Bench {
 
 impl Bench {
     fn new(there: LinkConfig, back: LinkConfig, seed: u64) -> Bench {
+        Bench::with_offloads([there, back], seed, Offloads::default())
+    }
+
+    /// The cable's device on the right has these.
+    fn with_offloads([there, back]: [LinkConfig; 2], seed: u64, offloads: Offloads) -> Bench {
         let (left, one) = MemoryDevice::pair(1500).unwrap();
         let (right, other) = MemoryDevice::pair(1500).unwrap();
+        let other = other.with_offloads(offloads);
         let switches = [one.switches(), other.switches()];
         let links = [Link::new(there, seed), Link::new(back, seed + 1)];
         let cable = Cable::new([Arc::new(one.named("one")), Arc::new(other.named("other"))], links).unwrap();
@@ -243,11 +251,64 @@ fn what_the_device_loses_is_counted() {
     assert_eq!((there.link.arrived, back.lost_by_device), (10, 0));
 }
 
+/// Three bytes over UDP, with the pseudo-header's sum alone in the checksum field: sent to a kernel, they would be read.
+const UNSUMMED: [u8; 31] = [
+    0x45, 0, 0, 31, 0, 7, 0, 0, 64, 17, 0x66, 0xc5, 10, 0, 0, 1, 10, 0, 0, 2, // IPv4
+    0x30, 0x39, 0, 53, 0, 11, 0x14, 0x1f, b'a', b'b', b'c', // UDP
+];
+const UDP_CHECKSUM: EgressChecksum = EgressChecksum::Partial { start: 20, offset: 6 };
+
+fn unsummed(gso_size: u16) -> Egress<'static> {
+    let gso_size = NonZeroU16::new(gso_size);
+    Egress { gso_size, checksum: UDP_CHECKSUM, ..Egress::plain(DeviceId(0), &UNSUMMED, &[]) }
+}
+
+/// The next packet, with everything that is said of it.
+fn await_received(device: &MemoryDevice) -> (Vec<u8>, ChecksumState, Option<NonZeroU16>) {
+    let mut buffer = [0; 2000];
+    let end = now() + PATIENCE;
+    loop {
+        if let Received::Packet { len, checksum, gso_size } = device.recv(&mut buffer) {
+            return (buffer[..len].to_vec(), checksum, gso_size);
+        }
+        assert!(now() < end, "nothing comes");
+        thread::yield_now();
+    }
+}
+
 #[test]
-fn what_is_no_packet_of_a_wire_goes_no_further_and_is_counted() {
+fn a_super_segment_passes_whole_where_there_is_only_delay_to_a_device_that_takes_it() {
+    use ChecksumState::{Partial, Unverified};
+    let all = Offloads { checksum: true, tso4: true, tso6: true, uso: true };
+    let lossy = LinkConfig { loss: Loss::Every(1000), ..LinkConfig::default() };
+    let finished = vec![(&b"ab"[..], Unverified, 0), (b"c", Unverified, 0), (b"abc", Unverified, 0)];
+    let only_summed_there = vec![(&b"ab"[..], Unverified, 0), (b"c", Unverified, 0), (b"abc", Partial, 0)];
+    for (config, offloads, expected) in [
+        (LinkConfig::default(), all, vec![(&b"abc"[..], Partial, 2), (b"abc", Partial, 0)]),
+        (LinkConfig::default(), Offloads { uso: false, ..all }, only_summed_there),
+        (LinkConfig::default(), Offloads::default(), finished.clone()),
+        (lossy, all, finished),
+    ] {
+        let bench = Bench::with_offloads([config, LinkConfig::default()], 1, offloads);
+        assert_eq!(bench.left.send(unsummed(2)), Sent::Taken);
+        assert_eq!(bench.left.send(unsummed(0)), Sent::Taken);
+        for (data, checksum, gso_size) in &expected {
+            let (bytes, known, size) = await_received(&bench.right);
+            assert_eq!((&bytes[28..], known, size), (*data, *checksum, NonZeroU16::new(*gso_size)));
+            let read = wire::ip::parse(&bytes).unwrap();
+            assert!(wire::udp::parse(read.payload, read.src, read.dst, known).is_ok(), "{data:?}");
+        }
+        let ([there, _], _) = bench.end();
+        let (whole, cut) = if expected.len() == 2 { (1, 0) } else { (0, 1) };
+        assert_eq!((there.link.sent, there.link.whole, there.link.cut), (expected.len() as u64, whole, cut));
+    }
+}
+
+#[test]
+fn what_nobody_knows_how_to_finish_goes_no_further_and_is_counted() {
     let bench = Bench::new(LinkConfig::default(), LinkConfig::default(), 1);
     let whole = Egress::plain(DeviceId(0), b"super-segment", &[]);
-    let egress = Egress { gso_size: std::num::NonZeroU16::new(5), ..whole };
+    let egress = Egress { gso_size: NonZeroU16::new(5), ..whole };
     assert_eq!(bench.left.send(egress), Sent::Taken);
     send(&bench.left, b"plain");
     assert_eq!(await_packet(&bench.right), b"plain");
