@@ -171,25 +171,27 @@ fn a_rate_and_its_queue_act_on_packets_of_the_wire() {
     in_namespace(|| {
         let desk = Desk::new("--rate 100mbit --queue 200kB --delay 2ms --offload on");
         let listener = listen(&desk.right, "other");
-        let (near, far) = desk.connect();
-        let size = 15_000_000;
-        let begun = Instant::now();
-        let took = thread::scope(|scope| {
-            let sent = scope.spawn(move || send(near, size, 1));
-            let received = receive(far);
-            let took = begun.elapsed();
-            assert_eq!(received, (size, sent.join().expect("the sender ends")));
-            took
-        });
-        // Of 1,500 bytes 1,448 are the transfer's: never more than 96.6.
-        let mbits = size as f64 * 8.0 / 1e6 / took.as_secs_f64();
-        assert!((75.0..96.6).contains(&mbits), "{mbits} Mbit/s");
+        let (size, mut rates) = (6_000_000, Vec::new());
+        // The machine may be busy with something else at any one time, hardly at every time.
+        while rates.len() < 5 && !rates.iter().any(|mbits| *mbits > 85.0) {
+            let (near, far) = desk.connect();
+            let begun = Instant::now();
+            thread::scope(|scope| {
+                let sent = scope.spawn(move || send(near, size, 1));
+                let received = receive(far);
+                rates.push(size as f64 * 8.0 / 1e6 / begun.elapsed().as_secs_f64());
+                assert_eq!(received, (size, sent.join().expect("the sender ends")));
+            });
+        }
+        // Of 1,500 bytes 1,448 are the transfer's.
+        assert!(rates.iter().all(|mbits| *mbits < 96.6) && *rates.last().expect("one") > 85.0, "{rates:?}");
         let [packets, longest] = heard(listener);
         assert!(packets > 1000 && longest == 1500, "{packets} packets, of {longest} bytes at most");
         let [_, received] = kernels_count(&desk.right, "other");
         let [there, back] = desk.end();
         assert_eq!(there.of("arrived"), received, "{there:?}");
-        assert!(there.of("super-segments cut") > 0 && there.of("sent") >= (size / MSS) as u64, "{there:?}");
+        assert!(there.of("super-segments cut") > 0, "{there:?}");
+        assert!(there.of("sent") >= (rates.len() * size / MSS) as u64, "{there:?}");
         assert_eq!(there.of("super-segments whole"), 0, "{there:?}");
         [there, back].iter().for_each(Counted::adds_up);
     });
