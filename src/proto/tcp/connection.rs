@@ -12,7 +12,7 @@ use super::challenge::ChallengeBudget;
 use super::closing::{OurSide, Sides, State, TheirSide};
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
-use super::info::TcpInfo;
+use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
 use super::recv::RecvHalf;
@@ -288,7 +288,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn info(&self) -> TcpInfo {
+    pub(crate) fn info(&self, options: &SocketOptions) -> TcpInfo {
         let rtt = self.snd.rtt();
         TcpInfo {
             state: self.state(),
@@ -307,6 +307,9 @@ impl Connection {
             rcv_wscale: self.rcv.window.scale(),
             unsent: self.snd.unsent(),
             unacknowledged: self.snd.outstanding(),
+            lost: self.snd.lost(),
+            in_recovery: self.snd.in_recovery(),
+            timers: self.timers(options),
             unread: self.rcv.readable(),
             bytes_acked: self.snd.bytes_acked(),
             bytes_received: self.rcv.bytes_received(),
@@ -317,6 +320,14 @@ impl Connection {
             soft_error: self.soft_error,
             received_tos: self.received_tos,
         }
+    }
+
+    /// The timers that are running.
+    fn timers(&self, options: &SocketOptions) -> Timers {
+        let mut timers = self.snd.timer_running();
+        timers.set(Timers::DELAYED_ACK, self.rcv.ack.is_delayed());
+        timers.set(Timers::KEEP_ALIVE, options.keepalive.is_some() && self.may_keep_alive());
+        timers
     }
 
     pub(crate) fn check_invariants(&self) {

@@ -5,6 +5,23 @@ use core::time::Duration;
 use super::closing::State;
 use crate::proto::error::Error;
 
+bitflags::bitflags! {
+    /// The timers of a connection.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    pub struct Timers: u8 {
+        /// What is in flight, our SYN included, will be sent again (RFC 6298).
+        const RETRANSMIT = 1;
+        /// The peer's window of zero will be probed (RFC 9293 section 3.8.6.1).
+        const PERSIST = 2;
+        /// What silly-window avoidance holds back will be sent all the same (RFC 9293 section 3.8.6.2.1).
+        const OVERRIDE = 4;
+        /// An acknowledgement waits for company (RFC 9293 section 3.8.6.3).
+        const DELAYED_ACK = 8;
+        /// The peer's silence will be looked into (RFC 9293 section 3.8.4).
+        const KEEP_ALIVE = 16;
+    }
+}
+
 /// A connection's inner life, as it stood when it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpInfo {
@@ -40,6 +57,12 @@ pub struct TcpInfo {
     pub unsent: u64,
     /// Bytes sent and not acknowledged yet.
     pub unacknowledged: u64,
+    /// Bytes of those that are believed lost, and not sent again yet.
+    pub lost: u64,
+    /// Whether loss recovery, fast or after a time-out, is under way.
+    pub in_recovery: bool,
+    /// Which timers are running.
+    pub timers: Timers,
     /// Bytes received in order and not read yet.
     pub unread: u64,
     /// Bytes of text acknowledged by the peer.
@@ -79,6 +102,9 @@ impl TcpInfo {
         rcv_wscale: 0,
         unsent: 0,
         unacknowledged: 0,
+        lost: 0,
+        in_recovery: false,
+        timers: Timers::empty(),
         unread: 0,
         bytes_acked: 0,
         bytes_received: 0,

@@ -22,5 +22,5 @@ pub(crate) mod seq;
 pub(crate) mod syn_queue;
 pub(crate) mod time_wait;
 
-pub use info::TcpInfo;
+pub use info::{TcpInfo, Timers};
 pub use options::{KeepAlive, SocketOptions};

@@ -166,7 +166,7 @@ impl Endpoint {
                 let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
                 connection.release(ctx);
                 let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
-                let info = connection.info();
+                let info = TcpInfo { timers: Timers::empty(), ..connection.info(&socket.options) };
                 let Connection { rcv, snd, .. } = *connection;
                 let entry = TimeWait {
                     tuple: socket.tuple,

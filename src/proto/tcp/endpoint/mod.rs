@@ -23,7 +23,7 @@ use super::connection::{Connection, Ending, Settled};
 use super::demux::{Demux, FourTuple, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
-use super::info::TcpInfo;
+use super::info::{TcpInfo, Timers};
 use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;

@@ -391,10 +391,13 @@ impl Endpoint {
     pub(crate) fn info(&self, id: TcpId) -> Result<TcpInfo, Error> {
         let socket = self.socket(id)?;
         Ok(match &socket.phase {
-            Phase::Opening(opening) => {
-                TcpInfo { state: socket.state(), soft_error: opening.soft_error, ..TcpInfo::CLOSED }
-            }
-            Phase::Synchronised(connection) => connection.info(),
+            Phase::Opening(opening) => TcpInfo {
+                state: socket.state(),
+                soft_error: opening.soft_error,
+                timers: Timers::RETRANSMIT,
+                ..TcpInfo::CLOSED
+            },
+            Phase::Synchronised(connection) => connection.info(&socket.options),
             Phase::Over(remains) => {
                 let waits = matches!(self.demux.find(&socket.tuple), Some(Target::TimeWait(_)));
                 let state = if waits && remains.rcv.is_some() { State::TimeWait } else { State::Closed };

@@ -63,6 +63,11 @@ impl AckIntent {
         !self.now && !is_late && 4 * self.unacknowledged < self.unacknowledged + wnd
     }
 
+    /// Whether one waits for its time alone.
+    pub(crate) fn is_delayed(&self) -> bool {
+        self.delayed.is_some() && !self.now && !self.mergeable
+    }
+
     /// When one will be due, if none is yet.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.delayed

@@ -186,6 +186,15 @@ impl SendHalf {
         self.nxt.since(self.una)
     }
 
+    /// Positions of those that are believed lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.total()
+    }
+
+    pub(crate) fn in_recovery(&self) -> bool {
+        self.recovery.phase() != recovery::Phase::Open
+    }
+
     /// Whether anything, a FIN included, is not acknowledged or not even sent.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.una < self.end_with_fin()

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::SendHalf;
 use super::plan::Kind;
 use crate::proto::config::Config;
+use crate::proto::tcp::info::Timers;
 use crate::time::Instant;
 
 /// What the timer is armed for.
@@ -103,6 +104,16 @@ impl SendHalf {
         let at = if self.timer.due { Instant::MAX } else { self.timer.at };
         let deadline = self.gives_up_at(patience).map_or(at, |give_up| give_up.min(at));
         (deadline < Instant::MAX).then_some(deadline)
+    }
+
+    /// Which of the three is running.
+    pub(crate) fn timer_running(&self) -> Timers {
+        match self.timer.mode {
+            Mode::Off => Timers::empty(),
+            Mode::Retransmit => Timers::RETRANSMIT,
+            Mode::Persist => Timers::PERSIST,
+            Mode::Override => Timers::OVERRIDE,
+        }
     }
 
     /// Retransmissions of SND.UNA in a row.
