@@ -4,6 +4,11 @@
 #[path = "virtual/harness/mod.rs"]
 mod harness;
 
+mod support {
+    pub(crate) mod seeds;
+    pub(crate) mod wire;
+}
+
 use tunstack::proto::counters::DropReason;
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
@@ -367,4 +372,15 @@ fn text_out_of_order_does_not_keep_text_in_order_out() {
     }
     t.take_all();
     t.read(15_000);
+}
+
+#[test]
+fn text_that_leads_up_to_a_fin_ahead_of_its_turn_is_acknowledged_at_once() {
+    //= RFC5681 3.2 gap
+    let mut t = Script::new();
+    t.open();
+    t.inject("FA 6 ack 1");
+    t.expect("A 1 ack 1");
+    t.inject("PA 1:6 ack 1");
+    t.expect("A 1 ack 7");
 }

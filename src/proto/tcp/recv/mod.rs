@@ -137,10 +137,12 @@ impl RecvHalf {
         }
         let text = if payload.is_empty() { Text::None } else { self.text(ctx, seq, payload) };
         self.mss = self.mss.max(segment_size);
-        if self.fin == Some(self.nxt) {
+        let completes = self.fin == Some(self.nxt);
+        if completes {
             self.nxt = self.nxt.plus(1);
         }
-        if fin {
+        // Their end of the stream is the last that comes: there is no company to wait for.
+        if fin || completes {
             self.ack.at_once();
         }
         text
