@@ -5,6 +5,11 @@
 #[path = "virtual/harness/mod.rs"]
 mod harness;
 
+mod support {
+    pub(crate) mod seeds;
+    pub(crate) mod wire;
+}
+
 use std::time::Duration;
 
 use proptest::prelude::*;

@@ -6,8 +6,8 @@ use tunstack::proto::{Config, Egress, Error, MtuDiscover, Owner, Packet, Secrets
 use tunstack::time::Instant;
 
 use crate::harness::script::{Script, Setup};
-use crate::harness::seeds::pattern_bytes;
-use crate::harness::wire;
+use crate::support::seeds::pattern_bytes;
+use crate::support::wire;
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()

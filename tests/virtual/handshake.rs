@@ -248,7 +248,7 @@ fn data_in_a_syn_is_not_lost() {
     t.expect("SA 0 ack 1");
     let mut syn = t.build("S 0 <mss 1460>");
     syn.src.set_port(40_001);
-    syn.payload = crate::harness::seeds::pattern_bytes(2, 0, 5);
+    syn.payload = crate::support::seeds::pattern_bytes(2, 0, 5);
     t.client(1);
     t.receive(&syn.encode());
     // Taken or not, what is acknowledged must be there, and the rest may come again.

@@ -4,7 +4,7 @@ use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{Error, Readiness};
 
 use crate::harness::script::Script;
-use crate::harness::wire;
+use crate::support::wire;
 
 /// ICMP and ICMPv6 type and code of the same meaning, and what the application hears.
 const SOFT: [(u8, u8, bool, Error); 8] = [
@@ -156,7 +156,7 @@ fn echo_is_answered_with_the_same_bytes() {
         let (from, to) = (t.peer_ip, t.stack_ip);
         for len in [0, 1, 56, 1_400] {
             let mut message = vec![if ipv6 { 128 } else { 8 }, 0, 0, 0, 0x12, 0x34, 0, 7];
-            message.extend(crate::harness::seeds::pattern_bytes(3, 0, len));
+            message.extend(crate::support::seeds::pattern_bytes(3, 0, len));
             t.receive(&wire::icmp(from, to, message.clone()));
             let answer = t.take_other().expect("an echo reply");
             assert_eq!((answer.src, answer.dst), (to, from));

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tunstack::proto::{DropReason, Error, Owner, Readiness, SocketId, Stack, TcpId};
 
 use crate::harness::script::{Script, Setup};
-use crate::harness::seeds::pattern_bytes;
-use crate::harness::wire;
+use crate::support::seeds::pattern_bytes;
+use crate::support::wire;
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()

@@ -1,25 +1,26 @@
-//! The protocol core in virtual time: exact scripts, random workloads through bad links, and smoltcp as the peer.
+//! The protocol core in virtual time: what it answers to exact segments at exact times.
 //!
-//! Nothing here reads a clock or a random device, so every run is the same run. Randomised tests print the
-//! seed of a failure and the command that replays it; `VIRTUAL_SEEDS=5000 cargo test --test virtual lossy` is a soak.
+//! Nothing here reads a clock or a random device, so every run is the same run. Random networks are in `tests/sim`.
 
 mod backlog;
-mod churn;
 mod closing;
 mod fragments;
 mod handshake;
 mod harness;
 mod icmp;
 mod local;
-mod lossy;
 mod options;
 mod recovery;
 mod rfc5961;
 mod routing;
-mod scenario;
-mod smoltcp_peer;
 mod states;
 mod timers;
 mod urgent;
 mod windows;
 mod wrap;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod seeds;
+    pub(crate) mod wire;
+}

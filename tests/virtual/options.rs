@@ -4,7 +4,7 @@ use tunstack::proto::tcp::SocketOptions;
 use tunstack::proto::{Config, Owner};
 
 use crate::harness::script::{Script, Setup};
-use crate::harness::wire;
+use crate::support::wire;
 
 #[test]
 fn ttl_and_tos_are_as_set_from_the_next_segment_on() {
@@ -189,7 +189,7 @@ fn packets_to_elsewhere_and_garbage_are_dropped_with_a_reason() {
 
 #[test]
 fn a_flood_of_random_segments_breaks_nothing() {
-    crate::harness::seeds::for_each_seed("a_flood_of_random_segments", 60, |seed| {
+    crate::support::seeds::for_each_seed("a_flood_of_random_segments", 60, |seed| {
         let mut rng = tunstack::rng::Rng::from_number(seed);
         let mut t = Script::with(Setup { ipv6: seed % 2 == 1, ..Setup::default() });
         t.open();
@@ -211,7 +211,7 @@ fn a_flood_of_random_segments_breaks_nothing() {
                 tcp.options.clear();
             }
             let len = rng.within(0..=1_460) as usize;
-            tcp.payload = crate::harness::seeds::text_at(2, tcp.seq.wrapping_sub(1_000_000), len);
+            tcp.payload = crate::support::seeds::text_at(2, tcp.seq.wrapping_sub(1_000_000), len);
             t.receive(&tcp.encode());
             if rng.chance_ppm(100_000) {
                 t.run(u64::from(rng.within(0..=500)));

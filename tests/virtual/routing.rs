@@ -17,7 +17,7 @@ use tunstack::proto::{
 use tunstack::proto::{ErrorCause, ErrorReport};
 use tunstack::time::Instant;
 
-use crate::harness::wire::{self, Ip};
+use crate::support::wire::{self, Ip};
 
 const UDP: u8 = 17;
 const TIME_EXCEEDED: [(u8, u8); 2] = [(11, 0), (3, 0)];

@@ -1,12 +1,4 @@
-//! What the tests share: a virtual clock, hosts, links with faults, a scripted peer and the oracles.
+//! What the scripts share: a peer that does as it is told, and segments as they are written.
 
-pub(crate) mod apps;
-pub(crate) mod host;
-pub(crate) mod link;
-pub(crate) mod monitor;
 pub(crate) mod script;
-pub(crate) mod seeds;
 pub(crate) mod seg;
-pub(crate) mod smol;
-pub(crate) mod wire;
-pub(crate) mod world;

@@ -18,9 +18,9 @@ use tunstack::proto::{
 };
 use tunstack::time::Instant;
 
-use super::seeds::{pattern_bytes, text_at};
 use super::seg::Seg;
-use super::wire::{self, Ip, Tcp};
+use crate::support::seeds::{pattern_bytes, text_at};
+use crate::support::wire::{self, Ip, Tcp};
 
 /// How far from its due time a timer may fire.
 const TIMER_ERROR: Duration = Duration::from_micros(100);

@@ -13,18 +13,7 @@
 
 use std::fmt::Write as _;
 
-use super::wire::{self, Opt, Tcp};
-
-const LETTERS: [(char, u8); 8] = [
-    ('S', wire::SYN),
-    ('F', wire::FIN),
-    ('R', wire::RST),
-    ('P', wire::PSH),
-    ('U', wire::URG),
-    ('A', wire::ACK),
-    ('E', 64),
-    ('C', 128),
-];
+use crate::support::wire::{self, LETTERS, Opt, Tcp, flags_text};
 
 /// A segment in relative numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +79,6 @@ impl Seg {
             let _ = write!(line, " <{}>", texts.join(","));
         }
         line
-    }
-}
-
-/// Letters of a flags octet.
-pub(crate) fn flags_text(flags: u8) -> String {
-    match LETTERS.iter().filter(|(_, bit)| flags & bit != 0).map(|(letter, _)| *letter).collect::<String>() {
-        none if none.is_empty() => "-".into(),
-        some => some,
     }
 }
 

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use tunstack::proto::Config;
 use tunstack::rng::Rng;
+use tunstack::sim::{LinkConfig, Loss, NodeId, Ppm};
 use tunstack::time::Instant;
 
-use crate::harness::host::{Conn, Io, OurHost};
-use crate::harness::link::Faults;
-use crate::harness::seeds::{for_each_seed, pattern_bytes};
+use crate::harness::host::{Conn, Host, Io};
+use crate::harness::ours::OurHost;
 use crate::harness::world::{PORT, World};
+use crate::support::seeds::{for_each_seed, pattern_bytes};
 
 /// One end as its application sees it. Each names its stream in the first eight bytes, so that a byte of another
 /// connection, an earlier one on the same ports above all, would show.
 struct Wild {
-    host: usize,
+    host: NodeId,
     conn: Conn,
     stream: u64,
     written: u64,
@@ -28,14 +29,16 @@ struct Wild {
 }
 
 impl Wild {
-    fn new(host: usize, conn: Conn, stream: u64, checked: bool) -> Wild {
+    fn new(host: NodeId, conn: Conn, stream: u64, checked: bool) -> Wild {
         let their_name = Vec::new();
         Wild { host, conn, stream, written: 0, their_name, read: 0, finished: false, over: false, checked }
     }
 
     fn act(&mut self, world: &mut World, rng: &mut Rng) {
-        let now = world.now;
-        let host = &mut world.hosts[self.host];
+        world.at(self.host, |host, now| self.use_host(host, now, rng));
+    }
+
+    fn use_host(&mut self, host: &mut dyn Host, now: Instant, rng: &mut Rng) {
         match rng.within(0..=99) {
             0..=39 if !self.finished => {
                 let len = rng.within(1..=8_000) as usize;
@@ -53,7 +56,7 @@ impl Wild {
             }
             80..=85 if !self.finished => {
                 // An attempt that has failed can't be shut down; the next verb will tell.
-                self.finished = host.try_finish(now, self.conn);
+                self.finished = host.finish(now, self.conn);
             }
             86..=88 => {
                 host.release(now, self.conn);
@@ -109,36 +112,37 @@ fn run(seed: u64) {
             r2: Duration::from_secs(60),
             ..Config::default()
         };
-        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1_500, rng.chance_ppm(300_000));
-        host.busy = [0, 200_000][rng.within(0..=1) as usize];
-        Box::new(host)
+        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1_500);
+        host.options = if rng.chance_ppm(300_000) { |options| options.nodelay = true } else { |_| {} };
+        host.node.busy = Ppm([0, 200_000][rng.within(0..=1) as usize]);
+        Box::new(host) as Box<dyn Host>
     };
     let (client, server) = (host("10.9.0.1/24"), host("10.9.0.2/24"));
-    let faults = Faults {
+    let link = LinkConfig {
         delay: Duration::from_millis(u64::from(rng.within(0..=30))),
-        loss: [0, 20_000, 200_000][rng.within(0..=2) as usize],
-        duplication: rng.within(0..=50_000),
-        reordering: rng.within(0..=100_000),
+        loss: Loss::Random(Ppm([0, 20_000, 200_000][rng.within(0..=2) as usize])),
+        duplicate: Ppm(rng.within(0..=50_000)),
+        reorder: Ppm(rng.within(0..=100_000)),
         reorder_by: Duration::from_millis(50),
-        ..Faults::default()
+        ..LinkConfig::default()
     };
-    let mut world = World::new([client, server], [faults.clone(), faults], 1_500, seed, start);
+    let mut world = World::pair([client, server], [link.clone(), link], 1_500, seed, start);
+    let [client, server] = [NodeId(0), NodeId(1)];
     world.accepts = false;
-    world.hosts[1].listen(start, PORT);
+    world.host(server).listen(start, PORT);
     let mut wild: Vec<Wild> = Vec::new();
     for _ in 0..600 {
-        let until = world.now + Duration::from_millis(u64::from(rng.within(0..=40)));
+        let until = world.now() + Duration::from_millis(u64::from(rng.within(0..=40)));
         world.step_until(until);
         if rng.chance_ppm(60_000) {
-            let (now, to) = (world.now, std::net::SocketAddr::new(world.hosts[1].ip(), PORT));
-            if let Some(conn) = world.hosts[0].try_connect(now, to) {
-                wild.push(Wild::new(0, conn, rng.next_u64() >> 20, !few_ports));
+            let to = std::net::SocketAddr::new(world.host(server).ip(), PORT);
+            if let Some(conn) = world.at(client, |host, now| host.connect(now, to)) {
+                wild.push(Wild::new(client, conn, rng.next_u64() >> 20, !few_ports));
             }
         }
         if rng.chance_ppm(300_000) {
-            let now = world.now;
-            if let Some(conn) = world.hosts[1].accept(now) {
-                wild.push(Wild::new(1, conn, rng.next_u64() >> 20, !few_ports));
+            if let Some(conn) = world.at(server, |host, now| host.accept(now)) {
+                wild.push(Wild::new(server, conn, rng.next_u64() >> 20, !few_ports));
             }
         }
         for end in &mut wild {
@@ -148,12 +152,10 @@ fn run(seed: u64) {
         }
     }
     for end in wild.iter().filter(|end| !end.over) {
-        let now = world.now;
-        world.hosts[end.host].release(now, end.conn);
+        world.at(end.host, |host, now| host.release(now, end.conn));
     }
     // Whatever still waits to be accepted is nobody's.
-    let now = world.now;
-    world.hosts[1].close_listener(now);
+    world.at(server, |host, now| host.close_listener(now));
     world.run_out(Duration::from_secs(1_000));
 }
 

@@ -4,16 +4,22 @@ use std::time::Duration;
 
 use tunstack::proto::Config;
 use tunstack::rng::Rng;
+use tunstack::sim::{LinkConfig, Loss, NodeId, Ppm};
 use tunstack::time::Instant;
 
 use crate::harness::apps::Plan;
-use crate::harness::host::{Host, OurHost};
-use crate::harness::link::Faults;
+use crate::harness::host::Host;
+use crate::harness::ours::OurHost;
 use crate::harness::smol::SmolHost;
 use crate::harness::world::{PORT, World};
 
 /// Longer than any run: what is not done by then never will be.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
+
+/// The host that opens connections.
+const CLIENT: NodeId = NodeId(0);
+/// The host that accepts them.
+const SERVER: NodeId = NodeId(1);
 
 /// What kind of path.
 #[derive(Clone, Copy, Debug)]
@@ -57,19 +63,20 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
             return Box::new(SmolHost::new(host_seed, nets[side], mtu, recv, send, !nodelay));
         }
         let config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
-        let mut host = OurHost::new(config, host_seed, start, nets[side], mtu, nodelay);
-        host.busy = [0, 0, 0, 300_000][rng.within(0..=3) as usize];
+        let mut host = OurHost::new(config, host_seed, start, nets[side], mtu);
+        host.options = if nodelay { |options| options.nodelay = true } else { |_| {} };
+        host.node.busy = Ppm([0, 0, 0, 300_000][rng.within(0..=3) as usize]);
         Box::new(host)
     };
     let client = host(0, pairing == Pairing::SmolClient, &mut rng);
     let server = host(1, pairing == Pairing::SmolServer, &mut rng);
-    let faults = [faults(path, &mut rng), faults(path, &mut rng)];
-    let mut world = World::new([client, server], faults, mtu, seed, start);
-    world.hosts[1].listen(start, PORT);
+    let links = [link(path, &mut rng), link(path, &mut rng)];
+    let mut world = World::pair([client, server], links, mtu, seed, start);
+    world.host(SERVER).listen(start, PORT);
     let smallest = *buffers.iter().min().unwrap_or(&1);
     for connection in 0..rng.within(1..=3) {
         let (client, server) = plans(&mut rng, u64::from(connection) * 2 + 10, smallest);
-        world.connect(client, server);
+        world.connect(CLIENT, SERVER, client, server);
     }
     world.run_apps(PATIENCE);
     world.run_out(PATIENCE);
@@ -85,23 +92,23 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
     let mut conns = [0; 2];
     let mut host = |side: usize, net: &str| -> Box<dyn Host> {
         let config = Config { recv_buffer: rng.within(1_000..=100_000) as usize, ..Config::default() };
-        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1500, false);
+        let mut host = OurHost::new(config, rng.next_u64(), start, net, 1500);
         conns[side] = host.connect_from(start, addrs[side].port(), addrs[1 - side]);
         Box::new(host)
     };
     let hosts = [host(0, "10.9.0.1/24"), host(1, "10.9.0.2/24")];
-    let faults = [faults(path, &mut rng), faults(path, &mut rng)];
-    let mut world = World::new(hosts, faults, 1500, seed, start);
+    let links = [link(path, &mut rng), link(path, &mut rng)];
+    let mut world = World::pair(hosts, links, 1500, seed, start);
     let (first, second) = plans(&mut rng, 10, 1_000);
-    world.employ(0, conns[0], first);
-    world.employ(1, conns[1], second);
+    world.employ(CLIENT, SERVER, conns[0], first);
+    world.employ(SERVER, CLIENT, conns[1], second);
     world.run_apps(PATIENCE);
     world.run_out(PATIENCE);
     world
 }
 
 /// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.
-fn buffer_size(rng: &mut Rng, pairing: Pairing) -> usize {
+pub(crate) fn buffer_size(rng: &mut Rng, pairing: Pairing) -> usize {
     let small = if pairing == Pairing::Ours { 1 } else { 64 };
     match rng.within(0..=7) {
         0 => rng.within(small..=200) as usize,
@@ -113,7 +120,7 @@ fn buffer_size(rng: &mut Rng, pairing: Pairing) -> usize {
     }
 }
 
-fn plans(rng: &mut Rng, stream: u64, smallest_buffer: usize) -> (Plan, Plan) {
+pub(crate) fn plans(rng: &mut Rng, stream: u64, smallest_buffer: usize) -> (Plan, Plan) {
     // Tiny buffers need a round trip for every few bytes.
     let most = (smallest_buffer as u64 * 60).min(150_000) as u32;
     let mut amount = || match rng.within(0..=5) {
@@ -151,35 +158,35 @@ fn plans(rng: &mut Rng, stream: u64, smallest_buffer: usize) -> (Plan, Plan) {
     (plan(up, stream, down, stream + 1, false), plan(down, stream + 1, up, stream, answer_after_eof))
 }
 
-fn faults(path: Path, rng: &mut Rng) -> Faults {
-    let mut faults =
-        Faults { delay: Duration::from_micros(u64::from(rng.within(0..=60_000))), ..Faults::default() };
+fn link(path: Path, rng: &mut Rng) -> LinkConfig {
+    let micros = |rng: &mut Rng, most: u32| Duration::from_micros(u64::from(rng.within(0..=most)));
+    let mut link = LinkConfig { delay: micros(rng, 60_000), ..LinkConfig::default() };
     match path {
         Path::Perfect => {}
-        Path::Loss(percent) => faults.loss = percent * 10_000,
+        Path::Loss(percent) => link.loss = Loss::Random(Ppm::percent(percent)),
         Path::Reordering => {
-            faults.reordering = rng.within(10_000..=400_000);
-            faults.reorder_by = Duration::from_micros(u64::from(rng.within(1_000..=100_000)));
+            link.reorder = Ppm(rng.within(10_000..=400_000));
+            link.reorder_by = Duration::from_millis(1) + micros(rng, 100_000);
         }
         Path::Duplication => {
-            faults.duplication = rng.within(10_000..=500_000);
-            faults.reordering = 100_000;
-            faults.reorder_by = Duration::from_millis(30);
+            link.duplicate = Ppm(rng.within(10_000..=500_000));
+            link.reorder = Ppm::percent(10);
+            link.reorder_by = Duration::from_millis(30);
         }
-        Path::Corruption => faults.corruption = rng.within(10_000..=100_000),
+        Path::Corruption => link.corrupt = Ppm(rng.within(10_000..=100_000)),
         Path::Bottleneck => {
-            faults.rate = u64::from(rng.within(20_000..=2_000_000));
-            faults.queue = u64::from(rng.within(20_000..=60_000));
-            faults.jitter = Duration::from_millis(2);
+            link.rate = u64::from(rng.within(160_000..=16_000_000)).try_into().ok();
+            link.queue = u64::from(rng.within(20_000..=60_000));
+            link.jitter = Duration::from_millis(2);
         }
         Path::Everything => {
-            faults.loss = rng.within(0..=50_000);
-            faults.duplication = rng.within(0..=50_000);
-            faults.corruption = rng.within(0..=50_000);
-            faults.reordering = rng.within(0..=200_000);
-            faults.reorder_by = Duration::from_micros(u64::from(rng.within(1_000..=200_000)));
-            faults.jitter = Duration::from_micros(u64::from(rng.within(0..=50_000)));
+            link.loss = Loss::Random(Ppm(rng.within(0..=50_000)));
+            link.duplicate = Ppm(rng.within(0..=50_000));
+            link.corrupt = Ppm(rng.within(0..=50_000));
+            link.reorder = Ppm(rng.within(0..=200_000));
+            link.reorder_by = Duration::from_micros(1) + micros(rng, 200_000);
+            link.jitter = micros(rng, 50_000);
         }
     }
-    faults
+    link
 }

@@ -1,31 +1,43 @@
 //! Which seeds a randomised test runs, and what a failing one prints.
 
+// Each test uses some of it.
+#![allow(dead_code)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::LazyLock;
 
 use tunstack::rng::Rng;
 
-/// Runs `scenario` for `count` seeds, or for the one in `VIRTUAL_SEED`, or for as many as `VIRTUAL_SEEDS` says
-/// (a soak). A failure prints the seed and the command that replays it.
+/// Runs `scenario` for `count` seeds, or for the one in `SIM_SEED`, or for as many as `SIM_SEEDS` says, from
+/// `SIM_FIRST_SEED` on. A failure prints the seed and the command that replays it.
 pub(crate) fn for_each_seed(test: &str, count: u64, scenario: impl Fn(u64)) {
-    let seeds = match (number("VIRTUAL_SEED"), number("VIRTUAL_SEEDS")) {
+    let seeds = match (number("SIM_SEED"), number("SIM_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
-        (None, Some(many)) => {
-            let first = number("VIRTUAL_FIRST_SEED").unwrap_or(0);
-            first..first + many
+        (None, many) => {
+            let first = number("SIM_FIRST_SEED").unwrap_or(0);
+            first..first + many.unwrap_or(count)
         }
-        (None, None) => 0..count,
     };
     for seed in seeds {
-        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
+        replayable(test, seed, || scenario(seed));
+    }
+}
+
+/// Runs one seed; if it panics, says how to have that again.
+pub(crate) fn replayable<T>(test: &str, seed: u64, run: impl FnOnce() -> T) -> T {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result,
+        Err(cause) => {
+            let target = env!("CARGO_CRATE_NAME");
             eprintln!("seed {seed} fails; replay with:");
-            eprintln!("    VIRTUAL_SEED={seed} cargo test --test virtual {test} -- --nocapture");
+            eprintln!("    SIM_SEED={seed} cargo test --test {target} {test} -- --nocapture");
             resume_unwind(cause);
         }
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// What a variable of the environment says, if it is set.
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text:?}")))
 }

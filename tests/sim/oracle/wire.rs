@@ -1,9 +1,9 @@
 //! The oracle on the wire: what may be said of every segment a correct TCP sends, whatever happens to it.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 
-use super::wire::{self, Opt, Tcp};
+use crate::support::wire::{self, Opt, Tcp};
 
 /// One direction of one connection, in numbers relative to its initial sequence number.
 #[derive(Clone, Debug, Default)]
@@ -17,18 +17,34 @@ struct Half {
     offered_to: u64,
     acked_to: u64,
     fin_at: Option<u64>,
+    /// What of it has arrived at the other end, undamaged: all below `got_to`, and these stretches.
+    got_to: u64,
+    got: BTreeMap<u64, u64>,
     shift: u32,
     offers_scale: bool,
 }
 
-/// Watches a link.
+impl Half {
+    /// A segment has arrived.
+    fn arrived(&mut self, seq: u64, end: u64) {
+        // What was never sent is of another connection on the same ports.
+        if end > self.sent_to {
+            return;
+        }
+        let known = self.got.entry(seq).or_insert(end);
+        *known = end.max(*known);
+        while let Some(entry) = self.got.first_entry().filter(|entry| *entry.key() <= self.got_to) {
+            self.got_to = self.got_to.max(entry.remove());
+        }
+    }
+}
+
+/// Watches the segments of all connections, where they leave their sender and where they come to their receiver.
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     halves: HashMap<(SocketAddr, SocketAddr), Half>,
     pub(crate) segments: u64,
     pub(crate) retransmitted: u64,
-    /// Keep the last segments for a failure's report.
-    pub(crate) tail: std::collections::VecDeque<String>,
 }
 
 impl Monitor {
@@ -42,7 +58,7 @@ impl Monitor {
         if tcp.has(wire::RST) {
             return;
         }
-        let other_iss = self.halves.get(&back).map(|half| half.iss);
+        let other = self.halves.get(&back).map(|half| (half.iss, half.sent_to, half.got_to));
         let both_scale = self.scales(key, back);
         let Some(half) = self.halves.get_mut(&key) else { return };
         let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
@@ -71,12 +87,14 @@ impl Monitor {
         if seq <= half.sent_to {
             half.sent_to = half.sent_to.max(end);
         }
-        if let (true, Some(other_iss)) = (tcp.has(wire::ACK), other_iss) {
+        if let (true, Some((other_iss, other_sent_to, got_to))) = (tcp.has(wire::ACK), other) {
             let shift = if both_scale && !tcp.has(wire::SYN) { half.shift } else { 0 };
             let ack = u64::from(tcp.ack.wrapping_sub(other_iss));
             let edge = ack + (u64::from(tcp.window) << shift);
             if ours {
                 assert!(ack >= half.acked_to, "ACK went back from {} to {ack}", half.acked_to);
+                let is_stale = ack > other_sent_to;
+                assert!(is_stale || ack <= got_to, "ACK of {ack}, and only {got_to} have arrived");
                 //= RFC9293 SHLD-14 (RFC 7323 section 2.4 allows for the rounding)
                 let slack = (1u64 << shift) - 1;
                 assert!(edge + slack >= half.offered_to, "window shrank from {} to {edge}", half.offered_to);
@@ -89,6 +107,10 @@ impl Monitor {
     /// A segment has arrived undamaged: its receiver may send up to what it offers.
     pub(crate) fn arrived(&mut self, tcp: &Tcp) {
         let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
+        if let Some(half) = self.halves.get_mut(&key).filter(|_| tcp.seq_len() > 0) {
+            let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
+            half.arrived(seq, seq + u64::from(tcp.seq_len()));
+        }
         if !tcp.has(wire::ACK) && !tcp.has(wire::SYN) {
             return;
         }
@@ -134,10 +156,8 @@ impl Monitor {
         offers(&a) && offers(&b)
     }
 
-    pub(crate) fn note(&mut self, line: String) {
-        if self.tail.len() == 60 {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(line);
+    /// A host has forgotten all its connections.
+    pub(crate) fn forget(&mut self, host: IpAddr) {
+        self.halves.retain(|(a, b), _| a.ip() != host && b.ip() != host);
     }
 }

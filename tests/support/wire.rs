@@ -1,6 +1,9 @@
 //! Raw packets, made and read with `etherparse`: independent of the stack's own codec, so that each checks
 //! the other. Reading asserts every checksum and length.
 
+// Each test uses some of it.
+#![allow(dead_code)]
+
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header, TcpHeader, TcpSlice};
@@ -195,6 +198,48 @@ impl Tcp {
             options: slice.options().to_vec(),
             payload: slice.payload().to_vec(),
         })
+    }
+}
+
+/// A datagram's segment, unless it is of another protocol, was damaged on the way, or is a fragment.
+pub(crate) fn tcp_if_intact(bytes: &[u8]) -> Option<Tcp> {
+    let (header, src, dst, protocol): (usize, IpAddr, IpAddr, u8) = match bytes.first()? >> 4 {
+        4 => {
+            let (header, _) = Ipv4Header::from_slice(bytes).ok()?;
+            let is_intact = header.header_checksum == header.calc_header_checksum()
+                && usize::from(header.total_len) == bytes.len();
+            if !is_intact || header.is_fragmenting_payload() {
+                return None;
+            }
+            (header.header_len(), header.source.into(), header.destination.into(), header.protocol.0)
+        }
+        6 => {
+            let (header, rest) = Ipv6Header::from_slice(bytes).ok()?;
+            if usize::from(header.payload_length) != rest.len() {
+                return None;
+            }
+            (40, header.source.into(), header.destination.into(), header.next_header.0)
+        }
+        _ => return None,
+    };
+    let slice = TcpSlice::from_slice(bytes.get(header..)?).ok().filter(|_| protocol == 6)?;
+    let sum = match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => slice.calc_checksum_ipv4(src.octets(), dst.octets()).ok()?,
+        (IpAddr::V6(src), IpAddr::V6(dst)) => slice.calc_checksum_ipv6(src.octets(), dst.octets()).ok()?,
+        _ => return None,
+    };
+    (sum == slice.checksum()).then(|| Tcp::decode(bytes)).flatten()
+}
+
+/// A letter for each flag.
+pub(crate) const LETTERS: [(char, u8); 8] =
+    [('S', SYN), ('F', FIN), ('R', RST), ('P', PSH), ('U', URG), ('A', ACK), ('E', 64), ('C', 128)];
+
+/// Letters of a flags octet.
+pub(crate) fn flags_text(flags: u8) -> String {
+    match LETTERS.iter().filter(|(_, bit)| flags & bit != 0).map(|(letter, _)| *letter).collect::<String>() {
+        none if none.is_empty() => "-".into(),
+        some => some,
     }
 }
 

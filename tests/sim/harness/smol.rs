@@ -8,9 +8,11 @@ use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::time::Instant as SmolInstant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
+use tunstack::sim::Node;
 use tunstack::time::Instant;
 
 use super::host::{Conn, Host, Io};
+use super::ours::OurHost;
 
 /// Packets to and from the interface.
 struct Wire {
@@ -151,6 +153,15 @@ impl SmolHost {
         handle
     }
 
+    /// Sends whatever isn't of its own network by way of a router.
+    pub(crate) fn add_default_route(&mut self, router: IpAddr) {
+        let routes = self.interface.routes_mut();
+        match router {
+            IpAddr::V4(router) => routes.add_default_ipv4_route(router).map(drop).unwrap(),
+            IpAddr::V6(router) => routes.add_default_ipv6_route(router).map(drop).unwrap(),
+        }
+    }
+
     /// Opens an ICMP socket for echo requests with this identifier.
     pub(crate) fn ping_bind(&mut self, ident: u16) {
         let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 1 << 18]);
@@ -177,16 +188,12 @@ fn smol(now: Instant) -> SmolInstant {
     SmolInstant::from_micros(now.as_micros() as i64)
 }
 
-impl Host for SmolHost {
-    fn ip(&self) -> IpAddr {
-        self.ip
+impl Node for SmolHost {
+    fn receive(&mut self, _now: Instant, _port: usize, packet: &[u8]) {
+        self.wire.arrived.push_back(packet.to_vec());
     }
 
-    fn receive(&mut self, _now: Instant, bytes: &[u8]) {
-        self.wire.arrived.push_back(bytes.to_vec());
-    }
-
-    fn poll(&mut self, now: Instant, out: &mut Vec<Vec<u8>>) -> bool {
+    fn poll(&mut self, now: Instant, out: &mut Vec<(usize, Vec<u8>)>) -> bool {
         self.interface.poll(smol(now), &mut self.wire, &mut self.sockets);
         self.take_rests();
         let sockets = &mut self.sockets;
@@ -198,7 +205,7 @@ impl Host for SmolHost {
             !done
         });
         let any = !self.wire.sent.is_empty();
-        out.append(&mut self.wire.sent);
+        out.extend(self.wire.sent.drain(..).map(|packet| (0, packet)));
         any
     }
 
@@ -207,6 +214,12 @@ impl Host for SmolHost {
         let at = Instant::from_nanos(at.total_micros().max(0) as u64 * 1_000);
         // Where there is nothing to do yet, smoltcp may still say "now".
         Some(at.max(now + std::time::Duration::from_micros(1)))
+    }
+}
+
+impl Host for SmolHost {
+    fn ip(&self) -> IpAddr {
+        self.ip
     }
 
     fn listen(&mut self, _now: Instant, port: u16) {
@@ -228,13 +241,13 @@ impl Host for SmolHost {
         Some(self.conns.len() - 1)
     }
 
-    fn connect(&mut self, _now: Instant, remote: SocketAddr) -> Conn {
+    fn connect(&mut self, _now: Instant, remote: SocketAddr) -> Option<Conn> {
         let handle = self.new_socket();
         self.next_port += 1;
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(handle);
         socket.connect(self.interface.context(), remote, self.next_port).unwrap();
         self.conns.push(handle);
-        self.conns.len() - 1
+        Some(self.conns.len() - 1)
     }
 
     fn opened(&mut self, conn: Conn) -> Io {
@@ -250,9 +263,10 @@ impl Host for SmolHost {
         socket.local_endpoint().map_or(0, |endpoint| endpoint.port)
     }
 
-    fn peer_port(&self, conn: Conn) -> u16 {
+    fn peer(&self, conn: Conn) -> SocketAddr {
         let socket = self.sockets.get::<tcp::Socket<'_>>(self.conns[conn]);
-        socket.remote_endpoint().map_or(0, |endpoint| endpoint.port)
+        let endpoint = socket.remote_endpoint().expect("a connection has a peer");
+        SocketAddr::new(endpoint.addr.into(), endpoint.port)
     }
 
     fn write(&mut self, _now: Instant, conn: Conn, data: &[u8]) -> Io {
@@ -277,8 +291,9 @@ impl Host for SmolHost {
         }
     }
 
-    fn finish(&mut self, _now: Instant, conn: Conn) {
+    fn finish(&mut self, _now: Instant, conn: Conn) -> bool {
         self.tcp(conn).close();
+        true
     }
 
     fn release(&mut self, _now: Instant, conn: Conn) {
@@ -317,14 +332,16 @@ impl Host for SmolHost {
         Some((bytes.to_vec(), SocketAddr::new(from.endpoint.addr.into(), from.endpoint.port)))
     }
 
-    fn check(&self, _now: Instant) {}
-
     fn left_over(&self) -> Option<String> {
         (!self.released.is_empty()).then(|| format!("smoltcp keeps {} sockets", self.released.len()))
     }
 
-    fn is_ours(&self) -> bool {
-        false
+    fn ours(&self) -> Option<&OurHost> {
+        None
+    }
+
+    fn ours_mut(&mut self) -> Option<&mut OurHost> {
+        None
     }
 
     fn describe(&self) -> String {

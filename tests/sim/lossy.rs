@@ -3,14 +3,14 @@
 //! Each run checks that every byte arrives, in order and unchanged; that no rule of the wire oracle is broken;
 //! that no timer fires for nothing; and that at the end nothing is left: no socket, timer, page or TIME-WAIT entry.
 
-use crate::harness::seeds::for_each_seed;
 use crate::scenario::{Pairing, Path, run, run_simultaneous};
+use crate::support::seeds::for_each_seed;
 
 #[test]
 fn a_perfect_path_loses_nothing_and_needs_no_retransmission() {
     for_each_seed("a_perfect_path", 40, |seed| {
         let world = run(Pairing::Ours, Path::Perfect, seed);
-        assert!(world.monitor.segments > 0);
+        assert!(world.onlookers.monitor.segments > 0);
     });
 }
 
@@ -69,7 +69,8 @@ fn both_hosts_open_the_same_connection_at_once() {
 #[test]
 fn a_seed_is_a_run() {
     let [first, second] = [0, 1].map(|_| run(Pairing::Ours, Path::Everything, 4711));
-    assert_eq!(first.now, second.now);
-    assert_eq!(first.monitor.segments, second.monitor.segments);
-    assert_eq!(first.monitor.tail, second.monitor.tail);
+    assert_eq!(first.now(), second.now());
+    assert_eq!(first.onlookers.monitor.segments, second.onlookers.monitor.segments);
+    let tails = [&first, &second].map(|world| world.onlookers.trace.tail().collect::<Vec<_>>());
+    assert_eq!(tails[0], tails[1]);
 }
