@@ -384,3 +384,21 @@ fn text_that_leads_up_to_a_fin_ahead_of_its_turn_is_acknowledged_at_once() {
     t.inject("PA 1:6 ack 1");
     t.expect("A 1 ack 7");
 }
+
+#[test]
+fn a_syn_ack_that_answers_a_late_syn_is_given_its_time() {
+    let mut t = Script::new();
+    t.listen();
+    t.peer("S 0 <mss 1460>");
+    let syn_ack = t.take().flags;
+    t.run(62_500);
+    t.take_all();
+    t.peer("S 0 <mss 1460>");
+    assert_eq!(t.take().flags, syn_ack);
+    // 63 s after the first SYN, the half-open connection was forgotten, whatever had just been answered.
+    t.run(1_000);
+    t.peer("A 1 ack 1");
+    t.expect_none();
+    t.accept();
+    t.expect_state(State::Established);
+}

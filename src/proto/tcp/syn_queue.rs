@@ -93,13 +93,8 @@ impl HalfOpen {
             return false;
         }
         self.retransmissions += 1;
-        let delay = ctx
-            .config
-            .rto_initial
-            .saturating_mul(1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX));
-        self.timer = Some(
-            ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), ctx.now + delay.min(ctx.config.rto_max)),
-        );
+        let at = ctx.now + self.timeout(ctx);
+        self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), at));
         self.last_sent = ctx.now;
         ctx.counters.tcp_retransmits += 1;
         self.send_syn_ack(ctx);
@@ -121,8 +116,12 @@ impl HalfOpen {
         segment: &Segment<'_>,
     ) -> Outcome {
         if self.peer.is_repeated_by(segment) {
-            // Our SYN-ACK was lost, or is late.
+            // Our SYN-ACK was lost, or is late. This one has as much time as the last (as Linux gives it), or a peer that
+            // hears it at last finds the half-open connection forgotten.
             self.sent_twice = true;
+            if let Some(timer) = self.timer {
+                ctx.timers.reschedule(timer, ctx.now + self.timeout(ctx));
+            }
             self.send_syn_ack(ctx);
             return Outcome::Continues;
         }
@@ -153,6 +152,12 @@ impl HalfOpen {
                 Outcome::Dropped(DropReason::TcpBadAck)
             }
         }
+    }
+
+    /// How long the SYN-ACK that was sent last is given.
+    fn timeout(&self, ctx: &Context<'_>) -> Duration {
+        let doubled = 1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX);
+        ctx.config.rto_initial.saturating_mul(doubled).min(ctx.config.rto_max)
     }
 
     fn settle(&self, ctx: &Context<'_>) -> Settled {
