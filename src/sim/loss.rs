@@ -44,6 +44,8 @@ pub enum Loss {
     Bursts(GilbertElliott),
     /// Every so manieth packet, from the first: 10 loses the tenth, the twentieth ... 0 loses none.
     Every(u64),
+    /// The packet of this number alone, counted from 1.
+    Only(u64),
 }
 
 /// A path that is in one of two states, good and bad, and changes between them by chance at every packet (E. N. Gilbert,
@@ -94,6 +96,7 @@ impl LossModel {
         match self.loss {
             Loss::None => false,
             Loss::Random(chance) => chance.happens(rng),
+            Loss::Only(number) => self.seen == number,
             Loss::Every(count) => count != 0 && self.seen.is_multiple_of(count),
             Loss::Bursts(bursts) => {
                 let change = if self.is_bad { bursts.to_good } else { bursts.to_bad };

@@ -44,6 +44,7 @@ pub struct StackNode {
     busy_until: Option<Instant>,
     rng: Rng,
     taken: u64,
+    refused: u64,
     super_segments: [u64; 2],
 }
 
@@ -63,6 +64,7 @@ impl StackNode {
             busy_until: None,
             rng: Rng::from_number(seed),
             taken: 0,
+            refused: 0,
             super_segments: [0; 2],
         }
     }
@@ -75,6 +77,11 @@ impl StackNode {
     /// How many packets the devices have taken, a super-segment counted once.
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// How often a device had no room.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// How many super-segments the stack has been given, and how many it has sent.
@@ -114,9 +121,10 @@ impl StackNode {
         }
         self.busy_until = None;
         let before = self.taken;
-        let Self { stack, ports, busy, rng, taken, super_segments, .. } = self;
+        let Self { stack, ports, busy, rng, taken, refused, super_segments, .. } = self;
         let mut sink = |egress: Egress<'_>| {
             if busy.happens(rng) {
+                *refused += 1;
                 return Sent::Busy;
             }
             *taken += 1;

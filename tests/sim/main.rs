@@ -5,10 +5,12 @@
 
 mod churn;
 mod harness;
+mod internet;
 mod lossy;
 mod oracle;
 mod scenario;
 mod smoltcp_peer;
+mod soak;
 
 #[path = "../support"]
 mod support {

@@ -46,8 +46,6 @@ pub(crate) trait Host: Node {
     fn left_over(&self) -> Option<String>;
     /// Ours, whose rules the oracles know.
     fn ours(&self) -> Option<&OurHost>;
-    /// As [`ours`](Self::ours), to be used.
-    fn ours_mut(&mut self) -> Option<&mut OurHost>;
     /// A few words for a failure.
     fn describe(&self) -> String;
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tunstack::proto::stack::Shutdown;
+use tunstack::proto::udp::UdpOptions;
 use tunstack::proto::{Config, Error, ListenerId, Owner, Readiness, Secrets, SocketId, Stack, TcpId, UdpId};
 use tunstack::sim::{Node, StackNode};
 use tunstack::time::Instant;
@@ -23,6 +24,9 @@ pub(crate) struct OurHost {
     acceptable: bool,
     udp: Option<UdpId>,
 }
+
+/// "ECN-capable transport" (RFC 3168 section 5).
+const ECT_0: u8 = 0b10;
 
 impl OurHost {
     /// A host with one interface.
@@ -199,7 +203,11 @@ impl Host for OurHost {
 
     fn udp_bind(&mut self, now: Instant, port: u16) {
         let local = SocketAddr::new(self.ip, port);
-        self.udp = Some(self.node.stack.udp_bind(now, local, Owner::APPLICATION).unwrap());
+        let udp = self.node.stack.udp_bind(now, local, Owner::APPLICATION).unwrap();
+        // Datagrams say that their sender can be told of congestion, so that a path may do so.
+        let options = UdpOptions { tos: ECT_0, ..self.node.stack.udp_options(udp).unwrap() };
+        self.node.stack.udp_set_options(udp, options).unwrap();
+        self.udp = Some(udp);
     }
 
     fn udp_send(&mut self, now: Instant, to: SocketAddr, data: &[u8]) -> bool {
@@ -222,10 +230,6 @@ impl Host for OurHost {
     }
 
     fn ours(&self) -> Option<&OurHost> {
-        Some(self)
-    }
-
-    fn ours_mut(&mut self) -> Option<&mut OurHost> {
         Some(self)
     }
 

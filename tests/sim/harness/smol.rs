@@ -340,10 +340,6 @@ impl Host for SmolHost {
         None
     }
 
-    fn ours_mut(&mut self) -> Option<&mut OurHost> {
-        None
-    }
-
     fn describe(&self) -> String {
         let states: Vec<String> = (self.sockets.iter())
             .filter_map(|(_, socket)| match socket {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use tunstack::proto::DropReason;
 use tunstack::sim::{Direction, Fate, LinkConfig, Network, NodeId, Port, Sight, Watch};
 use tunstack::time::Instant;
 
@@ -202,12 +203,6 @@ impl World {
         }
     }
 
-    /// From now on every connection may fail.
-    pub(crate) fn all_may_fail(&mut self) {
-        self.expected.iter_mut().for_each(|expected| expected.may_fail = true);
-        self.ends.iter_mut().for_each(|end| end.may_fail = true);
-    }
-
     /// Runs until every application is done, or panics after `limit` of virtual time. Connections that may fail are given
     /// up once all others are done.
     pub(crate) fn run_apps(&mut self, limit: Duration) {
@@ -285,6 +280,8 @@ impl World {
                 let [taken, sent] = ours.node.super_segments();
                 report.fault("super-segment received", taken);
                 report.fault("super-segment sent", sent);
+                report.fault("busy device", ours.node.refused());
+                report.fault("memory pressure", ours.counters().dropped(DropReason::NoMemory));
             } else {
                 report.with_smoltcp += 1;
             }

@@ -158,6 +158,12 @@ impl Monitor {
 
     /// A host has forgotten all its connections.
     pub(crate) fn forget(&mut self, host: IpAddr) {
-        self.halves.retain(|(a, b), _| a.ip() != host && b.ip() != host);
+        self.halves.retain(|(from, _), _| from.ip() != host);
+        // What it has offered before may still arrive, and what that meant is forgotten here, too.
+        for ((_, to), half) in &mut self.halves {
+            if to.ip() == host {
+                half.may_send_to = u64::MAX - 1;
+            }
+        }
     }
 }
