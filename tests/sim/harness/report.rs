@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) scenarios: u64,
     /// Of which smoltcp was a peer.
     pub(crate) with_smoltcp: u64,
+    /// Of which ended with smoltcp silent, though there was room for what it had to say.
+    pub(crate) stalls_of_smoltcp: u64,
     pub(crate) virtual_time: Duration,
     /// Bytes that applications have read.
     pub(crate) bytes: u64,
@@ -66,6 +68,7 @@ impl Report {
     pub(crate) fn add(&mut self, other: Report) {
         self.scenarios += other.scenarios;
         self.with_smoltcp += other.with_smoltcp;
+        self.stalls_of_smoltcp += other.stalls_of_smoltcp;
         self.virtual_time += other.virtual_time;
         self.bytes += other.bytes;
         self.segments += other.segments;
@@ -83,7 +86,8 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hours = self.virtual_time.as_secs_f64() / 3600.0;
-        writeln!(f, "{:>14}  scenarios, {} of them with smoltcp", self.scenarios, self.with_smoltcp)?;
+        let Report { scenarios, with_smoltcp, stalls_of_smoltcp, .. } = self;
+        writeln!(f, "{scenarios:>14}  scenarios, {with_smoltcp} of them with smoltcp, which stalled in {stalls_of_smoltcp}")?;
         writeln!(f, "{hours:>14.1}  virtual hours")?;
         writeln!(f, "{:>14}  connections, {} of which failed where they may", self.connections, self.failed)?;
         writeln!(f, "{:>14}  bytes read by applications", self.bytes)?;

@@ -126,7 +126,7 @@ fn reboot(internet: &mut Internet) {
 fn change_path(internet: &mut Internet) {
     let wire = internet.rng.within(0..=internet.cables.len() as u32 - 1) as usize;
     let direction = Direction::BOTH[internet.rng.within(0..=1) as usize];
-    let config = internet.switches.link(&mut internet.rng);
+    let config = internet.switches.link(wire, &mut internet.rng);
     internet.configure(wire, direction, config);
     internet.world.tell(NodeId(internet.plan.wires[wire].ends[0]), "a path is another one");
     internet.world.report.fault("change of path", 1);

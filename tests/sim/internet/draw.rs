@@ -19,12 +19,15 @@ pub(super) struct Switches {
     rate: bool,
     ecn: bool,
     duplicate: bool,
-    corrupt: bool,
+    /// The wire that damages packets. One alone: of two octets changed on the way, the second can make good for the first in
+    /// the eyes of the Internet checksum, once in about a thousand times.
+    corrupt: Option<usize>,
     reorder: bool,
 }
 
 impl Switches {
-    pub(super) fn draw(rng: &mut Rng) -> Switches {
+    pub(super) fn draw(rng: &mut Rng, wires: usize) -> Switches {
+        let corrupt = rng.within(0..=wires as u32 - 1) as usize;
         let mut one_in_three = || rng.chance_ppm(333_333);
         Switches {
             losses: [(); 4].map(|()| one_in_three()),
@@ -32,13 +35,18 @@ impl Switches {
             rate: one_in_three(),
             ecn: one_in_three(),
             duplicate: one_in_three(),
-            corrupt: one_in_three(),
+            corrupt: one_in_three().then_some(corrupt),
             reorder: one_in_three(),
         }
     }
 
-    /// One direction of a cable, with some of the faults.
-    pub(super) fn link(&self, rng: &mut Rng) -> LinkConfig {
+    /// Whether packets are damaged somewhere.
+    pub(super) fn corrupts(&self) -> bool {
+        self.corrupt.is_some()
+    }
+
+    /// One direction of a wire, with some of the faults.
+    pub(super) fn link(&self, wire: usize, rng: &mut Rng) -> LinkConfig {
         let mut link = healed(rng);
         if self.jitter {
             link.jitter = micros(rng, 1, 30_000);
@@ -53,7 +61,7 @@ impl Switches {
         link.loss = self.loss(rng);
         for (is_on, chance, most) in [
             (self.duplicate, &mut link.duplicate, 50_000),
-            (self.corrupt, &mut link.corrupt, 30_000),
+            (self.corrupt == Some(wire), &mut link.corrupt, 30_000),
             (self.reorder, &mut link.reorder, 100_000),
         ] {
             if is_on {

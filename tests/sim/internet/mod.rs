@@ -61,7 +61,9 @@ pub(crate) fn run(seed: u64) -> Report {
     let mut internet = Internet::draw(seed);
     internet.live();
     internet.heal();
-    internet.world.run_apps(PATIENCE);
+    // Where it stalls, smoltcp does so for good.
+    let patience = if internet.makers.iter().any(|maker| maker.smol) { PATIENCE / 6 } else { PATIENCE };
+    internet.world.run_apps(patience);
     internet.world.run_out(PATIENCE);
     internet.report()
 }
@@ -138,11 +140,11 @@ impl Internet {
     fn draw(seed: u64) -> Internet {
         let mut rng = Rng::from_number(seed);
         let start = Instant::from_nanos(rng.next_u64() >> 14);
-        let switches = Switches::draw(&mut rng);
         let smol = rng.chance_ppm(250_000);
         // smoltcp learns nothing of a path's MTU.
         let narrow = !smol && rng.chance_ppm(500_000);
         let plan = Plan::draw(&mut rng, narrow);
+        let switches = Switches::draw(&mut rng, plan.wires.len());
         let mut world = World::empty(seed, start);
         let makers: Vec<Maker> =
             (0..plan.nodes).map(|node| Maker::draw(&mut rng, smol && node == 0)).collect();
@@ -176,7 +178,7 @@ impl Internet {
                 let port = self.plan.ports(node).position(|known| known == wire).unwrap_or(0);
                 Port { node: NodeId(node), port }
             });
-            let links = [self.switches.link(&mut self.rng), self.switches.link(&mut self.rng)];
+            let links = [(); 2].map(|()| self.switches.link(wire, &mut self.rng));
             let cable = self.world.network.join(ends, links, self.rng.next_u64());
             self.cables.push(cable);
         }
@@ -230,10 +232,10 @@ impl Internet {
         (from, to)
     }
 
-    /// One datagram, of up to several fragments where ours send it to ours.
+    /// One datagram, of up to several fragments where ours send it to ours. (Damage in two of its fragments might not be seen.)
     fn send_datagram(&mut self) {
         let (from, to) = self.two_hosts();
-        let fragments = !self.makers[from].smol && !self.makers[to].smol;
+        let fragments = !self.makers[from].smol && !self.makers[to].smol && !self.switches.corrupts();
         let len = self.rng.within(0..=if fragments { 6_000 } else { 500 }) as usize;
         let data = pattern_bytes(self.rng.next_u64() >> 40, 0, len);
         let target = SocketAddr::new(self.plan.ip(to), CHATTER);
