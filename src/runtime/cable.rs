@@ -6,7 +6,7 @@
 //!
 //! Owns the loop and both [`Link`]s. It sleeps until a device has a packet or the next packet arrives, to better than
 //! 100 microseconds, and not at all otherwise: an idle cable uses no CPU. A turn of the loop reads up to 32 packets
-//! of each device and delivers as many as are due, so that neither direction starves the other. Where a device has
+//! of each device, or as many as these are cut into, and delivers as many as are due, so that neither direction starves the other. Where a device has
 //! no room, the packet that is due waits, and those behind it stay in the link, which drops and counts what exceeds
 //! its bounds: order is kept, and nothing is lost without a counter.
 
@@ -26,10 +26,11 @@ use crate::proto::{DeviceId, Offloads, Packet, Sent};
 use crate::sim::{Frame, Link, LinkCounters};
 use crate::time::Instant;
 
-/// Packets that are read of a device in one turn.
-const BATCH_PACKETS: usize = 32;
-/// Packets that are delivered to a device in one turn: more than are read, so that what has piled up goes down.
-const DELIVER_PACKETS: usize = 64;
+/// Packets that enter the link in one turn; the last that is read may be cut into more.
+const BATCH_PACKETS: u64 = 32;
+/// Packets that are delivered to a device in one turn, and twice as many as have entered if that is more: what has piled up
+/// goes down.
+const DELIVER_PACKETS: u64 = 64;
 /// The largest datagram that IP knows.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -68,6 +69,8 @@ struct End {
     /// It may have something to read.
     readable: bool,
     link: Link<Frame>,
+    /// Packets that have entered the link in this turn.
+    entered: u64,
     /// Has arrived, and the device at the other end has no room for it.
     held: Option<Frame>,
     unfinished: u64,
@@ -137,7 +140,7 @@ impl Cable {
     pub fn new(devices: [Arc<dyn Device>; 2], links: [Link<Frame>; 2]) -> io::Result<Cable> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let ([one, other], [there, back]) = (devices, links);
-        let end = |device, link| End { device, readable: true, link, held: None, unfinished: 0 };
+        let end = |device, link| End { device, readable: true, link, entered: 0, held: None, unfinished: 0 };
         Ok(Cable {
             ends: [end(one, there), end(other, back)],
             buffer: vec![0; DATAGRAM_MAX],
@@ -173,8 +176,9 @@ impl Cable {
         let [one, other] = &self.ends;
         let taken_there = [other.device.offloads(), one.device.offloads()];
         for (end, to) in self.ends.iter_mut().zip(taken_there) {
+            end.entered = 0;
             let mut left = BATCH_PACKETS;
-            while end.readable && left > 0 {
+            while end.readable && end.entered < BATCH_PACKETS && left > 0 {
                 left -= 1;
                 match end.device.recv(&mut self.buffer) {
                     Received::Packet { len, checksum, gso_size } => {
@@ -258,15 +262,17 @@ impl Cable {
 impl End {
     /// A packet came out of the device, on its way to one with these offloads.
     fn take(&mut self, packet: &Packet<'_>, to: Offloads) {
+        let before = self.link.counters().sent;
         if self.link.take(packet, to).is_err() {
             self.unfinished += 1;
         }
+        self.entered += self.link.counters().sent - before;
     }
 
     /// Hands what has arrived to the device at the other end; returns when there is something to do again.
     fn deliver(&mut self, to: &dyn Device) -> Instant {
         let now = now();
-        for _ in 0..DELIVER_PACKETS {
+        for _ in 0..DELIVER_PACKETS.max(2 * self.entered) {
             let Some(frame) = self.held.take().or_else(|| self.link.receive(now)) else { break };
             match to.send(frame.egress(DeviceId(0))) {
                 Sent::Taken => {}

@@ -2,7 +2,7 @@
 //!
 //! Owns: where the transport header of such a packet lies, its checksum completed, and a super-segment cut
 //! into packets (TCP: RFC 9293; UDP: RFC 768), each with headers of its own. Owns not whether either is
-//! needed, which is for those to say who send it on ([`forward`](super::forward), and paths of `sim`): most devices
+//! needed, which is for those to say who send it on (`forward`, and the paths of `sim`): most devices
 //! take both off our hands.
 //!
 //! The conventions are those of Linux's `virtio_net_hdr`: the checksum field holds the folded sum of the

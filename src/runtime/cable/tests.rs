@@ -305,6 +305,40 @@ fn a_super_segment_passes_whole_where_there_is_only_delay_to_a_device_that_takes
 }
 
 #[test]
+fn super_segments_fill_a_turn_with_what_they_are_cut_into_and_none_of_it_piles_up() {
+    let (left, one) = MemoryDevice::pair(1500).unwrap();
+    let (right, other) = MemoryDevice::pair(1500).unwrap();
+    let lossy = LinkConfig { loss: Loss::Every(1_000_000), ..LinkConfig::default() };
+    let links = [Link::new(lossy.clone(), 1), Link::new(lossy, 2)];
+    let mut cable = Cable::new([Arc::new(one), Arc::new(other)], links).unwrap();
+    for _ in 0..20 {
+        assert_eq!(left.send(unsummed(1)), Sent::Taken);
+    }
+    // Three packets each: eleven of them are enough, and the others follow.
+    for sent in [33, 60] {
+        cable.take_in().unwrap();
+        assert_eq!(cable.ends[0].link.counters().sent, sent);
+        cable.deliver();
+        assert_eq!(cable.ends[0].link.under_way(), 0);
+    }
+    // However many one is cut into, they are delivered in the same turn.
+    let data = vec![7; 300];
+    let mut large = UNSUMMED[..28].to_vec();
+    large.extend(&data);
+    large[2..4].copy_from_slice(&328_u16.to_be_bytes());
+    large[10..12].copy_from_slice(&(0x66c5_u16 - 297).to_be_bytes());
+    while receive(&right).is_some() {}
+    let egress = Egress { header: &large, ..unsummed(1) };
+    assert_eq!(left.send(egress), Sent::Taken);
+    cable.ends[0].readable = true;
+    cable.take_in().unwrap();
+    assert_eq!(cable.ends[0].link.under_way(), 300);
+    cable.deliver();
+    assert_eq!(cable.ends[0].link.under_way(), 0);
+    assert_eq!(std::iter::from_fn(|| receive(&right)).count(), 300);
+}
+
+#[test]
 fn what_nobody_knows_how_to_finish_goes_no_further_and_is_counted() {
     let bench = Bench::new(LinkConfig::default(), LinkConfig::default(), 1);
     let whole = Egress::plain(DeviceId(0), b"super-segment", &[]);
