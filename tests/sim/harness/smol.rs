@@ -343,7 +343,9 @@ impl Host for SmolHost {
     }
 
     fn left_over(&self) -> Option<String> {
-        (!self.released.is_empty()).then(|| format!("smoltcp keeps {} sockets", self.released.len()))
+        let is_open = |handle: &&SocketHandle| self.sockets.get::<tcp::Socket<'_>>(**handle).is_open();
+        let open = self.released.iter().filter(is_open).count();
+        (open > 0).then(|| format!("smoltcp keeps {open} sockets"))
     }
 
     fn ours(&self) -> Option<&OurHost> {

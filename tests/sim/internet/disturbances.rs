@@ -15,6 +15,8 @@ pub(super) struct Disturbances {
     /// What is left of the time in which nobody may be heard: connections live through it, since it is far less than R2.
     budget: Duration,
     interrupted: Vec<(Instant, usize, Direction)>,
+    /// Until then no handshake is sure to succeed.
+    hard_until: Instant,
 }
 
 /// In all, that nobody hears of another. R2 is 924 seconds, and time-outs grow to two minutes.
@@ -26,12 +28,15 @@ const LONG: Duration = Duration::from_secs(10);
 impl Disturbances {
     pub(super) fn draw(rng: &mut Rng) -> Disturbances {
         let often = [0, 50_000, 300_000][rng.within(0..=2) as usize];
-        Disturbances { often, budget: SILENCE_MAX, interrupted: Vec::new() }
+        Disturbances { often, budget: SILENCE_MAX, interrupted: Vec::new(), hard_until: Instant::ZERO }
     }
 
     /// An occasion for something to happen, or to end.
     pub(super) fn happen(&mut self, internet: &mut Internet) {
         self.mend(internet);
+        if internet.world.now() < self.hard_until {
+            internet.world.handshakes_may_fail();
+        }
         if !internet.rng.chance_ppm(self.often) {
             return;
         }
@@ -74,6 +79,7 @@ impl Disturbances {
         let time = draw::millis(&mut internet.rng, 1, most).min(self.budget);
         self.budget -= time;
         if time > LONG {
+            self.hard_until = self.hard_until.max(internet.world.now() + time);
             internet.world.handshakes_may_fail();
         }
         time
