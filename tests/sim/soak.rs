@@ -12,7 +12,7 @@ use crate::support::seeds::{for_each_seed, number, replayable};
 fn random_internets_lose_nothing_and_keep_every_rule() {
     let mut report = Report::default();
     let sum = Mutex::new(&mut report);
-    for_each_seed("random_internets_lose_nothing_and_keep_every_rule", 300, |seed| {
+    for_each_seed("random_internets_lose_nothing_and_keep_every_rule", 200, |seed| {
         let one = internet::run(seed);
         sum.lock().expect("no run has failed").add(one);
     });

@@ -31,6 +31,9 @@ pub(crate) fn replayable<T>(test: &str, seed: u64, run: impl FnOnce() -> T) -> T
             let target = env!("CARGO_CRATE_NAME");
             eprintln!("seed {seed} fails; replay with:");
             eprintln!("    SIM_SEED={seed} cargo test --test {target} {test} -- --nocapture");
+            if target == "sim" {
+                eprintln!("SIM_TRACE=FILE keeps every event of it, SIM_PCAP=FILE every packet for Wireshark");
+            }
             resume_unwind(cause);
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::BufWriter;
+use std::path::Path;
 use std::time::Duration;
 
 use pcap_file::DataLink;
@@ -36,9 +37,13 @@ const OUTBOUND: u32 = 2;
 impl Capture {
     pub(crate) fn from_environment() -> Option<Capture> {
         let path = std::env::var_os("SIM_PCAP")?;
-        let file = File::create(&path).unwrap_or_else(|error| panic!("SIM_PCAP: {path:?}: {error}"));
+        Some(Capture::to(path.as_ref()))
+    }
+
+    fn to(path: &Path) -> Capture {
+        let file = File::create(path).unwrap_or_else(|error| panic!("SIM_PCAP: {path:?}: {error}"));
         let writer = PcapNgWriter::new(BufWriter::new(file)).expect("the capture can be written");
-        Some(Capture { writer, interfaces: HashMap::new() })
+        Capture { writer, interfaces: HashMap::new() }
     }
 
     /// Takes a packet, with what became of it as its comment.
@@ -80,4 +85,48 @@ impl Capture {
         self.interfaces.insert(port, id);
         id
     }
+}
+
+#[test]
+fn a_capture_reads_back_with_its_interfaces_times_and_fates() {
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    use tunstack::sim::NodeId;
+
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capture.pcapng");
+    let mut capture = Capture::to(&path);
+    let ports = [0, 1].map(|node| Port { node: NodeId(node), port: 0 });
+    let time = Duration::from_nanos(1_500_000_123);
+    capture.packet(time, Mark::Sent(Fate::Carried), ports[0], b"one");
+    capture.packet(time * 2, Mark::Arrived, ports[1], b"one");
+    capture.packet(time * 3, Mark::Sent(Fate::Lost), ports[0], b"another");
+    drop(capture);
+
+    let mut reader = PcapNgReader::new(File::open(&path).unwrap()).unwrap();
+    let mut seen = Vec::new();
+    while let Some(block) = reader.next_block() {
+        match block.unwrap() {
+            Block::InterfaceDescription(interface) => {
+                assert_eq!(interface.linktype, DataLink::RAW);
+                seen.push(format!("{:?}", interface.options[0]));
+            }
+            Block::EnhancedPacket(packet) => seen.push(format!(
+                "{} at {:?}: {:?}, {}",
+                packet.interface_id,
+                packet.timestamp,
+                std::str::from_utf8(&packet.data).unwrap(),
+                packet.options.len()
+            )),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            "IfName(\"node0.0\")",
+            "0 at 1.500000123s: \"one\", 1",
+            "IfName(\"node1.0\")",
+            "1 at 3.000000246s: \"one\", 1",
+            "0 at 4.500000369s: \"another\", 2",
+        ]
+    );
 }

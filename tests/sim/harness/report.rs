@@ -87,7 +87,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hours = self.virtual_time.as_secs_f64() / 3600.0;
         let Report { scenarios, with_smoltcp, stalls_of_smoltcp, .. } = self;
-        writeln!(f, "{scenarios:>14}  scenarios, {with_smoltcp} of them with smoltcp, which stalled in {stalls_of_smoltcp}")?;
+        writeln!(
+            f,
+            "{scenarios:>14}  scenarios, {with_smoltcp} of them with smoltcp, which stalled in {stalls_of_smoltcp}"
+        )?;
         writeln!(f, "{hours:>14.1}  virtual hours")?;
         writeln!(f, "{:>14}  connections, {} of which failed where they may", self.connections, self.failed)?;
         writeln!(f, "{:>14}  bytes read by applications", self.bytes)?;

@@ -309,7 +309,8 @@ impl World {
         let ours = waiting.filter_map(|end| Some((end, self.network.node(end.host).ours()?)));
         let mut any = false;
         for (end, host) in ours {
-            let Some(info) = host.held().nth(end.conn).and_then(|id| host.node.stack.tcp_info(id).ok()) else {
+            let Some(info) = host.held().nth(end.conn).and_then(|id| host.node.stack.tcp_info(id).ok())
+            else {
                 return false;
             };
             let is_blameless = self.network.node(end.peer).ours().is_none()

@@ -127,3 +127,87 @@ fn check_growth(before: &TcpInfo, info: &TcpInfo, acked: u64) {
     let past = if info.cwnd >= info.ssthresh { mss } else { 0 };
     assert!(growth <= acked + 1 + past, "{acked} bytes acknowledged, and the window grew by {growth}");
 }
+
+mod this_oracle {
+    //! What the rules forbid is noticed.
+
+    use super::*;
+
+    /// A connection as it may stand: 3,000 of 10,000 bytes in flight.
+    fn info() -> TcpInfo {
+        let Some(mut info) = established() else { panic!("the connection is open") };
+        (info.cwnd, info.ssthresh, info.snd_mss, info.snd_wnd) = (10_000, 20_000, 1_000, 50_000);
+        (info.unacknowledged, info.unsent, info.timers) = (3_000, 0, Timers::RETRANSMIT);
+        info
+    }
+
+    /// What a real connection tells, since nothing else makes a `TcpInfo`.
+    fn established() -> Option<TcpInfo> {
+        use crate::harness::host::Host;
+        use crate::harness::world::{PORT, World};
+        use tunstack::sim::NodeId;
+        use tunstack::time::Instant;
+
+        let start = Instant::from_millis(1);
+        let host = |seed, net| -> Box<dyn Host> {
+            Box::new(OurHost::new(Default::default(), seed, start, net, 1500))
+        };
+        let hosts = [host(1, "10.9.0.1/24"), host(2, "10.9.0.2/24")];
+        let mut world = World::pair(hosts, Default::default(), 1500, 1, start);
+        world.accepts = false;
+        world.at(NodeId(1), |host, now| host.listen(now, PORT));
+        let to = std::net::SocketAddr::new(world.host(NodeId(1)).ip(), PORT);
+        world.at(NodeId(0), |host, now| host.connect(now, to));
+        world.run_for(std::time::Duration::from_millis(1));
+        let host = world.network.node(NodeId(0)).ours()?;
+        host.held().next().and_then(|id| host.node.stack.tcp_info(id).ok())
+    }
+
+    #[test]
+    fn what_the_rules_allow_passes() {
+        check_timers(&info(), false);
+        check_congestion(
+            &info(),
+            &TcpInfo { bytes_acked: info().bytes_acked + 3_000, cwnd: 13_000, ..info() },
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "the window grew by 3002")]
+    fn a_window_that_grows_by_more_than_was_acknowledged_is_noticed() {
+        let after = TcpInfo { bytes_acked: info().bytes_acked + 3_000, cwnd: 13_002, ..info() };
+        check_congestion(&info(), &after);
+    }
+
+    #[test]
+    #[should_panic(expected = "1 windows acknowledged, and the window grew by 2000")]
+    fn a_window_that_grows_too_fast_in_congestion_avoidance_is_noticed() {
+        let before = TcpInfo { ssthresh: 5_000, ..info() };
+        let after = TcpInfo { bytes_acked: before.bytes_acked + 3_000, cwnd: 12_000, ..before.clone() };
+        check_congestion(&before, &after);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes in flight")]
+    fn new_text_beyond_the_congestion_window_is_noticed() {
+        check_congestion(&info(), &TcpInfo { unacknowledged: 11_000, ..info() });
+    }
+
+    #[test]
+    #[should_panic(expected = "the window after a time-out")]
+    fn a_window_that_a_time_out_leaves_open_is_noticed() {
+        check_congestion(&info(), &TcpInfo { backoff: 1, in_recovery: true, ..info() });
+    }
+
+    #[test]
+    #[should_panic(expected = "left == right")]
+    fn text_in_flight_without_a_timer_is_noticed() {
+        check_timers(&TcpInfo { timers: Timers::empty(), ..info() }, false);
+    }
+
+    #[test]
+    #[should_panic(expected = "left == right")]
+    fn a_window_of_zero_that_is_not_probed_is_noticed() {
+        check_timers(&TcpInfo { snd_wnd: 0, ..info() }, false);
+    }
+}

@@ -168,3 +168,111 @@ impl Monitor {
         }
     }
 }
+
+mod this_oracle {
+    //! What no TCP may do is noticed: each of these segments is one too many.
+
+    use super::*;
+
+    const CLIENT: &str = "10.9.0.1:1000";
+    const SERVER: &str = "10.9.0.2:7";
+
+    fn segment(from: &str, to: &str, flags: u8, seq: u32, ack: u32, len: usize) -> Tcp {
+        let ends = [from, to].map(|end| end.parse().unwrap());
+        Tcp { flags, seq, ack, window: 1_000, payload: vec![7; len], ..Tcp::new(ends[0], ends[1]) }
+    }
+
+    /// A connection with windows of 1,000 bytes, whose numbers begin at 100 and 500.
+    fn opened() -> Monitor {
+        let mut monitor = Monitor::default();
+        for tcp in [
+            segment(CLIENT, SERVER, wire::SYN, 100, 0, 0),
+            segment(SERVER, CLIENT, wire::SYN | wire::ACK, 500, 101, 0),
+            segment(CLIENT, SERVER, wire::ACK, 101, 501, 0),
+        ] {
+            monitor.sent(&tcp, true, 1_500, 40);
+            monitor.arrived(&tcp);
+        }
+        monitor
+    }
+
+    fn client_sends(monitor: &mut Monitor, flags: u8, seq: u32, ack: u32, len: usize) -> Tcp {
+        let tcp = segment(CLIENT, SERVER, flags, seq, ack, len);
+        monitor.sent(&tcp, true, 1_500, 40 + len);
+        tcp
+    }
+
+    fn server_sends(monitor: &mut Monitor, seq: u32, ack: u32, len: usize) {
+        monitor.sent(&segment(SERVER, CLIENT, wire::ACK, seq, ack, len), true, 1_500, 40 + len);
+    }
+
+    #[test]
+    fn a_window_that_is_filled_and_acknowledged_is_right() {
+        let mut monitor = opened();
+        let text = client_sends(&mut monitor, wire::ACK, 101, 501, 1_000);
+        monitor.arrived(&text);
+        server_sends(&mut monitor, 501, 1_101, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "offered only 1001")]
+    fn text_beyond_the_window_is_noticed() {
+        client_sends(&mut opened(), wire::ACK, 101, 501, 1_002);
+    }
+
+    #[test]
+    #[should_panic(expected = "only 1 have arrived")]
+    fn an_acknowledgement_of_what_was_lost_is_noticed() {
+        let mut monitor = opened();
+        client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        server_sends(&mut monitor, 501, 111, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "only 1 have arrived")]
+    fn an_acknowledgement_across_a_gap_is_noticed() {
+        let mut monitor = opened();
+        client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        let second = client_sends(&mut monitor, wire::ACK, 111, 501, 10);
+        monitor.arrived(&second);
+        server_sends(&mut monitor, 501, 121, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "ACK went back")]
+    fn an_acknowledgement_that_goes_back_is_noticed() {
+        let mut monitor = opened();
+        let text = client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        monitor.arrived(&text);
+        server_sends(&mut monitor, 501, 111, 0);
+        server_sends(&mut monitor, 501, 105, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "window shrank")]
+    fn a_window_that_shrinks_is_noticed() {
+        let mut monitor = opened();
+        let tcp = segment(SERVER, CLIENT, wire::ACK, 501, 101, 0);
+        monitor.sent(&Tcp { window: 999, ..tcp }, true, 1_500, 40);
+    }
+
+    #[test]
+    #[should_panic(expected = "FIN has moved")]
+    fn a_fin_that_moves_is_noticed() {
+        let mut monitor = opened();
+        client_sends(&mut monitor, wire::FIN | wire::ACK, 101, 501, 10);
+        client_sends(&mut monitor, wire::FIN | wire::ACK, 101, 501, 9);
+    }
+
+    #[test]
+    #[should_panic(expected = "were left out")]
+    fn sequence_numbers_that_are_left_out_are_noticed() {
+        client_sends(&mut opened(), wire::ACK, 102, 501, 10);
+    }
+
+    #[test]
+    #[should_panic(expected = "into an MTU of 1500")]
+    fn a_packet_larger_than_the_link_is_noticed() {
+        opened().sent(&segment(CLIENT, SERVER, wire::ACK, 101, 501, 10), true, 1_500, 1_501);
+    }
+}
