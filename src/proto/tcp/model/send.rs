@@ -594,6 +594,7 @@ fn patience() -> Patience {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
     //= RFC9293 MUST-34
     //= RFC9293 MUST-36
     //= RFC9293 MUST-38
