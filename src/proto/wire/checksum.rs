@@ -180,6 +180,11 @@ mod tests {
         sum
     }
 
+    /// A word, often one at which sums turn over.
+    fn word() -> impl Strategy<Value = u16> {
+        prop_oneof![any::<u16>(), prop::sample::select(&[0, 1, 2, 0xfffe, 0xffff][..])]
+    }
+
     #[test]
     fn the_example_of_rfc_1071_comes_out() {
         assert_eq!(of(&[hex("0001 f203 f4f5 f6f7")]).finish(), !0xddf2);
@@ -258,8 +263,8 @@ mod tests {
 
         #[test]
         fn a_checksum_that_is_updated_is_that_of_the_changed_words(
-            words in prop::collection::vec(prop_oneof![any::<u16>(), Just(0), Just(0xffff)], 1..12),
-            changes in prop::collection::vec((0..12_usize, prop_oneof![any::<u16>(), Just(0), Just(0xffff)]), 1..12),
+            words in prop::collection::vec(word(), 1..12),
+            changes in prop::collection::vec((0..12_usize, word()), 1..20),
         ) {
             let bytes = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
             let mut words = words;

@@ -15,7 +15,7 @@ use crate::proto::wire::seq_nr::SeqNr;
 use crate::time::Instant;
 
 /// How many stretches of text with gaps before them are kept.
-const RANGES: usize = 4;
+const RANGES: usize = 2;
 
 /// The variables. Positions are counted from the first octet of text.
 struct Rcv {
@@ -260,12 +260,18 @@ fn anchor() -> impl Strategy<Value = Anchor> {
 fn op() -> impl Strategy<Value = Op> {
     let near = || prop_oneof![4 => Just(0_i64), 4 => -3_i64..4, 4 => -60_i64..60, 2 => -500_i64..900];
     let place = move || (anchor(), near());
-    let len = prop_oneof![2 => Just(0_u64), 4 => 1_u64..40, 6 => 40_u64..700, 1 => 700_u64..5000];
+    let full = prop::sample::select(&[536_u64, 536, 1072, 1460, 2920][..]);
+    let len = prop_oneof![
+        2 => Just(0_u64),
+        4 => 1_u64..40,
+        6 => 40_u64..700,
+        1 => 700_u64..5000,
+    ];
     let to = prop_oneof![3 => len.prop_map(Ok), 1 => place().prop_map(Err)];
     let fin = prop::bool::weighted(0.04);
     prop_oneof![
         14 => (place(), to, fin).prop_map(|(from, to, fin)| Op::Segment { from, to, fin }),
-        6 => (1_u64..700).prop_map(|len| Op::Segment { from: (Anchor::Nxt, 0), to: Ok(len), fin: false }),
+        6 => prop_oneof![1_u64..700, full].prop_map(|len| Op::Segment { from: (Anchor::Nxt, 0), to: Ok(len), fin: false }),
         1 => place().prop_map(|(anchor, by)| Op::Urgent(anchor, by)),
         6 => prop_oneof![Just(1000_u64), 0_u64..1000].prop_map(Op::Read),
         1 => (0..6).prop_map(|n| if n == 0 { Op::Discard } else { Op::Acknowledge }),
@@ -314,6 +320,9 @@ impl Pair {
         match op {
             Op::Segment { from, to, fin } => {
                 let seq = self.place(*from);
+                // A wide window is seldom filled by small segments.
+                let stretch = if self.rcv.capacity > 50_000 { 12 } else { 1 };
+                let to = to.map(|len| len * stretch);
                 let len = to.unwrap_or_else(|end| (self.place(end) - seq).clamp(0, 9000) as u64);
                 self.segment(seq, len, *fin);
             }

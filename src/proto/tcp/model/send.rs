@@ -19,7 +19,7 @@ use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::wire::seq_nr::SeqNr;
 use crate::time::Instant;
 
-const CAPACITY: u64 = 2000;
+const CAPACITY: u64 = 2400;
 const R1: u32 = 3;
 const OVERRIDE: Duration = Duration::from_millis(170);
 const RTO_MIN: f64 = 0.2;
@@ -357,29 +357,52 @@ enum Op {
     Ack {
         share: u64,
         seq: i64,
-        wnd: u64,
+        wnd: Option<u64>,
         bare: bool,
     },
     /// The same acknowledgement again and again.
     Duplicates(u8),
+    /// All that was in flight before the last of those.
+    AckRecovered,
+    /// A wide window, and all of it that can be is in flight.
+    Fill,
+    /// All that can be sent is, and is acknowledged.
+    Settle,
     Wait(u64),
     /// Until the timer fires.
     WaitForTimer,
 }
 
+/// Round sizes, so that borders are met exactly.
+fn round(max: u64) -> impl Strategy<Value = u64> {
+    (1..=max).prop_map(|n| 50 * n)
+}
+
 fn op() -> impl Strategy<Value = Op> {
-    let wnd = || prop_oneof![2 => Just(0), 2 => 1_u64..100, 4 => 100_u64..3000, 1 => 3000_u64..70_000];
-    let share = prop_oneof![1 => Just(0_u64), 2 => Just(1000), 3 => 0_u64..=1000];
+    // `None`: as it was.
+    let wnd = prop_oneof![
+        6 => Just(None),
+        3 => Just(Some(0)),
+        1 => Just(Some(1)),
+        2 => (2_u64..100).prop_map(Some),
+        3 => round(30).prop_map(Some),
+        3 => (100_u64..3000).prop_map(Some),
+        1 => (3000_u64..70_000).prop_map(Some),
+    ];
+    let share = prop_oneof![2 => Just(0_u64), 3 => Just(1000), 4 => 0_u64..=1000];
+    let len = || prop_oneof![1_u64..100, round(6), 1_u64..1000, 1000_u64..2500];
     let send = || (1_usize..12, prop::bool::weighted(0.2), prop::bool::weighted(0.3));
     prop_oneof![
-        8 => (prop_oneof![1_u64..100, 1_u64..1000, 1000_u64..2500], prop::bool::weighted(0.1))
-            .prop_map(|(len, urgent)| Op::Write { len, urgent }),
+        8 => (len(), prop::bool::weighted(0.15)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
         1 => (0..3).prop_map(|n| if n == 0 { Op::Close } else { Op::Wait(1) }),
-        1 => (20_u64..300).prop_map(Op::Mss),
+        2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::Mss),
         12 => send().prop_map(|(count, busy, nodelay)| Op::Send { count, busy, nodelay }),
-        10 => (share, -2_i64..4, wnd(), any::<bool>())
+        10 => (share, -2_i64..4, wnd, any::<bool>())
             .prop_map(|(share, seq, wnd, bare)| Op::Ack { share, seq, wnd, bare }),
-        3 => (1_u8..6).prop_map(Op::Duplicates),
+        5 => (1_u8..6).prop_map(Op::Duplicates),
+        2 => Just(Op::AckRecovered),
+        2 => Just(Op::Fill),
+        3 => Just(Op::Settle),
         3 => (0_u64..1500).prop_map(Op::Wait),
         4 => Just(Op::WaitForTimer),
     ]
@@ -396,10 +419,14 @@ struct Pair {
     /// What has gone out, octet by octet.
     wire: Vec<Option<u8>>,
     fins: u64,
+    /// No window is as wide as this.
+    widest: u64,
+    /// SND.NXT when duplicates came last.
+    before_duplicates: u64,
 }
 
 impl Pair {
-    fn new(iss: u32, mss: u64, wnd: u64) -> Self {
+    fn new(iss: u32, mss: u64, wnd: u64, widest: u64) -> Self {
         let config = Config {
             send_buffer: CAPACITY as usize,
             sws_override: OVERRIDE,
@@ -420,6 +447,8 @@ impl Pair {
             now,
             wire: vec![],
             fins: 0,
+            widest,
+            before_duplicates: 0,
         }
     }
 
@@ -448,13 +477,28 @@ impl Pair {
             Op::Send { count, busy, nodelay } => self.send(count, busy, nodelay),
             Op::Ack { share, seq, wnd, bare } => {
                 let ack = self.snd.una + (self.snd.nxt - self.snd.una) * share / 1000;
+                let wnd = wnd.map_or(self.snd.wnd, |wnd| wnd % self.widest);
                 self.acknowledge(ack, self.snd.wl1.saturating_add_signed(seq), wnd, bare);
             }
             Op::Duplicates(count) => {
+                self.before_duplicates = self.snd.nxt;
                 for _ in 0..count {
                     self.acknowledge(self.snd.una, self.snd.wl1, self.snd.wnd, true);
                     self.check();
                 }
+            }
+            Op::AckRecovered => {
+                let ack = self.before_duplicates.max(self.snd.una);
+                self.acknowledge(ack, self.snd.wl1, self.snd.wnd, true);
+            }
+            Op::Fill => {
+                self.acknowledge(self.snd.una, self.snd.wl1 + 1, 2000 % self.widest, true);
+                self.apply(&Op::Write { len: 1200, urgent: false });
+                self.send(usize::MAX, false, true);
+            }
+            Op::Settle => {
+                self.send(usize::MAX, false, true);
+                self.acknowledge(self.snd.nxt, self.snd.wl1, self.snd.wnd, true);
             }
             Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(ms)),
             Op::WaitForTimer => {
@@ -594,18 +638,19 @@ fn patience() -> Patience {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
     //= RFC9293 MUST-34
     //= RFC9293 MUST-36
     //= RFC9293 MUST-38
     #[test]
     fn the_sending_half_does_what_its_variables_say(
         iss in prop_oneof![any::<u32>(), Just(u32::MAX - 3000)],
-        mss in 20_u64..300,
-        wnd in prop_oneof![1 => Just(0_u64), 4 => 1_u64..3000],
-        ops in prop::collection::vec(op(), 1..60),
+        mss in prop_oneof![20_u64..300, round(6)],
+        wnd in prop_oneof![1 => Just(0_u64), 2 => 1_u64..3000, 3 => round(30)],
+        widest in prop::sample::select(&[150_u64, 400, 100_000, 100_000][..]),
+        ops in prop::collection::vec(op(), 1..70),
     ) {
-        let mut pair = Pair::new(iss, mss, wnd);
+        let mut pair = Pair::new(iss, mss, wnd % widest, widest);
         pair.check();
         for op in ops {
             pair.apply(&op);
