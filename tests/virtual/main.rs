@@ -14,6 +14,7 @@ mod local;
 mod lossy;
 mod options;
 mod recovery;
+mod requirements;
 mod rfc5961;
 mod routing;
 mod scenario;

@@ -423,6 +423,7 @@ const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
 
 /// The text that fits into a datagram of `mtu` bytes beside the headers.
 pub(crate) fn mss_for(mtu: usize, is_ipv4: bool) -> u64 {
+    //= RFC8200 8.3 larger header
     mtu.saturating_sub(header_len(is_ipv4)).max(1) as u64
 }
 

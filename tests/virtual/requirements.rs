@@ -1,0 +1,140 @@
+//! Requirements of IP and ICMP that no other test proves: what a stack makes of a packet, or of none, seen from outside.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tunstack::proto::{Config, DeviceId, DropReason, Egress, Packet, Secrets, Sent, Stack};
+use tunstack::time::Instant;
+
+use crate::harness::wire::{self, Ip};
+
+const NOW: Instant = Instant::ZERO;
+const LEFT: DeviceId = DeviceId(0);
+const RIGHT: DeviceId = DeviceId(1);
+
+const DESTINATION_OPTIONS: u8 = 60;
+const ROUTING: u8 = 43;
+const NO_NEXT_HEADER: u8 = 59;
+
+/// Us and the peer in each family.
+const ENDS: [(&str, &str); 2] = [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")];
+
+/// A stack that is 10.9.0.2 and fd09::2 on the left, 10.8.0.2 and fd08::2 on the right.
+fn stack(config: Config) -> Stack {
+    let mut stack = Stack::new(config, &Secrets::from_number(1), NOW);
+    for (device, net) in [(LEFT, 9), (RIGHT, 8)] {
+        assert_eq!(stack.add_interface(1500), device);
+        stack.add_address(device, format!("10.{net}.0.2/24").parse().unwrap()).unwrap();
+        stack.add_address(device, format!("fd0{net}::2/64").parse().unwrap()).unwrap();
+    }
+    stack
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// What the stack sends by the left interface when it is given a packet there.
+fn answers(stack: &mut Stack, bytes: &[u8]) -> Vec<Ip> {
+    stack.receive(LEFT, &Packet::plain(bytes, NOW));
+    let mut sent = Vec::new();
+    let _ = stack.transmit(NOW, &mut |egress: Egress<'_>| {
+        if egress.device != LEFT {
+            return Sent::Busy;
+        }
+        let mut bytes = Vec::new();
+        egress.copy_to(&mut bytes);
+        sent.push(Ip::decode(&bytes));
+        Sent::Taken
+    });
+    sent
+}
+
+/// Type, code and second word of the only ICMP error that the stack answers with.
+fn complaint(stack: &mut Stack, bytes: &[u8]) -> Option<(u8, u8, u32)> {
+    let mut sent = answers(stack, bytes);
+    assert!(sent.len() <= 1);
+    let error = sent.pop()?.payload;
+    Some((error[0], error[1], u32::from_be_bytes(error[4..8].try_into().unwrap())))
+}
+
+//= RFC1122 3.2.1.7 configurable
+#[test]
+fn what_no_socket_sends_has_the_configured_time_to_live() {
+    let mut stack = stack(Config { ttl: 33, ..Config::default() });
+    for ((us, them), request) in ENDS.into_iter().zip([8, 128]) {
+        let ping = wire::icmp(ip(them), ip(us), vec![request, 0, 0, 0, 0, 7, 0, 1]);
+        let nobody = wire::udp(SocketAddr::new(ip(them), 9), SocketAddr::new(ip(us), 9), b"text");
+        for bytes in [ping, nobody] {
+            let ttls: Vec<u8> = answers(&mut stack, &bytes).iter().map(|answer| answer.ttl).collect();
+            assert_eq!(ttls, [33]);
+        }
+    }
+}
+
+//= RFC768 source port
+#[test]
+fn a_datagram_without_a_source_port_is_received() {
+    let mut stack = stack(Config::default());
+    for (us, them) in ENDS {
+        let local = SocketAddr::new(ip(us), 7);
+        let id = stack.udp_bind(NOW, local, Default::default()).unwrap();
+        let bytes = wire::udp(SocketAddr::new(ip(them), 0), local, b"text");
+        assert_eq!(answers(&mut stack, &bytes), []);
+        let mut out = [0; 9];
+        let received = stack.udp_recv_msg(id, &mut out).unwrap();
+        assert_eq!((received.from, &out[..received.len]), (SocketAddr::new(ip(them), 0), &b"text"[..]));
+    }
+}
+
+//= RFC4443 3.1 congestion
+#[test]
+fn a_queue_that_is_full_draws_no_error() {
+    let mut stack = stack(Config { forwarding: true, transit_packets: 4, ..Config::default() });
+    for (family, (_, them)) in ENDS.into_iter().enumerate() {
+        let beyond = ip(["10.8.0.1", "fd08::1"][family]);
+        let bytes = wire::udp(SocketAddr::new(ip(them), 9), SocketAddr::new(beyond, 9), b"text");
+        for _ in 0..16 {
+            assert_eq!(answers(&mut stack, &bytes), []);
+        }
+    }
+    assert!(stack.counters().dropped(DropReason::ForwardQueueFull) >= 16);
+}
+
+/// A packet with these extension headers, each with its kind, and nothing behind.
+fn chain(headers: &[(u8, &[u8])]) -> Vec<u8> {
+    let kinds = headers.iter().map(|(kind, _)| *kind).chain([NO_NEXT_HEADER]);
+    let payload = kinds.clone().skip(1).zip(headers).flat_map(|(next, (_, behind))| {
+        let len = u8::try_from((behind.len() + 2) / 8 - 1).unwrap();
+        [&[next, len], *behind].concat()
+    });
+    let first = kinds.clone().next().unwrap();
+    Ip::new(ip("fd09::1"), ip("fd09::2"), first, payload.collect()).encode()
+}
+
+/// Options that nobody knows: to be discarded silently, and with an error.
+const SILENT: [u8; 2] = [0x5e, 0];
+const TELLING: [u8; 2] = [0x9e, 0];
+const PADDING: [u8; 2] = [1, 0];
+
+//= RFC8200 4 strictly in order
+#[test]
+fn headers_count_in_the_order_in_which_they_stand() {
+    let mut stack = stack(Config::default());
+    let silent = [SILENT, PADDING, PADDING].concat();
+    // A routing header of a type that nobody knows, with a segment left.
+    let telling = [200, 1, 0, 0, 0, 0];
+    let headers = [(DESTINATION_OPTIONS, &silent[..]), (ROUTING, &telling[..])];
+    assert_eq!(complaint(&mut stack, &chain(&headers)), None);
+    let headers = [headers[1], headers[0]];
+    assert_eq!(complaint(&mut stack, &chain(&headers)), Some((4, 0, 42)));
+}
+
+//= RFC8200 4.2 order
+#[test]
+fn options_count_in_the_order_in_which_they_stand() {
+    let mut stack = stack(Config::default());
+    let options = [PADDING, SILENT, TELLING].concat();
+    assert_eq!(complaint(&mut stack, &chain(&[(DESTINATION_OPTIONS, &options)])), None);
+    let options = [PADDING, TELLING, SILENT].concat();
+    assert_eq!(complaint(&mut stack, &chain(&[(DESTINATION_OPTIONS, &options)])), Some((4, 2, 44)));
+}
