@@ -94,6 +94,7 @@ fn an_active_open_takes_three_segments() {
     assert_eq!(t.stack.tcp_connect_result(id), Ok(()));
 }
 
+//= RFC9293 MUST-65
 #[test]
 fn a_syn_says_mss_and_window_scale() {
     let mut t = Script::config(|config| config.recv_buffer = 1 << 20);

@@ -44,6 +44,7 @@ fn soft_errors_are_reported_and_abort_nothing() {
     }
 }
 
+//= RFC9293 MUST-56/unreachable, MUST-56/time-exceeded, MUST-56/parameter
 #[test]
 fn soft_errors_do_not_end_an_attempt_to_open() {
     for (kind, code, ipv6, error) in SOFT {

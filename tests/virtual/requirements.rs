@@ -1,10 +1,15 @@
-//! Requirements of IP and ICMP that no other test proves: what a stack makes of a packet, or of none, seen from outside.
+//! Requirements that no other test proves: what a stack makes of a packet, or of none, seen from outside.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use tunstack::proto::{Config, DeviceId, DropReason, Egress, Packet, Secrets, Sent, Stack};
+use tunstack::proto::tcp::KeepAlive;
+use tunstack::proto::{
+    BindOptions, Config, DeviceId, DropReason, Egress, Owner, Packet, Secrets, Sent, Stack,
+};
 use tunstack::time::Instant;
 
+use crate::harness::script::Script;
 use crate::harness::wire::{self, Ip};
 
 const NOW: Instant = Instant::ZERO;
@@ -137,4 +142,82 @@ fn options_count_in_the_order_in_which_they_stand() {
     assert_eq!(complaint(&mut stack, &chain(&[(DESTINATION_OPTIONS, &options)])), None);
     let options = [PADDING, TELLING, SILENT].concat();
     assert_eq!(complaint(&mut stack, &chain(&[(DESTINATION_OPTIONS, &options)])), Some((4, 2, 44)));
+}
+
+//= RFC5681 4.2 out of order
+#[test]
+fn acknowledgements_and_windows_draw_no_acknowledgement() {
+    let mut t = Script::new();
+    t.open();
+    for line in ["A 1 ack 1", "A 1 ack 1", "A 1 ack 1 win 100", "A 1 ack 1 win 60000"] {
+        t.peer(line);
+        t.expect_none();
+    }
+    t.write(10);
+    t.expect("PA 1:11 ack 1");
+    t.peer("A 1 ack 11");
+    t.wait(1_000);
+    t.expect_none();
+}
+
+//= RFC6298 5.2 all acknowledged
+#[test]
+fn no_timer_runs_once_all_is_acknowledged() {
+    for window in [65_535, 0] {
+        let mut t = Script::new();
+        t.open();
+        assert_eq!(t.stack.tcp_census().timers, 0);
+        t.write(10);
+        t.expect("PA 1:11 ack 1");
+        assert_eq!(t.stack.tcp_census().timers, 1);
+        t.peer(&format!("A 1 ack 11 win {window}"));
+        // The entry in the wheel may stay for as long as the timer was to run; then it is gone, and has caused nothing.
+        t.wait(2_000);
+        t.expect_none();
+        assert_eq!(t.stack.tcp_census().timers, 0);
+        // What comes next is timed from when it is sent, not from then.
+        t.peer("A 1 ack 11 win 65535");
+        let rto = t.stack.tcp_info(t.id()).unwrap().rto;
+        t.write(10);
+        t.expect("PA 11:21 ack 1");
+        t.expect_at(t.now() + rto, "PA 11:21 ack 1");
+        t.take_all();
+    }
+}
+
+//= RFC9293 MUST-28
+#[test]
+fn keep_alive_waits_for_two_hours_unless_told_otherwise() {
+    let Config { keepalive_idle: idle, keepalive_interval: interval, keepalive_probes: probes, .. } =
+        Config::default();
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| options.keepalive = Some(KeepAlive { idle, interval, probes }));
+    t.wait(2 * 60 * 60 * 1_000 - 1);
+    t.expect_none();
+    assert!(idle >= Duration::from_secs(2 * 60 * 60));
+}
+
+//= RFC9293 MUST-41, MUST-42
+#[test]
+fn a_listener_comes_beside_connections_on_its_port_and_leaves_them_alone() {
+    let options = BindOptions { reuse_port: true, ..BindOptions::NONE };
+    let mut t = Script::new();
+    let local = SocketAddr::new(t.stack_ip, 7);
+    t.listener = Some(t.stack.tcp_listen_with(t.now(), local, options, None, Owner::APPLICATION).unwrap());
+    t.open();
+    t.client(1).peer("S 0 win 65535 <mss 1460>");
+    t.expect("SA 0 ack 1");
+    let second = t.stack.tcp_listen_with(t.now(), local, options, None, Owner::APPLICATION).unwrap();
+    // The one that is open goes on, and the half-open one opens.
+    t.client(0).peer("PA 1:11 ack 1");
+    t.read(10);
+    t.write(10);
+    t.expect("PA 1:11 ack 11");
+    t.peer("A 11 ack 11");
+    t.client(1).peer("A 1 ack 1");
+    t.accept();
+    t.write(10);
+    t.expect("PA 1:11 ack 1");
+    t.stack.tcp_close_listener(t.now(), second);
 }

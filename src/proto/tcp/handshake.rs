@@ -52,10 +52,6 @@ impl PeerSyn {
     }
 
     /// The options of our SYN; `peer` is what theirs said, if it came first.
-    //= RFC9293 MUST-14
-    //= RFC9293 SHLD-5/v4
-    //= RFC9293 SHLD-5/v6
-    //= RFC9293 MAY-3
     pub(crate) fn our_options(
         config: &Config,
         mtu: usize,
@@ -66,6 +62,7 @@ impl PeerSyn {
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
         let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
         TcpOptions {
+            //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
             ..TcpOptions::NONE

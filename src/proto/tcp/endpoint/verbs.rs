@@ -30,8 +30,6 @@ impl Take<'_> {
 
 /// Listeners.
 impl Endpoint {
-    //= RFC9293 MUST-41
-    //= RFC9293 MUST-42
     pub(crate) fn listen(
         &mut self,
         ctx: &mut Context<'_>,
@@ -55,6 +53,7 @@ impl Endpoint {
         };
         let local = SocketAddr::new(local.ip(), port);
         let id = self.listeners.insert(Listener::new(ctx.config, local, options, backlog, owner));
+        //= RFC9293 MUST-41
         self.demux.add_listener(local, id, options.reuse_port);
         Ok(id)
     }
@@ -114,6 +113,7 @@ impl Endpoint {
         let of = |target| match target {
             Target::Socket(id) => self.sockets.get(id).map(|socket| socket.bind_options),
             Target::TimeWait(id) => self.time_wait.get(id).map(|entry| entry.bind_options),
+            //= RFC9293 MUST-42
             Target::HalfOpen(_) => None,
         };
         self.demux.may_listen(local.ip(), local.port(), options.reuse_port)
