@@ -292,6 +292,7 @@ mod tests {
 
     //= RFC792 checksum
     //= RFC4443 2.3 checksum
+    //= RFC8200 8.1 ICMPv6
     #[test]
     fn a_kernel_s_ping_is_read_and_written_byte_by_byte() {
         for (bytes, src, dst) in kernel_pings() {

@@ -346,6 +346,8 @@ mod tests {
         }
     }
 
+    //= RFC792 no message about messages
+    //= RFC1812 4.3.2.7 about errors
     //= RFC4443 2.4 e.1 errors, 2.4 e.2 redirects
     #[test]
     fn no_error_is_about_an_error_or_a_redirect() {

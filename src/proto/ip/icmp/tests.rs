@@ -351,6 +351,8 @@ fn no_error_draws_an_error() {
     assert!(world.sent().is_none());
 }
 
+//= RFC1122 3.2.2.4 pass up, 3.2.2.5 pass up
+//= RFC4443 3.1 pass up, 3.2 pass up, 3.3 pass up, 3.4 pass up
 #[test]
 fn every_code_has_its_meaning() {
     use IcmpErrorKind::*;

@@ -360,13 +360,13 @@ impl Endpoint {
         self.socket(id).map(|socket| socket.options)
     }
 
-    //= RFC9293 SHLD-21
     pub(crate) fn set_options(
         &mut self,
         ctx: &mut Context<'_>,
         id: TcpId,
         options: SocketOptions,
     ) -> Result<(), Error> {
+        //= RFC9293 SHLD-21
         self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
         self.settle(ctx, id);
         Ok(())
