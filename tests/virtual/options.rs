@@ -107,6 +107,7 @@ fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_hav
 }
 
 //= RFC8200 8.3 larger header
+//= RFC9293 MUST-14
 #[test]
 fn the_mss_we_announce_and_use_follows_the_mtu() {
     //= RFC9293 MUST-67, SHLD-5/v4, SHLD-5/v6, MAY-3
@@ -145,6 +146,7 @@ fn a_smaller_mtu_is_followed() {
 #[test]
 fn ip_options_that_nobody_understands_are_passed_over() {
     //= RFC9293 MUST-50
+    //= RFC1122 3.2.1.8 unknown, 3.2.1.8 obsolete
     // Unknown, copied and not; a stream identifier; no operation and the end of the list.
     for options in [[0x9e, 4, 1, 2], [0x1e, 4, 1, 2], [0x88, 4, 0, 1], [1, 1, 1, 0]] {
         let mut t = Script::new();

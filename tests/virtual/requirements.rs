@@ -18,6 +18,7 @@ const RIGHT: DeviceId = DeviceId(1);
 
 const DESTINATION_OPTIONS: u8 = 60;
 const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
 const NO_NEXT_HEADER: u8 = 59;
 
 /// Us and the peer in each family.
@@ -89,6 +90,51 @@ fn a_datagram_without_a_source_port_is_received() {
         let received = stack.udp_recv_msg(id, &mut out).unwrap();
         assert_eq!((received.from, &out[..received.len]), (SocketAddr::new(ip(them), 0), &b"text"[..]));
     }
+}
+
+//= RFC4443 2.4 f configurable
+#[test]
+fn as_many_errors_are_sent_at_once_as_is_configured() {
+    let told = |burst| {
+        let config = Config { icmp_errors_burst: burst, icmp_errors_per_second: 1, ..Config::default() };
+        let mut stack = stack(config);
+        // Each peer has a limit of its own: here none asks twice.
+        let peers = (1..=200).map(|host| format!("fd09::1:{host}").parse().unwrap());
+        let errors = peers.map(|them| {
+            let bytes = wire::udp(SocketAddr::new(them, 9), SocketAddr::new(ip("fd09::2"), 9), b"text");
+            answers(&mut stack, &bytes).len()
+        });
+        errors.sum::<usize>()
+    };
+    // An error costs between nothing and two tokens, one on average.
+    assert!((3..=20).contains(&told(5)), "{}", told(5));
+    assert!((50..=150).contains(&told(100)), "{}", told(100));
+}
+
+//= RFC8504 5.1 unpredictable
+//= RFC8200 4.5 identification sent
+#[test]
+fn no_host_can_tell_from_its_own_fragments_how_those_of_others_are_identified() {
+    let mut stack = stack(Config::default());
+    let id = stack.udp_bind(NOW, "[fd09::2]:7".parse().unwrap(), Default::default()).unwrap();
+    let mut idents = Vec::new();
+    // More hosts than there are counters: many share one.
+    for host in 1..=1_500 {
+        let to = SocketAddr::new(format!("fd09::1:{host}").parse().unwrap(), 9);
+        stack.udp_send_to(NOW, id, &[0; 2_000], Some(to)).unwrap();
+        let _ = stack.transmit(NOW, &mut |egress: Egress<'_>| {
+            let mut bytes = Vec::new();
+            egress.copy_to(&mut bytes);
+            assert_eq!(bytes[6], FRAGMENT);
+            idents.push(u32::from_be_bytes(bytes[44..48].try_into().unwrap()));
+            Sent::Taken
+        });
+    }
+    assert_eq!(idents.len(), 3_000);
+    idents.dedup();
+    idents.sort_unstable();
+    let close = idents.windows(2).filter(|pair| pair[1] - pair[0] < 16).count();
+    assert!((idents.len(), close) == (1_500, 0), "{} names, {close} of them next to another", idents.len());
 }
 
 //= RFC4443 3.1 congestion
@@ -220,4 +266,52 @@ fn a_listener_comes_beside_connections_on_its_port_and_leaves_them_alone() {
     t.write(10);
     t.expect("PA 1:11 ack 1");
     t.stack.tcp_close_listener(t.now(), second);
+}
+
+//= RFC9293 MUST-57/opening
+#[test]
+fn a_listener_on_all_addresses_opens_nothing_to_many() {
+    let mut stack = stack(Config::default());
+    for (all, them, groups) in [
+        ("0.0.0.0:7", "10.9.0.1:9", &["10.9.0.255:7", "255.255.255.255:7", "224.0.0.1:7"][..]),
+        ("[::]:7", "[fd09::1]:9", &["[ff02::1]:7"]),
+    ] {
+        stack.tcp_listen(NOW, all.parse().unwrap(), None, Owner::APPLICATION).unwrap();
+        for group in groups {
+            let mut syn = wire::Tcp::new(them.parse().unwrap(), group.parse().unwrap());
+            syn.flags = wire::SYN;
+            assert_eq!(answers(&mut stack, &syn.encode()), [], "{group}");
+        }
+    }
+    assert_eq!((stack.tcp_census().half_open, stack.counters().dropped(DropReason::NotUnicast)), (0, 4));
+}
+
+//= RFC9293 MUST-59
+#[test]
+fn an_acknowledgement_waits_for_the_segments_that_have_come_with_it() {
+    let mut t = Script::new();
+    t.open();
+    let mut acks = Vec::new();
+    for batch in 0..4 {
+        for number in [2 * batch, 2 * batch + 1] {
+            let (from, to) = (1 + number * 1_460, 1 + (number + 1) * 1_460);
+            let bytes = t.build(&format!("A {from}:{to} ack 1")).encode();
+            t.stack.receive(t.device, &Packet::plain(&bytes, t.now()));
+        }
+        let now = t.now();
+        let mut sink = |egress: Egress<'_>| {
+            let mut bytes = Vec::new();
+            egress.copy_to(&mut bytes);
+            acks.push(wire::Tcp::decode(&bytes).unwrap());
+            Sent::Taken
+        };
+        let _ = match batch {
+            3 => t.stack.transmit(now, &mut sink),
+            _ => t.stack.transmit_mid_batch(now, &mut sink),
+        };
+    }
+    let bytes: Vec<u32> = acks.iter().map(|ack| ack.ack.wrapping_sub(acks[0].ack)).collect();
+    assert_eq!(bytes, [0], "one for all");
+    t.read(8 * 1_460);
+    t.take_all();
 }

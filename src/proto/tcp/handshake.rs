@@ -45,6 +45,7 @@ impl PeerSyn {
         let default = if is_ipv4 { 536 } else { 1220 };
         PeerSyn {
             irs: segment.seq,
+            //= RFC9293 MUST-14
             mss: segment.options.mss.unwrap_or(default).max(config.mss_min),
             scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
             window: segment.window,

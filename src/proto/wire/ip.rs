@@ -279,11 +279,6 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     })?;
     let header_len = header.slice().len();
     let total_len = usize::from(header.total_len());
-    //= RFC791 3.1 header
-    //= RFC1812 5.2.2 total length and header
-    if total_len < header_len {
-        return Err(DropReason::IpLength);
-    }
     //= RFC791 3.1 total length
     //= RFC1812 5.2.2 total length
     let whole = bytes.get(..total_len).ok_or(DropReason::Truncated)?;
@@ -298,6 +293,8 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         [] => options::Inspected::default(),
         options => options::inspect(options),
     };
+    //= RFC791 3.1 header
+    //= RFC1812 5.2.2 total length and header
     let (_, payload) = whole.split_at_checked(header_len).ok_or(DropReason::IpLength)?;
     //= RFC1812 4.2.2.3 reserved flag
     let fragment = match (usize::from(header.fragments_offset().value()) * 8, header.more_fragments()) {
