@@ -180,6 +180,18 @@ fn headers_count_in_the_order_in_which_they_stand() {
     assert_eq!(complaint(&mut stack, &chain(&headers)), Some((4, 0, 42)));
 }
 
+//= RFC8200 4.2 padding
+#[test]
+fn one_octet_of_padding_is_an_option_without_a_length() {
+    let mut stack = stack(Config::default());
+    for (pad, pointer) in [(&[0][..], 43), (&[0, 0, 0], 45), (&[0, 1, 0], 45), (&[0, 1, 1, 0], 46)] {
+        let mut options = [pad, &TELLING].concat();
+        options.resize(6, 0);
+        let bytes = chain(&[(DESTINATION_OPTIONS, &options)]);
+        assert_eq!(complaint(&mut stack, &bytes), Some((4, 2, pointer)), "{pad:?}");
+    }
+}
+
 //= RFC8200 4.2 order
 #[test]
 fn options_count_in_the_order_in_which_they_stand() {

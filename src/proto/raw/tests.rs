@@ -326,6 +326,8 @@ fn an_error_reaches_the_sockets_that_can_have_sent_what_it_is_about() {
     assert_eq!(stack.counters().dropped_total(), 0);
 }
 
+//= RFC8200 5 path MTU
+//= RFC8504 5.7 path MTU
 #[test]
 fn the_path_s_mtu_is_learnt_and_shown() {
     let mut stack = stack();

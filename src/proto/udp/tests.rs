@@ -605,7 +605,7 @@ fn a_port_that_is_not_named_is_nobody_else_s_whatever_they_agree_to() {
     assert_eq!(host.bind_with("0.0.0.0:0", REUSE_PORT), Err(Error::AddrInUse));
 }
 
-//= RFC1122 4.1.4 interface
+//= RFC1122 3.3.3 no larger, 4.1.4 interface
 #[test]
 fn what_fits_the_path_is_sent_whole_and_what_does_not_as_the_socket_wants_it() {
     for (local, to, fits) in [("0.0.0.0:7", "10.9.0.1:9", 1472_usize), ("[::]:7", "[fd09::1]:9", 1452)] {
