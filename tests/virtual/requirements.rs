@@ -280,7 +280,7 @@ fn a_listener_comes_beside_connections_on_its_port_and_leaves_them_alone() {
     t.stack.tcp_close_listener(t.now(), second);
 }
 
-//= RFC9293 MUST-57/opening
+//= RFC9293 MUST-57/opening, MUST-57/validation
 #[test]
 fn a_listener_on_all_addresses_opens_nothing_to_many() {
     let mut stack = stack(Config::default());

@@ -348,6 +348,7 @@ impl Handshake {
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == peer.rcv_nxt() => {
                 ctx.counters.tcp_resets_in += 1;
+                //= RFC9293 MUST-11: a `HalfOpen`, of a passive open, would go back to LISTEN.
                 Outcome::Ended(Ending::Refused)
             }
             (Control::Rst | Control::Syn, _) => {
