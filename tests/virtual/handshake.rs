@@ -369,6 +369,7 @@ fn options_are_read_in_every_order_and_unknown_ones_skipped() {
     }
 }
 
+//= RFC9293 MUST-4
 #[test]
 fn nothing_is_read_after_the_end_of_the_options() {
     let mut t = Script::new();

@@ -327,3 +327,105 @@ fn an_acknowledgement_waits_for_the_segments_that_have_come_with_it() {
     t.read(8 * 1_460);
     t.take_all();
 }
+
+/// The parts of a UDP datagram from the peer to port 7: what its fragment header says, its data and its traffic class.
+fn parts(classes: [u8; 2]) -> [Vec<u8>; 2] {
+    let (them, us) = ("[fd09::1]:9".parse().unwrap(), "[fd09::2]:7".parse().unwrap());
+    let datagram = &wire::udp(them, us, &[7; 24])[40..];
+    let part = |at: usize, end: usize, more: u8, tos: u8| {
+        let header = [17, 0, 0, at as u8 | more, 0, 0, 0, 1];
+        Ip { tos, ..Ip::new(them.ip(), us.ip(), FRAGMENT, [&header, &datagram[at..end]].concat()) }.encode()
+    };
+    [part(0, 16, 1, classes[0]), part(16, 32, 0, classes[1])]
+}
+
+//= RFC8200 4.5 first header
+#[test]
+fn the_first_part_s_header_counts_though_it_came_first() {
+    for order in [[0, 1], [1, 0]] {
+        let mut stack = stack(Config::default());
+        let id = stack.udp_bind(NOW, "[fd09::2]:7".parse().unwrap(), Default::default()).unwrap();
+        let parts = parts([0xb8, 0x20]);
+        for part in order {
+            assert_eq!(answers(&mut stack, &parts[part]), []);
+        }
+        let received = stack.udp_recv_msg(id, &mut [0; 99]).unwrap();
+        assert_eq!((received.len, received.tos), (24, 0xb8), "{order:?}");
+    }
+}
+
+//= RFC1122 3.3.2 not put off
+#[test]
+fn parts_that_keep_coming_do_not_put_off_the_end() {
+    let mut stack = stack(Config::default());
+    let [first, _] = parts([0, 0]);
+    stack.receive(LEFT, &Packet::plain(&first, NOW));
+    // Another piece, with a gap before it, a moment before the time is over.
+    let mut piece = first;
+    piece[43] = 64 | 1;
+    let late = Instant::from_millis(59_999);
+    stack.advance(late);
+    stack.receive(LEFT, &Packet::plain(&piece, late));
+    assert_eq!(stack.counters().reassembly_timeouts, 0);
+    stack.advance(Instant::from_millis(60_001));
+    assert_eq!(stack.counters().reassembly_timeouts, 1);
+}
+
+//= RFC9293 MUST-43
+#[test]
+fn a_connection_comes_from_the_address_that_was_asked_for() {
+    let mut stack = stack(Config::default());
+    stack.add_address(LEFT, "10.9.0.5/24".parse().unwrap()).unwrap();
+    for local in ["10.9.0.2:0", "10.9.0.5:0"] {
+        let local: SocketAddr = local.parse().unwrap();
+        let remote = "10.9.0.1:80".parse().unwrap();
+        let id = stack.tcp_connect(NOW, Some(local), remote, None, Owner::APPLICATION).unwrap();
+        assert_eq!(stack.tcp_local_addr(id).unwrap().ip(), local.ip());
+        stack.tcp_abort(NOW, id);
+    }
+}
+
+//= RFC5681 3.1 congestion avoidance
+#[test]
+fn the_window_grows_no_earlier_than_all_of_it_is_acknowledged() {
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000,ws 7>");
+    t.write(500_000);
+    t.take_all();
+    // A loss halves the window; then congestion avoidance begins.
+    for _ in 0..3 {
+        t.inject("A 1 ack 1");
+    }
+    t.inject("A 1 ack 10001");
+    let window = |t: &Script| t.stack.tcp_info(t.id()).unwrap().cwnd;
+    let (mut acked, mut since_growth, mut grown) = (10_001_u64, None, 0);
+    for _ in 0..60 {
+        let before = window(&t);
+        acked += 1_000;
+        t.inject(&format!("A 1 ack {acked}"));
+        since_growth = since_growth.map(|bytes: u64| bytes + 1_000);
+        if window(&t) > before {
+            assert!(since_growth.is_none_or(|bytes| bytes >= before), "{before} after {since_growth:?}");
+            (since_growth, grown) = (Some(0), grown + 1);
+        }
+    }
+    assert!(grown > 3, "{grown}");
+    t.take_all();
+}
+
+//= RFC9293 SHLD-14
+#[test]
+fn the_right_edge_stays_where_it_is_although_the_field_is_coarse() {
+    let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
+    t.open_passive("S 0 win 65535 <mss 1460,ws 7>");
+    let mut edge = 0;
+    for number in 1..=100 {
+        t.inject(&format!("PA {number}:{} ack 1", number + 1));
+        t.read(1);
+        t.run(50);
+        let ack = t.take();
+        let (wire_ack, window) = (u64::from(ack.ack), u64::from(ack.window) << 5);
+        assert!(wire_ack + window >= edge, "{number}: {} less", edge - wire_ack - window);
+        edge = wire_ack + window;
+    }
+}

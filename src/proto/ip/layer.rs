@@ -415,6 +415,7 @@ fn check_destination(destination: IpAddr) -> Result<(), Error> {
         IpAddr::V4(v4) => v4.octets()[0] != 0,
         IpAddr::V6(v6) => !v6.is_unspecified() && !address::is_mapped(v6),
     };
+    //= RFC9293 MUST-46/invalid
     if can_be { Ok(()) } else { Err(Error::NetworkUnreachable) }
 }
 

@@ -166,6 +166,8 @@ fn broadcasts_are_delivered_here_and_go_no_further() {
 }
 
 //= RFC1122 3.1 no gateway
+//= RFC1122 3.2.1.3 destination
+//= RFC8200 3 destination
 #[test]
 fn a_host_forwards_nothing() {
     let mut router = Router::with(Config::default());

@@ -177,8 +177,7 @@ impl Endpoint {
             return Err(Error::InvalidInput);
         }
         //= RFC9293 MUST-46/broadcast
-        //= RFC9293 MUST-46/invalid
-        if remote.ip().is_unspecified() || ctx.ip.is_broadcast_or_multicast(remote.ip()) {
+        if ctx.ip.is_broadcast_or_multicast(remote.ip()) {
             return Err(Error::NetworkUnreachable);
         }
         //= RFC9293 MUST-43
