@@ -4,6 +4,8 @@
 //! `//= RFCnnnn MUST-6, SHLD-7: why`; a case of `scripts/conformance` does it by its `@case("RFCnnnn MUST-6")`. What comes of
 //! it is written to `docs/compliance.md`: `COMPLIANCE_WRITE=1 cargo test --test compliance` brings that page up to date.
 //!
+//! A section may be cited as well (`//= RFCnnnn section 3.2`), unless a table has requirements of that section.
+//!
 //! A citation in a function that is no test itself, such as an oracle of the simulation, counts for nothing: nobody
 //! could say which test fails without it.
 
@@ -25,8 +27,12 @@ const CASE_IDS: &str = "scripts/conformance/requirements";
 /// How many MUSTs of RFC 9293 may be waived.
 const WAIVED_MUSTS_MAX: usize = 5;
 
-/// A waiver is a sentence: fewer words than these give no reason.
-const WAIVER_WORDS_MIN: usize = 5;
+/// A reason is a sentence: fewer words than these give none.
+const REASON_WORDS_MIN: usize = 5;
+
+/// The RFCs of which the conformance suite lists all requirements, and more that it has found itself. Of the others it lists
+/// those that can be seen from outside, and no other.
+const WHOLLY_IN_THE_SUITE: [u32; 6] = [5681, 5961, 6056, 6298, 6528, 9293];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,9 +51,36 @@ struct Requirement {
     text: String,
     #[serde(default)]
     done: bool,
+    /// Why it is met without a line of code that could be wrong: there is nothing that could break it.
+    holds: Option<String>,
+    /// Why it is not met.
     waived: Option<String>,
     /// What is to be known of it although it is done.
     note: Option<String>,
+}
+
+/// What is done about a requirement.
+#[derive(Clone, Copy, Debug)]
+enum Answer<'a> {
+    /// Code does it, and a test proves it.
+    Done,
+    /// It is true by construction, for this reason.
+    Holds(&'a str),
+    /// It is not met, for this reason.
+    Waived(&'a str),
+}
+
+impl Requirement {
+    /// The only answer that the table gives; else what is wrong with it.
+    fn answer(&self) -> Result<Answer<'_>, &'static str> {
+        match (self.done, self.holds.as_deref(), self.waived.as_deref()) {
+            (true, None, None) => Ok(Answer::Done),
+            (false, Some(reason), None) => Ok(Answer::Holds(reason)),
+            (false, None, Some(reason)) => Ok(Answer::Waived(reason)),
+            (false, None, None) => Err("has no answer"),
+            (true | false, Some(_), _) | (true, None, Some(_)) => Err("has two answers"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -217,18 +250,26 @@ fn places<'a>(citations: &'a Citations, id: &str) -> (Vec<&'a Place>, Vec<&'a Pl
     cited.partition(|place| matches!(place, Place::Code { .. }))
 }
 
-/// Ids that are cited and stand in no table, of those RFCs that have one.
+/// Ids that are cited and stand in no table, of those RFCs that have one; and sections of which there are ids to be cited.
 fn unknown(
     tables: &BTreeMap<u32, Table>,
     others: &BTreeMap<String, String>,
     citations: &Citations,
 ) -> Vec<String> {
     let known: BTreeSet<String> = all(tables).map(|(id, _)| id).chain(others.keys().cloned()).collect();
+    let sections: BTreeSet<(u32, &str)> = tables
+        .iter()
+        .flat_map(|(rfc, table)| table.requirement.iter().map(move |it| (*rfc, it.section.as_str())))
+        .collect();
     let mut offences = Vec::new();
     for (id, places) in citations {
-        let rfc = id.strip_prefix("RFC").and_then(|id| id.split(' ').next()?.parse().ok());
-        let has_table = rfc.is_some_and(|rfc| tables.contains_key(&rfc));
-        if has_table && !known.contains(id) {
+        let Some((rfc, id_there)) = id.strip_prefix("RFC").and_then(|id| id.split_once(' ')) else {
+            continue;
+        };
+        let Some(rfc) = rfc.parse().ok().filter(|rfc| tables.contains_key(rfc)) else { continue };
+        let section = id_there.strip_prefix("section ").and_then(|behind| behind.split(' ').next());
+        let is_known = section.map_or(known.contains(id), |section| !sections.contains(&(rfc, section)));
+        if !is_known {
             let files: BTreeSet<&str> = places.iter().map(Place::file).collect();
             offences.push(format!("{id}: {}", files.into_iter().collect::<Vec<_>>().join(", ")));
         }
@@ -236,27 +277,30 @@ fn unknown(
     offences
 }
 
-/// Requirements that are neither done nor waived for a reason, or are there twice.
+/// Requirements that have no answer or two, or one without a reason, or are there twice.
 fn unanswered(tables: &BTreeMap<u32, Table>) -> Vec<String> {
     let (mut offences, mut seen) = (Vec::new(), BTreeSet::new());
     for (id, requirement) in all(tables) {
-        match (requirement.done, &requirement.waived) {
-            (true, None) => {}
-            (true, Some(_)) => offences.push(format!("{id} is both done and waived")),
-            (false, None) => offences.push(format!("{id} is neither done nor waived")),
-            (false, Some(reason)) => {
-                let is_sentence =
-                    reason.split_whitespace().count() >= WAIVER_WORDS_MIN && reason.ends_with('.');
-                if !is_sentence {
-                    offences.push(format!("{id} is waived for no reason of a sentence: {reason:?}"));
-                }
+        match requirement.answer() {
+            Ok(Answer::Done) => {}
+            Ok(Answer::Holds(reason) | Answer::Waived(reason)) if is_sentence(reason) => {}
+            Ok(Answer::Holds(reason)) => {
+                offences.push(format!("{id} holds for no reason of a sentence: {reason:?}"))
             }
+            Ok(Answer::Waived(reason)) => {
+                offences.push(format!("{id} is waived for no reason of a sentence: {reason:?}"));
+            }
+            Err(trouble) => offences.push(format!("{id} {trouble}")),
         }
         if !seen.insert(id.clone()) {
             offences.push(format!("{id} is there twice"));
         }
     }
     offences
+}
+
+fn is_sentence(reason: &str) -> bool {
+    reason.split_whitespace().count() >= REASON_WORDS_MIN && reason.ends_with('.')
 }
 
 /// Requirements that are done, and cited by no code or by no test.
@@ -280,8 +324,8 @@ fn nothing_cites_a_requirement_that_is_in_no_table() {
 }
 
 #[test]
-fn every_requirement_is_done_or_waived_for_a_reason() {
-    complain("a requirement is done, or waived for a reason", &unanswered(&tables()));
+fn every_requirement_is_done_or_holds_or_is_waived_for_a_reason() {
+    complain("a requirement is done, or holds or is waived for a reason", &unanswered(&tables()));
 }
 
 #[test]
@@ -303,14 +347,25 @@ fn few_musts_of_tcp_are_waived() {
 #[test]
 fn the_conformance_suite_has_the_same_requirements() {
     let (mut offences, tables, cases) = (Vec::new(), tables(), case_ids());
-    for (id, requirement) in all(&tables) {
-        match cases.get(&id) {
-            Some(strength) if *strength == requirement.strength.name() => {}
-            Some(strength) => offences.push(format!("{id} is a {strength} there")),
-            None => offences.push(format!("{id} is missing there")),
+    let ours: BTreeMap<String, &str> = all(&tables).map(|(id, it)| (id, it.strength.name())).collect();
+    let is_seen_in_part = |rfc: u32| tables.contains_key(&rfc) && !WHOLLY_IN_THE_SUITE.contains(&rfc);
+    for (id, strength) in &cases {
+        let rfc = id.strip_prefix("RFC").and_then(|id| id.split(' ').next()?.parse().ok());
+        match ours.get(id) {
+            Some(here) if here == strength => {}
+            Some(here) => offences.push(format!("{id} is a {strength} there and a {here} here")),
+            None if rfc.is_some_and(is_seen_in_part) => {
+                offences.push(format!("{id} is missing here"));
+            }
+            None => {}
         }
     }
-    complain(&format!("{CASE_IDS} has what {TABLES} has"), &offences);
+    let whole = tables.iter().filter(|(rfc, _)| WHOLLY_IN_THE_SUITE.contains(rfc));
+    for (rfc, table) in whole {
+        let ids = table.requirement.iter().map(|it| format!("RFC{rfc} {}", it.id));
+        offences.extend(ids.filter(|id| !cases.contains_key(id)).map(|id| format!("{id} is missing there")));
+    }
+    complain(&format!("{CASE_IDS} and {TABLES} have the same"), &offences);
 }
 
 #[test]
@@ -334,22 +389,26 @@ const PAGE_START: &str = "\
 
 <!-- Written by `COMPLIANCE_WRITE=1 cargo test --test compliance`; without that, the test fails if it is out of date. -->
 
-Each requirement of the tables in [requirements/](requirements/) with the code that meets it and the tests that prove it. The
-links lead to files; within a file the requirement is cited by its id, as [requirements/README.md](requirements/README.md)
+Each requirement of the tables in [requirements/](requirements/) with the code that meets it and the tests that prove it, or why it
+holds without either, or why it is waived. The links lead to files; within a file the requirement is cited by its id, as [requirements/README.md](requirements/README.md)
 explains. Tests below `cases/` are those of the [conformance suite](../scripts/conformance/README.md).
 
 ";
 
 fn page(tables: &BTreeMap<u32, Table>, citations: &Citations) -> String {
     let mut page = String::from(PAGE_START);
-    page.push_str("| RFC | requirements | done | waived | MUSTs waived |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "| RFC | requirements | done | hold | waived | MUSTs waived |\n|---|---|---|---|---|---|\n",
+    );
     for (rfc, table) in tables {
         let all = &table.requirement;
         let waived = all.iter().filter(|it| it.waived.is_some());
-        let (done, musts) =
-            (all.iter().filter(|it| it.done), waived.clone().filter(|it| it.strength.is_must()));
-        let counts = [all.len(), done.count(), waived.count(), musts.count()].map(|count| count.to_string());
-        let _ = writeln!(page, "| [{rfc}](#rfc-{rfc}) {} | {} |", table.title, counts.join(" | "));
+        let musts = waived.clone().filter(|it| it.strength.is_must());
+        let done = all.iter().filter(|it| it.done);
+        let hold = all.iter().filter(|it| it.holds.is_some());
+        let counts = [all.len(), done.count(), hold.count(), waived.count(), musts.count()];
+        let counts = counts.map(|count| count.to_string()).join(" | ");
+        let _ = writeln!(page, "| [{rfc}](#rfc-{rfc}) {} | {counts} |", table.title);
     }
     for (rfc, table) in tables {
         let _ = writeln!(page, "\n## RFC {rfc}\n\n{}.\n", table.title);
@@ -364,12 +423,13 @@ fn page(tables: &BTreeMap<u32, Table>, citations: &Citations) -> String {
 }
 
 fn row(requirement: &Requirement, (code, tests): &(Vec<&Place>, Vec<&Place>)) -> String {
-    let Requirement { id, section, strength, text, waived, note, done: _ } = requirement;
+    let Requirement { id, section, strength, text, note, .. } = requirement;
     let code: Vec<String> = code.iter().map(|place| link(place)).collect();
     let tests: Vec<String> = tests.iter().map(|place| link(place)).collect();
-    let code = match waived {
-        Some(reason) => format!("*waived*: {reason}"),
-        None => code.join("<br>"),
+    let code = match requirement.answer() {
+        Ok(Answer::Holds(reason)) => format!("*holds*: {reason}"),
+        Ok(Answer::Waived(reason)) => format!("*waived*: {reason}"),
+        Ok(Answer::Done) | Err(_) => code.join("<br>"),
     };
     let note = note.as_ref().map_or(String::new(), |note| format!(" *{note}*"));
     let text = format!("{text}{note}").replace('|', "\\|");
@@ -473,6 +533,9 @@ mod this_test {
             row("D", "waived = \"Later.\""),
             row("E", "done = true\nwaived = \"Nobody has missed it in forty years.\""),
             row("A", "done = true"),
+            row("F", "holds = \"There is no link layer here at all.\""),
+            row("G", "holds = \"By construction.\""),
+            row("H", "holds = \"There is no link layer here at all.\"\ndone = true"),
         ];
         let text = format!("title = \"Small\"\n{}", rows.concat());
         BTreeMap::from([(1, toml::from_str(&text).unwrap())])
@@ -491,10 +554,12 @@ mod this_test {
         assert_eq!(
             unanswered(&small_table()),
             [
-                "RFC1 C is neither done nor waived",
+                "RFC1 C has no answer",
                 "RFC1 D is waived for no reason of a sentence: \"Later.\"",
-                "RFC1 E is both done and waived",
+                "RFC1 E has two answers",
                 "RFC1 A is there twice",
+                "RFC1 G holds for no reason of a sentence: \"By construction.\"",
+                "RFC1 H has two answers",
             ]
         );
     }
@@ -502,7 +567,7 @@ mod this_test {
     #[test]
     fn what_is_done_without_code_or_without_a_test_is_found() {
         let (by_code, by_test) = (code("RFC1 A", "src/a.rs"), test("RFC1 A", "src/a.rs", "t"));
-        let e = [code("RFC1 E", "src/a.rs"), test("RFC1 E", "src/a.rs", "t")];
+        let e = ["RFC1 E", "RFC1 H"].map(|id| [code(id, "src/a.rs"), test(id, "src/a.rs", "t")]).concat();
         let offences =
             |places: &[(String, Place)]| uncited(&small_table(), &cited_by(&[&e[..], places].concat()));
         assert_eq!(offences(&[by_code.clone(), by_test.clone()]), Vec::<String>::new());
@@ -514,9 +579,16 @@ mod this_test {
 
     #[test]
     fn an_unknown_id_is_found_where_its_rfc_has_a_table() {
-        let places =
-            ["RFC1 A", "RFC1 section 7", "RFC1 other", "RFC2 section 7"].map(|id| code(id, "src/a.rs"));
+        let places = ["RFC1 A", "RFC1 Z", "RFC1 other", "RFC2 Z"].map(|id| code(id, "src/a.rs"));
         let others = BTreeMap::from([("RFC1 other".to_owned(), "MUST".to_owned())]);
-        assert_eq!(unknown(&small_table(), &others, &cited_by(&places)), ["RFC1 section 7: src/a.rs"]);
+        assert_eq!(unknown(&small_table(), &others, &cited_by(&places)), ["RFC1 Z: src/a.rs"]);
+    }
+
+    #[test]
+    fn a_section_is_cited_only_where_it_has_no_ids() {
+        let places =
+            ["RFC1 section 1", "RFC1 section 1.2", "RFC1 section 1 b"].map(|id| code(id, "src/a.rs"));
+        let offences = unknown(&small_table(), &BTreeMap::new(), &cited_by(&places));
+        assert_eq!(offences, ["RFC1 section 1: src/a.rs", "RFC1 section 1 b: src/a.rs"]);
     }
 }

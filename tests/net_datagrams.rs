@@ -144,6 +144,9 @@ fn who_asks_for_reports_is_told_who_refused_a_datagram() {
     }
 }
 
+//= RFC1122 3.2.1.6 receive
+//= RFC8200 7 traffic class
+//= RFC8504 5.12 ECN
 #[test]
 fn a_server_on_all_addresses_answers_from_the_one_that_was_asked_with_the_mark_that_came() {
     let (here, there) = pair();

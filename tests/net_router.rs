@@ -104,6 +104,7 @@ fn a_router_carries_connections_of_both_families_between_its_devices() {
     );
 }
 
+//= RFC1122 3.1 switch, 3.1 several interfaces
 #[test]
 fn a_stack_with_two_devices_that_was_not_told_to_forward_is_a_host_on_both_and_no_router() {
     let world = world_with(|router| router);

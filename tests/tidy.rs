@@ -245,59 +245,6 @@ fn no_function_is_too_long() {
     check_lengths("functions are too long", FUNCTION_LINES_MAX, LONG_FUNCTIONS, &sizes);
 }
 
-/// The rows of the tables in `docs/requirements`, each with the file it stands in.
-fn requirement_rows() -> Vec<(String, Vec<String>)> {
-    let files = files_below(&["docs/requirements"], |path| path.extension().is_some_and(|it| it == "md"));
-    let mut rows = Vec::new();
-    for (name, text) in files {
-        for line in text.lines().filter(|line| line.starts_with("| ")) {
-            let cells: Vec<String> =
-                line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
-            if cells.len() == 5 && cells[0] != "Section" {
-                rows.push((name.clone(), cells));
-            }
-        }
-    }
-    rows
-}
-
-/// What stands between backquotes.
-fn quoted_names(text: &str) -> Vec<String> {
-    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_requirement_that_is_done_names_a_test_that_exists() {
-    let code = files_below(&["src", "tests"], is_rust);
-    let names: std::collections::BTreeSet<&str> = code
-        .values()
-        .flat_map(|text| text.split("fn ").skip(1))
-        .map(|behind| behind.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default())
-        .collect();
-    let rows = requirement_rows();
-    assert!(rows.len() > 100, "only {} requirements were found", rows.len());
-    let mut offences = Vec::new();
-    for (file, cells) in &rows {
-        let [section, _, requirement, answer, place] = &cells[..] else { continue };
-        let row = format!("{file}: {section}: {requirement}");
-        let tests = quoted_names(place);
-        match answer.as_str() {
-            // A row that sums up others sends the reader to them.
-            "done" if place.starts_with("see ") || place == "below" => {}
-            "done" if tests.is_empty() => offences.push(format!("{row} names no test")),
-            "done" => offences.extend(
-                tests
-                    .iter()
-                    .filter(|name| name.contains('_') && !names.contains(name.as_str()))
-                    .map(|name| format!("{row} names the test {name}, which does not exist")),
-            ),
-            "holds" | "not" | "n/a" => {}
-            other => offences.push(format!("{row} has the answer {other:?}")),
-        }
-    }
-    complain("a requirement that is done has a test", &offences);
-}
-
 #[test]
 fn no_file_holds_a_path_of_somebodys_machine() {
     // Put together here, so that this file doesn't hold them itself.

@@ -162,6 +162,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReversePath {
     /// Nothing (RFC 1812: the default of a router).
+    //= RFC1812 5.3.8 off by default
     #[default]
     Off,
     /// That a route leads to it, by whatever interface; a default route is one (as on Linux).
@@ -221,8 +222,9 @@ impl Default for Config {
             icmp_peer_errors_per_second: 10,
             icmp_peer_errors_burst: 10,
             icmp_error_peers: 4096,
+            //= RFC1122 3.1 switch
             forwarding: false,
-            reverse_path: ReversePath::Off,
+            reverse_path: ReversePath::default(),
             path_mtus: 4096,
             path_mtu_expiry: Duration::from_secs(600),
             sent_log: 8192,

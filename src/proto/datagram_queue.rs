@@ -49,9 +49,14 @@ impl Arrival {
     pub(crate) fn of(datagram: &Datagram<'_>, port: u16) -> Self {
         Arrival {
             from: SocketAddr::new(datagram.src, port),
+            //= RFC1122 4.1.3.5 pass up
             to: datagram.dst,
+            //= RFC1122 3.4 interface
             device: datagram.device,
             hop_limit: datagram.hop_limit,
+            //= RFC1122 3.2.1.6 receive
+            //= RFC8200 7 traffic class
+            //= RFC8504 5.12 ECN
             tos: datagram.tos,
             at: datagram.at,
         }
@@ -98,6 +103,7 @@ impl DatagramQueue {
         if !is_first && self.cost + cost > limit {
             return Queued::Full;
         }
+        //= RFC768 data
         self.datagrams.push_back(Entry { arrival, data: data.into() });
         self.cost += cost;
         if is_first { Queued::First } else { Queued::Behind }

@@ -111,6 +111,7 @@ impl Manner {
         protocol: u8,
         payload_len: usize,
     ) -> Result<Outgoing, Refusal> {
+        //= RFC1122 3.2.1.7 send
         if with.ttl == Some(0) {
             return Err(Error::InvalidInput.into());
         }
@@ -122,7 +123,11 @@ impl Manner {
         // To groups, no farther than the link unless told otherwise (RFC 1112 section 6.1).
         let default_ttl = if to.is_multicast() { 1 } else { self.ttl };
         let mut header = IpHeader {
+            //= RFC1122 3.2.1.7 set
             hop_limit: with.ttl.unwrap_or(default_ttl),
+            //= RFC1122 3.2.1.6 set
+            //= RFC8200 7 traffic class
+            //= RFC8504 5.12 ECN
             tos: with.tos.unwrap_or(self.tos),
             ..ip::fragmentable(ctx, route.source, to, protocol)
         };
@@ -142,6 +147,7 @@ impl Manner {
         local: IpAddr,
         to: IpAddr,
     ) -> Result<Route, Error> {
+        //= RFC1122 4.1.3.5 choice
         let route = ctx.ip.route(to, source.or_else(|| own_source(ctx.ip, local)))?;
         if ctx.ip.is_broadcast(to) && !self.broadcast {
             return Err(Error::PermissionDenied);

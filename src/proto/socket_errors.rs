@@ -102,8 +102,8 @@ impl SocketErrors {
     ///
     /// # Errors
     /// `IcmpIgnored` if the socket isn't to be told, `ErrorQueueFull`.
-    //= RFC1122 section 4.1.3.3: UDP MUST pass to the application layer all ICMP error messages that it receives
-    //# from the IP layer.
+    // RFC 1122 section 4.1.3.3: UDP MUST pass to the application layer all ICMP error messages that it receives
+    // from the IP layer.
     pub(crate) fn icmp(
         &mut self,
         ctx: &Context<'_>,
@@ -128,6 +128,7 @@ impl SocketErrors {
         } else if !listening.is_connected || !is_final {
             return Err(DropReason::IcmpIgnored);
         }
+        //= RFC1122 4.1.3.3 ICMP
         self.pending = Some(told);
         Ok(())
     }

@@ -99,6 +99,7 @@ fn options_of(ended: &Ended, tag: &str, target: &str, near: &str) -> Vec<String>
     lines
 }
 
+//= RFC1122 3.2.2.6 record route, 3.2.2.6 timestamp
 #[test]
 fn record_route_and_timestamps_come_back_as_a_linux_host_sends_them_back() {
     in_namespace(|| {

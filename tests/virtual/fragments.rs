@@ -63,6 +63,13 @@ impl Pair {
     }
 }
 
+//= RFC1122 3.2.2.6 data, 3.3.2 reassembly, 3.3.2 size
+//= RFC791 3.1 datagrams of 576 octets
+//= RFC792 echo
+//= RFC1812 4.3.3.6 echo
+//= RFC4443 4.2 data
+//= RFC8200 5 packets of 1500 octets
+//= RFC8504 5.1 fragment headers
 #[test]
 fn the_largest_ping_is_answered_in_both_families() {
     for (from, to, len, parts) in [
@@ -155,6 +162,7 @@ fn text_of(line: &str) -> Option<(usize, usize)> {
     Some((from.parse().ok()?, to.parse().ok()?))
 }
 
+//= RFC8504 5.7 path MTU
 #[test]
 fn a_connection_goes_on_in_segments_that_the_path_lets_through() {
     //= RFC1191 section 6.4

@@ -94,6 +94,7 @@ fn an_active_open_takes_three_segments() {
     assert_eq!(t.stack.tcp_connect_result(id), Ok(()));
 }
 
+//= RFC9293 MUST-65
 #[test]
 fn a_syn_says_mss_and_window_scale() {
     let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
@@ -368,6 +369,7 @@ fn options_are_read_in_every_order_and_unknown_ones_skipped() {
     }
 }
 
+//= RFC9293 MUST-4
 #[test]
 fn nothing_is_read_after_the_end_of_the_options() {
     let mut t = Script::new();

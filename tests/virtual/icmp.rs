@@ -22,6 +22,7 @@ fn script(ipv6: bool) -> Script {
     if ipv6 { Script::v6() } else { Script::new() }
 }
 
+//= RFC1122 3.2.2.1 hint
 #[test]
 fn soft_errors_are_reported_and_abort_nothing() {
     //= RFC9293 MUST-47, MUST-54, SHLD-25
@@ -43,6 +44,7 @@ fn soft_errors_are_reported_and_abort_nothing() {
     }
 }
 
+//= RFC9293 MUST-56/unreachable, MUST-56/time-exceeded, MUST-56/parameter
 #[test]
 fn soft_errors_do_not_end_an_attempt_to_open() {
     for (kind, code, ipv6, error) in SOFT {
@@ -149,6 +151,8 @@ fn errors_about_others_are_dropped_and_counted() {
     assert!(t.take_other().is_none());
 }
 
+//= RFC1122 3.1 IP and ICMP
+//= RFC792 part of IP
 #[test]
 fn echo_is_answered_with_the_same_bytes() {
     for ipv6 in [false, true] {

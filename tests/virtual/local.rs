@@ -166,6 +166,8 @@ fn a_datagram_for_a_closed_port_is_answered_with_port_unreachable() {
     }
 }
 
+//= RFC1122 3.2.2 demultiplex, 3.2.2.1 pass up
+//= RFC4443 3.1 pass up
 #[test]
 fn port_unreachable_refuses_a_connected_socket() {
     for (ipv6, local, peer, kind, code) in

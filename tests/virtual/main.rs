@@ -11,6 +11,7 @@ mod icmp;
 mod local;
 mod options;
 mod recovery;
+mod requirements;
 mod rfc5961;
 mod routing;
 mod states;

@@ -41,6 +41,7 @@ fn a_syn_has_the_options_it_was_opened_with() {
     assert_eq!((again.ttl, again.tos), (3, 0x20));
 }
 
+//= RFC1122 3.2.1.6 receive
 #[test]
 fn the_tos_of_what_comes_is_told() {
     //= RFC9293 MAY-9
@@ -53,7 +54,7 @@ fn the_tos_of_what_comes_is_told() {
 
 #[test]
 fn nothing_leaves_with_a_time_to_live_of_zero_whatever_was_asked_for() {
-    //= RFC1122 section 3.2.1.7: a host MUST NOT send a datagram with a TTL of zero.
+    //= RFC1122 3.2.1.7 send: a host MUST NOT send a datagram with a TTL of zero.
     for ipv6 in [false, true] {
         let config = Config { ttl: 0, ..Config::default() };
         let mut t = Script::with(Setup { ipv6, config, ..Setup::default() });
@@ -75,6 +76,8 @@ fn nothing_leaves_with_a_time_to_live_of_zero_whatever_was_asked_for() {
     }
 }
 
+//= RFC8200 6 labelled flows
+//= RFC8504 5.1 flow label
 #[test]
 fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_have_another() {
     //= RFC6437 section 3
@@ -103,6 +106,8 @@ fn all_segments_of_a_connection_have_its_flow_label_and_another_connection_s_hav
     assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[0] != labels[2], "{labels:x?}");
 }
 
+//= RFC8200 8.3 larger header
+//= RFC9293 MUST-14
 #[test]
 fn the_mss_we_announce_and_use_follows_the_mtu() {
     //= RFC9293 MUST-67, SHLD-5/v4, SHLD-5/v6, MAY-3
@@ -141,6 +146,7 @@ fn a_smaller_mtu_is_followed() {
 #[test]
 fn ip_options_that_nobody_understands_are_passed_over() {
     //= RFC9293 MUST-50
+    //= RFC1122 3.2.1.8 unknown, 3.2.1.8 obsolete
     // Unknown, copied and not; a stream identifier; no operation and the end of the list.
     for options in [[0x9e, 4, 1, 2], [0x1e, 4, 1, 2], [0x88, 4, 0, 1], [1, 1, 1, 0]] {
         let mut t = Script::new();

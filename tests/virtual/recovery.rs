@@ -325,6 +325,7 @@ fn segments_of_one_batch_draw_one_ack() {
     t.expect_none();
 }
 
+//= RFC9293 MUST-58
 #[test]
 fn an_answer_carries_the_acknowledgement() {
     let mut t = Script::new();

@@ -83,6 +83,7 @@ fn an_ack_of_what_was_never_sent_draws_an_ack_and_its_text_is_dropped() {
 
 #[test]
 fn text_with_an_ack_from_long_ago_is_dropped() {
+    //= RFC9293 MAY-12
     //= RFC5961 5.2 range, 5.2 duplicate: SND.UNA - MAX.SND.WND <= SEG.ACK
     let mut t = Script::new();
     t.open_passive("S 0 win 1000 <mss 1460>");

@@ -218,7 +218,6 @@ fn carry(
 
 #[test]
 fn traceroute_finds_every_hop_and_the_end() {
-    //= RFC1812 section 5.3.1: the packet MUST be discarded, and the router MUST send a time exceeded message.
     for family in [0, 1] {
         let mut row = Row::new(&[1500; 4]);
         let socket = row.listener(family);
@@ -349,9 +348,11 @@ fn what_circles_between_routers_ends() {
     assert_eq!(type_code(&report), Some((11, 0)));
 }
 
+//= RFC1812 4.3.3.1 no host
+//= RFC4443 3.1 code
 #[test]
 fn routes_that_lead_nowhere_say_so_as_they_are_told() {
-    //= RFC1812 section 5.2.7.1
+    //= RFC1812 5.2.7.1 code, 5.2.7.1 prohibited
     for (target, expected, reason) in [
         (RouteTarget::Unreachable, Some([(3, 1), (1, 3)]), DropReason::RouteUnreachable),
         (RouteTarget::Prohibit, Some([(3, 13), (1, 1)]), DropReason::RouteProhibited),
@@ -376,7 +377,7 @@ fn routes_that_lead_nowhere_say_so_as_they_are_told() {
 
 #[test]
 fn a_strict_reverse_path_lets_honest_packets_through_and_forged_ones_not() {
-    //= RFC1812 section 5.3.8
+    //= RFC1812 5.3.8 silently
     let config = Config { reverse_path: ReversePath::Strict, ..Config::default() };
     let mut row = Row::with(&[1500; 3], Offloads::default(), &config);
     transfer(&mut row, 0, &[7; 10_000]);
@@ -388,9 +389,9 @@ fn a_strict_reverse_path_lets_honest_packets_through_and_forged_ones_not() {
     assert_eq!(row.counters(1).dropped_total(), 1);
 }
 
+//= RFC1812 4.2.2.2 address in options, 5.3.13.5 record route
 #[test]
 fn a_recorded_route_names_every_hop_there_and_back() {
-    //= RFC1812 section 5.3.13.5, RFC1122 section 3.2.2.6
     let mut row = Row::new(&[1500; 3]);
     let mut echo = vec![8, 0, 0, 0, 0, 7, 0, 1];
     let sum = !wire_sum(&echo);

@@ -60,7 +60,7 @@ fn a_mark_too_far_ahead_is_told_as_far_as_the_field_goes() {
 
 #[test]
 fn the_application_hears_of_a_mark_and_how_far_it_is() {
-    //= RFC9293 MUST-32, MUST-33
+    //= RFC9293 MUST-30, MUST-32, MUST-33
     let mut t = Script::new();
     t.open();
     t.readiness();

@@ -20,6 +20,7 @@ pub(crate) const ALL_NODES_LINK: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0,
 pub(crate) fn is_single_host(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.octets()[0] != 0 && v4.octets()[0] < 224,
+        //= RFC8504 6.1 addresses
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !is_mapped(v6),
     }
 }
@@ -67,6 +68,7 @@ pub(crate) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
 /// The broadcast addresses of a network: `{net, -1}`, and `{net, 0}` which RFC 1122 section 3.3.6 says all
 /// hosts should recognise. Networks of one or two addresses have none (RFC 3021).
 pub(crate) fn directed_broadcasts(network: Ipv4Net) -> Option<[Ipv4Addr; 2]> {
+    //= RFC1812 4.2.3.1 obsolete broadcasts
     (network.prefix_len() < 31).then(|| [network.network(), network.broadcast()])
 }
 
@@ -111,6 +113,7 @@ mod tests {
         text.parse().unwrap()
     }
 
+    //= RFC8504 6.1 addresses
     #[test]
     fn only_addresses_that_can_name_one_host_are_single_hosts() {
         for host in ["10.0.0.1", "127.0.0.1", "169.254.1.2", "223.255.255.255", "fe80::1", "::1", "fd09::2"] {
@@ -138,6 +141,7 @@ mod tests {
         assert_eq!((low, high), (Ipv4Addr::new(10, 9, 0, 0), Ipv4Addr::new(10, 9, 0, 3)));
     }
 
+    //= RFC8504 6.1 addresses
     #[test]
     fn addresses_that_no_host_may_have_cannot_be_ours() {
         for good in [

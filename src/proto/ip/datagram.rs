@@ -52,6 +52,7 @@ impl<'a> Part<'a> {
             cast,
             protocol: parsed.protocol,
             hop_limit: parsed.hop_limit,
+            //= RFC1122 3.2.1.6 receive
             tos: parsed.tos,
             payload: parsed.payload,
             whole: parsed.whole,

@@ -17,12 +17,15 @@ impl FlowLabels {
     }
 
     /// The label of what goes from one socket to another: 20 bits; 0 over IPv4, which has none.
-    //= RFC6437 section 3: source nodes SHOULD assign each unrelated transport connection and application data stream
+    //= RFC6437 section 3: source nodes SHOULD assign each unrelated transport connection and application data
+    //# stream
     //# to a new flow, and set each flow label to a value that is unlikely to be guessed, from a uniform distribution.
     pub(crate) fn label(&self, from: SocketAddr, to: SocketAddr, protocol: u8) -> u32 {
         let (IpAddr::V6(src), IpAddr::V6(dst)) = (from.ip(), to.ip()) else { return 0 };
         let hash = self.0.hash((src.to_bits(), dst.to_bits(), from.port(), to.port(), protocol));
         // A label of zero says that there is none.
+        //= RFC8200 6 labelled flows
+        //= RFC8504 5.1 flow label
         (hash as u32 & LABEL_MAX).max(1)
     }
 }
@@ -41,6 +44,7 @@ mod tests {
         FlowLabels::new(key).label(from.parse().unwrap(), to.parse().unwrap(), protocol)
     }
 
+    //= RFC8504 5.1 flow label
     #[test]
     fn a_flow_keeps_its_label_and_whatever_names_another_flow_changes_it() {
         let flow = label(KEY, "[fd09::2]:80", "[fd09::1]:1000", 6);

@@ -72,7 +72,7 @@ fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), D
     if dst.is_multicast() {
         return Err(DropReason::ForwardNotUnicast);
     }
-    //= RFC1812 section 5.3.7: a class E address (except 255.255.255.255) is an invalid destination.
+    //= RFC1812 5.3.7 martians: a class E address (except 255.255.255.255) is an invalid destination.
     if matches!(dst, IpAddr::V4(v4) if v4.octets()[0] >= 240) {
         return Err(DropReason::MartianDestination);
     }
@@ -82,8 +82,8 @@ fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), D
         return Err(DropReason::ForwardScope);
     }
     if is_link_local(src) {
-        //= RFC4443 section 3.1: if the reason for the failure to deliver is that the destination is beyond the scope
-        //# of the source address, the code field is set to 2.
+        //= RFC4443 3.1 beyond scope: if the reason for the failure to deliver is that the destination is beyond
+        //# the scope of the source address, the code field is set to 2.
         icmp::complain(ctx, transit, Complaint::BeyondScope);
         return Err(DropReason::ForwardScope);
     }
@@ -99,9 +99,9 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-//= RFC1812 section 5.3.8: if this filtering is enabled, the router MUST silently discard a packet if the
-//# interface on which the packet was received is not the interface on which a packet would be forwarded to reach
-//# the address contained in the source address.
+//= RFC1812 5.3.8 silently: if this filtering is enabled, the router MUST silently discard a packet if the
+//# interface on which the packet was received is not the interface on which a packet would be forwarded to
+//# reach the address contained in the source address.
 fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     let how = ctx.config.reverse_path;
     if ctx.ip.is_reachable_by(transit.parsed.src, transit.device, how) {
@@ -114,17 +114,22 @@ fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_, '_>) -> Result<()
 /// The next hop; if there is none, the source hears why (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
 fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
     let no_hop = match ctx.ip.next_hop(transit.parsed.dst) {
+        //= RFC4443 3.1 back onto the link
         Ok(hop) if goes_to_and_fro(ctx, transit, hop) => NoHop::Unreachable,
         Ok(hop) => return Ok(hop),
         Err(no_hop) => no_hop,
     };
     let (complaint, reason) = match no_hop {
+        //= RFC1812 4.3.3.1 no route
         NoHop::NoRoute => (Some(Complaint::NetworkUnreachable), DropReason::NoRoute),
         NoHop::Blackhole => (None, DropReason::RouteBlackhole),
+        //= RFC1812 4.3.3.1 no host
         NoHop::Unreachable => (Some(Complaint::HostUnreachable), DropReason::RouteUnreachable),
+        //= RFC1812 5.2.7.1 prohibited
         NoHop::Prohibited => (Some(Complaint::Prohibited), DropReason::RouteProhibited),
     };
     if let Some(complaint) = complaint {
+        //= RFC1812 5.2.7.1 code
         icmp::complain(ctx, transit, complaint);
     }
     Err(reason)
@@ -132,8 +137,8 @@ fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, Dro
 
 /// Whether the packet would go back to where it came from and come again: it is for the very network of the link, so
 /// both ends would take the other for the way there. (Over IPv4 it goes, as on Linux: hubs of tunnels live on it.)
-//= RFC4443 section 3.1: a packet received on a point-to-point link and destined to an address within a subnet
-//# assigned to that same link MUST NOT be forwarded back onto the arrival link.
+// RFC 4443 section 3.1: a packet received on a point-to-point link and destined to an address within a subnet
+// assigned to that same link MUST NOT be forwarded back onto the arrival link.
 fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop) -> bool {
     let dst = transit.parsed.dst;
     let is_of_the_link = |net: &IpNet| net.contains(&dst);
@@ -142,12 +147,16 @@ fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop) -> bo
         && ctx.ip.interfaces.addresses_of(hop.device).iter().any(is_of_the_link)
 }
 
-//= RFC1812 section 5.3.1: if the TTL is reduced to zero (or less), the packet MUST be discarded, and the router
-//# MUST send an ICMP time exceeded message, code 0.
+//= RFC1812 5.3.1 no foresight: if the TTL is reduced to zero (or less), the packet MUST be discarded, and the
+//# router MUST send an ICMP time exceeded message, code 0.
 fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
+    //= RFC791 3.1 time to live
+    //= RFC1812 4.2.2.9 time to live of zero
     if transit.parsed.hop_limit > 1 {
         return Ok(());
     }
+    //= RFC1812 5.2.7.3 time exceeded
+    //= RFC4443 3.3 hop limit
     icmp::complain(ctx, transit, Complaint::HopLimitExceeded);
     Err(DropReason::HopLimit)
 }
@@ -160,6 +169,7 @@ fn write_options(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop, header:
         Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
     };
     let here = Here {
+        //= RFC1812 4.2.2.2 address in options
         route_address: address_on(hop.device, transit.parsed.dst),
         time_address: address_on(transit.device, transit.parsed.src),
         is_ours: &|address| ctx.ip.is_local(IpAddr::V4(address)),
@@ -179,6 +189,7 @@ struct Way<'a> {
 impl<'a> Way<'a> {
     /// What follows the header.
     fn rest(&self) -> &'a [u8] {
+        //= RFC8200 4.7 no next header in transit
         self.transit.parsed.whole.get(self.header.bytes.len()..).unwrap_or_default()
     }
 
@@ -285,11 +296,13 @@ impl<'a> Way<'a> {
 
     //= RFC1191 section 4: a router that would have to fragment a datagram with DF set MUST say with the error
     //# what the MTU of the next hop is.
-    //= RFC8200 section 5: over IPv6 nobody fragments on the way.
+    // RFC 8200 section 5: over IPv6 nobody fragments on the way.
     fn check_may_be_cut(&self, ctx: &mut Context<'_>) -> Result<(), DropReason> {
+        //= RFC791 2.3 don't fragment, 3.1 flags
         if !self.transit.parsed.dont_fragment {
             return Ok(());
         }
+        //= RFC1812 5.2.7.1 too big
         icmp::complain(ctx, self.transit, Complaint::TooBig { mtu: self.hop.mtu as u32 });
         Err(DropReason::ForwardTooBig)
     }
@@ -301,6 +314,7 @@ impl<'a> Way<'a> {
         sink: &mut dyn PacketSink,
     ) -> Result<(), DropReason> {
         let mut result = Ok(());
+        //= RFC1812 4.2.2.7 fragment
         let parts = fragment::split(whole, self.hop.mtu, 0, |part| {
             result = hand_over(ctx, &Egress::plain(self.hop.device, part, &[]), sink);
             // Once one part is lost the others are of no use.
@@ -332,6 +346,7 @@ fn hand_over(
         ctx.counters.bytes_out += egress.len() as u64;
         return Ok(());
     }
+    //= RFC4443 3.1 congestion
     if ctx.outbox.push_transit(egress) { Ok(()) } else { Err(DropReason::ForwardQueueFull) }
 }
 
@@ -352,6 +367,8 @@ impl Header {
         let len = if transit.parsed.src.is_ipv4() { transit.parsed.header_len } else { V6_HEADER };
         let mut header = Header { bytes: ArrayVec::new() };
         // The header has been parsed, so it is there and no longer than this.
+        //= RFC1812 5.3.3.3 precedence
+        //= RFC8200 6 label unchanged
         let _ = header.bytes.try_extend_from_slice(whole.get(..len).unwrap_or_default());
         header
     }
@@ -382,16 +399,17 @@ impl Header {
         }
     }
 
-    //= RFC1812 section 5.3.1: when a router forwards a packet, it MUST reduce the TTL by at least one.
     fn decrement(&mut self) {
         match *self.bytes.as_mut_slice() {
             [version, _, _, _, _, _, _, _, ref mut ttl, protocol, ref mut high, ref mut low, ..]
                 if version >> 4 == 4 =>
             {
                 let before = u16::from_be_bytes([*ttl, protocol]);
+                //= RFC1812 5.3.1 decrement
                 *ttl = ttl.saturating_sub(1);
                 let after = u16::from_be_bytes([*ttl, protocol]);
                 let sum = u16::from_be_bytes([*high, *low]);
+                //= RFC791 3.1 checksum anew
                 [*high, *low] = checksum::updated(sum, before, after).to_be_bytes();
             }
             [_, _, _, _, _, _, _, ref mut hop_limit, ..] => *hop_limit = hop_limit.saturating_sub(1),

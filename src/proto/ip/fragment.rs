@@ -16,6 +16,7 @@ use crate::proto::wire::ip::{PROTOCOL_ICMPV6, PROTOCOL_NO_NEXT_HEADER, PROTOCOL_
 ///
 /// Returns the number of parts that were made: 0 if the link is too small for any, or the headers do not hold together.
 pub(crate) fn split(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8]) -> bool) -> usize {
+    //= RFC8504 5.1 no atomic fragments
     if whole.len() <= mtu {
         each(whole);
         return 1;
@@ -74,6 +75,7 @@ fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8]) -> bool) -> Op
         let room = mtu - header.len();
         let left = data.len() - at;
         let is_last = left <= room;
+        //= RFC791 2.3 eight octets
         let len = if is_last { left } else { room / UNIT * UNIT };
         let more = if is_last && !more_follow { 0 } else { V4_MORE };
         let offset = u16::try_from((offset + at) / UNIT).ok().filter(|offset| *offset <= V4_OFFSET)?;
@@ -82,6 +84,7 @@ fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8]) -> bool) -> Op
         part.extend_from_slice(data.get(at..at + len)?);
         let total_len = u16::try_from(part.len()).ok()?;
         put(&mut part, 2, total_len);
+        //= RFC1812 5.2.5 unchanged
         put(&mut part, 6, rest_of_flags | more | offset);
         put(&mut part, 10, 0);
         let mut sum = Sum::new();
@@ -100,8 +103,8 @@ fn split_v4(whole: &[u8], mtu: usize, mut each: impl FnMut(&[u8]) -> bool) -> Op
 }
 
 /// The header of all parts but the first: of the options only those that are to be copied.
-//= RFC791 section 3.1: the copied flag indicates that this option is copied into all fragments on
-//# fragmentation.
+// RFC 791 section 3.1: the copied flag indicates that this option is copied into all fragments on
+// fragmentation.
 fn header_of_later_parts(fixed: &[u8], mut options: &[u8]) -> Vec<u8> {
     const COPIED: u8 = 0x80;
     const END: u8 = 0;
@@ -119,6 +122,7 @@ fn header_of_later_parts(fixed: &[u8], mut options: &[u8]) -> Vec<u8> {
             (_, Some(_) | None) => break,
         };
         let Some((option, rest)) = options.split_at_checked(len) else { break };
+        //= RFC791 3.1 copied
         if kind & COPIED != 0 {
             header.extend_from_slice(option);
         }
@@ -140,6 +144,7 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8]) ->
     let (headers, data) = whole.split_at_checked(headers.end)?;
     let next_header = *headers.get(next_header_at)?;
     let header_len = headers.len() + FRAGMENT_HEADER;
+    //= RFC8200 4.5 cut
     let room = room_for_data(mtu, header_len)?;
     let mut part = Vec::with_capacity(mtu);
     let (mut at, mut parts) = (0, 0);
@@ -162,6 +167,8 @@ fn split_v6(whole: &[u8], mtu: usize, ident: u32, mut each: impl FnMut(&[u8]) ->
         if !each(&part) {
             break;
         }
+        //= RFC8200 4.5 no overlap
+        //= RFC8504 5.1 no overlap sent
         at += piece.len();
     }
     Some(parts)
@@ -174,6 +181,7 @@ pub(crate) fn header_of_whole(headers: &[u8], data_len: usize, ecn: u8) -> Optio
     match headers.first()? >> 4 {
         4 => {
             whole.extend_from_slice(headers);
+            //= RFC1122 3.3.2 size
             let total_len = u16::try_from(headers.len() + data_len).ok()?;
             put(&mut whole, 2, total_len);
             let flags_and_offset = u16::from_be_bytes([*headers.get(6)?, *headers.get(7)?]);
@@ -278,6 +286,7 @@ fn unfragmentable(whole: &[u8]) -> Option<Unfragmentable> {
         }
         named_at = at;
         at += extension_len(kind, whole.get(at..)?)?;
+        //= RFC8200 4.5 per-fragment headers
         if kind != DESTINATION_OPTIONS {
             found = Unfragmentable { headers: 0..at, next_header_at: named_at };
         }
@@ -328,6 +337,8 @@ mod tests {
         resealed(bytes, 20 + options.len())
     }
 
+    //= RFC791 2.3 eight octets
+    //= RFC8200 4.5 cut
     #[test]
     fn parts_are_as_large_as_the_link_allows_in_units_of_eight() {
         let whole = datagram(&header("10.9.0.2", "10.9.0.1", 99), &[0; 2000]);
@@ -355,6 +366,7 @@ mod tests {
         }
     }
 
+    //= RFC8504 5.1 no atomic fragments
     #[test]
     fn what_fits_is_left_as_it_is_and_what_can_not_be_cut_makes_no_parts() {
         for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
@@ -380,7 +392,7 @@ mod tests {
         assert_eq!(places(&resealed(last, 20)), [(1480, 40, true), (1520, 24, false)]);
     }
 
-    //= RFC791 section 3.1
+    //= RFC791 3.1 copied
     #[test]
     fn later_parts_have_only_the_options_that_are_to_be_copied() {
         // No operation, record route (not copied), router alert (copied), an unknown one (copied), end.
@@ -410,7 +422,7 @@ mod tests {
         }
     }
 
-    //= RFC8200 section 4.5
+    //= RFC8200 4.5 per-fragment headers
     #[test]
     fn every_part_of_ipv6_has_the_headers_that_the_way_needs() {
         let padding: &[u8] = &[0, 1, 4, 0, 0, 0, 0];

@@ -42,6 +42,7 @@ impl Idents {
     pub(crate) fn next(&mut self, src: IpAddr, dst: IpAddr, protocol: u8) -> u16 {
         let hash = self.sharing.hash((src, dst, protocol));
         let counter = &mut self.v4[(hash % COUNTERS as u64) as usize];
+        //= RFC791 2.3 identification
         *counter = counter.wrapping_add(1);
         *counter
     }
@@ -51,6 +52,8 @@ impl Idents {
         let hash = self.sharing.hash((src, dst));
         let counter = &mut self.v6[(hash % COUNTERS as u64) as usize];
         *counter = counter.wrapping_add(1);
+        //= RFC8200 4.5 identification sent
+        //= RFC8504 5.1 unpredictable
         counter.wrapping_add(self.shift.hash((src, dst)) as u32)
     }
 }
@@ -60,6 +63,7 @@ mod tests {
     use super::*;
     use core::net::Ipv4Addr;
 
+    //= RFC791 2.3 identification
     #[test]
     fn identifications_between_two_hosts_repeat_only_after_all_others() {
         let mut idents = Idents::new(&mut Rng::from_number(1));
@@ -70,6 +74,8 @@ mod tests {
             assert!(!core::mem::replace(&mut seen[ident], true));
         }
     }
+    //= RFC8200 4.5 identification sent
+    //= RFC8504 5.1 unpredictable
     #[test]
     fn identifications_of_ipv6_differ_between_hosts_and_from_one_to_the_next() {
         //= RFC7739 section 5.3

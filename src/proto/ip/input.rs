@@ -27,7 +27,10 @@ pub(crate) fn cast(
 ) -> Result<Option<Cast>, DropReason> {
     check_addresses(ctx.ip, device, parsed)?;
     let cast = ctx.ip.cast(parsed.dst);
+    //= RFC1122 3.1 several interfaces
     let may_pass = ctx.config.forwarding && device != DeviceId::LOOPBACK;
+    //= RFC1122 3.1 no gateway, 3.2.1.3 destination
+    //= RFC8200 3 destination
     if cast.is_some() || may_pass { Ok(cast) } else { Err(DropReason::NotOurs) }
 }
 
@@ -57,19 +60,23 @@ pub(crate) fn receive<'p>(
         return Ok(Accepted::Part(part));
     }
     check_something_follows(parsed)?;
+    //= RFC1122 3.2.1.7 receive
+    //= RFC1812 4.2.2.9 time to live read
+    //= RFC8200 3 hop limit
     Ok(Accepted::Local(datagram))
 }
 
 /// Validates a packet for somebody else, likewise. What has been read stays where it is: to move it about would cost
 /// as much as to look at it.
-//= RFC8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
-//# along a packet's delivery path, until it reaches the node identified in the destination address field.
+// RFC 8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
+// along a packet's delivery path, until it reaches the node identified in the destination address field.
 pub(crate) fn receive_transit<'a, 'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
     parsed: &'a mut Parsed<'p>,
 ) -> Result<Transit<'a, 'p>, DropReason> {
+    //= RFC8200 4 in transit
     parsed.follow_hop_by_hop()?;
     let Packet { checksum, at, gso_size, .. } = *packet;
     let transit = Transit { device, parsed, checksum, at, gso_size };
@@ -109,10 +116,12 @@ fn check_source(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<
     } else if asks_for_its_address(parsed) {
         true
     } else {
-        //= RFC1122 section 3.2.1.3: a host MUST silently discard a datagram whose source address is invalid
-        //# by the rules of the section.
+        //= RFC1122 3.2.1.3 source: a host MUST silently discard a datagram whose source address is invalid by
+        //# the rules of the section.
+        //= RFC1812 4.2.2.11 sources
         address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src)
     };
+    //= RFC1122 4.1.3.6 invalid addresses
     if is_plausible { Ok(()) } else { Err(DropReason::MartianSource) }
 }
 
@@ -129,6 +138,8 @@ fn asks_for_its_address(parsed: &Parsed<'_>) -> bool {
 fn check_destination(device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropReason> {
     let from_outside = device != DeviceId::LOOPBACK;
     let is_martian = match parsed.dst {
+        //= RFC1122 3.2.1.3 loopback
+        //= RFC1812 4.2.3.1 obsolete broadcasts
         IpAddr::V4(v4) => v4.octets()[0] == 0 || (from_outside && v4.is_loopback()),
         IpAddr::V6(v6) => {
             v6.is_unspecified()
@@ -149,14 +160,18 @@ fn check_problem<'a>(
     let about = about.into();
     let to_multicast = about.cast.map_or(parsed.dst.is_multicast(), |cast| cast != Cast::Unicast);
     if let Some((code, pointer)) = problem.answer(to_multicast) {
+        //= RFC1122 3.2.2.5 parameter problem
+        //= RFC1812 4.3.3.5 parameter problem
         icmp::complain(ctx, about, icmp::Complaint::ParameterProblem { code, pointer });
     }
+    //= RFC4443 3.4 discard
     Err(problem.drop_reason())
 }
 
 /// What follows "no next header" is to be ignored (RFC 8200 section 4.7), not called unknown.
 fn check_something_follows(parsed: &Parsed<'_>) -> Result<(), DropReason> {
     let nothing = parsed.src.is_ipv6() && parsed.protocol == PROTOCOL_NO_NEXT_HEADER;
+    //= RFC8200 4.7 no next header
     if nothing { Err(DropReason::UnknownProtocol) } else { Ok(()) }
 }
 
@@ -177,6 +192,7 @@ mod tests {
         world.input(&datagram(&header(src, dst, 6), b"text")).map(|datagram| datagram.cast)
     }
 
+    //= RFC1122 3.2.1.6 receive
     #[test]
     fn a_datagram_to_us_is_ours() {
         let mut world = World::new();
@@ -191,10 +207,12 @@ mod tests {
         crate::proto::wire::ip::IpHeader { tos: 0xb8, ..header }
     }
 
+    //= RFC1812 4.2.2.9 time to live read
+    //= RFC8200 3 hop limit
     #[test]
     fn no_time_to_live_is_too_short_to_have_arrived() {
-        //= RFC1122 section 3.2.1.7: a host MUST NOT discard a datagram just because it was received with TTL less
-        //# than 2.
+        //= RFC1122 3.2.1.7 receive: a host MUST NOT discard a datagram just because it was received with TTL
+        //# less than 2.
         let mut world = World::new();
         for (src, dst) in [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")] {
             for hop_limit in [0, 1] {
@@ -204,6 +222,7 @@ mod tests {
         }
     }
 
+    //= RFC1122 3.2.1.3 source, 4.1.3.6 invalid addresses
     #[test]
     fn sources_that_no_host_may_have_are_martians() {
         let mut world = World::new();
@@ -241,6 +260,9 @@ mod tests {
         assert_eq!(verdict(&mut world, "::", "ff02::1:ff00:2"), Ok(Cast::Multicast));
     }
 
+    //= RFC1122 3.2.1.3 destination, 3.2.1.3 loopback, 3.3.6 broadcast
+    //= RFC1812 4.2.3.1 obsolete broadcasts, 5.2.3 local or not
+    //= RFC8200 3 destination
     #[test]
     fn destinations_are_ours_everybodys_or_nobodys() {
         let mut world = World::new();
@@ -383,6 +405,8 @@ mod tests {
         assert!(world.sent().is_none());
     }
 
+    //= RFC4443 3.4 discard, 3.4 pointer
+    //= RFC8200 4.4 segments left
     #[test]
     fn a_routing_header_with_segments_left_draws_a_parameter_problem() {
         //= RFC5095 section 3
@@ -396,9 +420,11 @@ mod tests {
         assert_eq!(parameter_problem(&mut world, &bytes), Some((0, 42)));
     }
 
+    //= RFC4443 3.4 discard
+    //= RFC8504 5.2 extension headers
     #[test]
     fn an_unknown_option_is_answered_as_its_type_asks() {
-        //= RFC8200 section 4.2
+        //= RFC8200 4.2 00, 4.2 01, 4.2 10, 4.2 11
         let option = |kind: u8| [6, 0, kind, 4, 0, 0, 0, 0];
         for (kind, dst, reason, answer) in [
             (0x3e, "fd09::2", None, None),
@@ -425,6 +451,7 @@ mod tests {
         assert_eq!(world.counters.replies_lost, 0, "it should not even be tried");
     }
 
+    //= RFC8200 4 hop-by-hop
     #[test]
     fn hop_by_hop_options_out_of_place_are_an_unknown_header() {
         let mut world = World::new();
@@ -453,6 +480,7 @@ mod tests {
         assert!(world.sent().is_some());
     }
 
+    //= RFC8200 4.7 no next header
     #[test]
     fn nothing_that_follows_draws_no_answer() {
         let mut world = World::new();
@@ -561,6 +589,7 @@ mod tests {
             }
         }
 
+        //= RFC1122 3.1 counted
         #[test]
         fn the_stack_counts_every_packet_once(
             packets in prop::collection::vec((packet(), any::<bool>()), 1..12),

@@ -21,6 +21,7 @@ use crate::proto::packet::{DeviceId, Offloads};
 /// The largest datagram that fits through the way from the stack to itself.
 pub(crate) const LOOPBACK_MTU: usize = 65_535;
 /// The smallest MTU that an interface can have (RFC 791: every module must forward 68 octets).
+//= RFC791 3.2 68 octets
 const MTU_MIN: usize = 68;
 /// No IP datagram without the jumbo option is larger.
 const MTU_MAX: usize = 65_535;
@@ -123,6 +124,7 @@ impl Interfaces {
     /// that family.
     #[inline]
     pub(crate) fn mtu_to(&self, device: DeviceId, destination: IpAddr) -> Option<usize> {
+        //= RFC8200 5 links of 1280 octets
         self.mtu(device).filter(|mtu| destination.is_ipv4() || *mtu >= MTU_MIN_V6)
     }
 
@@ -166,6 +168,7 @@ impl Interfaces {
             }
         }
         self.sieve.add(address.addr());
+        //= RFC8504 6.2 several addresses
         interface.addresses.push(address);
         Ok(())
     }
@@ -221,7 +224,10 @@ impl Interfaces {
     /// Whether it is a broadcast address here: limited, or of one of our networks.
     #[inline]
     pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        //= RFC1812 4.2.2.11 directed broadcasts
         let is_ours = || self.broadcasts.binary_search(&address.to_bits()).is_ok();
+        //= RFC1122 3.3.6 broadcast
+        //= RFC1812 4.2.3.1 broadcasts
         address.is_broadcast() || (self.sieve.passes(address.into()) && is_ours())
     }
 
@@ -229,9 +235,12 @@ impl Interfaces {
     /// addresses. There is no way to join others yet.
     pub(crate) fn is_member(&self, group: IpAddr) -> bool {
         match group {
+            //= RFC1122 3.3.7 all hosts
             IpAddr::V4(v4) => v4 == address::ALL_HOSTS,
             IpAddr::V6(v6) => {
+                //= RFC8504 6.1 groups
                 let is_solicited = || self.groups.binary_search(&v6.to_bits()).is_ok();
+                //= RFC8504 6.1 groups
                 v6 == address::ALL_NODES_LINK
                     || v6 == address::ALL_NODES_INTERFACE
                     || (self.sieve.passes(group) && is_solicited())
@@ -352,6 +361,7 @@ mod tests {
         );
     }
 
+    //= RFC791 3.2 68 octets
     #[test]
     fn the_mtu_is_followed_within_what_ip_allows() {
         let (mut interfaces, device) = with(&[]);
@@ -365,6 +375,8 @@ mod tests {
         assert_eq!(interfaces.mtu(DeviceId::LOOPBACK), Some(65_535));
     }
 
+    //= RFC1122 3.3.7 all hosts
+    //= RFC8504 6.1 groups
     #[test]
     fn groups_follow_from_addresses() {
         let (interfaces, _) = with(&["fd09::2/64"]);

@@ -95,10 +95,11 @@ impl Layer {
     }
 
     /// Takes an interface out of use, and the routes by it out of the table: the next best take their place.
-    //= RFC1812 section 5.3.12.3: if an interface fails, a router MUST remove all routes that make use of it, static
-    //# ones included, and choose the best alternate.
+    //= RFC1812 5.3.12.3 failed interface: if an interface fails, a router MUST remove all routes that make use
+    //# of it, static ones included, and choose the best alternate.
     pub fn set_down(&mut self, device: DeviceId) {
         self.interfaces.set_down(device);
+        //= RFC1122 3.3.1.5 next gateway
         self.routes.remove_all(|way| way.device() == Some(device));
     }
 
@@ -195,6 +196,7 @@ impl Layer {
 
     /// The networks that become reachable by an interface because it has an address.
     fn connected_by(address: IpNet) -> impl Iterator<Item = IpNet> {
+        //= RFC1122 3.3.1.1 local
         let network = (address.prefix_len() < address.max_prefix_len()).then(|| address.trunc());
         // Without a route for them, groups could be reached through a default route alone.
         let groups = address.addr().is_ipv6().then_some(IpNet::V6(ALL_MULTICAST_V6));
@@ -264,9 +266,11 @@ impl Layer {
 
     /// How a datagram for `destination` is addressed to us; `None` if it isn't.
     pub(super) fn cast(&self, destination: IpAddr) -> Option<Cast> {
+        //= RFC1812 5.2.3 local or not
         if self.is_local(destination) {
             Some(Cast::Unicast)
         } else if self.is_broadcast(destination) {
+            //= RFC1812 5.3.5.1 limited broadcasts
             Some(Cast::Broadcast)
         } else if self.interfaces.is_member(destination) {
             Some(Cast::Multicast)
@@ -290,11 +294,12 @@ impl Layer {
         if self.is_local(destination) {
             return Ok(route_to_self(destination, source));
         }
-        //= RFC1122 section 3.2.1.3 g: 127/8 must not appear outside a host.
+        //= RFC1122 3.2.1.3 loopback
         if source.is_some_and(|source| source.is_loopback()) {
             return Err(Error::InvalidInput);
         }
         let out = self.out_for(destination, source)?;
+        //= RFC1122 3.3.4.2 choice
         let source = source
             .or(out.source)
             .or_else(|| self.interfaces.source_towards(out.device, destination, out.next_hop));
@@ -348,6 +353,7 @@ impl Layer {
         match source {
             None => Ok(()),
             Some(source) if source.is_ipv4() != destination.is_ipv4() => Err(Error::InvalidInput),
+            //= RFC1122 3.2.1.3 own source, 3.3.6 source, 4.1.3.6 own source
             Some(source) if !self.is_local(source) => Err(Error::AddrNotAvailable),
             Some(_) => Ok(()),
         }
@@ -374,6 +380,7 @@ impl Layer {
         };
         let source = way.source;
         match way.target {
+            //= RFC1122 3.3.1.1 without gateways
             RouteTarget::Interface(device) => Ok(Out { source, ..on_link(device) }),
             RouteTarget::Gateway { via, device } => {
                 let device = device.ok_or(Error::NetworkUnreachable)?;
@@ -408,6 +415,7 @@ fn check_destination(destination: IpAddr) -> Result<(), Error> {
         IpAddr::V4(v4) => v4.octets()[0] != 0,
         IpAddr::V6(v6) => !v6.is_unspecified() && !address::is_mapped(v6),
     };
+    //= RFC9293 MUST-46/invalid
     if can_be { Ok(()) } else { Err(Error::NetworkUnreachable) }
 }
 
@@ -443,6 +451,7 @@ mod tests {
         RouteSpec::new(net(destination), RouteTarget::Interface(device))
     }
 
+    //= RFC1122 3.3.1.1 local, 3.3.1.1 without gateways
     #[test]
     fn a_connected_network_is_reached_from_the_address_in_it() {
         let world = World::new();
@@ -471,6 +480,7 @@ mod tests {
         assert_eq!(route.source, ip("10.9.0.2"));
     }
 
+    //= RFC1122 3.3.6 source, 4.1.3.6 own source
     #[test]
     fn a_source_that_is_given_must_be_ours_of_the_family_and_allowed_outside() {
         let world = World::new();
@@ -478,7 +488,8 @@ mod tests {
         assert_eq!(route("10.9.0.1", "10.9.0.3"), Err(Error::AddrNotAvailable));
         assert_eq!(route("10.9.0.1", "fd09::2"), Err(Error::InvalidInput));
         assert_eq!(route("10.9.0.1", "127.0.0.1"), Err(Error::InvalidInput));
-        //= RFC1122 section 3.2.1.3: a source is one of the host's own addresses, never a broadcast or multicast one.
+        //= RFC1122 3.2.1.3 own source, 3.2.1.3 loopback: a source is one of the host's own addresses, never a
+        //# broadcast or multicast one.
         for from in ["10.9.0.255", "10.9.0.0", "255.255.255.255", "224.0.0.1", "0.0.0.0"] {
             assert!(route("10.9.0.1", from).is_err(), "{from}");
         }
@@ -577,7 +588,6 @@ mod tests {
 
     #[test]
     fn routes_that_lead_nowhere_say_why() {
-        //= RFC1812 section 5.2.7.1: what a router answers depends on why there is no route.
         let mut world = World::new();
         world.ip.add_route(by("0.0.0.0/0", TUN)).unwrap();
         for (destination, target, error, no_hop) in [
@@ -654,7 +664,6 @@ mod tests {
 
     #[test]
     fn the_way_back_is_asked_for_as_linux_does() {
-        //= RFC1812 section 5.3.8
         let (mut world, other) = two_interfaces();
         let may = |world: &World, source, device| {
             [ReversePath::Off, ReversePath::Loose, ReversePath::Strict]
@@ -669,6 +678,8 @@ mod tests {
         assert_eq!(may(&world, "8.8.8.8", other), [true, true, true]);
     }
 
+    //= RFC1122 3.3.1.5 next gateway
+    //= RFC1812 5.3.12.3 failed interface
     #[test]
     fn an_interface_that_is_gone_takes_its_routes_with_it() {
         let (mut world, other) = two_interfaces();
@@ -685,7 +696,8 @@ mod tests {
 
     #[test]
     fn ipv6_wants_links_of_1280_bytes() {
-        //= RFC8200 section 5: IPv6 requires that every link in the Internet have an MTU of 1280 octets or greater.
+        //= RFC8200 5 links of 1280 octets: IPv6 requires that every link in the Internet have an MTU of 1280
+        //# octets or greater.
         let mut world = World::new();
         let small = world.ip.add_interface(1279);
         assert_eq!(world.ip.add_address(small, net("fd02::2/64")), Err(Error::InvalidInput));
@@ -720,6 +732,8 @@ mod tests {
         assert_eq!(world.ip.route(ip("10.9.0.1"), None).map(|route| route.mtu), Ok(1280));
     }
 
+    //= RFC1122 3.3.6 broadcast
+    //= RFC1812 4.2.3.1 broadcasts
     #[test]
     fn broadcast_and_multicast_are_told_from_hosts() {
         let world = World::new();
@@ -731,6 +745,7 @@ mod tests {
         }
     }
 
+    //= RFC8504 6.2 several addresses
     #[test]
     fn our_addresses_are_told_in_the_order_they_were_given() {
         let world = World::new();

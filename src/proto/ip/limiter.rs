@@ -35,6 +35,7 @@ pub(crate) enum Price {
 impl Limiter {
     /// Full buckets.
     pub(crate) fn new(config: &Config, now: Instant) -> Self {
+        //= RFC4443 2.4 f configurable
         let bucket = || Bucket::new(config.icmp_errors_per_second, config.icmp_errors_burst, now);
         Limiter { all: bucket(), too_big: bucket(), peers: Peers::new(config) }
     }

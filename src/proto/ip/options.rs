@@ -37,8 +37,6 @@ pub(crate) struct Here<'a> {
 }
 
 /// Writes into the options of a packet that goes on. `options` are well-formed.
-//= RFC1812 section 5.3.13.5: routers MUST support the record route option in forwarded packets.
-//= RFC1812 section 5.3.13.6: routers MUST support the timestamp option in forwarded packets.
 pub(crate) fn forward(options: &mut [u8], here: &Here<'_>) {
     let mut places: ArrayVec<(usize, usize), OPTIONS_MAX> = ArrayVec::new();
     places.extend(walk(options).flatten().map(|(at, option)| (at, option.len())));
@@ -51,9 +49,9 @@ pub(crate) fn forward(options: &mut [u8], here: &Here<'_>) {
 
 /// The options of an answer to a datagram: its recorded route and times, `ours` (the address that answers) added once
 /// for its arrival and once for the departure, as far as there is room.
-//= RFC1122 section 3.2.2.6: if a record route and/or timestamp option is received in an ICMP echo request, this
-//# option (these options) SHOULD be updated to include the current host and included in the IP header of the
-//# echo reply message.
+// RFC 1122 section 3.2.2.6: if a record route and/or timestamp option is received in an ICMP echo request, this
+// option (these options) SHOULD be updated to include the current host and included in the IP header of the
+// echo reply message.
 pub(crate) fn answer(layer: &Layer, datagram: &Datagram<'_>, ours: IpAddr) -> Options {
     match (of(datagram.whole), ours) {
         ([], _) | (_, IpAddr::V6(_)) => Options::new(),
@@ -72,6 +70,8 @@ pub(crate) fn answer(layer: &Layer, datagram: &Datagram<'_>, ours: IpAddr) -> Op
 #[cold]
 fn answered(options: &[u8], here: &Here<'_>) -> Options {
     let mut answer = Options::new();
+    //= RFC1122 3.2.2.6 record route, 3.2.2.6 timestamp
+    //= RFC1812 4.2.2.1 own timestamp
     for wanted in [RECORD_ROUTE, TIMESTAMP] {
         let found = walk(options).flatten().find(|(_, option)| option.first() == Some(&wanted));
         let Some((_, option)) = found else { continue };
@@ -114,13 +114,15 @@ impl WallClock {
     }
 
     /// A time as options and messages have it.
-    //= RFC791 section 3.1: the timestamp is a right-justified, 32-bit timestamp in milliseconds since midnight UT.
-    //# If the time is not available in milliseconds or cannot be provided with respect to midnight UT then any time
-    //# may be inserted as a timestamp provided the high order bit of the timestamp field is set to one.
+    // RFC 791 section 3.1: the timestamp is a right-justified, 32-bit timestamp in milliseconds since midnight UT.
+    // If the time is not available in milliseconds or cannot be provided with respect to midnight UT then any time
+    // may be inserted as a timestamp provided the high order bit of the timestamp field is set to one.
     pub(crate) fn timestamp(&self, now: Instant) -> u32 {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         let ms = now.as_nanos().saturating_add(self.epoch_ns.unwrap_or(0)) / 1_000_000;
         let of_the_day = (ms % DAY_MS) as u32;
+        //= RFC1122 3.2.1.8 timestamp
+        //= RFC791 3.1 timestamp value
         if self.epoch_ns.is_some() { of_the_day } else { of_the_day | NOT_SINCE_MIDNIGHT }
     }
 }
@@ -131,8 +133,11 @@ const NOT_SINCE_MIDNIGHT: u32 = 1 << 31;
 /// counted among those who found none.
 fn record(option: &mut [u8], here: &Here<'_>, counts: bool) {
     match option.first() {
+        //= RFC1812 5.3.13.5 record route
         Some(&RECORD_ROUTE) => add(option, &here.route_address.octets()),
+        //= RFC1812 5.3.13.6 timestamp
         Some(&TIMESTAMP) => record_time(option, here, counts),
+        //= RFC1812 4.2.2.1 understood, 5.3.13.1 unknown options
         Some(_) | None => {}
     }
 }
@@ -146,6 +151,7 @@ fn record_time(option: &mut [u8], here: &Here<'_>, counts: bool) {
             && flag != FLAG_PRESPECIFIED
             && let Some(field) = option.get_mut(3)
         {
+            //= RFC791 3.1 timestamp overflow
             *field = overflow_and_flag.saturating_add(0x10);
         }
         return;
@@ -158,12 +164,13 @@ fn record_time(option: &mut [u8], here: &Here<'_>, counts: bool) {
             let [a, b, c, d] = here.time_address.octets();
             add(option, &[a, b, c, d, t0, t1, t2, t3]);
         }
-        //= RFC1812 section 5.3.13.6: if the flags field = 3, the router MUST add its timestamp if the next
-        //# prespecified address matches any of the router's IP addresses.
+        // RFC 1812 section 5.3.13.6: if the flags field = 3, the router MUST add its timestamp if the next
+        // prespecified address matches any of the router's IP addresses.
         FLAG_PRESPECIFIED => {
             let named =
                 option.get(usize::from(pointer).saturating_sub(1)..).and_then(|rest| rest.first_chunk());
             let Some(&[a, b, c, d]) = named else { return };
+            //= RFC791 3.1 timestamp prespecified
             if (here.is_ours)(Ipv4Addr::new(a, b, c, d)) {
                 add(option, &[a, b, c, d, t0, t1, t2, t3]);
             }
@@ -176,6 +183,7 @@ fn record_time(option: &mut [u8], here: &Here<'_>, counts: bool) {
 fn add(option: &mut [u8], entry: &[u8]) {
     let Some(&pointer) = option.get(2) else { return };
     let begin = usize::from(pointer).saturating_sub(1);
+    //= RFC791 3.1 record route full
     let Some(place) = option.get_mut(begin..begin + entry.len()) else { return };
     place.copy_from_slice(entry);
     if let Some(field) = option.get_mut(2) {
@@ -205,11 +213,14 @@ mod tests {
         address == Ipv4Addr::new(10, 2, 0, 1) || address == Ipv4Addr::new(10, 1, 0, 1)
     }
 
+    //= RFC791 3.1 record route full, 3.1 timestamp prespecified, 3.1 timestamp overflow
+    //= RFC1812 4.2.2.1 understood, 4.2.2.6 unknown options
     #[test]
     fn options_go_on_as_linux_sends_them_on() {
-        //= RFC1812 section 5.3.13.1: unrecognized IP options in forwarded packets MUST be passed through unchanged.
-        //= RFC1812 section 5.3.13.5: routers MUST support the record route option in forwarded packets.
-        //= RFC1812 section 5.3.13.6: routers MUST support the timestamp option in forwarded packets.
+        //= RFC1812 5.3.13.1 unknown options: unrecognized IP options in forwarded packets MUST be passed
+        //# through unchanged.
+        //= RFC1812 5.3.13.5 record route: routers MUST support the record route option in forwarded packets.
+        //= RFC1812 5.3.13.6 timestamp: routers MUST support the timestamp option in forwarded packets.
         for (before, after) in [
             ("0707040000000000", "0707080a02000100"),
             ("070b04000000000000000000", "070b080a0200010000000000"),
@@ -239,9 +250,10 @@ mod tests {
         }
     }
 
+    //= RFC1812 4.2.2.1 own timestamp
     #[test]
     fn options_are_answered_as_linux_answers_them() {
-        //= RFC1122 section 3.2.2.6
+        //= RFC1122 3.2.2.6 record route, 3.2.2.6 timestamp
         for (asked, answer) in [
             ("0707040000000000", "0707080a09000200"),
             ("070b04000000000000000000", "070b0c0a0900020a09000200"),
@@ -295,10 +307,11 @@ mod tests {
         assert_eq!(read.payload, hex("0000fffe00000001"));
     }
 
+    //= RFC1122 3.2.1.8 timestamp
     #[test]
     fn the_time_is_that_of_the_day_or_marked_as_none() {
-        //= RFC791 section 3.1: any time may be inserted as a timestamp provided the high order bit of the timestamp
-        //# field is set to one.
+        //= RFC791 3.1 timestamp value: any time may be inserted as a timestamp provided the high order bit of
+        //# the timestamp field is set to one.
         let mut clock = WallClock::default();
         let now = Instant::from_millis(5);
         assert_eq!(clock.timestamp(now), 1 << 31 | 5);

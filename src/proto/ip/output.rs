@@ -97,6 +97,7 @@ fn room_needed(route: &Route, header: &IpHeader, payload_len: usize) -> Option<(
         return None;
     }
     let (packets, bytes) = fragment::parts_of(header.src.is_ipv4(), payload_len, route.mtu)?;
+    //= RFC1122 3.3.3 no larger
     (packets == 1 || !header.dont_fragment).then_some((packets, bytes))
 }
 
@@ -156,6 +157,8 @@ fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
 /// 4.3).
 pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
     let ident = if src.is_ipv4() { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 };
+    //= RFC1122 3.2.1.7 configurable
+    //= RFC1812 4.3.2.2 time to live
     let hop_limit = ctx.config.ttl;
     IpHeader { src, dst, protocol, hop_limit, tos: 0, ident, dont_fragment: false, flow_label: 0 }
 }
@@ -190,6 +193,7 @@ mod tests {
         core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
     }
 
+    //= RFC1122 3.3.3 no larger
     #[test]
     fn the_largest_datagrams_go_in_parts_and_larger_ones_do_not_go() {
         for (src, dst, max, parts) in

@@ -104,6 +104,7 @@ impl PathMtu {
         //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
         let is_believed = match destination {
             IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(destination)),
+            //= RFC8504 5.7 minimum
             IpAddr::V6(_) => !is_floored && mtu < known,
         };
         if is_believed {
@@ -208,6 +209,7 @@ mod tests {
     }
 
     //= RFC8201 section 4
+    //= RFC8504 5.7 minimum
     #[test]
     fn less_than_the_least_is_not_believed_over_ipv6_and_calls_for_cutting_over_ipv4() {
         let mut world = World::new();

@@ -89,6 +89,7 @@ impl Reassembly {
             Some(Pending { parts: Some(parts), .. }) => parts.judge(&piece, self.limits.parts),
         };
         if let Err(trouble) = judged {
+            //= RFC791 3.2 duplicates
             if trouble != Trouble::Copy {
                 self.refuse(&name);
             }
@@ -134,6 +135,9 @@ impl Reassembly {
     fn make_room(&mut self, counters: &mut Counters, name: &Name, charge: usize) -> Result<(), DropReason> {
         loop {
             let (new, fixed) = if self.pending.contains_key(name) { (0, 0) } else { (1, Pending::CHARGE) };
+            //= RFC1122 3.3.2 reassembly
+            //= RFC791 3.1 datagrams of 576 octets
+            //= RFC8200 5 packets of 1500 octets
             let fits = self.bytes + charge + fixed <= self.limits.bytes
                 && self.pending.len() + new <= self.limits.datagrams;
             if fits {
@@ -158,6 +162,7 @@ impl Reassembly {
         let pending = self.pending.entry(name).or_insert_with(|| {
             let timeout = match part.parsed.src {
                 IpAddr::V4(_) => ctx.config.reassembly_timeout_v4,
+                //= RFC8200 4.5 timeout
                 IpAddr::V6(_) => ctx.config.reassembly_timeout_v6,
             };
             self.by_age[name.family()].insert(age, name);
@@ -165,6 +170,7 @@ impl Reassembly {
             self.bytes += Pending::CHARGE;
             Pending {
                 age,
+                //= RFC1122 3.3.2 not put off
                 deadline: ctx.now + timeout,
                 device: part.device,
                 cast: part.cast,
@@ -243,7 +249,9 @@ impl Name {
         Name {
             src,
             dst,
+            //= RFC791 3.2 identification
             protocol: if src.is_ipv4() { part.parsed.protocol } else { 0 },
+            //= RFC8200 4.5 identification
             ident: info.ident,
             device: address::is_link_scoped(src).then_some(part.device),
         }
@@ -364,6 +372,8 @@ impl Parts {
         //= RFC5722 section 4: if any of a datagram's fragments overlap, the whole MUST be silently discarded,
         //# those not yet received included.
         let before = self.by_offset.range(..end).next_back();
+        //= RFC8200 4.5 overlap
+        //= RFC8504 5.1 overlap
         if before.is_some_and(|(at, data)| at + data.len() > start) {
             return Err(Trouble::Overlap);
         }
@@ -382,6 +392,7 @@ impl Parts {
         if piece.is_last {
             self.end = Some(piece.end());
         }
+        //= RFC8200 4.5 first header
         if piece.start == 0 {
             self.headers = Some(piece.headers.into());
         }
@@ -393,6 +404,8 @@ impl Parts {
 
     /// None overlap, so all have come if their lengths add up.
     fn is_complete(&self) -> bool {
+        //= RFC791 3.2 reassembly
+        //= RFC8200 4.5 reassembly
         self.end == Some(self.received)
     }
 
@@ -400,6 +413,8 @@ impl Parts {
     fn join(&self) -> Option<Vec<u8>> {
         let ecn = combined_ecn(self.ecn_seen)?;
         let mut whole = fragment::header_of_whole(self.headers.as_ref()?, self.received, ecn)?;
+        //= RFC1122 3.2.1.4 reassembly
+        //= RFC1812 4.2.2.8 reassembly
         for data in self.by_offset.values() {
             whole.extend_from_slice(data);
         }
@@ -410,17 +425,20 @@ impl Parts {
 /// What can be said of a part alone.
 fn check(ctx: &mut Context<'_>, part: &Part<'_>, info: FragmentInfo) -> Result<(), DropReason> {
     let parsed = &part.parsed;
+    //= RFC791 3.2 fragment size
     let is_uneven = info.more && !parsed.payload.len().is_multiple_of(8);
     // Of a fragment header that came by IPv6, `wire` has seen to the rest.
     let is_too_long = parsed.src.is_ipv4()
+        //= RFC791 3.1 largest datagram
         && parsed.header_len + info.offset_bytes + parsed.payload.len() > usize::from(u16::MAX);
     if parsed.payload.is_empty() || is_uneven || is_too_long {
         return Err(DropReason::FragmentMalformed);
     }
     let is_first = info.offset_bytes == 0;
+    //= RFC8200 4.5 all headers
     if is_first && parsed.src.is_ipv6() && !fragment::has_all_headers(parsed.protocol, parsed.payload) {
-        //= RFC8200 section 4.5: a first fragment that does not include all headers through the upper-layer header
-        //# should be discarded and draw a parameter problem, code 3, with a pointer of zero.
+        // RFC 8200 section 4.5: a first fragment that does not include all headers through the upper-layer header
+        // should be discarded and draw a parameter problem, code 3, with a pointer of zero.
         let complaint = Complaint::ParameterProblem { code: 3, pointer: 0 };
         icmp::complain(ctx, &part.datagram(), complaint);
         return Err(DropReason::FragmentHeaders);
@@ -447,8 +465,8 @@ fn combined_ecn(seen: u8) -> Option<u8> {
 }
 
 /// Tells the source that not all has come, if its first part has (else the error could name no transport).
-//= RFC1122 section 3.3.2: if fragment zero has been received, a time exceeded message with code 1 MUST be sent.
-//= RFC8200 section 4.5: if the first fragment has been received, a time exceeded message should be sent.
+// RFC 1122 section 3.3.2: if fragment zero has been received, a time exceeded message with code 1 MUST be sent.
+// RFC 8200 section 4.5: if the first fragment has been received, a time exceeded message should be sent.
 fn tell_of_timeout(ctx: &mut Context<'_>, name: &Name, pending: &Pending) {
     let Some(parts) = &pending.parts else { return };
     let (Some(headers), Some(data)) = (&parts.headers, parts.by_offset.get(&0)) else { return };
@@ -461,6 +479,9 @@ fn tell_of_timeout(ctx: &mut Context<'_>, name: &Name, pending: &Pending) {
         tos: fragment::tos(&whole),
         whole: &whole,
     };
+    //= RFC1122 3.3.2 timeout
+    //= RFC1812 4.3.3.4 reassembly
+    //= RFC8200 4.5 timeout
     icmp::complain(ctx, about, Complaint::ReassemblyTimeExceeded);
 }
 

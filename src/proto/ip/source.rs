@@ -94,6 +94,7 @@ fn rank_v6((by, net): (DeviceId, Ipv6Net), device: DeviceId, destination: Ipv6Ad
     //= RFC6724 section 5 rule 8: use longest matching prefix. Bits beyond the source's own prefix do not count
     //# (section 2.2).
     let common = common_prefix_len(source.into(), destination.into()).map(|len| len.min(net.prefix_len()));
+    //= RFC8504 6.6 source address
     (is_same, scope, is_of_interface, has_label, common)
 }
 
@@ -105,6 +106,7 @@ fn best<T, R: Ord>(candidates: impl Iterator<Item = T>, rank: impl Fn(&T) -> R) 
 /// The label of an address in the default policy table (RFC 6724 section 2.1), of whose rows the longest prefix
 /// holds.
 fn label(address: Ipv6Addr) -> u8 {
+    //= RFC8504 6.6 policy
     let held = POLICY.iter().find(|(prefix, _)| prefix.contains(&address));
     held.map_or(LABEL_OF_ALL, |(_, label)| *label)
 }
@@ -153,6 +155,7 @@ mod tests {
         choose(all.iter().copied(), towards)
     }
 
+    //= RFC8504 6.6 source address
     #[test]
     fn the_rules_of_rfc_6724_decide_as_its_examples_say() {
         //= RFC6724 section 10.1: default source address selection.
@@ -174,6 +177,7 @@ mod tests {
         }
     }
 
+    //= RFC8504 6.6 source address
     #[test]
     fn each_rule_outranks_the_next() {
         // Scope before interface.
@@ -207,6 +211,7 @@ mod tests {
         assert_eq!(chosen(&["fe80::1/64"], &["fe80::2/64"], "fe80::9"), Some(ip("fe80::1")));
     }
 
+    //= RFC8504 6.6 policy
     #[test]
     fn labels_are_those_of_the_longest_prefix() {
         for (address, expected) in [

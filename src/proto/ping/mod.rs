@@ -188,6 +188,8 @@ impl Sockets {
         let mut written = HeaderBuf::new();
         let request = Message::EchoRequest(Echo { ident: socket.ident, seq, data });
         request.write_header(header.src, header.dst, &mut written);
+        //= RFC1122 3.2.2.6 client
+        //= RFC4443 4.1 request
         ip::send(ctx, &route, &header, &[&written, data]);
         ctx.counters.ping_requests_out += 1;
         Ok(data.len())
@@ -278,9 +280,9 @@ impl Sockets {
     }
 
     /// Reports an ICMP error about an ICMP message to the socket that sent it.
-    //= RFC1122 section 3.2.2.1: a destination unreachable message MUST be reported to the transport layer.
-    //= RFC1122 section 3.2.2.6: what is received in answer to an echo request MUST be passed to the ICMP user
-    //# interface.
+    // RFC 1122 section 3.2.2.1: a destination unreachable message MUST be reported to the transport layer.
+    // RFC 1122 section 3.2.2.6: what is received in answer to an echo request MUST be passed to the ICMP user
+    // interface.
     pub(crate) fn icmp_error(
         &mut self,
         ctx: &mut Context<'_>,
@@ -291,6 +293,7 @@ impl Sockets {
             wire::quoted_echo_request(local, error.transport).ok_or(DropReason::IcmpUnrelated)?;
         let (id, socket) = self.find(ctx, remote, local, ident).ok_or(DropReason::IcmpUnrelated)?;
         let listening = socket.listening();
+        //= RFC1122 3.2.2.1 pass up, 3.2.2.6 errors
         socket.errors.icmp(ctx, error, listening, error.transport)?;
         ctx.counters.icmp_errors_in += 1;
         let readiness = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;

@@ -64,6 +64,8 @@ fn dropped(stack: &Stack) -> Vec<(DropReason, u64)> {
     DropReason::ALL.iter().map(|it| (*it, counters.dropped(*it))).filter(|(_, count)| *count > 0).collect()
 }
 
+//= RFC1122 3.2.2.6 client, 3.2.2.6 replies
+//= RFC4443 4.1 request, 4.2 replies
 #[test]
 fn a_request_goes_out_and_its_reply_comes_in() {
     let mut stack = stack();
@@ -214,9 +216,9 @@ fn sockets_and_their_queues_are_limited() {
     assert_eq!(dropped(&stack), [(DropReason::PingQueueFull, 20 - read)]);
 }
 
+//= RFC1122 3.2.2.1 pass up, 3.2.2.6 errors
 #[test]
 fn an_error_about_a_request_is_told_with_who_says_so() {
-    //= RFC1122 section 3.2.2.4: a time exceeded message MUST be passed to the transport layer.
     let mut stack = stack();
     for (local, remote) in BOTH {
         let router = if ip(local).is_ipv4() { "172.16.0.1" } else { "fd16::1" };

@@ -38,6 +38,7 @@ pub(super) fn send_included(
     }
     let mut whole = data.to_vec();
     fill_in(ctx, &mut whole, header_len, route.source, to);
+    //= RFC1122 3.2.1.8 send
     ip::send_whole(ctx, &route, whole);
     Ok(())
 }

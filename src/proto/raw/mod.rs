@@ -259,6 +259,7 @@ impl Sockets {
                 continue;
             }
             // IPv4's header comes with it, IPv6's doesn't (RFC 3542 section 3).
+            //= RFC1122 3.2.1.8 pass up
             let data = if src.is_ipv4() { datagram.whole } else { datagram.payload };
             match socket.queue.push(Arrival::of(datagram, 0), data, ctx.config.raw_recv_buffer) {
                 Queued::First => ctx.events.raise(SocketId::Raw(*id), socket.owner, Readiness::READABLE),

@@ -90,10 +90,11 @@ fn a_datagram_of_the_protocol_comes_with_its_header_over_ipv4_and_without_over_i
     assert_eq!((stack.counters().raw_in, stack.counters().dropped_total()), (2, 0));
 }
 
+//= RFC1812 5.3.13.3 stream identifier
 #[test]
 fn options_of_ipv4_go_out_and_come_in_with_a_header_of_ones_own() {
-    //= RFC1122 section 3.2.1.8: the transport layer MUST be able to send IP options; all that are received MUST be
-    //# passed to it, and those that nobody knows ignored.
+    //= RFC1122 3.2.1.8 send, 3.2.1.8 pass up, 3.2.1.8 obsolete: the transport layer MUST be able to send IP
+    //# options; all that are received MUST be passed to it, and those that nobody knows ignored.
     let mut stack = stack();
     let id = bind(&mut stack, "0.0.0.0", EXPERIMENT);
     change(&mut stack, id, |options| options.header_included = true).unwrap();
@@ -114,6 +115,7 @@ fn options_of_ipv4_go_out_and_come_in_with_a_header_of_ones_own() {
     }
 }
 
+//= RFC1122 3.2.2.1 protocol
 #[test]
 fn a_protocol_that_a_raw_socket_speaks_is_not_unreachable() {
     let mut stack = stack();
@@ -324,6 +326,8 @@ fn an_error_reaches_the_sockets_that_can_have_sent_what_it_is_about() {
     assert_eq!(stack.counters().dropped_total(), 0);
 }
 
+//= RFC8200 5 path MTU
+//= RFC8504 5.7 path MTU
 #[test]
 fn the_path_s_mtu_is_learnt_and_shown() {
     let mut stack = stack();

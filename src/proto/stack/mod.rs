@@ -132,7 +132,7 @@ pub struct Stack {
 impl Stack {
     /// A stack without interfaces.
     pub fn new(mut config: Config, secrets: &Secrets, now: Instant) -> Self {
-        //= RFC1122 section 3.2.1.7: a host MUST NOT send a datagram with a TTL of zero.
+        //= RFC1122 3.2.1.7 send: a host MUST NOT send a datagram with a TTL of zero.
         config.ttl = config.ttl.max(1);
         Stack {
             counters: Counters::default(),
@@ -197,6 +197,7 @@ impl Stack {
             Ok(Fate::Delivered) => self.counters.packets_delivered += 1,
             Ok(Fate::Forwarded) => self.counters.packets_forwarded += 1,
             Err(reason) => {
+                //= RFC1122 3.1 counted
                 self.counters.drop(reason);
                 let len = packet.bytes.len();
                 self.trace.record(packet.at, TraceLevel::Debug, || Record::Dropped { reason, device, len });
@@ -279,14 +280,17 @@ impl Stack {
     ) -> Result<Fate, DropReason> {
         let (reassembly, mut ctx) = with!(self, packet.at, reassembly);
         let mut read = wire::ip::parse_fixed(packet.bytes);
+        //= RFC1812 4.3.2.7 about invalid headers, 5.2.1 verify first
         let parsed = read.as_mut().map_err(|reason| *reason)?;
         let Some(cast) = ip::input::cast(&ctx, device, parsed)? else {
             let transit = ip::input::receive_transit(&mut ctx, device, packet, parsed)?;
+            //= RFC1812 5.2.6 no reassembly
             ip::forward::forward(&mut ctx, &transit, sink)?;
             return Ok(Fate::Forwarded);
         };
         match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
             Accepted::Local(datagram) => self.deliver(&datagram)?,
+            //= RFC8504 5.1 fragment headers
             Accepted::Part(part) => {
                 let Some(whole) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
                 let datagram = ip::input::reassembled(&mut ctx, &part, &whole)?;
@@ -303,9 +307,12 @@ impl Stack {
         match datagram.protocol {
             wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram),
             wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram),
+            //= RFC1122 3.1 IP and ICMP
+            //= RFC792 part of IP
             wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram, has_raw),
             _ if has_raw => Ok(()),
             _ => {
+                //= RFC1122 3.2.2.1 protocol
                 icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
                 Err(DropReason::UnknownProtocol)
             }
@@ -339,6 +346,7 @@ impl Stack {
         };
         let told = match error.protocol {
             wire::ip::PROTOCOL_TCP => tcp.icmp_error(&mut ctx, &error),
+            //= RFC1122 3.2.2 demultiplex
             wire::ip::PROTOCOL_UDP => self.udp.icmp_error(&mut ctx, &error),
             wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.ping.icmp_error(&mut ctx, &error),
             _ => raw,

@@ -191,6 +191,7 @@ impl Connection {
                 ack,
                 seq: arrival.seq,
                 //= RFC9293 MUST-1
+                //= RFC9293 REC-1: 64 bits hold what 32 do.
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.segment.is_empty(),
                 at: ctx.now,
@@ -214,12 +215,12 @@ impl Connection {
     }
 
     /// Sixth: the urgent pointer.
-    //= RFC9293 MUST-30
-    //= RFC9293 MUST-32
     fn check_urgent(&mut self, arrival: &Arrival<'_>) {
         if let Some(pointer) = arrival.segment.urgent.filter(|_| self.sides.theirs() == TheirSide::Open)
             && self.rcv.note_urgent(arrival.seq.plus(pointer.into()))
         {
+            //= RFC9293 MUST-30
+            //= RFC9293 MUST-32
             self.signals |= Readiness::URGENT;
         }
     }
@@ -227,8 +228,7 @@ impl Connection {
     /// Seventh and eighth: text and FIN.
     fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
         let segment = arrival.segment;
-        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
-        if segment.is_empty() || self.sides.theirs() == TheirSide::Closed {
+        if self.sides.theirs() == TheirSide::Closed {
             return ControlFlow::Continue(());
         }
         let text_end = arrival.seq.plus(segment.payload.len() as u64);

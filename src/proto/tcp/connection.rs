@@ -239,14 +239,13 @@ impl Connection {
 
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
     pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
+        //= RFC9293 MUST-59
         self.rcv.ack.may_wait(self.rcv.wnd(), now)
             && self.snd.plan(options.nodelay).is_none()
             && !self.wants_probe()
     }
 
     /// Sends one segment, if there is one to send. The driver asks for it once all that has come is processed.
-    //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
-    //= RFC9293 MUST-59
     pub(crate) fn transmit(
         &mut self,
         ctx: &mut Context<'_>,
@@ -256,6 +255,7 @@ impl Connection {
         options: &SocketOptions,
     ) -> Option<Sent> {
         let path = Path { device, tuple, marks: Marks::of(options) };
+        //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
         if let Some(plan) = self.snd.plan(options.nodelay) {
             Some(self.send_text(ctx, sink, &path, &plan))
         } else if self.rcv.ack.is_due(ctx.now) {
@@ -434,6 +434,7 @@ const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
 
 /// The text that fits into a datagram of `mtu` bytes beside the headers.
 pub(crate) fn mss_for(mtu: usize, is_ipv4: bool) -> u64 {
+    //= RFC8200 8.3 larger header
     mtu.saturating_sub(header_len(is_ipv4)).max(1) as u64
 }
 

@@ -38,6 +38,7 @@ impl<'a> Says<'a> {
             psh: false,
             urgent: None,
             window,
+            //= RFC9293 MUST-65: nothing but a SYN is given options that hold an MSS.
             options: &NO_OPTIONS,
         }
     }
@@ -48,7 +49,6 @@ impl<'a> Says<'a> {
     }
 
     /// A SYN, or with `ack` a SYN-ACK.
-    //= RFC9293 MUST-65: no other segment is given options that hold an MSS.
     pub(crate) fn syn(isn: SeqNr, ack: Option<SeqNr>, window: u16, options: &'a TcpOptions) -> Self {
         Says { seq: isn, ack, control: Control::Syn, psh: false, urgent: None, window, options }
     }

@@ -45,6 +45,7 @@ impl PeerSyn {
         let default = if is_ipv4 { 536 } else { 1220 };
         PeerSyn {
             irs: segment.seq,
+            //= RFC9293 MUST-14
             mss: segment.options.mss.unwrap_or(default).max(config.mss_min),
             scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
             window: segment.window,
@@ -52,10 +53,6 @@ impl PeerSyn {
     }
 
     /// The options of our SYN; `peer` is what theirs said, if it came first.
-    //= RFC9293 MUST-14
-    //= RFC9293 SHLD-5/v4
-    //= RFC9293 SHLD-5/v6
-    //= RFC9293 MAY-3
     pub(crate) fn our_options(
         config: &Config,
         mtu: usize,
@@ -66,6 +63,7 @@ impl PeerSyn {
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
         let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
         TcpOptions {
+            //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
             ..TcpOptions::NONE
@@ -350,6 +348,7 @@ impl Handshake {
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == peer.rcv_nxt() => {
                 ctx.counters.tcp_resets_in += 1;
+                //= RFC9293 MUST-11: a `HalfOpen`, of a passive open, would go back to LISTEN.
                 Outcome::Ended(Ending::Refused)
             }
             (Control::Rst | Control::Syn, _) => {

@@ -23,8 +23,7 @@ use crate::time::Instant;
 /// All half-open connections.
 pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
 
-/// A half-open connection.
-//= RFC9293 MUST-11: SYN-RECEIVED after a passive open is this type, after an active one a `Handshake`.
+/// A half-open connection: SYN-RECEIVED after a passive open. After an active one it is a `Handshake` (RFC 9293 MUST-11).
 #[derive(Debug)]
 pub(crate) struct HalfOpen {
     pub(crate) tuple: FourTuple,

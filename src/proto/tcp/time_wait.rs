@@ -60,13 +60,13 @@ impl TimeWaitTable {
     }
 
     /// Adds an entry. Returns the tuple of the one that had to go for it, with its id.
-    //= RFC9293 MUST-13
     pub(crate) fn insert(
         &mut self,
         ctx: &mut Context<'_>,
         entry: TimeWait,
     ) -> (TimeWaitId, Option<(TimeWaitId, FourTuple)>) {
         let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
+        //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
         let timers = &mut *ctx.timers;
         let id = self

@@ -60,6 +60,7 @@ pub struct Sockets {
 
 impl UdpOptions {
     fn manner(&self) -> Manner {
+        //= RFC1122 4.1.4 interface
         let UdpOptions { ttl, tos, broadcast, mtu_discover, report_errors: _ } = *self;
         Manner { ttl, tos, broadcast, mtu_discover }
     }
@@ -238,6 +239,7 @@ impl Sockets {
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let read = wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
+        //= RFC768 source port
         let arrival = Arrival::of(datagram, read.src_port);
         let local = SocketAddr::new(datagram.dst, read.dst_port);
         let queued = match datagram.cast {
@@ -253,7 +255,9 @@ impl Sockets {
                 .reduce(Result::or),
         };
         queued.unwrap_or_else(|| {
-            //= RFC1122 section 4.1.3.1: a datagram for a port without a listener SHOULD draw port unreachable.
+            //= RFC1122 4.1.3.1 ports: a datagram for a port without a listener SHOULD draw port unreachable.
+            //= RFC1122 3.2.2.1 port, 3.4 send ICMP
+            //= RFC4443 3.1 port
             icmp::complain(ctx, datagram, icmp::Complaint::PortUnreachable);
             Err(DropReason::UdpNoSocket)
         })
@@ -271,6 +275,8 @@ impl Sockets {
         };
         let quoted = error.transport.get(wire::HEADER_LEN..).unwrap_or_default();
         let listening = socket.listening();
+        //= RFC1122 3.2.2.1 pass up
+        //= RFC4443 3.1 pass up
         socket.errors.icmp(ctx, error, listening, quoted)?;
         ctx.counters.icmp_errors_in += 1;
         let readiness = Readiness::ERROR | Readiness::READABLE | Readiness::WRITABLE;

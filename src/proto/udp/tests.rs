@@ -89,6 +89,7 @@ fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+//= RFC768 data
 #[test]
 fn a_datagram_goes_out_and_its_answer_comes_in() {
     for (local, remote) in [("10.9.0.2:5000", "10.9.0.1:53"), ("[fd09::2]:5000", "[fd09::1]:53")] {
@@ -181,6 +182,7 @@ fn broadcasts_and_groups_reach_the_wildcard_alone() {
     assert!(host.world.sent().is_none());
 }
 
+//= RFC1122 4.1.3.5 choice
 #[test]
 fn a_wildcard_socket_sends_from_the_address_that_leads_there() {
     let mut host = Host::new();
@@ -198,10 +200,11 @@ fn a_wildcard_socket_sends_from_the_address_that_leads_there() {
     }
 }
 
+//= RFC1122 3.3.4.2 choice
 #[test]
 fn a_server_on_the_wildcard_can_answer_from_the_address_it_was_asked_at() {
-    //= RFC1122 section 4.1.3.5: the specific-destination address MUST be passed up, and an application MUST be
-    //# able to specify the source address.
+    //= RFC1122 4.1.3.5 pass up, 4.1.3.5 choice: the specific-destination address MUST be passed up, and an
+    //# application MUST be able to specify the source address.
     let mut host = Host::new();
     host.world.ip.add_address(TUN, "10.9.0.5/24".parse().unwrap()).unwrap();
     let id = host.bind("0.0.0.0:7").unwrap();
@@ -294,6 +297,7 @@ fn datagrams_to_groups_stay_on_the_link() {
     assert_eq!((device, wire_ip::parse(&bytes).unwrap().hop_limit), (TUN, 1));
 }
 
+//= RFC1122 3.2.1.7 send
 #[test]
 fn a_time_to_live_of_zero_is_refused() {
     let mut host = Host::new();
@@ -307,6 +311,7 @@ fn a_time_to_live_of_zero_is_refused() {
     assert_eq!(host.sockets.options(id), Ok(options));
 }
 
+//= RFC8200 6 labelled flows
 #[test]
 fn datagrams_between_two_sockets_have_one_flow_label_and_so_have_their_parts() {
     //= RFC6437 section 3, RFC8200 section 4.5: the fragments' headers are those of the original packet.
@@ -325,6 +330,7 @@ fn datagrams_between_two_sockets_have_one_flow_label_and_so_have_their_parts() {
     }
 }
 
+//= RFC768 data
 #[test]
 fn a_datagram_may_be_as_long_as_its_length_field_can_tell() {
     let mut host = Host::new();
@@ -339,6 +345,7 @@ fn a_datagram_may_be_as_long_as_its_length_field_can_tell() {
     assert_eq!(host.send(id, &[0; 70_000], Some("[::1]:9")), Err(Error::MessageTooLong));
 }
 
+//= RFC768 data
 #[test]
 fn an_empty_datagram_is_a_datagram() {
     let mut host = Host::new();
@@ -405,6 +412,7 @@ fn a_super_datagram_is_as_many_messages_as_it_stands_for() {
     assert_eq!(host.recv(id), Err(Error::WouldBlock));
 }
 
+//= RFC1122 4.1.3.4 verify
 #[test]
 fn damaged_datagrams_reach_nobody() {
     let mut host = Host::new();
@@ -597,6 +605,7 @@ fn a_port_that_is_not_named_is_nobody_else_s_whatever_they_agree_to() {
     assert_eq!(host.bind_with("0.0.0.0:0", REUSE_PORT), Err(Error::AddrInUse));
 }
 
+//= RFC1122 3.3.3 no larger, 4.1.4 interface
 #[test]
 fn what_fits_the_path_is_sent_whole_and_what_does_not_as_the_socket_wants_it() {
     for (local, to, fits) in [("0.0.0.0:7", "10.9.0.1:9", 1472_usize), ("[::]:7", "[fd09::1]:9", 1452)] {
@@ -627,6 +636,9 @@ fn what_fits_the_path_is_sent_whole_and_what_does_not_as_the_socket_wants_it() {
     }
 }
 
+//= RFC1122 3.2.1.6 set, 3.2.1.7 set
+//= RFC8200 7 traffic class
+//= RFC8504 5.12 ECN
 #[test]
 fn one_datagram_may_be_sent_otherwise_than_the_others() {
     let mut host = Host::new();

@@ -87,11 +87,13 @@ pub fn parse(
     checksum: ChecksumState,
 ) -> Result<Message<'_>, DropReason> {
     let (&[kind, code, _, _, a, b, c, d], body) =
+        //= RFC792 truncated
         bytes.split_first_chunk::<HEADER_LEN>().ok_or(DropReason::IcmpMalformed)?;
     match checksum {
         ChecksumState::Trusted | ChecksumState::Partial => {}
         ChecksumState::Unverified => {
             let mut sum = seed(src, dst, bytes.len());
+            //= RFC792 checksum
             sum.add(bytes);
             if !sum.is_valid() {
                 return Err(DropReason::IcmpChecksum);
@@ -132,6 +134,7 @@ pub fn is_error_kind(address: IpAddr, kind: u8) -> bool {
 pub fn is_error(address: IpAddr, bytes: &[u8]) -> bool {
     match bytes.first() {
         Some(&kind) => {
+            //= RFC4443 2.4 e.2 redirects
             is_error_kind(address, kind) || (address.is_ipv6() && kind == v6::TYPE_REDIRECT_MESSAGE)
         }
         None => true,
@@ -161,6 +164,7 @@ impl<'a> Message<'a> {
         let body = self.body();
         let mut sum = seed(src, dst, HEADER_LEN + body.len());
         sum.add(&header);
+        //= RFC792 checksum
         sum.add(body);
         [header[2], header[3]] = sum.finish().to_be_bytes();
         out.try_extend_from_slice(&header).expect("the header buffer has room for an ICMP header");
@@ -187,6 +191,8 @@ impl Echo<'_> {
 fn seed(src: IpAddr, dst: IpAddr, len: usize) -> Sum {
     match src {
         IpAddr::V4(_) => Sum::new(),
+        //= RFC4443 2.3 checksum
+        //= RFC8200 8.1 ICMPv6
         IpAddr::V6(_) => Sum::pseudo_header(src, dst, PROTOCOL_ICMPV6, len),
     }
 }
@@ -284,6 +290,9 @@ mod tests {
         }
     }
 
+    //= RFC792 checksum
+    //= RFC4443 2.3 checksum
+    //= RFC8200 8.1 ICMPv6
     #[test]
     fn a_kernel_s_ping_is_read_and_written_byte_by_byte() {
         for (bytes, src, dst) in kernel_pings() {
@@ -309,6 +318,7 @@ mod tests {
         }
     }
 
+    //= RFC792 checksum
     #[test]
     fn no_single_bit_turned_on_the_way_goes_unnoticed() {
         for (bytes, src, dst) in kernel_pings().into_iter().chain(kernel_unreachables()) {
@@ -319,6 +329,8 @@ mod tests {
         }
     }
 
+    //= RFC4443 2.3 checksum
+    //= RFC8200 8.1 ICMPv6
     #[test]
     fn icmpv6_covers_the_addresses_and_icmp_does_not() {
         let [(v4, ..), (v6, src, _)] = kernel_pings();
@@ -326,6 +338,7 @@ mod tests {
         assert_eq!(parse(&v6, src, ip("fd09::3"), UNVERIFIED), Err(DropReason::IcmpChecksum));
     }
 
+    //= RFC792 truncated
     #[test]
     fn less_than_eight_bytes_are_no_message() {
         for (bytes, src, dst) in kernel_pings() {
@@ -358,6 +371,7 @@ mod tests {
         assert_eq!(quoted(&packet[..19]), None);
     }
 
+    //= RFC4443 2.4 d upper layer
     #[test]
     fn a_quoted_packet_is_read_through_its_options_and_extension_headers() {
         // A datagram of the kernel's with a record-route option, and one with destination options.

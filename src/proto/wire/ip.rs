@@ -104,6 +104,7 @@ impl IpHeader {
                     destination: dst.octets(),
                     options: Default::default(),
                 };
+                //= RFC1122 3.2.1.2 send
                 header.header_checksum = header.calc_header_checksum();
                 out.try_extend_from_slice(&header.to_bytes())
             }
@@ -259,8 +260,11 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
 #[inline]
 pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     match bytes.first().map(|first| first >> 4) {
+        //= RFC8504 10.1 dual stack
         Some(4) => parse_v4(bytes),
         Some(6) => parse_v6(bytes),
+        //= RFC1122 3.2.1.1 version
+        //= RFC8200 3 version
         Some(_) => Err(DropReason::IpVersion),
         None => Err(DropReason::Truncated),
     }
@@ -268,29 +272,35 @@ pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
 
 fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
+        //= RFC1812 5.2.2 link length
         etherparse::err::ipv4::HeaderSliceError::Len(_) => DropReason::Truncated,
+        //= RFC1812 5.2.2 header length
         etherparse::err::ipv4::HeaderSliceError::Content(_) => DropReason::IpLength,
     })?;
     let header_len = header.slice().len();
     let total_len = usize::from(header.total_len());
-    if total_len < header_len {
-        return Err(DropReason::IpLength);
-    }
+    //= RFC791 3.1 total length
+    //= RFC1812 5.2.2 total length
     let whole = bytes.get(..total_len).ok_or(DropReason::Truncated)?;
-    //= RFC1122 section 3.2.1.2: a host MUST verify the IP header checksum on every received datagram.
+    //= RFC1122 3.2.1.2 checksum: a host MUST verify the IP header checksum on every received datagram.
     let mut sum = Sum::new();
     sum.add_header(header.slice());
     if !sum.is_valid() {
+        //= RFC1812 4.2.2.5 checksum
         return Err(DropReason::IpChecksum);
     }
     let options = match header.options() {
         [] => options::Inspected::default(),
         options => options::inspect(options),
     };
+    //= RFC791 3.1 header
+    //= RFC1812 5.2.2 total length and header
     let (_, payload) = whole.split_at_checked(header_len).ok_or(DropReason::IpLength)?;
+    //= RFC1812 4.2.2.3 reserved flag
     let fragment = match (usize::from(header.fragments_offset().value()) * 8, header.more_fragments()) {
         (0, false) => None,
         (offset_bytes, more) => {
+            //= RFC791 3.1 largest datagram
             if offset_bytes + payload.len() > usize::from(u16::MAX) {
                 return Err(DropReason::FragmentMalformed);
             }
@@ -326,6 +336,7 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         // A jumbogram (RFC 2675), or nonsense: a hop-by-hop header that isn't there.
         return Err(DropReason::IpLength);
     }
+    //= RFC8200 3 payload length
     let whole = bytes.get(..Ipv6Header::LEN + payload_len).ok_or(DropReason::Truncated)?;
     let (_, payload) = whole.split_at_checked(Ipv6Header::LEN).ok_or(DropReason::Truncated)?;
     Ok(Parsed {
@@ -333,8 +344,10 @@ fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
         dst: IpAddr::V6(header.destination_addr()),
         protocol,
         hop_limit: header.hop_limit(),
+        //= RFC8200 3 flow label
         tos: header.traffic_class(),
         ident: 0,
+        //= RFC8200 5 nobody cuts
         dont_fragment: true,
         fragment: None,
         whole,
@@ -456,6 +469,7 @@ mod tests {
         assert_eq!((v6.header_len, v6.payload, v6.whole), (40, &bytes[40..], &bytes[..]));
     }
 
+    //= RFC1122 3.2.1.2 send
     #[test]
     fn a_kernel_s_header_written_anew_is_the_same_bytes() {
         let bytes = hex(KERNEL_V4);
@@ -468,6 +482,8 @@ mod tests {
         assert_eq!(out.as_slice(), &bytes[..20]);
     }
 
+    //= RFC791 3.1 total length
+    //= RFC8200 3 payload length
     #[test]
     fn padding_behind_the_packet_is_cut_off() {
         for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
@@ -476,6 +492,9 @@ mod tests {
         }
     }
 
+    //= RFC791 3.1 total length
+    //= RFC1812 5.2.2 link length, 5.2.2 total length
+    //= RFC8200 3 payload length
     #[test]
     fn a_packet_cut_anywhere_is_truncated() {
         for good in [hex(KERNEL_V4), hex(KERNEL_V6)] {
@@ -485,6 +504,8 @@ mod tests {
         }
     }
 
+    //= RFC1122 3.2.1.1 version
+    //= RFC8200 3 version
     #[test]
     fn a_version_other_than_4_and_6_is_refused() {
         for version in (0..16).filter(|version| ![4, 6].contains(version)) {
@@ -492,6 +513,8 @@ mod tests {
         }
     }
 
+    //= RFC791 3.1 header
+    //= RFC1812 5.2.2 header length, 5.2.2 total length and header
     #[test]
     fn lengths_that_contradict_themselves_are_refused() {
         let good = hex(KERNEL_V4);
@@ -513,7 +536,7 @@ mod tests {
         assert_eq!(parse(&ipv6_chain(&[], PROTOCOL_NO_NEXT_HEADER, b"")).unwrap().payload, b"");
     }
 
-    //= RFC1122 section 3.2.1.2
+    //= RFC1122 3.2.1.2 checksum
     #[test]
     fn no_single_bit_turned_in_an_ipv4_header_goes_unnoticed() {
         for good in [hex(KERNEL_V4), with_options(&[7, 7, 4, 0, 0, 0, 0, 0])] {
@@ -524,6 +547,7 @@ mod tests {
         }
     }
 
+    //= RFC1122 3.2.1.8 unknown
     #[test]
     fn options_are_stepped_over_and_source_routes_told() {
         for (options, source_routed) in [
@@ -588,6 +612,7 @@ mod tests {
         assert_eq!(fragment(last, 312), FragmentInfo { offset_bytes: 1232, more: false, ident: 0x88ef_770d });
     }
 
+    //= RFC791 3.1 largest datagram
     #[test]
     fn an_ipv4_fragment_that_reaches_past_the_longest_datagram_is_refused() {
         let mut bytes = hex(KERNEL_V4);

@@ -225,13 +225,13 @@ impl TcpHeader<'_> {
         if header_len > HEADER_LEN {
             self.options.write(out);
         }
-        //= RFC9293 MUST-2
         let payload_len = payload.iter().map(|piece| piece.len()).sum::<usize>();
         let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
         sum.add(&out[start..]);
         for piece in payload {
             sum.add(piece);
         }
+        //= RFC9293 MUST-2
         out[start + 16..start + 18].copy_from_slice(&sum.finish().to_be_bytes());
     }
 

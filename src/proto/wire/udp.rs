@@ -40,16 +40,21 @@ pub fn parse(
 ) -> Result<Datagram<'_>, DropReason> {
     let header = UdpHeaderSlice::from_slice(bytes).map_err(|_| DropReason::Truncated)?;
     let len = usize::from(header.length());
+    //= RFC768 length
     let datagram = bytes.get(..len).ok_or(DropReason::UdpMalformed)?;
     let payload = datagram.get(HEADER_LEN..).ok_or(DropReason::UdpMalformed)?;
     match (checksum, header.checksum(), src) {
         (ChecksumState::Trusted | ChecksumState::Partial, _, _) => {}
         // The sender computed none (RFC 768); not allowed over IPv6 (RFC 8200 section 8.1).
+        //= RFC768 no checksum
         (ChecksumState::Unverified, 0, IpAddr::V4(_)) => {}
+        //= RFC8200 8.1 no checksum
         (ChecksumState::Unverified, 0, IpAddr::V6(_)) => return Err(DropReason::UdpChecksum),
         (ChecksumState::Unverified, _, _) => {
+            //= RFC768 checksum
             let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_UDP, len);
             sum.add(datagram);
+            //= RFC1122 4.1.3.4 verify
             if !sum.is_valid() {
                 return Err(DropReason::UdpChecksum);
             }
@@ -73,6 +78,7 @@ impl UdpHeader {
     /// # Panics
     /// If the payload is longer than 65,527 bytes, or `out` has no room for eight bytes.
     pub fn write(&self, src: IpAddr, dst: IpAddr, payload: &[&[u8]], out: &mut HeaderBuf) {
+        //= RFC768 length
         let len = HEADER_LEN + payload.iter().map(|piece| piece.len()).sum::<usize>();
         let mut header = FixedHeader {
             source_port: self.src_port,
@@ -80,13 +86,18 @@ impl UdpHeader {
             length: u16::try_from(len).expect("a UDP datagram has at most 65,535 bytes"),
             checksum: 0,
         };
+        //= RFC768 checksum
         let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_UDP, len);
         sum.add(&header.to_bytes());
         for piece in payload {
             sum.add(piece);
         }
         // Zero says "none computed"; its other representation says the same sum (RFC 768).
+        //= RFC1122 4.1.3.4 generate
+        //= RFC8200 8.1 generate
         header.checksum = match sum.finish() {
+            //= RFC768 checksum of zero
+            //= RFC8200 8.1 checksum of zero
             0 => 0xffff,
             checksum => checksum,
         };
@@ -113,6 +124,9 @@ mod tests {
         ]
     }
 
+    //= RFC1122 4.1.3.4 generate
+    //= RFC768 length, checksum
+    //= RFC8200 8.1 generate
     #[test]
     fn a_kernel_s_datagram_is_read_and_written_byte_by_byte() {
         for (bytes, src, dst) in kernel_hellos() {
@@ -125,6 +139,8 @@ mod tests {
         }
     }
 
+    //= RFC1122 4.1.3.4 verify
+    //= RFC768 checksum
     #[test]
     fn no_single_bit_turned_on_the_way_goes_unnoticed() {
         for (bytes, src, dst) in kernel_hellos() {
@@ -134,6 +150,8 @@ mod tests {
         }
     }
 
+    //= RFC768 no checksum
+    //= RFC8200 8.1 no checksum
     #[test]
     fn a_missing_checksum_is_allowed_over_ipv4_only() {
         let [v4, v6] = kernel_hellos().map(|(mut bytes, src, dst)| {
@@ -153,6 +171,7 @@ mod tests {
         }
     }
 
+    //= RFC768 length
     #[test]
     fn the_length_field_rules_if_it_can() {
         for (bytes, src, dst) in kernel_hellos() {
@@ -172,6 +191,8 @@ mod tests {
         }
     }
 
+    //= RFC768 checksum of zero
+    //= RFC8200 8.1 checksum of zero
     #[test]
     fn a_checksum_that_comes_out_zero_is_sent_as_ones() {
         let (src, dst) = (ip("10.9.0.1"), ip("10.9.0.2"));

@@ -99,6 +99,7 @@ fn take(sent: &mut Vec<(DeviceId, Vec<u8>)>, busy: &[DeviceId], egress: Egress<'
     Sent::Taken
 }
 
+//= RFC1812 5.3.1 decrement
 #[test]
 fn a_packet_for_somebody_else_goes_on_with_one_hop_less() {
     let mut router = Router::new();
@@ -115,10 +116,13 @@ fn a_packet_for_somebody_else_goes_on_with_one_hop_less() {
     assert_eq!(router.stack.counters().packets_out, 2);
 }
 
+//= RFC791 3.1 checksum anew
+//= RFC1812 5.2.5 unchanged
+//= RFC8200 6 label unchanged
 #[test]
 fn nothing_changes_on_the_way_but_the_hop_limit_and_the_checksum_over_it() {
-    //= RFC1812 section 5.3.3.3: a router MUST accept traffic of all precedence levels, and MUST NOT change it.
-    //= RFC1812 section 5.2.5, RFC8200 section 7 (traffic class), RFC6437 section 3 (flow label).
+    //= RFC1812 5.3.3.3 precedence: a router MUST accept traffic of all precedence levels, and MUST NOT change
+    //# it.
     let mut router = Router::new();
     for (src, dst) in [("10.1.0.9:1", "10.2.0.9:2"), ("[fd01::9]:1", "[fd02::9]:2")] {
         for tos in 0..=255_u8 {
@@ -142,9 +146,11 @@ fn nothing_changes_on_the_way_but_the_hop_limit_and_the_checksum_over_it() {
     }
 }
 
+//= RFC1122 3.4 interface
+//= RFC1812 4.2.2.11 directed broadcasts
 #[test]
 fn broadcasts_are_delivered_here_and_go_no_further() {
-    //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
+    //= RFC1812 5.3.5.1 limited broadcasts: limited broadcasts MUST NOT be forwarded.
     //= RFC2644 section 2: directed broadcasts are not forwarded by default.
     let mut router = Router::new();
     let now = Instant::ZERO;
@@ -158,6 +164,9 @@ fn broadcasts_are_delivered_here_and_go_no_further() {
     assert_eq!(router.stack.counters().packets_forwarded, 0);
 }
 
+//= RFC1122 3.1 no gateway
+//= RFC1122 3.2.1.3 destination
+//= RFC8200 3 destination
 #[test]
 fn a_host_forwards_nothing() {
     let mut router = Router::with(Config::default());
@@ -170,6 +179,9 @@ fn a_host_forwards_nothing() {
     assert!(router.sent.is_empty());
 }
 
+//= RFC791 3.1 time to live
+//= RFC1812 4.2.2.9 time to live of zero, 5.2.7.3 time exceeded, 5.3.1 no foresight
+//= RFC4443 3.3 hop limit
 #[test]
 fn a_used_up_hop_limit_draws_time_exceeded() {
     let mut router = Router::new();
@@ -187,6 +199,8 @@ fn a_used_up_hop_limit_draws_time_exceeded() {
     }
 }
 
+//= RFC1812 4.3.3.1 no route
+//= RFC4443 3.1 code
 #[test]
 fn no_route_says_so() {
     let mut router = Router::new();
@@ -198,6 +212,7 @@ fn no_route_says_so() {
     assert_eq!(router.complaint(LEFT, &bytes), (v6::TYPE_DST_UNREACH, 0, 0));
 }
 
+//= RFC1812 4.2.2.11 sources, 5.3.7 martians
 #[test]
 fn what_belongs_to_one_link_or_to_many_hosts_stays() {
     let mut router = Router::new();
@@ -236,7 +251,7 @@ fn what_belongs_to_one_link_or_to_many_hosts_stays() {
 
 #[test]
 fn who_may_not_leave_its_link_hears_so() {
-    //= RFC4443 section 3.1
+    //= RFC4443 3.1 beyond scope
     let mut router = Router::new();
     for device in [LEFT, RIGHT] {
         let bytes = datagram(&header("fe80::9", "fd03::9", 17), &[0; 8]);
@@ -247,7 +262,6 @@ fn who_may_not_leave_its_link_hears_so() {
 
 #[test]
 fn broadcasts_of_our_networks_are_for_us_and_go_no_further() {
-    //= RFC1812 section 5.3.5.1: limited broadcasts MUST NOT be forwarded.
     //= RFC2644 section 3
     let mut router = Router::new();
     for dst in ["255.255.255.255", "10.2.0.255", "10.2.0.0"] {
@@ -257,6 +271,10 @@ fn broadcasts_of_our_networks_are_for_us_and_go_no_further() {
     }
 }
 
+//= RFC791 2.3 don't fragment, 3.1 flags
+//= RFC1812 4.2.2.7 fragment, 5.2.7.1 too big
+//= RFC4443 3.2 too big
+//= RFC8200 5 nobody cuts
 #[test]
 fn what_is_too_large_is_cut_or_complained_about() {
     let mut router = Router::new();
@@ -303,6 +321,7 @@ fn a_full_queue_drops_and_says_so() {
     assert_eq!(results.last(), Some(&Err(DropReason::ForwardQueueFull)));
 }
 
+//= RFC1812 5.3.8 off by default, 5.3.8 silently
 #[test]
 fn the_reverse_path_is_checked_as_configured() {
     let forged = udp("10.3.0.9:1", "10.2.0.9:2", b"text");
@@ -325,7 +344,7 @@ fn the_reverse_path_is_checked_as_configured() {
 
 #[test]
 fn in_transit_only_hop_by_hop_options_are_looked_at() {
-    //= RFC8200 section 4
+    //= RFC8200 4 in transit, 4.7 no next header in transit
     let mut router = Router::new();
     let unknown_option = [17, 0, 0xbe, 4, 0, 0, 0, 0];
     let routing = [17, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -347,6 +366,7 @@ fn in_transit_only_hop_by_hop_options_are_looked_at() {
     assert_eq!(router.complaint(LEFT, &bytes), (v6::TYPE_PARAMETER_PROBLEM, 2, 42));
 }
 
+//= RFC1812 5.2.6 no reassembly
 #[test]
 fn fragments_in_transit_go_on_as_they_are() {
     let mut router = Router::new();
@@ -457,6 +477,7 @@ proptest! {
     }
 }
 
+//= RFC4443 3.1 back onto the link
 #[test]
 fn a_packet_is_not_sent_back_where_it_came_from_on_its_own_network() {
     let mut router = Router::new();
@@ -470,6 +491,8 @@ fn a_packet_is_not_sent_back_where_it_came_from_on_its_own_network() {
     assert_eq!(router.only().0, LEFT);
 }
 
+//= RFC1812 4.2.2.5 checksum, 4.3.2.7 about invalid headers, 5.2.1 verify first, 5.2.2 link length
+//= RFC1812 5.2.2 header length, 5.2.2 total length and header
 #[test]
 fn a_packet_that_does_not_hold_together_is_not_forwarded() {
     let mut router = Router::new();
@@ -495,10 +518,11 @@ fn a_packet_that_does_not_hold_together_is_not_forwarded() {
     }
 }
 
+//= RFC1812 4.2.2.3 reserved flag
 #[test]
 fn the_reserved_flag_passes_through_in_every_fragment() {
-    //= RFC1812 section 5.2.5: routers MUST pass through unchanged the values of reserved bits, and copy them into
-    //# each fragment.
+    //= RFC1812 5.2.5 unchanged: routers MUST pass through unchanged the values of reserved bits, and copy them
+    //# into each fragment.
     let mut router = Router::new();
     router.stack.set_mtu(RIGHT, 1000);
     for len in [8, 1400] {

@@ -85,6 +85,7 @@ pub(crate) enum Complaint {
 pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>, complaint: Complaint) {
     let about = about.into();
     let Some((kind, code, word)) = on_the_wire(&about, complaint) else { return };
+    //= RFC1122 3.3.8 report
     if may_be_about(&about, complaint) && may_draw_an_error(ctx, &about) {
         let price = match complaint {
             Complaint::TooBig { .. } => Price::TooBig,
@@ -106,16 +107,20 @@ pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>,
 fn on_the_wire(about: &Subject<'_>, complaint: Complaint) -> Option<(u8, u8, u32)> {
     let is_v4 = about.src.is_ipv4();
     let unreachable = |code_v4, code_v6| match about.src {
+        //= RFC792 unused
         IpAddr::V4(_) => (v4::TYPE_DEST_UNREACH, code_v4, 0),
+        //= RFC4443 3.1 code, 3.1 unused
         IpAddr::V6(_) => (v6::TYPE_DST_UNREACH, code_v6, 0),
     };
     let time_exceeded = |code| match about.src {
+        //= RFC792 unused
         IpAddr::V4(_) => (v4::TYPE_TIME_EXCEEDED, code, 0),
+        //= RFC4443 3.1 unused
         IpAddr::V6(_) => (v6::TYPE_TIME_EXCEEDED, code, 0),
     };
     Some(match complaint {
         Complaint::ProtocolUnreachable if is_v4 => (v4::TYPE_DEST_UNREACH, v4::CODE_DST_UNREACH_PROTOCOL, 0),
-        //= RFC8200 section 4: an unrecognised next header draws parameter problem, code 1, with the pointer
+        //= RFC8200 4 next header: an unrecognised next header draws parameter problem, code 1, with the pointer
         //# at the unrecognised value.
         Complaint::ProtocolUnreachable => {
             let pointer = crate::proto::wire::ip::parse(about.whole).ok()?.protocol_at as u32;
@@ -128,12 +133,15 @@ fn on_the_wire(about: &Subject<'_>, complaint: Complaint) -> Option<(u8, u8, u32
         Complaint::BeyondScope if is_v4 => return None,
         Complaint::BeyondScope => (v6::TYPE_DST_UNREACH, v6::CODE_DST_UNREACH_BEYOND_SCOPE, 0),
         Complaint::TooBig { mtu } if is_v4 => (v4::TYPE_DEST_UNREACH, 4, mtu & 0xffff),
+        //= RFC4443 3.2 too big
         Complaint::TooBig { mtu } => (v6::TYPE_PACKET_TOO_BIG, 0, mtu),
         Complaint::HopLimitExceeded => time_exceeded(0),
         Complaint::ReassemblyTimeExceeded => time_exceeded(1),
         Complaint::ParameterProblem { code, pointer } if is_v4 => {
+            //= RFC1812 4.3.3.5 parameter problem
             (v4::TYPE_PARAMETER_PROBLEM, code, pointer << 24)
         }
+        //= RFC4443 3.4 pointer
         Complaint::ParameterProblem { code, pointer } => (v6::TYPE_PARAMETER_PROBLEM, code, pointer),
     })
 }
@@ -150,6 +158,9 @@ fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
                 Complaint::TooBig { .. }
                     | Complaint::ParameterProblem { code: v6::CODE_PARAM_PROBLEM_UNRECOG_IPV6_OPTION, .. }
             );
+            //= RFC1122 3.2.2 no error about many
+            //= RFC1812 4.3.2.7 about many
+            //= RFC4443 2.4 e.3 multicast
             about.src.is_ipv6() && is_exempt
         }
     }
@@ -159,13 +170,16 @@ fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message:
     let Some(source) = error_source(ctx, about) else { return };
     // Who tells himself does so at no one's cost (as Linux).
     let is_free = about.device == DeviceId::LOOPBACK;
+    //= RFC1812 4.3.2.8 rate
+    //= RFC4443 2.4 f rate
     if !is_free && !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng, about.src, price) {
         ctx.counters.icmp_errors_limited += 1;
         return;
     }
     let (protocol, tos) = match about.src {
-        //= RFC1812 section 4.3.2.5: the type of service of what the error is about, at the precedence of
-        //# internetwork control. Its ECN bits say nothing about this packet (RFC 3168) and are left out.
+        //= RFC1812 4.3.2.5 precedence of errors: the type of service of what the error is about, at the
+        //# precedence of internetwork control. Its ECN bits say nothing about this packet (RFC 3168) and are
+        //# left out.
         IpAddr::V4(_) => (PROTOCOL_ICMP, PRECEDENCE_INTERNETWORK_CONTROL | (about.tos & 0x1c)),
         IpAddr::V6(_) => (PROTOCOL_ICMPV6, 0),
     };
@@ -180,11 +194,11 @@ const PRECEDENCE_INTERNETWORK_CONTROL: u8 = 0xc0;
 /// The address that the error comes from. It is what `traceroute` shows of a router.
 fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
     match about.cast {
-        //= RFC4443 section 2.2: in response to a message sent to one of the node's unicast addresses, the source MUST
-        //# be that address. (So does Linux over IPv4, and RFC 1122 section 3.2.2 has no other in mind.)
+        //= RFC4443 2.2 source: in response to a message sent to one of the node's unicast addresses, the source
+        //# MUST be that address. (So does Linux over IPv4, and RFC 1122 section 3.2.2 has no other in mind.)
         Some(Cast::Unicast) => Some(about.dst),
-        //= RFC1812 section 4.3.2.4: the source MUST be an address of the interface over which the error is sent.
-        //= RFC4443 section 2.2: else chosen as for any other packet to that destination.
+        //= RFC1812 4.3.2.4 source: the source MUST be an address of the interface over which the error is sent.
+        //= RFC4443 2.2 other source: else chosen as for any other packet to that destination.
         Some(Cast::Broadcast | Cast::Multicast) | None if !address::is_link_scoped(about.src) => {
             ctx.ip.route(about.src, None).ok().map(|route| route.source)
         }
@@ -197,9 +211,10 @@ fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
 
 /// The rules that hold for every error, whatever it says.
 fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
-    //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram whose source address does not define
-    //# a single host: a zero, loopback, broadcast, multicast or class E address.
-    //= RFC4443 section 2.4: nor (e.6) about a packet whose source does not uniquely identify a single node.
+    //= RFC1122 3.2.2 no error to no host: an ICMP error MUST NOT be sent about a datagram whose source address
+    //# does not define a single host: a zero, loopback, broadcast, multicast or class E address.
+    //= RFC4443 2.4 e.6 source: nor (e.6) about a packet whose source does not uniquely identify a single node.
+    //= RFC1812 4.3.2.7 to no host
     let is_one_host = address::is_single_host(about.src) && !ctx.ip.is_broadcast(about.src);
     // Loopback addresses name one host only where they belong.
     let is_here = !about.src.is_loopback() || about.device == DeviceId::LOOPBACK;
@@ -207,17 +222,20 @@ fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
 }
 
 /// Whether it is a fragment of IPv4 that is not the first.
-//= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a non-initial fragment. (Nor RFC1812 4.3.2.7. RFC 4443
-//# does not ask that of IPv6, where "packet too big" has to be sent about any fragment.)
+//= RFC1122 3.2.2 no error about fragments: an ICMP error MUST NOT be sent about a non-initial fragment. (Nor
+//# RFC1812 4.3.2.7. RFC 4443 does not ask that of IPv6, where "packet too big" has to be sent about any
+//# fragment.)
 fn is_later_fragment_v4(whole: &[u8]) -> bool {
     match whole {
+        //= RFC792 first fragment
+        //= RFC1812 4.3.2.7 about fragments
         [first, _, _, _, _, _, high, low, ..] if first >> 4 == 4 => high & 0x1f != 0 || *low != 0,
         _ => false,
     }
 }
 
 /// Whether the datagram is an ICMP error, or one too short to tell.
-//= RFC4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
+// RFC 4443 section 2.4: not (e.1) about an ICMPv6 error, nor (e.2) about a redirect.
 fn is_icmp_error(whole: &[u8]) -> bool {
     match wire::quoted(whole) {
         // No error is long enough to be cut into parts: what follows a first part was never one.
@@ -227,6 +245,10 @@ fn is_icmp_error(whole: &[u8]) -> bool {
         Some(read) if read.part == QuotedPart::First && read.src.is_ipv6() && read.transport.is_empty() => {
             false
         }
+        //= RFC1122 3.2.2 no error about errors
+        //= RFC792 no message about messages
+        //= RFC1812 4.3.2.7 about errors
+        //= RFC4443 2.4 e.1 errors
         Some(read) => is_icmp(read.src, read.protocol) && wire::is_error(read.src, read.transport),
         // The same, with extension headers that end in the void.
         None => false,
@@ -237,9 +259,12 @@ fn is_icmp_error(whole: &[u8]) -> bool {
 /// 4.3.2.3) or the minimum MTU of IPv6 (RFC 4443 section 2.4 c).
 fn quote<'a>(about: &Subject<'a>) -> &'a [u8] {
     let room = match about.src {
+        //= RFC1812 4.3.2.3 quote
         IpAddr::V4(_) => 576 - 20 - wire::HEADER_LEN,
+        //= RFC4443 2.4 c quote
         IpAddr::V6(_) => 1280 - 40 - wire::HEADER_LEN,
     };
+    //= RFC1122 3.2.2 quote
     about.whole.get(..room).unwrap_or(about.whole)
 }
 
@@ -290,6 +315,10 @@ mod tests {
         ALL.iter().all(|complaint| told(world, about, *complaint).is_none())
     }
 
+    //= RFC1122 3.3.8 report
+    //= RFC792 unused
+    //= RFC1812 4.3.3.5 parameter problem
+    //= RFC4443 3.1 unused, 3.4 pointer
     #[test]
     fn everything_has_its_type_and_code() {
         let mut world = World::with(Config { icmp_peer_errors_burst: 100, ..Config::default() });
@@ -317,10 +346,14 @@ mod tests {
         }
     }
 
+    //= RFC792 no message about messages
+    //= RFC1812 4.3.2.7 about errors
+    //= RFC4443 2.4 e.1 errors, 2.4 e.2 redirects
     #[test]
     fn no_error_is_about_an_error_or_a_redirect() {
-        //= RFC1122 section 3.2.2: an ICMP error message MUST NOT be sent as the result of receiving an ICMP error
-        //# message. RFC4443 section 2.4: nor (e.1, e.2) about an ICMPv6 error or redirect.
+        //= RFC1122 3.2.2 no error about errors: an ICMP error message MUST NOT be sent as the result of
+        //# receiving an ICMP error message. RFC4443 section 2.4: nor (e.1, e.2) about an ICMPv6 error or
+        //# redirect.
         let mut world = World::new();
         let inner = udp("10.9.0.2:9", "10.9.0.1:7", b"text");
         let error = |kind| Message::Error(ErrorMessage { kind, code: 0, word: 0, quoted: &inner });
@@ -340,9 +373,11 @@ mod tests {
         }
     }
 
+    //= RFC1122 3.2.2 no error to no host
+    //= RFC1812 4.3.2.7 to no host
+    //= RFC4443 2.4 e.6 source
     #[test]
     fn no_error_goes_to_what_is_not_one_host() {
-        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7, RFC4443 section 2.4 e.6
         let mut world = World::new();
         for src in [
             "0.0.0.0",
@@ -363,9 +398,11 @@ mod tests {
         }
     }
 
+    //= RFC1122 3.2.2 no error about fragments
+    //= RFC792 first fragment
+    //= RFC1812 4.3.2.7 about fragments
     #[test]
     fn over_ipv4_only_the_first_fragment_draws_an_error() {
-        //= RFC1122 section 3.2.2, RFC1812 section 4.3.2.7
         let mut world = World::new();
         let mut bytes = udp("10.9.0.1:9", "192.0.2.1:7", b"text");
         for (offset, draws) in [([0x20, 0], true), ([0x20, 1], false), ([0, 1], false), ([0x1f, 0], false)] {
@@ -396,7 +433,6 @@ mod tests {
 
     #[test]
     fn a_chain_of_headers_that_ends_in_the_void_can_be_complained_about() {
-        //= RFC8200 section 4.5: a first fragment without all headers should draw parameter problem, code 3.
         let mut world = World::new();
         let cut_within = [60, 0, 0, 1, 0, 0, 0, 9, 17, 3, 1, 4, 0, 0, 0, 0];
         // What would tell whether it is an error lies in another fragment.
@@ -409,10 +445,13 @@ mod tests {
         }
     }
 
+    //= RFC1812 4.3.2.7 about many
+    //= RFC4443 3.2 too big
     #[test]
     fn what_came_to_many_draws_only_what_ipv6_needs() {
-        //= RFC1122 section 3.2.2: an ICMP error MUST NOT be sent about a datagram to a broadcast or multicast address.
-        //= RFC4443 section 2.4: (e.3) with two exceptions: packet too big, and parameter problem code 2.
+        //= RFC1122 3.2.2 no error about many: an ICMP error MUST NOT be sent about a datagram to a broadcast or
+        //# multicast address.
+        //= RFC4443 2.4 e.3 multicast: (e.3) with two exceptions: packet too big, and parameter problem code 2.
         let mut world = World::new();
         for (dst, cast) in [("10.9.0.255", Cast::Broadcast), ("224.0.0.1", Cast::Multicast)] {
             let bytes = datagram(&header("10.9.0.1", dst, 17), &[0; 8]);
@@ -432,6 +471,8 @@ mod tests {
         assert!(silent(&mut world, came(TUN, None, &bytes)));
     }
 
+    //= RFC1812 4.3.2.4 source
+    //= RFC4443 2.2 source, 2.2 other source
     #[test]
     fn an_error_comes_from_the_address_it_is_about_or_from_the_interface_it_leaves_by() {
         let mut world = World::new();
@@ -448,7 +489,6 @@ mod tests {
             let dst: core::net::SocketAddr = dst.parse().unwrap();
             assert_eq!(source(&mut world, TUN, Some(Cast::Unicast), &bytes), Some(dst.ip()));
         }
-        //= RFC1812 section 4.3.2.4, RFC4443 section 2.2
         for (src, expected) in [("10.9.0.1:1", "10.9.0.2"), ("10.8.0.1:1", "10.8.0.2")] {
             for device in [TUN, other] {
                 let bytes = udp(src, "192.0.2.1:7", b"");
@@ -465,7 +505,7 @@ mod tests {
 
     #[test]
     fn the_type_of_service_comes_back_at_the_precedence_of_internetwork_control() {
-        //= RFC1812 section 4.3.2.5
+        //= RFC1812 4.3.2.5 precedence of errors
         let mut world = World::new();
         let sent = IpHeader { tos: 0x5d, ..header("10.9.0.1", "192.0.2.1", 17) };
         complain(&mut world.ctx(), came(TUN, None, &datagram(&sent, &[0; 8])), Complaint::HopLimitExceeded);
@@ -473,9 +513,10 @@ mod tests {
         assert_eq!(bytes[1], 0xdc);
     }
 
+    //= RFC1812 4.3.2.8 rate
+    //= RFC4443 2.4 f rate
     #[test]
     fn each_peer_has_errors_of_its_own_and_what_is_too_big_is_told_all_the_same() {
-        //= RFC1812 section 4.3.2.8, RFC4443 section 2.4 f
         let config = Config { icmp_peer_errors_burst: 3, icmp_errors_burst: 100, ..Config::default() };
         let mut world = World::with(config);
         let mut count = |src: &str, complaint| {

@@ -64,13 +64,14 @@ pub(super) fn read<'a>(
         IpAddr::V6(_) => Some(classify_v6(error)),
     };
     let kind = kind.ok_or(match (datagram.src, error.kind) {
-        //= RFC1122 section 3.2.2.2: a redirect SHOULD be believed by a host that has a choice of gateways. This one
-        //# has been told its routes; whoever could change them from outside would take them over (RFC 6274 3.3).
+        // RFC 1122 section 3.2.2.2: a redirect SHOULD be believed by a host that has a choice of gateways. This one
+        // has been told its routes; whoever could change them from outside would take them over (RFC 6274 3.3).
         (IpAddr::V4(_), v4::TYPE_REDIRECT) => DropReason::IcmpRedirect,
         //= RFC6633 section 3: a host MUST silently discard source quench messages.
         (IpAddr::V4(_), v4::TYPE_SOURCE_QUENCH) => DropReason::IcmpDeprecated,
         (IpAddr::V4(_) | IpAddr::V6(_), _) => DropReason::IcmpIgnored,
     })?;
+    //= RFC4443 2.4 d upper layer
     let quoted = wire::quoted(error.quoted).ok_or(DropReason::IcmpMalformed)?;
     // An error goes to the source of what it is about. So that is the address where this one came to, and
     // ours alone.
@@ -89,6 +90,7 @@ pub(super) fn read<'a>(
         local: SocketAddr::new(quoted.src, src_port),
         remote: SocketAddr::new(quoted.dst, dst_port),
         seq: quoted.tcp_seq(),
+        //= RFC1122 3.4 quotation
         transport: quoted.transport,
     })
 }
@@ -101,27 +103,35 @@ pub(super) fn classify_v4(error: &ErrorMessage<'_>) -> Option<IcmpErrorKind> {
         (v4::TYPE_DEST_UNREACH, 1 | 5 | 7 | 8 | 12) => Some(IcmpErrorKind::HostUnreachable),
         (v4::TYPE_DEST_UNREACH, 2) => Some(IcmpErrorKind::ProtocolUnreachable),
         (v4::TYPE_DEST_UNREACH, 3) => Some(IcmpErrorKind::PortUnreachable),
+        //= RFC792 unused received
         (v4::TYPE_DEST_UNREACH, 4) => Some(IcmpErrorKind::PacketTooBig(error.word & 0xffff)),
         (v4::TYPE_DEST_UNREACH, 9 | 10 | 13 | 14 | 15) => Some(IcmpErrorKind::Prohibited),
+        //= RFC1122 3.2.2.4 pass up
         (v4::TYPE_TIME_EXCEEDED, 0 | 1) => Some(IcmpErrorKind::TimeExceeded),
+        //= RFC1122 3.2.2.5 pass up
         (v4::TYPE_PARAMETER_PROBLEM, _) => Some(IcmpErrorKind::ParameterProblem),
         _ => None,
     }
 }
 
 /// RFC 4443 section 3.
-//= RFC4443 section 2.4: (a) an ICMPv6 error of unknown type MUST be passed to the upper-layer process that
-//# originated the packet that caused it.
+// RFC 4443 section 2.4: (a) an ICMPv6 error of unknown type MUST be passed to the upper-layer process that
+// originated the packet that caused it.
 pub(super) fn classify_v6(error: &ErrorMessage<'_>) -> IcmpErrorKind {
     match (error.kind, error.code) {
         (v6::TYPE_DST_UNREACH, 0) => IcmpErrorKind::NetworkUnreachable,
         (v6::TYPE_DST_UNREACH, 2 | 3) => IcmpErrorKind::HostUnreachable,
+        //= RFC4443 3.1 pass up
         (v6::TYPE_DST_UNREACH, 4) => IcmpErrorKind::PortUnreachable,
         (v6::TYPE_DST_UNREACH, 1 | 5 | 6) => IcmpErrorKind::Prohibited,
+        //= RFC4443 3.2 pass up
         (v6::TYPE_PACKET_TOO_BIG, _) => IcmpErrorKind::PacketTooBig(error.word),
+        //= RFC4443 3.3 pass up
         (v6::TYPE_TIME_EXCEEDED, 0 | 1) => IcmpErrorKind::TimeExceeded,
         (v6::TYPE_PARAMETER_PROBLEM, 1) => IcmpErrorKind::ProtocolUnreachable,
+        //= RFC4443 3.4 pass up
         (v6::TYPE_PARAMETER_PROBLEM, _) => IcmpErrorKind::ParameterProblem,
+        //= RFC4443 2.4 a unknown
         (_, _) => IcmpErrorKind::Other,
     }
 }

@@ -54,6 +54,8 @@ pub(crate) fn receive<'a>(
         return Err(DropReason::UnknownProtocol);
     }
     match wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)? {
+        //= RFC1122 3.2.2.6 echo
+        //= RFC4443 4.2 echo
         Message::EchoRequest(echo) => answer::echo(ctx, datagram, echo).map(|()| Received::Done),
         Message::Error(error) => {
             let mut read = error::read(datagram, &error)?;
@@ -62,6 +64,8 @@ pub(crate) fn receive<'a>(
         }
         // Nobody here asks groups for their answer in the group.
         Message::EchoReply(_) if datagram.cast != Cast::Unicast => Err(DropReason::IcmpIgnored),
+        //= RFC1122 3.2.2.6 replies
+        //= RFC4443 4.2 replies
         Message::EchoReply(echo) => Ok(Received::Reply(echo)),
         Message::Other(other) => answer::other(ctx, datagram, &other).map(|()| Received::Done),
     }

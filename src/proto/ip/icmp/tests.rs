@@ -29,6 +29,10 @@ fn answer<R>(world: &mut World, read: impl FnOnce(&wire_ip::Parsed<'_>, Message<
     Some(read(&parsed, message))
 }
 
+//= RFC1122 3.2.2.6 echo, 3.2.2.6 source, 3.3.4.2 source
+//= RFC792 echo
+//= RFC4443 2.2 source, 4.2 echo, 4.2 data, 4.2 source
+//= RFC8504 10.1 dual stack
 #[test]
 fn a_ping_is_answered_from_the_address_that_was_pinged() {
     let mut world = World::new();
@@ -47,7 +51,8 @@ fn a_ping_is_answered_from_the_address_that_was_pinged() {
 
 #[test]
 fn an_answer_starts_with_a_hop_limit_of_its_own() {
-    //= RFC1812 section 4.3.2.2: the TTL for ICMP responses MUST NOT be taken from the packet that triggered them.
+    //= RFC1812 4.3.2.2 time to live: the TTL for ICMP responses MUST NOT be taken from the packet that
+    //# triggered them.
     let mut world = World::new();
     for (src, dst) in [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")] {
         for hop_limit in [1, 255] {
@@ -65,6 +70,8 @@ fn an_answer_starts_with_a_hop_limit_of_its_own() {
     }
 }
 
+//= RFC1812 4.3.2.5 precedence
+//= RFC8200 3 flow label
 #[test]
 fn the_type_of_service_of_a_ping_comes_back() {
     let mut world = World::new();
@@ -80,6 +87,7 @@ fn the_type_of_service_of_a_ping_comes_back() {
     assert_eq!(answer(&mut world, |parsed, _| parsed.tos), Some(0xb9));
 }
 
+//= RFC4443 4.2 multicast
 #[test]
 fn a_ping_to_all_is_answered_over_ipv6_only() {
     let mut world = World::new();
@@ -138,7 +146,8 @@ fn other_messages_are_ignored_each_under_its_name() {
         (18, DropReason::IcmpDeprecated),
         (30, DropReason::IcmpDeprecated),
         (37, DropReason::IcmpDeprecated),
-        //= RFC1122 section 3.2.2: a message of unknown type MUST be silently discarded.
+        //= RFC1122 3.2.2 unknown type, 3.2.2.7 information, 3.2.2.9 mask: a message of unknown type MUST be
+        //# silently discarded.
         (1, DropReason::IcmpIgnored),
         (42, DropReason::IcmpIgnored),
         (255, DropReason::IcmpIgnored),
@@ -156,7 +165,7 @@ fn other_messages_are_ignored_each_under_its_name() {
         (136, DropReason::IcmpDiscovery),
         (137, DropReason::IcmpRedirect),
         (139, DropReason::IcmpIgnored),
-        //= RFC4443 section 2.4: an informational message of unknown type MUST be silently discarded (b).
+        //= RFC4443 2.4 b unknown: an informational message of unknown type MUST be silently discarded (b).
         (200, DropReason::IcmpIgnored),
     ] {
         let bytes = icmp_message("fd09::1", "fd09::2", other(kind));
@@ -174,6 +183,8 @@ fn a_message_with_a_wrong_checksum_is_dropped() {
     assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpChecksum));
 }
 
+//= RFC1122 3.2.2.1 port, 3.4 send ICMP, 4.1.3.1 ports
+//= RFC4443 3.1 port
 #[test]
 fn a_port_without_a_listener_is_unreachable() {
     let mut world = World::new();
@@ -192,6 +203,7 @@ fn a_port_without_a_listener_is_unreachable() {
     assert_eq!(world.counters.icmp_errors_out, 2);
 }
 
+//= RFC8200 4 next header
 #[test]
 fn a_protocol_nobody_speaks_is_unreachable() {
     let mut world = World::new();
@@ -231,6 +243,9 @@ fn nothing_that_was_sent_to_all_draws_an_error() {
     assert!(world.sent().is_none());
 }
 
+//= RFC1122 3.2.2 quote
+//= RFC1812 4.3.2.3 quote
+//= RFC4443 2.4 c quote
 #[test]
 fn an_error_quotes_as_much_as_every_host_can_take() {
     let mut world = World::new();
@@ -244,6 +259,8 @@ fn an_error_quotes_as_much_as_every_host_can_take() {
     }
 }
 
+//= RFC1812 4.3.2.8 rate
+//= RFC4443 2.4 f configurable
 #[test]
 fn errors_are_limited_and_echo_replies_are_not() {
     let config = Config { icmp_errors_burst: 4, icmp_errors_per_second: 1, ..Config::default() };
@@ -275,6 +292,8 @@ fn received<'a>(world: &mut World, bytes: &'a [u8]) -> Result<Option<IcmpError<'
     })
 }
 
+//= RFC1122 3.4 quotation
+//= RFC792 unused received
 #[test]
 fn an_error_about_a_packet_of_ours_is_passed_on() {
     let mut world = World::new();
@@ -298,6 +317,7 @@ fn an_error_about_a_packet_of_ours_is_passed_on() {
     assert_eq!((read.kind, read.seq), (IcmpErrorKind::PacketTooBig(1280), Some(0x0102_0304)));
 }
 
+//= RFC4443 2.4 d upper layer
 #[test]
 fn errors_about_packets_that_we_cannot_have_sent_are_not_believed() {
     let mut world = World::new();
@@ -316,6 +336,9 @@ fn errors_about_packets_that_we_cannot_have_sent_are_not_believed() {
     assert_eq!(received(&mut world, &bytes), Err(DropReason::IcmpMalformed));
 }
 
+//= RFC1122 3.2.2 no error about errors
+//= RFC792 no message about messages
+//= RFC1812 4.3.2.7 about errors
 #[test]
 fn no_error_draws_an_error() {
     let mut world = World::new();
@@ -328,6 +351,8 @@ fn no_error_draws_an_error() {
     assert!(world.sent().is_none());
 }
 
+//= RFC1122 3.2.2.4 pass up, 3.2.2.5 pass up
+//= RFC4443 3.1 pass up, 3.2 pass up, 3.3 pass up, 3.4 pass up
 #[test]
 fn every_code_has_its_meaning() {
     use IcmpErrorKind::*;
@@ -368,7 +393,7 @@ fn every_code_has_its_meaning() {
     ]) {
         assert_eq!(v6(1, code), expected, "{code}");
     }
-    //= RFC4443 section 2.4 (a)
+    //= RFC4443 2.4 a unknown
     assert_eq!((v6(1, 7), v6(5, 0), v6(127, 0)), (Other, Other, Other));
     assert_eq!((v6(2, 0), v6(3, 1)), (PacketTooBig(9), TimeExceeded));
     assert_eq!((v6(4, 0), v6(4, 1)), (ParameterProblem, ProtocolUnreachable));
@@ -392,6 +417,8 @@ fn timestamp_request(dst: &str, body: &[u8]) -> Vec<u8> {
     icmp_message("10.9.0.1", dst, Message::Other(request))
 }
 
+//= RFC1122 3.2.2.8 timestamp
+//= RFC1812 4.3.3.8 timestamp
 #[test]
 fn a_timestamp_request_is_answered_with_the_time_of_day() {
     let mut world = World::new();
@@ -419,7 +446,6 @@ fn a_timestamp_request_is_answered_with_the_time_of_day() {
 #[test]
 fn odd_timestamp_requests_are_not_answered() {
     let mut world = World::new();
-    //= RFC1122 section 3.2.2.8: to a broadcast or multicast address it MAY be discarded.
     for dst in ["10.9.0.255", "224.0.0.1"] {
         let bytes = timestamp_request(dst, &[0; 12]);
         assert_eq!(give(&mut world, &bytes), Err(DropReason::IcmpRequestToMany));
@@ -460,8 +486,8 @@ fn options_answered(world: &mut World, options: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_recorded_route_comes_back_as_linux_sends_it() {
-    //= RFC1122 section 3.2.2.6: record route and timestamp SHOULD be updated to include the current host and
-    //# included in the header of the echo reply, without truncation.
+    //= RFC1122 3.2.2.6 record route: record route and timestamp SHOULD be updated to include the current host
+    //# and included in the header of the echo reply, without truncation.
     let mut world = World::new();
     // What `ping -R` sends, and what the kernel answers: coming and going.
     let asked = [&[1, 7, 39, 8, 10, 9, 0, 1][..], &[0; 32]].concat();
@@ -469,6 +495,7 @@ fn a_recorded_route_comes_back_as_linux_sends_it() {
     assert_eq!(options_answered(&mut world, &asked), told);
 }
 
+//= RFC1122 3.2.2.6 timestamp
 #[test]
 fn times_come_back_as_linux_sends_them() {
     let mut world = World::new();
@@ -508,9 +535,11 @@ fn a_large_echo_keeps_its_recorded_route_in_the_first_part_alone() {
     assert_eq!((data, world.sent()), (4008, None));
 }
 
+//= RFC791 3.1 record route pointer
+//= RFC1812 4.3.3.5 parameter problem
 #[test]
 fn malformed_options_draw_a_parameter_problem() {
-    //= RFC1122 section 3.2.2.5: a host SHOULD generate parameter problem messages.
+    //= RFC1122 3.2.2.5 parameter problem: a host SHOULD generate parameter problem messages.
     let mut world = World::new();
     for (options, pointer) in
         [([7, 0, 4, 0], 20), ([1, 7, 9, 4], 21), ([1, 1, 68, 1], 22), ([30, 1, 0, 0], 20)]

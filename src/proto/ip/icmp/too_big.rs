@@ -43,6 +43,8 @@ pub(super) fn packet_too_big(
     if !ctx.ip.path_mtu.has_sent(src, dst, error.protocol, error.transport) {
         return Err(DropReason::IcmpUnrelated);
     }
+    //= RFC8200 5 path MTU
+    //= RFC8504 5.7 path MTU
     learn(ctx, dst, mtu as usize);
     Ok(())
 }

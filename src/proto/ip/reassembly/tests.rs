@@ -131,6 +131,10 @@ fn bit((src, dst): (&str, &str), start: usize, data: &[u8], more: bool) -> Vec<u
 const A: [u8; 8] = *b"aaaaaaaa";
 const B: [u8; 8] = *b"bbbbbbbb";
 
+//= RFC1122 3.2.1.4 reassembly
+//= RFC791 3.2 reassembly
+//= RFC1812 4.2.2.8 reassembly
+//= RFC8200 4.5 reassembly
 #[test]
 fn parts_in_any_order_become_the_datagram() {
     for ends in [V4, V6] {
@@ -148,7 +152,7 @@ fn parts_in_any_order_become_the_datagram() {
 
 #[test]
 fn what_joins_parts_are_addresses_identification_and_over_ipv4_the_protocol() {
-    //= RFC791 section 3.2: identification, source, destination and protocol.
+    //= RFC791 3.2 identification: identification, source, destination and protocol.
     let first = Bit { whole: header(V4.0, V4.1, PROTOCOL), ident: 7, start: 0, data: &A, more: true };
     let last = Bit { start: 8, data: &B, more: false, ..first };
     for other in [
@@ -160,7 +164,8 @@ fn what_joins_parts_are_addresses_identification_and_over_ipv4_the_protocol() {
         assert_eq!((host.give(&first.bytes()), host.give(&other.bytes())), (Ok(None), Ok(None)));
         assert!(host.give(&last.bytes()).unwrap().is_some());
     }
-    //= RFC8200 section 4.5: the next headers of fragments may differ; only that of the first counts.
+    //= RFC8200 4.5 identification, 4.5 first header: the next headers of fragments may differ; only that of the
+    //# first counts.
     let mut host = Host::new();
     let first = Bit { whole: header(V6.0, V6.1, PROTOCOL), ..first };
     assert_eq!(host.give(&Bit { whole: header(V6.0, V6.1, 98), ..last }.bytes()), Ok(None));
@@ -168,6 +173,7 @@ fn what_joins_parts_are_addresses_identification_and_over_ipv4_the_protocol() {
     assert_eq!(wire::ip::parse(&whole).unwrap().protocol, PROTOCOL);
 }
 
+//= RFC8200 4.5 first header
 #[test]
 fn the_whole_has_the_first_part_s_header_whoever_comes_first() {
     for ends in [V4, V6] {
@@ -229,6 +235,8 @@ fn a_part_of_a_datagram_that_came_in_parts_is_no_datagram() {
     }
 }
 
+//= RFC8200 4.5 overlap
+//= RFC8504 5.1 overlap
 #[test]
 fn overlapping_parts_refuse_the_datagram_and_all_that_comes_of_it() {
     for ends in [V4, V6] {
@@ -255,6 +263,7 @@ fn overlapping_parts_refuse_the_datagram_and_all_that_comes_of_it() {
     }
 }
 
+//= RFC791 3.2 duplicates
 #[test]
 fn an_exact_copy_is_dropped_alone() {
     for ends in [V4, V6] {
@@ -293,6 +302,7 @@ fn parts_that_disagree_about_the_end_refuse_the_datagram() {
     }
 }
 
+//= RFC791 3.2 fragment size
 #[test]
 fn parts_that_can_be_part_of_nothing_are_dropped_alone() {
     let mut host = Host::new();
@@ -303,16 +313,15 @@ fn parts_that_can_be_part_of_nothing_are_dropped_alone() {
     }
     assert_eq!(host.give(&bit(V4, 0, &[0; 9], true)), Err(FragmentMalformed));
     assert!(host.world.sent().is_none());
-    //= RFC8200 section 4.5: a length that is no multiple of 8 draws a parameter problem at the payload length.
     assert_eq!(host.give(&bit(V6, 0, &[0; 9], true)), Err(FragmentMalformed));
     assert_eq!(host.complaint().map(|(kind, code, at, _)| (kind, code, at)), Some((4, 0, 4)));
-    //= RFC8200 section 4.5: beyond 65,535 bytes: a parameter problem at the fragment offset.
     assert_eq!(host.give(&bit(V6, 65_528, &[0; 8], false)), Err(FragmentMalformed));
     assert_eq!(host.complaint().map(|(kind, code, at, _)| (kind, code, at)), Some((4, 0, 42)));
     assert_eq!(host.reassembly.held(), (0, 0));
 }
 
 //= RFC7112 section 5
+//= RFC8200 4.5 all headers
 #[test]
 fn a_first_part_without_all_headers_draws_a_parameter_problem() {
     let first = |protocol, data: &[u8]| {
@@ -383,8 +392,9 @@ fn one_part_s_congestion_mark_is_the_whole_s_and_mixed_capability_is_refused() {
     }
 }
 
-//= RFC1122 section 3.3.2
-//= RFC8200 section 4.5
+//= RFC1122 3.3.2 timeout
+//= RFC8200 4.5 timeout
+//= RFC1812 4.3.3.4 reassembly
 #[test]
 fn a_time_out_is_told_if_the_first_part_has_come() {
     for (ends, kind, seconds) in [(V4, v4::TYPE_TIME_EXCEEDED, 30), (V6, v6::TYPE_TIME_EXCEEDED, 60)] {
@@ -405,7 +415,7 @@ fn a_time_out_is_told_if_the_first_part_has_come() {
 
 #[test]
 fn later_parts_do_not_put_off_the_time_out() {
-    //= RFC1122 section 3.3.2: the time-out is a fixed value.
+    //= RFC1122 3.3.2 not put off: the time-out is a fixed value.
     let mut host = Host::new();
     assert_eq!(host.give(&bit(V6, 0, &A, true)), Ok(None));
     host.pass(Duration::from_secs(10));
@@ -468,6 +478,7 @@ fn nestea_and_newtear_are_teardrops() {
     assert_eq!(host.give(&bit(V4, 0, &[0; 264], true)), Err(FragmentRefused));
 }
 
+//= RFC791 3.1 largest datagram
 #[test]
 fn the_ping_of_death_is_no_datagram() {
     let mut host = Host::new();
@@ -606,6 +617,8 @@ proptest! {
         }
     }
 
+    //= RFC8200 4.5 cut, 4.5 no overlap
+    //= RFC8504 5.1 no overlap sent
     #[test]
     fn a_datagram_that_was_split_is_itself_again(
         is_v4: bool,

@@ -214,6 +214,8 @@ impl RouteTable {
         if self.len >= self.limit {
             return Err(Error::NoBufferSpace);
         }
+        //= RFC1122 3.3.1.2 several gateways
+        //= RFC1812 5.2.4.3 best metric
         ways.insert(ways.partition_point(|other| other.metric <= metric), way);
         self.put(destination, there, &ways);
         self.len += 1;

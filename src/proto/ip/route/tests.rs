@@ -27,9 +27,10 @@ fn device(table: &RouteTable, destination: &str) -> Option<u16> {
     table.lookup(ip(destination)).and_then(Way::device).map(|device| device.0)
 }
 
+//= RFC1122 3.2.1.3 subnets
 #[test]
 fn the_longest_prefix_wins_whatever_the_order_of_insertion() {
-    //= RFC1812 section 5.2.4.3: the longest match.
+    //= RFC1812 5.2.4.3 longest match: the longest match.
     let table =
         table(&[by("10.9.0.0/24", 1), by("0.0.0.0/0", 0), by("10.9.0.128/25", 2), by("10.9.0.200/32", 3)]);
     assert_eq!(device(&table, "10.9.0.5"), Some(1));
@@ -45,6 +46,8 @@ fn families_do_not_mix() {
     assert_eq!(device(&table, "2001:db8::1"), Some(6));
 }
 
+//= RFC1122 3.3.1.2 several gateways
+//= RFC1812 5.2.4.3 best metric
 #[test]
 fn of_several_routes_the_lowest_metric_wins_and_the_next_takes_its_place() {
     let with = |device, metric| RouteSpec { metric, ..by("10.0.0.0/8", device) };
@@ -336,6 +339,8 @@ fn it_agrees(changes: &[Change], destinations: Vec<IpAddr>) -> Result<(), TestCa
 }
 
 proptest! {
+    //= RFC1812 4.2.3.4 prefixes
+    //= RFC8504 14.4 prefixes
     #[test]
     fn it_agrees_with_a_search_from_end_to_end_and_gives_back_all_memory(
         changes in prop::collection::vec(change(network().boxed()), 0..120),
@@ -344,6 +349,7 @@ proptest! {
         it_agrees(&changes, destinations)?;
     }
 
+    //= RFC8504 14.4 prefixes
     #[test]
     fn it_agrees_too_where_one_block_of_ipv6_is_crowded(
         changes in prop::collection::vec(change(crowded_network().boxed()), 0..250),

@@ -226,6 +226,9 @@ impl<K: Bits, V: Copy> Node<K, V> {
         };
         let here = || self.whole.get(octet).copied();
         let within = || self.within.get(self.within.highest_of(places_of(octet))?).copied();
+        //= RFC1122 3.2.1.3 subnets
+        //= RFC1812 4.2.3.4 prefixes, 5.2.4.3 longest match
+        //= RFC8504 14.4 prefixes
         below.or_else(here).or_else(within)
     }
 

@@ -83,6 +83,7 @@ impl Endpoint {
         //= RFC9293 MUST-47
         //= RFC9293 SHLD-25
         //= RFC9293 MUST-56/unreachable
+        //= RFC1122 3.2.2.1 hint
         *soft_error = Some(meaning.error());
         ctx.counters.icmp_errors_in += 1;
         socket.raise(ctx, id, Readiness::SOFT_ERROR);

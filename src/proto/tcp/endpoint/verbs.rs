@@ -30,8 +30,6 @@ impl Take<'_> {
 
 /// Listeners.
 impl Endpoint {
-    //= RFC9293 MUST-41
-    //= RFC9293 MUST-42
     pub(crate) fn listen(
         &mut self,
         ctx: &mut Context<'_>,
@@ -55,6 +53,7 @@ impl Endpoint {
         };
         let local = SocketAddr::new(local.ip(), port);
         let id = self.listeners.insert(Listener::new(ctx.config, local, options, backlog, owner));
+        //= RFC9293 MUST-41
         self.demux.add_listener(local, id, options.reuse_port);
         Ok(id)
     }
@@ -114,6 +113,7 @@ impl Endpoint {
         let of = |target| match target {
             Target::Socket(id) => self.sockets.get(id).map(|socket| socket.bind_options),
             Target::TimeWait(id) => self.time_wait.get(id).map(|entry| entry.bind_options),
+            //= RFC9293 MUST-42
             Target::HalfOpen(_) => None,
         };
         self.demux.may_listen(local.ip(), local.port(), options.reuse_port)
@@ -177,8 +177,7 @@ impl Endpoint {
             return Err(Error::InvalidInput);
         }
         //= RFC9293 MUST-46/broadcast
-        //= RFC9293 MUST-46/invalid
-        if remote.ip().is_unspecified() || ctx.ip.is_broadcast_or_multicast(remote.ip()) {
+        if ctx.ip.is_broadcast_or_multicast(remote.ip()) {
             return Err(Error::NetworkUnreachable);
         }
         //= RFC9293 MUST-43
@@ -360,13 +359,13 @@ impl Endpoint {
         self.socket(id).map(|socket| socket.options)
     }
 
-    //= RFC9293 SHLD-21
     pub(crate) fn set_options(
         &mut self,
         ctx: &mut Context<'_>,
         id: TcpId,
         options: SocketOptions,
     ) -> Result<(), Error> {
+        //= RFC9293 SHLD-21
         self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
         self.settle(ctx, id);
         Ok(())

@@ -135,6 +135,7 @@ impl RecvHalf {
         if fin {
             self.note_fin(seq.plus(payload.len() as u64));
         }
+        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
         let text = if payload.is_empty() { Text::None } else { self.text(ctx, seq, payload) };
         self.mss = self.mss.max(segment_size);
         let completes = self.fin == Some(self.nxt);

@@ -64,7 +64,6 @@ pub(crate) struct SendHalf {
     /// Set once the application has closed: FIN stands at `end`.
     fin: bool,
     /// SND.WND in bytes.
-    //= RFC9293 REC-1: 64 bits hold what 32 do.
     wnd: u64,
     /// The largest window the peer has ever offered (RFC 9293 section 3.8.6.2.1).
     max_wnd: u64,

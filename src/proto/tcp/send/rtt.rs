@@ -13,7 +13,6 @@ const GRANULARITY: Duration = Duration::from_micros(1);
 const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
 /// The estimator.
-//= RFC9293 MUST-18
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
     srtt: Option<Duration>,
@@ -51,6 +50,7 @@ impl Rtt {
                 self.srtt = Some(rtt);
                 self.rttvar = rtt / 2;
             }
+            //= RFC9293 MUST-18
             //= RFC6298 2.3 smoothed
             Some(srtt) => {
                 self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;

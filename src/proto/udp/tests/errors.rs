@@ -2,6 +2,7 @@
 
 use super::*;
 
+//= RFC1122 4.1.3.3 ICMP
 #[test]
 fn a_refused_connected_socket_is_told_once() {
     for (local, remote, from, kind, code) in
@@ -47,6 +48,9 @@ fn final_errors_are_told_and_passing_ones_are_not() {
     }
 }
 
+//= RFC4443 3.2 pass up
+//= RFC8200 5 path MTU
+//= RFC8504 5.7 path MTU
 #[test]
 fn that_a_datagram_is_too_big_is_believed_of_one_that_was_sent() {
     let mut host = Host::new();
@@ -72,11 +76,13 @@ fn a_socket_that_is_not_connected_or_has_another_peer_is_told_nothing() {
     assert_eq!(host.icmp_error("10.9.0.1", 3, 3, &about), Err(DropReason::IcmpUnrelated));
 }
 
+//= RFC1122 3.2.2 demultiplex, 3.2.2.4 pass up, 3.2.2.5 pass up, 4.1.3.3 ICMP
+//= RFC4443 3.3 pass up, 3.4 pass up
 #[test]
 fn errors_of_every_type_reach_the_socket_whose_datagram_they_quote() {
-    //= RFC1122 section 3.2.2.1, 3.2.2.4, 3.2.2.5: unreachable, time exceeded, parameter problem MUST be passed up.
-    //= RFC4443 section 2.4: (a) an error of unknown type MUST be passed to the upper layer.
-    //= RFC4443 section 3.1, 3.2, 3.3, 3.4: so must each of those that are known.
+    //= RFC1122 3.2.2.1 pass up
+    //= RFC4443 2.4 a unknown: (a) an error of unknown type MUST be passed to the upper layer.
+    //= RFC4443 3.1 pass up
     for (them, errors) in [
         ("10.9.0.1:9", &[(3, 0), (3, 1), (3, 2), (3, 3), (3, 13), (11, 0), (11, 1), (12, 0)][..]),
         (

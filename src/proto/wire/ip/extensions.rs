@@ -117,6 +117,7 @@ pub enum OptionAction {
 /// encapsulation (50) are for protocols that nobody here speaks.
 #[inline]
 pub(super) fn is_extension(next_header: u8) -> bool {
+    //= RFC8200 4.1 order
     matches!(next_header, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
 }
 
@@ -125,9 +126,11 @@ pub(super) fn is_extension(next_header: u8) -> bool {
 pub(super) fn follow(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     let mut followed = 0;
     while is_extension(parsed.protocol) && parsed.fragment.is_none() {
+        //= RFC8504 5.3 limits
         if followed == EXTENSION_HEADERS_MAX {
             return Err(DropReason::ExtensionHeader);
         }
+        //= RFC8200 4 hop-by-hop
         if parsed.protocol == HOP_BY_HOP && followed > 0 {
             let pointer = parsed.protocol_at as u32;
             parsed.problem = Some(ExtensionProblem::UnrecognizedNextHeader { pointer });
@@ -136,6 +139,7 @@ pub(super) fn follow(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
         } else {
             follow_plain(parsed)?;
         }
+        //= RFC8200 4 strictly in order
         if parsed.problem.is_some() {
             return Ok(());
         }
@@ -154,9 +158,11 @@ pub(super) fn follow_first(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
 fn follow_plain(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     let at = parsed.header_len as u32;
     let extension =
+        //= RFC8200 4 reserved
         Ipv6RawExtHeaderSlice::from_slice(parsed.payload).map_err(|_| DropReason::ExtensionHeader)?;
     parsed.problem = if parsed.protocol == ROUTING {
-        //= RFC8200 section 4.4: with segments left, discard and point at the routing type; else ignore.
+        //= RFC8200 4.4 no segments left, 4.4 segments left: with segments left, discard and point at the
+        //# routing type; else ignore.
         match extension.payload() {
             [_, 0, ..] => None,
             _ => Some(ExtensionProblem::RoutingSegmentsLeft { pointer: at + 2 }),
@@ -175,21 +181,25 @@ fn follow_fragment(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
     let at = parsed.header_len as u32;
     let fragment =
         Ipv6FragmentHeaderSlice::from_slice(parsed.payload).map_err(|_| DropReason::ExtensionHeader)?;
+    //= RFC8200 4.5 reserved
     let offset_bytes = usize::from(fragment.fragment_offset().value()) * 8;
     let more = fragment.more_fragments();
     let len = parsed.payload.len() - fragment.slice().len();
-    //= RFC8200 section 4.5: a length that is no multiple of 8 with M set points at the payload length, a
+    //= RFC8200 4.5 fragment size: a length that is no multiple of 8 with M set points at the payload length, a
     //# reassembled length beyond 65,535 at the fragment offset.
     if more && !len.is_multiple_of(8) {
         parsed.problem = Some(ExtensionProblem::ErroneousField { pointer: 4 });
         return Ok(());
     }
     let before = parsed.header_len - Ipv6Header::LEN;
+    //= RFC8200 4.5 largest packet
     if before + offset_bytes + len > usize::from(u16::MAX) {
         parsed.problem = Some(ExtensionProblem::ErroneousField { pointer: at + 2 });
         return Ok(());
     }
     //= RFC6946 section 4: an atomic fragment is processed in isolation from all other fragments.
+    //= RFC8200 4.5 atomic
+    //= RFC8504 5.1 atomic fragments
     if more || offset_bytes > 0 {
         parsed.fragment = Some(FragmentInfo { offset_bytes, more, ident: fragment.identification() });
     }
@@ -217,15 +227,22 @@ fn walk_v6_options(mut options: &[u8], mut at: u32) -> Result<Option<ExtensionPr
     loop {
         let len = match *options {
             [] => return Ok(None),
+            //= RFC8200 4.2 padding
             [PAD_1, ..] => 1,
             [kind, len, ..] => {
                 let action = match kind >> 6 {
+                    //= RFC8200 4.2 00
                     0b00 => None,
+                    //= RFC8200 4.2 01
                     0b01 => Some(OptionAction::Discard),
+                    //= RFC8200 4.2 10
                     0b10 => Some(OptionAction::Report),
+                    //= RFC8200 4.2 11
                     _ => Some(OptionAction::ReportUnlessMulticast),
                 };
                 if let Some(action) = action {
+                    //= RFC8200 4.2 order
+                    //= RFC8504 5.2 extension headers
                     return Ok(Some(ExtensionProblem::UnrecognizedOption { pointer: at, action }));
                 }
                 2 + usize::from(len)
@@ -287,6 +304,8 @@ mod tests {
     const ROUTE_DONE: &[u8] = &[0, 0, 0, 0, 0, 0, 0];
 
     //= RFC6946 section 4
+    //= RFC8200 4.5 reserved, 4.5 atomic
+    //= RFC8504 5.1 atomic fragments
     #[test]
     fn an_atomic_fragment_is_whole() {
         let bytes = ipv6_chain(&[(FRAGMENT, &[0, 0, 0, 1, 2, 3, 4])], PROTOCOL_UDP, b"text");
@@ -301,7 +320,7 @@ mod tests {
         assert_eq!((parsed.fragment, parsed.protocol, parsed.payload), (None, PROTOCOL_TCP, &b"text"[..]));
     }
 
-    //= RFC8200 section 4.5
+    //= RFC8200 4.5 fragment size, 4.5 largest packet
     #[test]
     fn a_fragment_that_can_t_be_part_of_a_datagram_is_a_problem() {
         let reaching = ipv6_chain(&[(FRAGMENT, &[0, 0xff, 0xf8, 0, 0, 0, 9])], PROTOCOL_UDP, &[0; 8]);
@@ -325,6 +344,7 @@ mod tests {
         assert_eq!((parsed.header_len, parsed.protocol_at), (48, 40));
     }
 
+    //= RFC8200 4.1 order, 4.2 padding
     #[test]
     fn extension_headers_are_stepped_over_in_any_order() {
         let kernel = hex("6001d8df00113c40fd090000000000000000000000000001fd090000000000000000000000000002
@@ -354,6 +374,8 @@ mod tests {
         }
     }
 
+    //= RFC8200 4 reserved
+    //= RFC8504 5.3 limits
     #[test]
     fn a_chain_that_is_too_long_or_cut_off_is_refused() {
         let chain = |count| ipv6_chain(&vec![(DESTINATION_OPTIONS, PADDING); count], PROTOCOL_UDP, b"text");
@@ -374,7 +396,7 @@ mod tests {
         }
     }
 
-    //= RFC8200 section 4
+    //= RFC8200 4 hop-by-hop
     #[test]
     fn hop_by_hop_options_stand_first_or_are_a_problem() {
         let bytes =
@@ -385,7 +407,7 @@ mod tests {
         assert_eq!((found.answer(true), found.drop_reason()), (None, DropReason::ExtensionHeader));
     }
 
-    //= RFC8200 section 4.2
+    //= RFC8200 4.2 00, 4.2 01, 4.2 10, 4.2 11
     #[test]
     fn an_option_s_highest_bits_say_what_becomes_of_the_packet() {
         for header in [HOP_BY_HOP, DESTINATION_OPTIONS] {
@@ -400,7 +422,7 @@ mod tests {
         }
     }
 
-    //= RFC8200 section 4.4
+    //= RFC8200 4.4 no segments left, 4.4 segments left
     #[test]
     fn a_routing_header_with_segments_left_is_a_problem_whatever_its_type() {
         for kind in [0, 2, 4, 200] {

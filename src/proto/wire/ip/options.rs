@@ -46,12 +46,13 @@ pub(super) fn inspect(options: &[u8]) -> Inspected {
         };
         let kind = option.first().copied().unwrap_or_default();
         inspected.source_routed |= matches!(kind, LOOSE_SOURCE_ROUTE | STRICT_SOURCE_ROUTE);
-        //= RFC791 section 3.1: record route and timestamp appear at most once in a datagram.
+        // RFC 791 section 3.1: record route and timestamp appear at most once in a datagram.
         let seen_before = match kind {
             RECORD_ROUTE => core::mem::replace(&mut seen_route, true),
             TIMESTAMP => core::mem::replace(&mut seen_times, true),
             _ => false,
         };
+        //= RFC791 3.1 once
         let trouble = if seen_before { Some(0) } else { trouble_in(kind, option) };
         if let Some(trouble) = trouble {
             return Inspected { malformed_at: Some(at + trouble), ..inspected };
@@ -81,7 +82,9 @@ impl<'a> Iterator for Walk<'a> {
             let at = self.at;
             let rest = self.options.get(at..)?;
             let len = match *rest {
+                //= RFC791 3.1 end of options
                 [] | [END, ..] => return None,
+                //= RFC791 3.1 options
                 [NO_OPERATION, ..] => {
                     self.at += 1;
                     continue;
@@ -114,6 +117,7 @@ fn trouble_in(kind: u8, option: &[u8]) -> Option<usize> {
         begin < len && begin + entry > len
     };
     match (kind, option) {
+        //= RFC791 3.1 record route pointer
         (RECORD_ROUTE, &[_, _, pointer, ..]) => (pointer < 4 || sticks_out(pointer, 4)).then_some(POINTER),
         (TIMESTAMP, &[_, _, pointer, overflow_and_flag, ..]) => {
             let flag = overflow_and_flag & 0xf;
@@ -121,19 +125,22 @@ fn trouble_in(kind: u8, option: &[u8]) -> Option<usize> {
             if pointer < 5 || sticks_out(pointer, entry) {
                 return Some(POINTER);
             }
-            //= RFC791 section 3.1: if the overflow count itself overflows, the original datagram is
+            //= RFC791 3.1 timestamp overflow: if the overflow count itself overflows, the original datagram is
             //# considered to be in error and is discarded.
             let overflows = is_full(option) && flag != FLAG_PRESPECIFIED && overflow_and_flag >> 4 == 0xf;
             overflows.then_some(OVERFLOW)
         }
         (RECORD_ROUTE | TIMESTAMP, _) => Some(LENGTH),
         (ROUTER_ALERT, _) => (len < 4).then_some(LENGTH),
+        //= RFC1122 3.2.1.8 unknown, 3.2.1.8 obsolete
+        //= RFC1812 4.2.2.6 unknown options, 5.3.13.3 stream identifier
         _ => None,
     }
 }
 
 /// Whether record route or timestamp have no room for another entry.
 pub(crate) fn is_full(option: &[u8]) -> bool {
+    //= RFC791 3.1 record route full
     option.get(2).is_none_or(|pointer| usize::from(*pointer) > option.len())
 }
 
@@ -143,9 +150,10 @@ mod tests {
     use crate::proto::wire::testing::hex;
     use proptest::prelude::*;
 
+    //= RFC791 3.1 options, 3.1 end of options, 3.1 once, 3.1 record route pointer, 3.1 timestamp overflow
+    //= RFC1812 4.2.2.6 unknown options
     #[test]
     fn options_are_found_well_formed_or_not_as_linux_finds_them() {
-        //= RFC1122 section 3.2.2.5
         for (options, malformed_at) in [
             ("07070400000000 00", None),
             ("07070801020304 00", None),
