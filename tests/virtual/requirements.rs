@@ -11,7 +11,7 @@ use tunstack::proto::{
 use tunstack::time::Instant;
 
 use crate::harness::script::Script;
-use crate::harness::wire::{self, Ip};
+use crate::support::wire::{self, Ip};
 
 const NOW: Instant = Instant::ZERO;
 const LEFT: DeviceId = DeviceId(0);
