@@ -142,7 +142,7 @@ impl Watch for () {
 /// use tunstack::sim::{LinkConfig, Network, Port, StackNode};
 /// use tunstack::time::Instant;
 ///
-/// let start = Instant::from_secs(1);
+/// let start = Instant::from_millis(1_000);
 /// let host = |seed, address: &str| {
 ///     let mut stack = Stack::new(Config::default(), &Secrets::from_number(seed), start);
 ///     let device = stack.add_interface(1500);

@@ -116,10 +116,12 @@ impl Rcv {
         }
         let text = if len == 0 { Text::None } else { self.text(seq, end, now) };
         self.mss = self.mss.max(size);
-        if self.fin == Some(self.nxt) {
+        // One that was ahead of its turn closes the gap with this text: RFC 5681 section 4.2.
+        let completes = self.fin == Some(self.nxt);
+        if completes {
             self.nxt += 1;
         }
-        if fin {
+        if fin || completes {
             // "Send an acknowledgment for the FIN."
             self.acks.at_once();
         }
