@@ -402,3 +402,19 @@ fn a_syn_ack_that_answers_a_late_syn_is_given_its_time() {
     t.accept();
     t.expect_state(State::Established);
 }
+
+#[test]
+fn window_probes_that_cross_do_not_shut_both_ends_out_for_ever() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("A 1 ack 1 win 0");
+    t.write(5000);
+    t.expect_in(200, "A 1:2 ack 1");
+    // The peer has taken the octet, and probes a window of ours that it believes to be shut. What it says from now on
+    // stands before what we expect, as our answers stand before what it expects.
+    t.peer("A 1:2 ack 1 win 0");
+    t.expect_in(40, "A 1 ack 2");
+    t.peer("A 1 ack 2 win 65535");
+    t.expect("A 2:1462 ack 2");
+    t.expect("A 1462:2922 ack 2");
+}

@@ -106,7 +106,17 @@ impl Connection {
             self.rcv.ack.at_once();
         }
         self.keepalive.heard(ctx.now);
+        if self.is_right_before(arrival) {
+            self.check_ack(ctx, global, arrival)?;
+        }
         ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow))
+    }
+
+    /// Whether a bare segment stands right before what is expected. So do all of a peer that has probed our window and
+    /// does not know that the octet was taken; if it has taken one of ours in the same way, neither end would ever hear
+    /// of it unless they looked at each other's acknowledgements (draft-gont-tcpm-tcp-seq-validation; ADR 7).
+    fn is_right_before(&self, arrival: &Arrival<'_>) -> bool {
+        arrival.segment.is_empty() && arrival.seq.plus(1) == self.rcv.nxt()
     }
 
     fn is_acceptable(&self, arrival: &Arrival<'_>) -> bool {
