@@ -269,6 +269,19 @@ fn a_repeated_fin_in_time_wait_is_acknowledged_and_starts_the_wait_anew() {
 }
 
 #[test]
+fn a_fin_that_is_not_theirs_does_not_start_the_wait_anew() {
+    // Whoever guesses only the tuple must not be able to hold it for ever.
+    let mut t = in_time_wait();
+    t.wait(40_000);
+    for fin in ["FA 0 ack 2", "FA 2 ack 2", "FA 1:101 ack 2"] {
+        t.peer(fin);
+        t.expect("A 2 ack 2");
+    }
+    t.wait(20_100);
+    t.expect_state(State::Listen);
+}
+
+#[test]
 fn a_reset_does_not_end_time_wait() {
     // RFC 1337.
     let mut t = in_time_wait();

@@ -6,6 +6,7 @@
 mod backlog;
 mod churn;
 mod closing;
+mod congestion;
 mod fragments;
 mod handshake;
 mod harness;
@@ -13,6 +14,7 @@ mod icmp;
 mod local;
 mod lossy;
 mod options;
+mod readiness;
 mod recovery;
 mod rfc5961;
 mod routing;

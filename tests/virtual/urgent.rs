@@ -147,3 +147,19 @@ fn a_pointer_of_zero_or_past_everything_breaks_nothing() {
     t.expect("A 1 ack 102");
     t.expect_eof();
 }
+
+#[test]
+fn once_the_mark_is_acknowledged_small_segments_wait_again() {
+    //= RFC9293 SHLD-7
+    let mut t = Script::new();
+    t.open();
+    t.write_urgent(10);
+    t.expect("PUA 1:11 ack 1 urg 10");
+    t.peer("A 1 ack 11");
+    t.write(10);
+    t.expect("PA 11:21 ack 1");
+    t.write(10);
+    t.expect_none();
+    t.peer("A 1 ack 21");
+    t.expect("PA 21:31 ack 1");
+}

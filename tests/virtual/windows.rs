@@ -465,3 +465,33 @@ fn urgent_data_goes_through_a_shut_window_as_news_only() {
     t.peer("A 1 ack 11 win 100");
     t.expect("UPA 11:16 ack 1 urg 5");
 }
+
+#[test]
+fn a_window_told_earlier_does_not_replace_one_told_later() {
+    // RFC 9293 section 3.10.7.4: SND.WL1 < SEG.SEQ, or SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK.
+    let mut t = Script::new();
+    t.open();
+    let wnd = |t: &Script| t.stack.tcp_info(t.id()).unwrap().snd_wnd;
+    // It has overtaken the text before it, which was sent with a smaller window.
+    t.peer("A 101 ack 1 win 6000");
+    assert_eq!(wnd(&t), 6_000);
+    t.peer("A 1:101 ack 1 win 100");
+    assert_eq!(wnd(&t), 6_000);
+    t.expect_in(40, "A 1 ack 101");
+    t.peer("A 101 ack 1 win 7000");
+    assert_eq!(wnd(&t), 7_000);
+}
+
+#[test]
+fn a_window_that_stays_shut_does_not_make_lost_what_is_on_its_way() {
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000>");
+    t.write(10_000);
+    assert_eq!(t.take_all().len(), 10);
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 10001 win 65535");
+    t.expect_none();
+    // All of the congestion window was in use, so it grows.
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().cwnd, 20_000);
+}
