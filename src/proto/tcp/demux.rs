@@ -196,3 +196,6 @@ fn unspecified(address: IpAddr) -> IpAddr {
         IpAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
     }
 }
+
+#[cfg(test)]
+mod model;

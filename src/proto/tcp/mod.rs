@@ -22,5 +22,8 @@ pub(crate) mod seq;
 pub(crate) mod syn_queue;
 pub(crate) mod time_wait;
 
+#[cfg(test)]
+mod model;
+
 pub use info::TcpInfo;
 pub use options::{KeepAlive, SocketOptions};

@@ -39,11 +39,13 @@ impl PortChooser {
         // Two independent halves of one keyed hash: the offset, and the counter's place.
         let offset = hash as u32;
         let counter = &mut self.counters[(hash >> 32) as usize % Self::COUNTERS];
-        for _ in 0..count {
-            let port = low + (offset.wrapping_add(*counter)) % count;
+        // The place is taken before the walk: a sum that wraps on the way would lead to another place, and past ports
+        // that nobody has asked for.
+        let begin = offset.wrapping_add(*counter) % count;
+        for step in 0..count {
             //= RFC6056 3.3.4 reuse
             *counter = counter.wrapping_add(1);
-            let port = port as u16;
+            let port = (low + (begin + step) % count) as u16;
             if is_free(port) {
                 return Some(port);
             }
@@ -69,6 +71,9 @@ impl core::fmt::Debug for PortChooser {
         write!(f, "PortChooser({:?})", self.range)
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,9 @@ impl<Space> fmt::Debug for Position<Space> {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -180,6 +180,11 @@ mod tests {
         sum
     }
 
+    /// A word, often one at which sums turn over.
+    fn word() -> impl Strategy<Value = u16> {
+        prop_oneof![any::<u16>(), prop::sample::select(&[0, 1, 2, 0xfffe, 0xffff][..])]
+    }
+
     #[test]
     fn the_example_of_rfc_1071_comes_out() {
         assert_eq!(of(&[hex("0001 f203 f4f5 f6f7")]).finish(), !0xddf2);
@@ -254,6 +259,23 @@ mod tests {
         fn any_long_slice_sums_as_etherparse_has_it(bytes in prop::collection::vec(any::<u8>(), 0..3000)) {
             let theirs = Sum16BitWords::new().add_slice(&bytes).ones_complement().to_be();
             prop_assert_eq!(of(&[bytes]).finish(), theirs);
+        }
+
+        #[test]
+        fn a_checksum_that_is_updated_is_that_of_the_changed_words(
+            words in prop::collection::vec(word(), 1..12),
+            changes in prop::collection::vec((0..12_usize, word()), 1..20),
+        ) {
+            let bytes = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+            let mut words = words;
+            let mut checksum = naive(&bytes(&words));
+            for (at, after) in changes {
+                let at = at % words.len();
+                checksum = updated(checksum, core::mem::replace(&mut words[at], after), after);
+                // Zero has two forms, of which a sum of anything but zeros takes the one (RFC 1624 section 3).
+                let is_all_zero = words.iter().all(|word| *word == 0);
+                prop_assert_eq!(checksum, if is_all_zero { 0 } else { naive(&bytes(&words)) });
+            }
         }
 
         #[test]

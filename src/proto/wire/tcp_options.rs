@@ -189,6 +189,9 @@ fn read_sack_block(block: &[u8; 8]) -> (SeqNr, SeqNr) {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
 

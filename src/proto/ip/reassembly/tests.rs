@@ -11,6 +11,8 @@ use alloc::vec;
 use core::time::Duration;
 use proptest::prelude::*;
 
+mod model;
+
 const V4: (&str, &str) = ("10.9.0.1", "10.9.0.2");
 const V6: (&str, &str) = ("fd09::1", "fd09::2");
 /// A protocol without a header that IPv6's first fragments would have to hold.

@@ -301,6 +301,12 @@ fn it_agrees(changes: &[Change], destinations: Vec<IpAddr>) -> Result<(), TestCa
     let (mut table, mut naive) = (RouteTable::new(1000), Naive::default());
     for change in changes {
         apply(&mut table, &mut naive, change)?;
+        // Around what has changed at once, else a later change might put it right.
+        let (Change::Add { net, .. } | Change::RemoveOther { net, .. }) = change else { continue };
+        for destination in [net.addr(), net.network(), net.broadcast()] {
+            let found = table.lookup(destination).map(|way| way.target);
+            prop_assert_eq!(found, naive.lookup(destination, |_| true), "{} after {:?}", destination, change);
+        }
     }
     let networks = naive.0.iter().map(|entry| entry.route.destination);
     let edges = networks.flat_map(|network| [network.network(), network.broadcast()]).collect::<Vec<_>>();

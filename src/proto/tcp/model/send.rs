@@ -1,0 +1,661 @@
+//! The sending half: octets are queued, in flight, lost or acknowledged, one by one.
+
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{octet, octets};
+use crate::proto::buf::pages::Pool;
+use crate::proto::config::Config;
+use crate::proto::counters::Counters;
+use crate::proto::tcp::send::acked::Acknowledgement;
+use crate::proto::tcp::send::plan::{Kind, TextPlan};
+use crate::proto::tcp::send::timer::{Expiry, Patience};
+use crate::proto::tcp::send::{SendHalf, SendStart};
+use crate::proto::tcp::seq::{RcvPos, SndPos};
+use crate::proto::wire::seq_nr::SeqNr;
+use crate::time::Instant;
+
+const CAPACITY: u64 = 2400;
+const R1: u32 = 3;
+const OVERRIDE: Duration = Duration::from_millis(170);
+const RTO_MIN: f64 = 0.2;
+const RTO_MAX: f64 = 120.0;
+/// The peer's numbers: where its segments stand does not matter, only whether one is newer than another.
+const PEER: u64 = 1 << 40;
+
+/// What the one timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Nothing,
+    /// RFC 6298 section 5.
+    Retransmit,
+    /// RFC 9293 section 3.8.6.1.
+    Persist,
+    /// RFC 9293 section 3.8.6.2.1: the override time-out.
+    Override,
+}
+
+/// RFC 5681 section 3.2, RFC 6582: which octets the recovery under way has to see acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recovering {
+    No,
+    Fast(u64),
+    Timeout(u64),
+}
+
+/// The variables. Positions are counted from the first octet of text.
+struct Snd {
+    una: u64,
+    nxt: u64,
+    wnd: u64,
+    wl1: u64,
+    wl2: u64,
+    /// Max(SND.WND).
+    max_wnd: u64,
+    /// How many octets the application has written.
+    written: u64,
+    closed: bool,
+    /// In flight once, and believed lost since. The FIN stands at `written`.
+    lost: BTreeSet<u64>,
+    mss: u64,
+    urgent: Option<u64>,
+    blocked: bool,
+    recovering: Recovering,
+    duplicates: u32,
+    /// RFC 6582: `recover`.
+    recover: Option<u64>,
+    /// RFC 5681 section 3.2 step 3: the lost segment goes whatever cwnd says.
+    regardless: bool,
+    purpose: Purpose,
+    at: Instant,
+    /// It has expired, and nothing was sent since.
+    due: bool,
+    probes: i32,
+    retransmissions: u32,
+    retransmits: u64,
+    /// RFC 6298 section 3: the segment that is timed, by its end.
+    timed: Option<(u64, Instant)>,
+    srtt: f64,
+    rttvar: f64,
+    backoff: i32,
+}
+
+impl Snd {
+    fn new(mss: u64, wnd: u64, rtt: f64) -> Self {
+        Snd {
+            una: 0,
+            nxt: 0,
+            wnd,
+            wl1: PEER,
+            wl2: 0,
+            max_wnd: wnd,
+            written: 0,
+            closed: false,
+            lost: BTreeSet::new(),
+            mss,
+            urgent: None,
+            blocked: false,
+            recovering: Recovering::No,
+            duplicates: 0,
+            recover: None,
+            regardless: false,
+            purpose: Purpose::Nothing,
+            at: Instant::MAX,
+            due: false,
+            probes: 0,
+            retransmissions: 0,
+            retransmits: 0,
+            timed: None,
+            srtt: rtt,
+            rttvar: rtt / 2.0,
+            backoff: 0,
+        }
+    }
+
+    /// One past the last octet that there will be, as far as is known.
+    fn end(&self) -> u64 {
+        if self.closed { self.written + 1 } else { self.written }
+    }
+
+    fn room(&self) -> u64 {
+        (0..CAPACITY).filter(|n| self.una + n >= self.written).count() as u64
+    }
+
+    fn write(&mut self, len: u64) -> u64 {
+        let taken = len.min(self.room());
+        self.written += taken;
+        self.blocked = taken < len;
+        taken
+    }
+
+    /// Whether the offered window holds an octet: "SND.UNA =< x < SND.UNA + SND.WND".
+    fn in_window(&self, at: u64) -> bool {
+        self.una <= at && at < self.una + self.wnd
+    }
+
+    fn in_flight(&self) -> u64 {
+        (self.una..self.nxt).filter(|at| !self.lost.contains(at)).count() as u64
+    }
+
+    /// The segment to be sent now.
+    fn plan(&self, nodelay: bool, cwnd: u64) -> Option<TextPlan> {
+        if self.purpose == Purpose::Persist && self.due {
+            // Section 3.8.6.1: at least one octet of new data, if there is any, "even if the send window is zero".
+            let text = u64::from(self.una < self.written);
+            return Some(self.segment(Kind::Probe, self.una, text, text == 0));
+        }
+        match self.lost.first() {
+            Some(first) => self.plan_lost(*first, cwnd),
+            None => self.plan_new(nodelay, cwnd),
+        }
+    }
+
+    /// What is lost goes again, with what follows it as long as that is lost too, or was never sent.
+    fn plan_lost(&self, first: u64, cwnd: u64) -> Option<TextPlan> {
+        let may_go = |at: &u64| (self.lost.contains(at) || *at >= self.nxt) && self.in_window(*at);
+        let text = (first..self.written).take_while(may_go).take(self.mss as usize).count() as u64;
+        let fin = self.closed && first + text == self.written && may_go(&self.written);
+        let fits = self.in_flight() + text <= cwnd || self.regardless;
+        ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, first, text, fin))
+    }
+
+    /// Section 3.8.6.2.1: D is what is queued, U the usable window.
+    fn plan_new(&self, nodelay: bool, cwnd: u64) -> Option<TextPlan> {
+        let queued = (self.nxt..self.written).count() as u64;
+        let usable = (self.nxt..self.nxt + self.wnd).filter(|at| self.in_window(*at)).count() as u64;
+        let may_fly = cwnd.saturating_sub(self.in_flight());
+        let text = [queued, usable, self.mss, may_fly].into_iter().min()?;
+        let fin = self.closed && self.nxt <= self.written && text == queued && text < usable;
+        // Section 3.7.4, Nagle: a small one waits while anything is unacknowledged.
+        let idle = self.una == self.nxt || nodelay;
+        // What was written is PUSHed; nothing will follow what is closed; what is urgent does not wait.
+        let pushed = text == queued && (idle || self.closed || self.urgent.is_some());
+        let worth = text >= self.mss
+            || pushed
+            || (idle && 2 * text >= self.max_wnd)
+            || (self.purpose == Purpose::Override && self.due);
+        (fin || (text > 0 && worth)).then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    fn segment(&self, kind: Kind, start: u64, len: u64, fin: bool) -> TextPlan {
+        let urgent = self.urgent.filter(|mark| *mark > start);
+        TextPlan {
+            kind,
+            start: SndPos::at(start),
+            len,
+            fin,
+            psh: len > 0 && start + len == self.written,
+            urgent: urgent.map(|mark| u16::try_from(mark - start).unwrap_or(u16::MAX)),
+        }
+    }
+
+    fn sent(&mut self, kind: Kind, start: u64, end: u64, now: Instant) {
+        if kind == Kind::New {
+            self.timed = self.timed.or(Some((end, now)));
+        } else {
+            self.lost.retain(|at| !(start..end).contains(at));
+            self.retransmits += u64::from(start < self.nxt);
+            // Karn: what was sent twice measures nothing.
+            self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= start);
+        }
+        self.nxt = self.nxt.max(end);
+        self.regardless = false;
+        self.due = false;
+        if self.purpose != self.wanted_purpose() || kind == Kind::Probe {
+            self.arm(now);
+        }
+    }
+
+    /// Section 3.10.7.4, fifth check, for SND.UNA =< SEG.ACK =< SND.NXT.
+    fn acknowledged(&mut self, ack: u64, seq: u64, wnd: u64, bare: bool, now: Instant) {
+        // RFC 5681 section 2. (What answers a probe of a window of zero is none.)
+        let is_duplicate = self.una < self.nxt && bare && ack == self.una && wnd == self.wnd && wnd != 0;
+        // A departure: what acknowledges anything new is believed, wherever it stands.
+        if self.wl1 < seq || (self.wl1 == seq && self.wl2 <= ack) || ack > self.una {
+            // What was probed with goes out again once the window opens.
+            if self.wnd == 0 && wnd > 0 {
+                self.lost.extend(self.una..self.nxt);
+            }
+            (self.wnd, self.wl1, self.wl2) = (wnd, seq, ack);
+            self.max_wnd = self.max_wnd.max(wnd);
+        }
+        if let Some((_, sent)) = self.timed.filter(|(end, _)| *end <= ack) {
+            self.measure(now.since(sent).as_secs_f64());
+        }
+        let is_progress = ack > self.una;
+        self.una = ack;
+        self.lost.retain(|at| *at >= ack);
+        self.urgent = self.urgent.filter(|mark| *mark > ack);
+        if is_progress {
+            self.duplicates = 0;
+            self.retransmissions = 0;
+            self.progress();
+        } else if is_duplicate {
+            self.duplicate();
+        }
+        if self.purpose != self.wanted_purpose() || (is_progress && self.purpose == Purpose::Retransmit) {
+            self.arm(now);
+        }
+    }
+
+    fn progress(&mut self) {
+        match self.recovering {
+            Recovering::No => {}
+            Recovering::Fast(all) | Recovering::Timeout(all) if self.una >= all => {
+                self.recovering = Recovering::No;
+                self.regardless = false;
+            }
+            // RFC 6582 section 3.2 step 3: "retransmit the first unacknowledged segment".
+            Recovering::Fast(_) => self.first_is_lost(),
+            Recovering::Timeout(_) => {}
+        }
+    }
+
+    fn duplicate(&mut self) {
+        if self.recovering == Recovering::No {
+            self.duplicates += 1;
+            if self.duplicates == 3 && self.recover.is_none_or(|recover| self.una > recover) {
+                self.recovering = Recovering::Fast(self.nxt);
+                self.recover = Some(self.nxt);
+                self.first_is_lost();
+            }
+        }
+    }
+
+    fn first_is_lost(&mut self) {
+        self.lost.extend((self.una..self.nxt).take(self.mss as usize));
+        self.regardless = true;
+    }
+
+    fn expire(&mut self, now: Instant) -> Option<Expiry> {
+        if self.purpose == Purpose::Nothing || self.due || now < self.at {
+            return None;
+        }
+        if self.purpose != Purpose::Retransmit {
+            self.due = true;
+            self.probes += i32::from(self.purpose == Purpose::Persist);
+            return Some(Expiry::GoOn);
+        }
+        self.retransmissions += 1;
+        self.recovering = Recovering::Timeout(self.nxt);
+        self.recover = Some(self.nxt);
+        self.duplicates = 0;
+        self.regardless = true;
+        self.lost.extend(self.una..self.nxt);
+        self.timed = None;
+        self.backoff += 1;
+        self.at = now + self.time_out(self.backoff);
+        Some(if self.retransmissions == R1 { Expiry::Trouble } else { Expiry::Retransmit })
+    }
+
+    fn wanted_purpose(&self) -> Purpose {
+        match () {
+            () if self.una == self.end() => Purpose::Nothing,
+            () if self.wnd == 0 => Purpose::Persist,
+            () if self.una < self.nxt => Purpose::Retransmit,
+            () => Purpose::Override,
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        if self.purpose != self.wanted_purpose() {
+            self.arm(now);
+        }
+    }
+
+    fn arm(&mut self, now: Instant) {
+        let purpose = self.wanted_purpose();
+        if self.purpose != purpose {
+            (self.purpose, self.due, self.probes) = (purpose, false, 0);
+        }
+        self.at = match purpose {
+            Purpose::Nothing => Instant::MAX,
+            Purpose::Retransmit => now + self.time_out(self.backoff),
+            // Section 3.8.6.1: the first probe after the retransmission time-out, the intervals growing.
+            Purpose::Persist => now + self.time_out(self.probes),
+            Purpose::Override => now + OVERRIDE,
+        };
+    }
+
+    /// RFC 6298 section 2, in seconds.
+    fn measure(&mut self, rtt: f64) {
+        self.rttvar = 0.75 * self.rttvar + 0.25 * (self.srtt - rtt).abs();
+        self.srtt = 0.875 * self.srtt + 0.125 * rtt;
+        (self.timed, self.backoff) = (None, 0);
+    }
+
+    fn time_out(&self, doublings: i32) -> Duration {
+        let rto = (self.srtt + (4.0 * self.rttvar).max(1e-6)).max(RTO_MIN);
+        let doubled = (0..doublings.min(40)).fold(rto, |rto, _| 2.0 * rto);
+        Duration::from_secs_f64(doubled.min(RTO_MAX))
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (self.purpose != Purpose::Nothing && !self.due).then_some(self.at)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Write {
+        len: u64,
+        urgent: bool,
+    },
+    Close,
+    Mss(u64),
+    /// So many segments, of which the device takes the last only if it is not busy.
+    Send {
+        count: usize,
+        busy: bool,
+        nodelay: bool,
+    },
+    /// Of what is in flight, so many thousandths are acknowledged; the segment's place after the last that told a window.
+    Ack {
+        share: u64,
+        seq: i64,
+        wnd: Option<u64>,
+        bare: bool,
+    },
+    /// The same acknowledgement again and again.
+    Duplicates(u8),
+    /// All that was in flight before the last of those.
+    AckRecovered,
+    /// A wide window, and all of it that can be is in flight.
+    Fill,
+    /// All that can be sent is, and is acknowledged.
+    Settle,
+    Wait(u64),
+    /// Until the timer fires.
+    WaitForTimer,
+}
+
+/// Round sizes, so that borders are met exactly.
+fn round(max: u64) -> impl Strategy<Value = u64> {
+    (1..=max).prop_map(|n| 50 * n)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    // `None`: as it was.
+    let wnd = prop_oneof![
+        6 => Just(None),
+        3 => Just(Some(0)),
+        1 => Just(Some(1)),
+        2 => (2_u64..100).prop_map(Some),
+        3 => round(30).prop_map(Some),
+        3 => (100_u64..3000).prop_map(Some),
+        1 => (3000_u64..70_000).prop_map(Some),
+    ];
+    let share = prop_oneof![2 => Just(0_u64), 3 => Just(1000), 4 => 0_u64..=1000];
+    let len = || prop_oneof![1_u64..100, round(6), 1_u64..1000, 1000_u64..2500];
+    let send = || (1_usize..12, prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    prop_oneof![
+        8 => (len(), prop::bool::weighted(0.15)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
+        1 => (0..3).prop_map(|n| if n == 0 { Op::Close } else { Op::Wait(1) }),
+        2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::Mss),
+        12 => send().prop_map(|(count, busy, nodelay)| Op::Send { count, busy, nodelay }),
+        10 => (share, -2_i64..4, wnd, any::<bool>())
+            .prop_map(|(share, seq, wnd, bare)| Op::Ack { share, seq, wnd, bare }),
+        5 => (1_u8..6).prop_map(Op::Duplicates),
+        2 => Just(Op::AckRecovered),
+        2 => Just(Op::Fill),
+        3 => Just(Op::Settle),
+        3 => (0_u64..1500).prop_map(Op::Wait),
+        4 => Just(Op::WaitForTimer),
+    ]
+}
+
+/// The half beside the model.
+struct Pair {
+    half: SendHalf,
+    snd: Snd,
+    base: SndPos,
+    pool: Pool,
+    counters: Counters,
+    now: Instant,
+    /// What has gone out, octet by octet.
+    wire: Vec<Option<u8>>,
+    fins: u64,
+    /// No window is as wide as this.
+    widest: u64,
+    /// SND.NXT when duplicates came last.
+    before_duplicates: u64,
+}
+
+impl Pair {
+    fn new(iss: u32, mss: u64, wnd: u64, widest: u64) -> Self {
+        let config = Config {
+            send_buffer: CAPACITY as usize,
+            sws_override: OVERRIDE,
+            rto_min: Duration::from_secs_f64(RTO_MIN),
+            rto_max: Duration::from_secs_f64(RTO_MAX),
+            ..Config::default()
+        };
+        let now = Instant::from_millis(5000);
+        let syn = SndPos::of_syn(SeqNr(iss));
+        let rtt = Duration::from_millis(90);
+        let start = SendStart { syn, mss, wnd, scale: 0, wl1: RcvPos::at(PEER), rtt: Some(rtt) };
+        Pair {
+            half: SendHalf::new(&config, &start, now),
+            snd: Snd::new(mss, wnd, rtt.as_secs_f64()),
+            base: syn.plus(1),
+            pool: Pool::new(64),
+            counters: Counters::default(),
+            now,
+            wire: vec![],
+            fins: 0,
+            widest,
+            before_duplicates: 0,
+        }
+    }
+
+    fn apply(&mut self, op: &Op) {
+        match *op {
+            Op::Write { .. } if self.snd.closed => {}
+            Op::Write { len, urgent } => {
+                let from = self.snd.written;
+                let taken = self.half.write(&octets(from, from + len), &mut self.pool, self.now);
+                assert_eq!(taken as u64, self.snd.write(len));
+                if urgent && taken > 0 {
+                    self.half.mark_urgent();
+                    self.snd.urgent = Some(self.snd.written);
+                }
+                self.refresh();
+            }
+            Op::Close => {
+                self.half.close();
+                self.snd.closed = true;
+                self.refresh();
+            }
+            Op::Mss(mss) => {
+                self.half.set_mss(mss);
+                self.snd.mss = mss;
+            }
+            Op::Send { count, busy, nodelay } => self.send(count, busy, nodelay),
+            Op::Ack { share, seq, wnd, bare } => {
+                let ack = self.snd.una + (self.snd.nxt - self.snd.una) * share / 1000;
+                let wnd = wnd.map_or(self.snd.wnd, |wnd| wnd % self.widest);
+                self.acknowledge(ack, self.snd.wl1.saturating_add_signed(seq), wnd, bare);
+            }
+            Op::Duplicates(count) => {
+                self.before_duplicates = self.snd.nxt;
+                for _ in 0..count {
+                    self.acknowledge(self.snd.una, self.snd.wl1, self.snd.wnd, true);
+                    self.check();
+                }
+            }
+            Op::AckRecovered => {
+                let ack = self.before_duplicates.max(self.snd.una);
+                self.acknowledge(ack, self.snd.wl1, self.snd.wnd, true);
+            }
+            Op::Fill => {
+                self.acknowledge(self.snd.una, self.snd.wl1 + 1, 2000 % self.widest, true);
+                self.apply(&Op::Write { len: 1200, urgent: false });
+                self.send(usize::MAX, false, true);
+            }
+            Op::Settle => {
+                self.send(usize::MAX, false, true);
+                self.acknowledge(self.snd.nxt, self.snd.wl1, self.snd.wnd, true);
+            }
+            Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(ms)),
+            Op::WaitForTimer => {
+                if let Some(at) = self.half.timer_deadline(&patience()) {
+                    // Not a nanosecond earlier.
+                    let before = Instant::from_nanos(at.as_nanos() - 1);
+                    if before > self.now {
+                        self.wait_until(before);
+                    }
+                    self.wait_until(at.max(self.now));
+                }
+            }
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.half.timer_refresh(self.now);
+        self.snd.refresh(self.now);
+    }
+
+    fn wait_until(&mut self, at: Instant) {
+        self.now = at;
+        assert_eq!(self.half.timer_expired(&patience(), at), self.snd.expire(at));
+    }
+
+    fn send(&mut self, count: usize, busy: bool, nodelay: bool) {
+        for nth in 1..=count {
+            let Some(plan) = self.half.plan(nodelay) else { break };
+            assert_eq!(self.half.plan(nodelay), Some(plan), "to plan changes nothing");
+            // A busy device costs nothing: what was planned is planned again.
+            if nth == count && busy {
+                break;
+            }
+            self.take(&plan);
+            self.half.commit(&plan, self.now);
+            let start = plan.start.since(self.base);
+            self.snd.sent(plan.kind, start, start + plan.len + u64::from(plan.fin), self.now);
+            self.check();
+        }
+    }
+
+    /// The network takes a segment.
+    fn take(&mut self, plan: &TextPlan) {
+        let start = plan.start.since(self.base);
+        let text: Vec<u8> = self.half.text(plan.start, plan.len).flatten().copied().collect();
+        assert_eq!(text, octets(start, start + plan.len), "not the octets that were written there");
+        assert!(plan.len <= self.snd.mss);
+        let end = start + plan.len + u64::from(plan.fin);
+        assert_eq!(plan.end().since(self.base), end);
+        if plan.kind == Kind::Probe {
+            assert_eq!((start, end), (self.snd.una, self.snd.una + 1));
+            assert_eq!(self.snd.wnd, 0, "a window that is open is not probed");
+        } else {
+            assert!(end <= self.snd.una + self.snd.wnd, "beyond what the peer has offered");
+        }
+        if plan.fin {
+            assert!(self.snd.closed && start + plan.len == self.snd.written, "FIN before the end");
+            self.fins += 1;
+        }
+        self.wire.resize(self.wire.len().max((start + plan.len) as usize), None);
+        for at in start..start + plan.len {
+            self.wire[at as usize] = Some(octet(at));
+        }
+    }
+
+    fn acknowledge(&mut self, ack: u64, seq: u64, wnd: u64, is_bare: bool) {
+        let said =
+            Acknowledgement { ack: self.base.plus(ack), seq: RcvPos::at(seq), wnd, is_bare, at: self.now };
+        self.half.acknowledge(&said, &mut self.pool, &mut self.counters);
+        self.snd.acknowledged(ack, seq, wnd, is_bare, self.now);
+    }
+
+    /// Compares all that can be seen.
+    fn check(&mut self) {
+        let (half, snd) = (&mut self.half, &mut self.snd);
+        half.check_invariants();
+        let place = |position: SndPos| position.since(self.base);
+        assert_eq!((place(half.una()), place(half.nxt())), (snd.una, snd.nxt));
+        assert_eq!((half.wnd(), half.max_wnd()), (snd.wnd, snd.max_wnd));
+        assert_eq!(place(half.bare_seq()), snd.nxt.min(snd.una + snd.wnd));
+        assert_eq!(half.outstanding(), snd.nxt - snd.una);
+        assert_eq!(half.unsent(), (snd.nxt..snd.written).count() as u64);
+        assert_eq!(half.is_unfinished(), snd.una != snd.end());
+        assert_eq!(half.bytes_acked(), snd.una.min(snd.written));
+        assert_eq!(half.fin_acknowledged(), snd.closed && snd.una == snd.written + 1);
+        assert_eq!((half.room(), half.mss()), (snd.room(), snd.mss));
+        assert_eq!(half.holds_text(), snd.una < snd.written);
+        assert_eq!((half.retransmits(), half.retransmissions()), (snd.retransmits, snd.retransmissions));
+        let writable = snd.blocked && snd.room() >= CAPACITY / 3;
+        snd.blocked &= !writable;
+        assert_eq!(half.take_writable(), writable);
+        for nodelay in [false, true] {
+            let planned =
+                half.plan(nodelay).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
+            assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
+        }
+        let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());
+        assert_eq!(deadline.is_some(), expected.is_some(), "{:?}", snd.purpose);
+        if let (Some(deadline), Some(expected)) = (deadline, expected) {
+            // The model counts in floating point.
+            let error = deadline.since(expected).max(expected.since(deadline));
+            assert!(error < Duration::from_micros(20), "off by {error:?}: {:?}", snd.purpose);
+            snd.at = deadline;
+        }
+        assert!((half.rtt().srtt().unwrap().as_secs_f64() - snd.srtt).abs() < 1e-6);
+    }
+
+    /// The peer takes all there is, from now on without fail.
+    fn finish(&mut self) {
+        self.half.close();
+        self.snd.closed = true;
+        self.refresh();
+        for round in 0.. {
+            assert!(round < 300, "the stream does not come to its end");
+            self.check();
+            if !self.half.is_unfinished() {
+                break;
+            }
+            self.send(usize::MAX, false, false);
+            let (nxt, seq) = (self.snd.nxt, self.snd.wl1 + 1);
+            self.acknowledge(nxt, seq, 1500, true);
+            self.check();
+            if self.half.plan(false).is_none() {
+                self.apply(&Op::WaitForTimer);
+            }
+        }
+        assert_eq!(self.wire.len() as u64, self.snd.written);
+        assert!(self.wire.iter().all(Option::is_some) && self.fins > 0);
+        assert!(self.half.fin_acknowledged());
+        self.half.clear(&mut self.pool);
+        assert_eq!(self.pool.in_use(), 0);
+    }
+}
+
+fn patience() -> Patience {
+    Patience { r1: R1, r2: Duration::MAX, user_timeout: None, orphan: false }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    //= RFC9293 MUST-34
+    //= RFC9293 MUST-36
+    //= RFC9293 MUST-38
+    #[test]
+    fn the_sending_half_does_what_its_variables_say(
+        iss in prop_oneof![any::<u32>(), Just(u32::MAX - 3000)],
+        mss in prop_oneof![20_u64..300, round(6)],
+        wnd in prop_oneof![1 => Just(0_u64), 2 => 1_u64..3000, 3 => round(30)],
+        widest in prop::sample::select(&[150_u64, 400, 100_000, 100_000][..]),
+        ops in prop::collection::vec(op(), 1..70),
+    ) {
+        let mut pair = Pair::new(iss, mss, wnd % widest, widest);
+        pair.check();
+        for op in ops {
+            pair.apply(&op);
+            pair.check();
+        }
+        pair.finish();
+    }
+}
