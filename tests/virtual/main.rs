@@ -13,6 +13,7 @@ mod harness;
 mod icmp;
 mod local;
 mod lossy;
+mod memory;
 mod options;
 mod readiness;
 mod recovery;
