@@ -75,3 +75,20 @@ fn in_congestion_avoidance_all_of_the_window_but_a_part_of_a_segment_must_be_use
     assert_eq!(cwnd(&t), 7_000);
     assert!(t.stack.tcp_info(t.id()).unwrap().srtt < Some(Duration::from_millis(1)));
 }
+
+#[test]
+fn after_more_than_a_time_out_of_silence_the_initial_window_is_all_there_is() {
+    //= RFC5681 4.1 idle
+    let mut t = opened();
+    let mut sent = 0;
+    round(&mut t, &mut sent, 10_000);
+    assert_eq!(cwnd(&t), 20_000);
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().rto, Duration::from_millis(200));
+    t.run(200);
+    round(&mut t, &mut sent, 1_000);
+    assert_eq!(cwnd(&t), 20_000, "no more than a time-out has passed");
+    t.run(201);
+    t.write(1_000);
+    t.take_all();
+    assert_eq!(cwnd(&t), 10_000);
+}

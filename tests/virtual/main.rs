@@ -8,6 +8,7 @@ mod churn;
 mod closing;
 mod congestion;
 mod fragments;
+mod half_open;
 mod handshake;
 mod harness;
 mod icmp;
