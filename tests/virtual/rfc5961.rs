@@ -221,6 +221,8 @@ fn challenge_acks_of_the_whole_stack_are_limited_and_the_limit_cannot_be_probed(
         }
     }
     assert!(seen.len() > 5, "{seen:?}");
+    // On average, the cap is the one that was set.
+    assert!(*seen.first().unwrap() < 75 && *seen.last().unwrap() > 125, "{seen:?}");
 }
 
 #[test]
