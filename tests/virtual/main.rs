@@ -24,6 +24,7 @@ mod scenario;
 mod smoltcp_peer;
 mod states;
 mod timers;
+mod trace;
 mod urgent;
 mod windows;
 mod wrap;

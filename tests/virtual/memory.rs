@@ -106,7 +106,8 @@ fn the_largest_segment_that_came_is_told() {
     t.open();
     let told = |t: &Script| t.stack.tcp_info(t.id()).unwrap().rcv_mss;
     assert_eq!(told(&t), 536, "assumed until a larger one comes");
-    for (line, mss) in [("A 1:1001 ack 1", 1_000), ("A 1001:1101 ack 1", 1_000), ("A 1101:2561 ack 1", 1_460)] {
+    for (line, mss) in [("A 1:1001 ack 1", 1_000), ("A 1001:1101 ack 1", 1_000), ("A 1101:2561 ack 1", 1_460)]
+    {
         t.inject(line);
         assert_eq!(told(&t), mss);
     }

@@ -1,7 +1,7 @@
 //! When the application hears of its sockets: an event for what has changed, and none for what has not.
 
-use tunstack::proto::Readiness;
 use tunstack::proto::stack::Shutdown;
+use tunstack::proto::{Packet, Readiness};
 
 use crate::harness::script::Script;
 
@@ -45,4 +45,22 @@ fn the_acknowledgement_of_our_fin_is_told_to_who_waits_for_it() {
     t.readiness();
     t.peer("A 1 ack 2");
     assert_eq!(t.readiness(), Readiness::WRITABLE);
+}
+
+#[test]
+fn a_segment_that_needs_no_answer_leaves_nothing_to_send() {
+    let mut t = quiet();
+    t.write(100);
+    t.expect("PA 1:101 ack 1");
+    let ack = t.build("A 1 ack 101").encode();
+    t.stack.receive(t.device, &Packet::plain(&ack, t.now()));
+    assert!(!t.stack.wants_transmit());
+    // One that needs one stands in the queue, once, however many come.
+    for line in ["A 101:201 ack 101", "A 201:301 ack 101"] {
+        let ahead = t.build(line).encode();
+        t.stack.receive(t.device, &Packet::plain(&ahead, t.now()));
+        assert!(t.stack.wants_transmit());
+    }
+    t.flush();
+    assert_eq!(t.take_all().len(), 2);
 }

@@ -544,7 +544,8 @@ fn a_fin_that_follows_lost_text_goes_with_it() {
 #[test]
 fn the_window_offered_is_no_more_than_the_pool_would_lend() {
     let mut t = Script::config(|config| config.pages = 16);
-    let segments = |count: u32| (0..count).map(|it| format!("A {}:{} ack 1", 1 + it * 1_000, 1_001 + it * 1_000));
+    let segments =
+        |count: u32| (0..count).map(|it| format!("A {}:{} ack 1", 1 + it * 1_000, 1_001 + it * 1_000));
     // What one connection doesn't read holds more than half of the pool.
     t.client(0).open();
     segments(35).for_each(|segment| t.inject(&segment));

@@ -386,7 +386,9 @@ fn one_part_s_congestion_mark_is_the_whole_s_and_mixed_capability_is_refused() {
 //= RFC3168 section 5.3
 #[test]
 fn mixed_capability_is_refused_before_the_last_part_has_come() {
-    for (ends, (a, b)) in [V4, V6].into_iter().flat_map(|ends| [(0, 2), (2, 0), (0, 1), (3, 0)].map(|it| (ends, it))) {
+    for (ends, (a, b)) in
+        [V4, V6].into_iter().flat_map(|ends| [(0, 2), (2, 0), (0, 1), (3, 0)].map(|it| (ends, it)))
+    {
         let mut host = Host::new();
         let whole = |ecn| IpHeader { tos: ecn, ..header(ends.0, ends.1, PROTOCOL) };
         let first = Bit { whole: whole(a), ident: 7, start: 0, data: &A, more: true };
