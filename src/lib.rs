@@ -11,7 +11,8 @@
 //!
 //! Start with [`net::Net`] to run a network of your own, or with [`proto::Stack`] to drive the core by
 //! hand (in virtual time, in a test, inside another event loop).
-#![cfg_attr(not(feature = "std"), no_std)]
+// Unit tests may use std in any case: they are part of no build.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 
 extern crate alloc;
 

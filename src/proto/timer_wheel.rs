@@ -391,6 +391,7 @@ mod tests {
         for delay in [0, 1, 63, 64, 4_095, 4_096, 1 << 14, 200_000_000, 7_200_000_000_000, u64::MAX - 77] {
             let mut wheel = TimerWheel::new(at(77));
             wheel.insert((), at(77 + delay));
+            assert!(!wheel.is_empty());
             if delay != 0 {
                 assert_eq!(wheel.pop_due(at(76 + delay)), None, "{delay} ns");
             }
@@ -498,6 +499,14 @@ mod tests {
         assert_eq!(wheel.entries.capacity(), 0);
         wheel.insert(1, at(800_000));
         assert_eq!(drain(&mut wheel, at(800_000)), [1]);
+    }
+
+    #[test]
+    fn an_empty_wheel_keeps_the_room_of_a_thousand_timers() {
+        let mut wheel = TimerWheel::new(at(0));
+        let ids: Vec<_> = (0..1_024).map(|n| wheel.insert(n, at(n))).collect();
+        ids.into_iter().for_each(|id| wheel.remove(id));
+        assert!(wheel.is_empty() && wheel.entries.capacity() >= 1_024);
     }
 
     #[test]

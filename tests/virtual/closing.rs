@@ -1,10 +1,11 @@
 //! Closing, in every order: RFC 9293 sections 3.6, 3.10.4 and 3.10.7.4; TIME-WAIT by RFC 1337.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
-use tunstack::proto::{DropReason, Error};
+use tunstack::proto::{DropReason, Error, Owner};
 
 use crate::harness::script::Script;
 
@@ -269,6 +270,19 @@ fn a_repeated_fin_in_time_wait_is_acknowledged_and_starts_the_wait_anew() {
 }
 
 #[test]
+fn a_fin_that_is_not_theirs_does_not_start_the_wait_anew() {
+    // Whoever guesses only the tuple must not be able to hold it for ever.
+    let mut t = in_time_wait();
+    t.wait(40_000);
+    for fin in ["FA 0 ack 2", "FA 2 ack 2", "FA 1:101 ack 2"] {
+        t.peer(fin);
+        t.expect("A 2 ack 2");
+    }
+    t.wait(20_100);
+    t.expect_state(State::Listen);
+}
+
+#[test]
 fn a_reset_does_not_end_time_wait() {
     // RFC 1337.
     let mut t = in_time_wait();
@@ -343,7 +357,34 @@ fn a_syn_with_an_old_number_does_not_reopen_time_wait() {
     t.expect("A 2 ack 2");
     t.peer("S -5000 win 65535 <mss 1460>");
     t.expect("A 2 ack 2");
+    // As Linux: it has to be past what was expected next.
+    t.peer("S 2 win 65535 <mss 1460>");
+    t.expect("A 2 ack 2");
     t.expect_state(State::TimeWait);
+    t.peer("S 3 win 65535 <mss 1460>");
+    t.expect_state(State::SynReceived);
+    t.take_all();
+}
+
+#[test]
+fn a_port_in_time_wait_is_for_a_listener_if_its_connection_let_it() {
+    let mut t = in_time_wait();
+    let old = t.listener.take().unwrap();
+    t.stack.tcp_close_listener(t.now(), old);
+    // Accepted by a listener that reused the address: the next one may.
+    t.listen();
+    // Opened from here: nobody had asked for that.
+    t.open_active("SA 0 ack 1");
+    let port = t.stack.tcp_local_addr(t.id()).unwrap().port();
+    t.close();
+    t.expect("FA 1 ack 1");
+    t.peer("FA 1 ack 2");
+    t.expect("A 2 ack 2");
+    let local = SocketAddr::new(t.stack_ip, port);
+    assert_eq!(t.stack.tcp_listen(t.now(), local, None, Owner::APPLICATION), Err(Error::AddrInUse));
+    t.wait(60_100);
+    let listener = t.stack.tcp_listen(t.now(), local, None, Owner::APPLICATION).unwrap();
+    t.stack.tcp_close_listener(t.now(), listener);
 }
 
 #[test]

@@ -174,6 +174,7 @@ fn a_connection_goes_on_in_segments_that_the_path_lets_through() {
         assert_eq!(first.len(), 3, "{first:?}");
         too_big(&mut t, 1_300, &format!("A 1:{} ack 1", 1 + mss));
         assert_eq!(t.stack.counters().path_mtus_learnt, 1);
+        assert_eq!(t.stack.counters().icmp_errors_in, 1);
         // What is lost comes again in smaller segments, until all has come.
         let room = 1_300 - if ipv6 { 60 } else { 40 };
         let end = 1 + 3 * mss;

@@ -642,3 +642,20 @@ fn permutations(count: usize) -> Vec<Vec<usize>> {
     }
     all
 }
+
+//= RFC9293 MUST-20/r1
+#[test]
+fn syns_that_nobody_answers_are_counted_and_trouble_is_told_once() {
+    let mut t = Script::config(|config| config.r1_retransmits = 2);
+    t.connect();
+    t.expect("S 0");
+    for (sent, seconds, told) in [(1, 1, 0), (2, 2, 1), (3, 4, 1), (4, 8, 1)] {
+        t.expect_in(seconds * 1_000, "S 0");
+        let counters = t.stack.counters();
+        assert_eq!((counters.tcp_retransmits, counters.tcp_timeouts), (sent, sent));
+        assert_eq!(counters.negative_advice, told, "after {sent} retransmissions");
+    }
+    t.peer("RA 0 ack 1");
+    assert_eq!(t.stack.counters().tcp_resets_in, 1);
+    assert_eq!(t.stack.counters().tcp_attempts_failed, 1);
+}

@@ -1,5 +1,7 @@
 //! ICMP errors about our segments (RFC 9293 section 3.9.2.2, RFC 5927), and echo.
 
+use std::time::Duration;
+
 use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{Error, Readiness};
 
@@ -37,6 +39,7 @@ fn soft_errors_are_reported_and_abort_nothing() {
         t.expect_state(State::Established);
         assert!(t.readiness().contains(Readiness::SOFT_ERROR), "type {kind} code {code}");
         assert_eq!(t.stack.tcp_info(t.id()).unwrap().soft_error, Some(error), "type {kind} code {code}");
+        assert_eq!(t.stack.counters().icmp_errors_in, 1);
         t.peer("A 1 ack 101");
         assert_eq!(t.stack.tcp_info(t.id()).unwrap().soft_error, None);
         t.write(1);
@@ -78,6 +81,7 @@ fn port_and_protocol_unreachable_refuse_an_attempt_to_open() {
         t.icmp(kind, code, "S 0");
         t.expect_state(State::Closed);
         assert_eq!(t.stack.tcp_connect_result(id), Err(error), "type {kind} code {code}");
+        assert_eq!(t.stack.counters().icmp_errors_in, 1);
         t.wait(10_000);
     }
 }
@@ -172,4 +176,26 @@ fn echo_is_answered_with_the_same_bytes() {
             assert_eq!(wire::Ip::decode(&wire::icmp(to, from, again)).payload, answer.payload);
         }
     }
+}
+
+#[test]
+fn a_soft_error_explains_a_time_out_and_no_other_end() {
+    //= RFC9293 MUST-47
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| options.user_timeout = Some(Duration::from_secs(5)));
+    t.write(100);
+    t.expect("PA 1:101 ack 1");
+    t.icmp(3, 1, "PA 1:101 ack 1");
+    t.run(6_000);
+    t.take_all();
+    t.expect_read_error(Error::HostUnreachable);
+
+    let mut t = Script::new();
+    t.open();
+    t.write(100);
+    t.expect("PA 1:101 ack 1");
+    t.icmp(3, 1, "PA 1:101 ack 1");
+    t.peer("R 1");
+    t.expect_read_error(Error::ConnectionReset);
 }

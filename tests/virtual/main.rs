@@ -4,18 +4,23 @@
 
 mod backlog;
 mod closing;
+mod congestion;
 mod fragments;
+mod half_open;
 mod handshake;
 mod harness;
 mod icmp;
 mod local;
+mod memory;
 mod options;
+mod readiness;
 mod recovery;
 mod requirements;
 mod rfc5961;
 mod routing;
 mod states;
 mod timers;
+mod trace;
 mod urgent;
 mod windows;
 mod wrap;

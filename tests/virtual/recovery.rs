@@ -405,3 +405,20 @@ fn too_many_gaps_are_bounded() {
     t.run(50);
     t.take_all();
 }
+
+#[test]
+fn a_partial_acknowledgement_sends_the_next_hole_whatever_the_congestion_window_says() {
+    // RFC 6582 section 3.2 step 3. Of ten segments, the first and the fifth are lost.
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000>");
+    t.write(10_000);
+    assert_eq!(t.take_all().len(), 10);
+    t.peer("A 1 ack 1");
+    t.peer("A 1 ack 1");
+    t.peer("A 1 ack 1");
+    t.expect("A 1:1001 ack 1");
+    // Five segments are on their way, and the window is deflated to as many.
+    t.peer("A 1 ack 4001");
+    t.expect("A 4001:5001 ack 1");
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().cwnd, 5_000);
+}

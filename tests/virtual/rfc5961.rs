@@ -122,6 +122,24 @@ fn text_outside_the_window_draws_an_ack_and_is_dropped() {
         t.expect("A 1 ack 1");
     }
     t.expect_no_data();
+    assert_eq!(t.dropped(DropReason::TcpOutOfWindow), 4);
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().duplicates_in, 4);
+    assert_eq!(t.stack.counters().tcp_duplicates, 4);
+}
+
+#[test]
+fn the_acknowledgement_of_a_segment_outside_the_window_is_not_looked_at() {
+    let mut t = Script::new();
+    t.open();
+    t.write(10);
+    t.expect("PA 1:11 ack 1");
+    // RCV.NXT + RCV.WND is 65536: not a byte of it is in the window.
+    t.peer("PA 65536:65546 ack 11");
+    t.expect("A 11 ack 1");
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().unacknowledged, 10);
+    t.peer("PA 65535:65545 ack 11");
+    t.expect("A 11 ack 1");
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().unacknowledged, 0);
 }
 
 #[test]
@@ -204,6 +222,8 @@ fn challenge_acks_of_the_whole_stack_are_limited_and_the_limit_cannot_be_probed(
         }
     }
     assert!(seen.len() > 5, "{seen:?}");
+    // On average, the cap is the one that was set.
+    assert!(*seen.first().unwrap() < 75 && *seen.last().unwrap() > 125, "{seen:?}");
 }
 
 #[test]

@@ -147,3 +147,49 @@ fn a_pointer_of_zero_or_past_everything_breaks_nothing() {
     t.expect("A 1 ack 102");
     t.expect_eof();
 }
+
+#[test]
+fn once_the_mark_is_acknowledged_small_segments_wait_again() {
+    //= RFC9293 SHLD-7
+    let mut t = Script::new();
+    t.open();
+    t.write_urgent(10);
+    t.expect("PUA 1:11 ack 1 urg 10");
+    t.peer("A 1 ack 11");
+    t.write(10);
+    t.expect("PA 11:21 ack 1");
+    t.write(10);
+    t.expect_none();
+    t.peer("A 1 ack 21");
+    t.expect("PA 21:31 ack 1");
+}
+
+#[test]
+fn text_after_the_mark_is_not_urgent() {
+    //= RFC9293 MUST-62
+    let mut t = Script::new();
+    t.open();
+    t.options(|options| options.nodelay = true);
+    t.write_urgent(10);
+    t.expect("PUA 1:11 ack 1 urg 10");
+    t.write(10);
+    t.expect("PA 11:21 ack 1");
+}
+
+#[test]
+fn a_mark_told_again_or_by_a_segment_that_was_overtaken_is_no_news() {
+    let mut t = Script::new();
+    t.open();
+    t.peer("UA 11:21 ack 1 urg 20");
+    t.expect("A 1 ack 1");
+    assert_eq!(urgent_unread(&t), Some(30));
+    t.readiness();
+    // The one before it, late, with the mark of its own time; and the last mark, told once more.
+    t.inject("UA 1:6 ack 1 urg 5");
+    t.inject("UA 6:11 ack 1 urg 25");
+    assert!(!t.readiness().contains(Readiness::URGENT));
+    assert_eq!(urgent_unread(&t), Some(30));
+    t.run(40);
+    t.take_all();
+    t.read(20);
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{Error, Readiness};
 
@@ -464,4 +465,119 @@ fn urgent_data_goes_through_a_shut_window_as_news_only() {
     }
     t.peer("A 1 ack 11 win 100");
     t.expect("UPA 11:16 ack 1 urg 5");
+}
+
+#[test]
+fn a_window_told_earlier_does_not_replace_one_told_later() {
+    // RFC 9293 section 3.10.7.4: SND.WL1 < SEG.SEQ, or SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK.
+    let mut t = Script::new();
+    t.open();
+    let wnd = |t: &Script| t.stack.tcp_info(t.id()).unwrap().snd_wnd;
+    // It has overtaken the text before it, which was sent with a smaller window.
+    t.peer("A 101 ack 1 win 6000");
+    assert_eq!(wnd(&t), 6_000);
+    t.peer("A 1:101 ack 1 win 100");
+    assert_eq!(wnd(&t), 6_000);
+    t.expect_in(40, "A 1 ack 101");
+    t.peer("A 101 ack 1 win 7000");
+    assert_eq!(wnd(&t), 7_000);
+}
+
+#[test]
+fn a_window_that_stays_shut_does_not_make_lost_what_is_on_its_way() {
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000>");
+    t.write(10_000);
+    assert_eq!(t.take_all().len(), 10);
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 1 win 0");
+    t.peer("A 1 ack 10001 win 65535");
+    t.expect_none();
+    // All of the congestion window was in use, so it grows.
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().cwnd, 20_000);
+}
+
+#[test]
+fn a_fin_is_not_sent_past_the_window() {
+    let mut t = Script::new();
+    t.open_passive("S 0 win 100 <mss 1460>");
+    t.write(50);
+    t.expect("PA 1:51 ack 1");
+    t.write(50);
+    t.shutdown(Shutdown::Write);
+    // The text fills the window to its last position; the FIN takes one, too.
+    t.expect("PA 51:101 ack 1");
+    t.peer("A 1 ack 51 win 50");
+    t.expect_none();
+    t.peer("A 1 ack 101 win 100");
+    t.expect("FA 101 ack 1");
+}
+
+#[test]
+fn a_retransmission_takes_the_fin_along_if_the_window_has_room_for_it() {
+    //= RFC9293 SHLD-16
+    for (window, expected) in [(101, "FPA 1:101 ack 1"), (100, "PA 1:101 ack 1")] {
+        let mut t = Script::new();
+        t.open();
+        t.write(100);
+        t.expect("PA 1:101 ack 1");
+        t.shutdown(Shutdown::Write);
+        t.expect("FA 101 ack 1");
+        // It shrinks, and both segments are lost.
+        t.peer(&format!("A 1 ack 1 win {window}"));
+        t.expect_in(200, expected);
+    }
+}
+
+#[test]
+fn a_fin_that_follows_lost_text_goes_with_it() {
+    let mut t = Script::new();
+    t.open_passive("S 0 win 100 <mss 1460>");
+    t.write(100);
+    t.expect("PA 1:101 ack 1");
+    t.shutdown(Shutdown::Write);
+    t.expect_none();
+    t.peer("A 1 ack 1 win 1000");
+    t.expect("FA 101 ack 1");
+}
+
+#[test]
+fn the_window_offered_is_no_more_than_the_pool_would_lend() {
+    let mut t = Script::config(|config| config.pages = 16);
+    let segments =
+        |count: u32| (0..count).map(|it| format!("A {}:{} ack 1", 1 + it * 1_000, 1_001 + it * 1_000));
+    // What one connection doesn't read holds more than half of the pool.
+    t.client(0).open();
+    segments(35).for_each(|segment| t.inject(&segment));
+    t.take_all();
+    t.client(1).open();
+    for segment in segments(20) {
+        t.inject(&segment);
+        t.read(1_000);
+    }
+    t.take_all();
+    // What was promised stays promised, but no more than three pages are promised anew.
+    let window = |t: &Script| t.stack.tcp_info(t.id()).unwrap().rcv_wnd;
+    assert_eq!(window(&t), 65_535 - 20_000);
+    t.client(0).read(35_000);
+    t.take_all();
+    t.client(1).inject("A 20001:21001 ack 1");
+    t.read(1_000);
+    t.run(40);
+    t.take_all();
+    assert_eq!(window(&t), 65_535, "there is memory again");
+}
+
+#[test]
+fn what_counts_as_a_retransmission_is_what_was_sent_before() {
+    let retransmits = |t: &Script| t.stack.tcp_info(t.id()).unwrap().retransmits;
+    let mut t = Script::new();
+    t.open_passive("S 0 win 0 <mss 1460>");
+    t.write(10);
+    t.expect_in(200, "A 1:2 ack 1");
+    assert_eq!(retransmits(&t), 0, "the probe's octet goes for the first time");
+    t.run(10_000);
+    let probes = t.take_all().len() as u64;
+    assert!(probes >= 2);
+    assert_eq!(retransmits(&t), probes);
 }

@@ -5,67 +5,71 @@
 //! SEG.SEQ, `snd.una` for SEG.ACK. [`SndPos`] and [`RcvPos`] are distinct types, so that the two sequence
 //! spaces can't be mixed.
 
+use core::fmt;
+use core::marker::PhantomData;
+
 use crate::proto::wire::seq_nr::SeqNr;
 
-macro_rules! position {
-    ($(#[doc = $doc:literal])+ $name:ident) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub(crate) struct $name(u64);
+/// A position in a sequence space. Generic, not made by a macro, so that mutation testing sees its arithmetic.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Position<Space>(u64, PhantomData<Space>);
 
-        impl $name {
-            /// The position of a SYN that carries `isn`.
-            pub(crate) fn of_syn(isn: SeqNr) -> Self {
-                $name((1 << 32) + u64::from(isn.0))
-            }
+/// The space of what we send.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Ours {}
 
-            /// The position nearest to `self` whose wire number is `nr`.
-            pub(crate) fn unwrap(self, nr: SeqNr) -> Self {
-                let distance = nr.minus(self.wire());
-                $name(self.0.saturating_add_signed(i64::from(distance)))
-            }
+/// The space of what we receive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Theirs {}
 
-            /// The number on the wire.
-            pub(crate) fn wire(self) -> SeqNr {
-                SeqNr(self.0 as u32)
-            }
+/// A position in the stream we send.
+pub(crate) type SndPos = Position<Ours>;
 
-            /// The bare position, for rings and ranges.
-            pub(crate) fn get(self) -> u64 {
-                self.0
-            }
+/// A position in the stream we receive.
+pub(crate) type RcvPos = Position<Theirs>;
 
-            /// From a bare position out of a ring or range.
-            pub(crate) fn at(position: u64) -> Self {
-                $name(position)
-            }
+impl<Space: Copy> Position<Space> {
+    /// The position of a SYN that carries `isn`.
+    pub(crate) fn of_syn(isn: SeqNr) -> Self {
+        Self::at((1 << 32) + u64::from(isn.0))
+    }
 
-            /// `count` further on.
-            pub(crate) fn plus(self, count: u64) -> Self {
-                $name(self.0 + count)
-            }
+    /// The position nearest to `self` whose wire number is `nr`.
+    pub(crate) fn unwrap(self, nr: SeqNr) -> Self {
+        let distance = nr.minus(self.wire());
+        Self::at(self.0.saturating_add_signed(i64::from(distance)))
+    }
 
-            /// Distance from `earlier`; zero if that is in fact later.
-            pub(crate) fn since(self, earlier: Self) -> u64 {
-                self.0.saturating_sub(earlier.0)
-            }
-        }
+    /// The number on the wire.
+    pub(crate) fn wire(self) -> SeqNr {
+        SeqNr(self.0 as u32)
+    }
 
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                write!(f, "{}", self.0)
-            }
-        }
-    };
+    /// The bare position, for rings and ranges.
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    /// From a bare position out of a ring or range.
+    pub(crate) fn at(position: u64) -> Self {
+        Position(position, PhantomData)
+    }
+
+    /// `count` further on.
+    pub(crate) fn plus(self, count: u64) -> Self {
+        Self::at(self.0 + count)
+    }
+
+    /// Distance from `earlier`; zero if that is in fact later.
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
-position! {
-    /// A position in the stream we send.
-    SndPos
-}
-position! {
-    /// A position in the stream we receive.
-    RcvPos
+impl<Space> fmt::Debug for Position<Space> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 #[cfg(test)]

@@ -153,3 +153,34 @@ impl TimeWait {
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::World;
+
+    #[test]
+    fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
+        let entry = |port| TimeWait {
+            tuple: FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into()),
+            snd_nxt: SeqNr(0),
+            rcv_nxt: SeqNr(0),
+            window: 0,
+            marks: Marks { ttl: 64, tos: 0 },
+            bind_options: BindOptions::NONE,
+        };
+        // Ten stay; of the others each is over before the next one comes.
+        for port in 0..10 {
+            table.insert(&mut world.ctx(), entry(port));
+        }
+        for port in 10..1_000 {
+            let (id, evicted) = table.insert(&mut world.ctx(), entry(port));
+            assert!(evicted.is_none());
+            assert!(table.remove(&mut world.ctx(), id, true).is_some());
+            assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
+        }
+        assert_eq!(table.entries.len(), 10);
+    }
+}

@@ -392,6 +392,22 @@ fn one_part_s_congestion_mark_is_the_whole_s_and_mixed_capability_is_refused() {
     }
 }
 
+//= RFC3168 section 5.3
+#[test]
+fn mixed_capability_is_refused_before_the_last_part_has_come() {
+    for (ends, (a, b)) in
+        [V4, V6].into_iter().flat_map(|ends| [(0, 2), (2, 0), (0, 1), (3, 0)].map(|it| (ends, it)))
+    {
+        let mut host = Host::new();
+        let whole = |ecn| IpHeader { tos: ecn, ..header(ends.0, ends.1, PROTOCOL) };
+        let first = Bit { whole: whole(a), ident: 7, start: 0, data: &A, more: true };
+        assert_eq!(host.give(&first.bytes()), Ok(None));
+        let second = Bit { whole: whole(b), start: 8, ..first };
+        assert_eq!(host.give(&second.bytes()), Err(FragmentContradiction), "{a} {b}");
+        assert_eq!(host.reassembly.held(), (1, Pending::CHARGE), "only its name is kept");
+    }
+}
+
 //= RFC1122 3.3.2 timeout
 //= RFC8200 4.5 timeout
 //= RFC1812 4.3.3.4 reassembly

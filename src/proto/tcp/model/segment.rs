@@ -87,11 +87,11 @@ impl Tcb {
         // First: the sequence number. RFC 5961 section 4.2: a SYN draws a challenge wherever it stands.
         if !self.is_acceptable_by_the_table(seg) && !self.is_taken_nevertheless(seg) {
             let is_syn = seg.control == Control::Syn;
-            return Verdict::Dropped(if is_syn {
-                DropReason::TcpChallenged
-            } else {
-                DropReason::TcpOutOfWindow
-            });
+            return match self.ack_problem(seg).filter(|_| self.is_right_before(seg)) {
+                Some(problem) => Verdict::Dropped(problem),
+                None if is_syn => Verdict::Dropped(DropReason::TcpChallenged),
+                None => Verdict::Dropped(DropReason::TcpOutOfWindow),
+            };
         }
         // Second and fourth: RST, exactly at RCV.NXT (RFC 5961 section 3.2), and SYN.
         match seg.control {
@@ -99,14 +99,22 @@ impl Tcb {
             Control::Rst | Control::Syn => return Verdict::Dropped(DropReason::TcpChallenged),
             Control::None | Control::Fin => {}
         }
-        // Fifth: "if the ACK bit is off, drop the segment". RFC 5961 section 5.2:
-        // "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT)".
-        let Some(ack) = seg.ack else { return Verdict::Dropped(DropReason::TcpUnexpected) };
+        self.ack_problem(seg).map_or(Verdict::Accepted, Verdict::Dropped)
+    }
+
+    /// Fifth: "if the ACK bit is off, drop the segment". RFC 5961 section 5.2:
+    /// "((SND.UNA - MAX.SND.WND) =< SEG.ACK =< SND.NXT)".
+    fn ack_problem(&self, seg: &Seg) -> Option<DropReason> {
+        let Some(ack) = seg.ack else { return Some(DropReason::TcpUnexpected) };
         let oldest = self.snd_una.wrapping_sub(self.max_snd_wnd);
-        if !at_or_before(oldest, ack) || !at_or_before(ack, self.snd_nxt) {
-            return Verdict::Dropped(DropReason::TcpBadAck);
-        }
-        Verdict::Accepted
+        let is_in_range = at_or_before(oldest, ack) && at_or_before(ack, self.snd_nxt);
+        (!is_in_range).then_some(DropReason::TcpBadAck)
+    }
+
+    /// Whether it is dropped and answered, but its acknowledgement is looked at: a departure, for probes of windows
+    /// that cross.
+    fn is_right_before(&self, seg: &Seg) -> bool {
+        seg.control == Control::None && seg.text == 0 && seg.seq.wrapping_add(1) == self.rcv_nxt
     }
 
     /// The variables behind an accepted segment: SND.UNA, and RCV.NXT by what lies in the window and begins at it.
@@ -221,8 +229,12 @@ impl Host {
         let seg = place(&tcb);
         let verdict = self.give(&mut connection, &seg, setting.snd_wnd);
         assert_eq!(verdict, tcb.verdict(&seg), "{seg:?} {tcb:?}");
-        let expected =
-            if verdict == Verdict::Accepted { tcb.after(&seg) } else { (tcb.snd_una, tcb.rcv_nxt) };
+        let is_heard = verdict == Verdict::Dropped(DropReason::TcpOutOfWindow) && tcb.is_right_before(&seg);
+        let expected = match verdict {
+            Verdict::Accepted => tcb.after(&seg),
+            Verdict::Dropped(_) if is_heard => (tcb.after(&seg).0, tcb.rcv_nxt),
+            Verdict::Dropped(_) | Verdict::Ended(_) => (tcb.snd_una, tcb.rcv_nxt),
+        };
         let found = (connection.snd.una().wire().0, connection.rcv.nxt().wire().0);
         assert_eq!(found, expected, "{seg:?} {tcb:?}");
         assert_eq!(connection.snd.nxt().wire().0, tcb.snd_nxt);

@@ -118,6 +118,23 @@ mod tests {
         assert_eq!(window.field(nxt, first.plus(1460), 1460), (1460, nxt.plus(1460)));
     }
 
+    //= RFC9293 SHLD-14
+    #[test]
+    fn a_window_that_the_field_cannot_express_is_rounded_up_where_the_buffer_has_room_for_that() {
+        let first = RcvPos::at(1 << 32);
+        let mut window = Window::new(first, 100_000, 1);
+        assert_eq!(window.field(first, first, 1460), (50_000, first.plus(100_000)));
+        window.advertised(first.plus(100_000));
+        // Nothing is read, so the edge should stay, and 99,999 can't be told: once, twice it is rounded up ...
+        for nxt in [1, 2] {
+            let edge = first.plus(100_000 + nxt);
+            assert_eq!(window.field(first.plus(nxt), first, 1460), (50_000, edge));
+            window.advertised(edge);
+        }
+        // ... but not on and on: then the edge stays, and the field falls short of it.
+        assert_eq!(window.field(first.plus(3), first, 1460), (49_999, first.plus(100_002)));
+    }
+
     proptest! {
         //= RFC9293 SHLD-14
         #[test]

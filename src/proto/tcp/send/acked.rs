@@ -96,9 +96,7 @@ impl SendHalf {
 
     /// The window was zero and is open again: what was probed with goes out afresh, in full segments.
     fn window_opened(&mut self) {
-        if self.outstanding() > 0 {
-            self.lost.insert(self.una.get()..self.nxt.get());
-        }
+        self.lost.insert(self.una.get()..self.nxt.get());
     }
 
     fn advance_una(&mut self, ack: SndPos, pool: &mut super::Pool) {

@@ -86,8 +86,7 @@ impl SendHalf {
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
         let text = end.since(start).min(room).min(self.mss);
-        let fin_is_next = is_last || lost.end > self.end.get();
-        let fin = self.fin && fin_is_next && start.plus(text) == self.end && text < room;
+        let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
         let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }

@@ -123,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn the_shortest_round_trip_is_kept() {
+        let mut rtt = Rtt::new(&Config::default());
+        assert_eq!(rtt.min_rtt(), None);
+        for (measured, least) in [(100, 100), (180, 100), (50, 50), (100, 50)] {
+            rtt.sample(ms(measured));
+            assert_eq!(rtt.min_rtt(), Some(ms(least)));
+        }
+    }
+
+    #[test]
     fn the_timeout_keeps_to_its_floor_and_its_ceiling() {
         //= RFC6298 2.5 upper bound
         let mut rtt = Rtt::new(&Config::default());
