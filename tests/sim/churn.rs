@@ -140,10 +140,10 @@ fn run(seed: u64) {
                 wild.push(Wild::new(client, conn, rng.next_u64() >> 20, !few_ports));
             }
         }
-        if rng.chance_ppm(300_000) {
-            if let Some(conn) = world.at(server, |host, now| host.accept(now)) {
-                wild.push(Wild::new(server, conn, rng.next_u64() >> 20, !few_ports));
-            }
+        if rng.chance_ppm(300_000)
+            && let Some(conn) = world.at(server, |host, now| host.accept(now))
+        {
+            wild.push(Wild::new(server, conn, rng.next_u64() >> 20, !few_ports));
         }
         for end in &mut wild {
             if rng.chance_ppm(300_000) && !end.over {

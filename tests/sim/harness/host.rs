@@ -29,7 +29,8 @@ pub(crate) trait Host: Node {
     fn connect(&mut self, now: Instant, remote: SocketAddr) -> Option<Conn>;
     fn opened(&mut self, conn: Conn) -> Io;
     fn local_port(&self, conn: Conn) -> u16;
-    fn peer(&self, conn: Conn) -> SocketAddr;
+    /// Whom it is connected with; nobody if it is over.
+    fn peer(&self, conn: Conn) -> Option<SocketAddr>;
     fn write(&mut self, now: Instant, conn: Conn, data: &[u8]) -> Io;
     fn read(&mut self, now: Instant, conn: Conn, out: &mut [u8]) -> Io;
     /// No more will be written. `false` if the connection is over.

@@ -157,8 +157,8 @@ impl Host for OurHost {
         self.node.stack.tcp_local_addr(self.conns[conn]).unwrap().port()
     }
 
-    fn peer(&self, conn: Conn) -> SocketAddr {
-        self.node.stack.tcp_peer_addr(self.conns[conn]).unwrap()
+    fn peer(&self, conn: Conn) -> Option<SocketAddr> {
+        self.node.stack.tcp_peer_addr(self.conns[conn]).ok()
     }
 
     fn write(&mut self, now: Instant, conn: Conn, data: &[u8]) -> Io {

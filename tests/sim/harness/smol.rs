@@ -273,10 +273,10 @@ impl Host for SmolHost {
         socket.local_endpoint().map_or(0, |endpoint| endpoint.port)
     }
 
-    fn peer(&self, conn: Conn) -> SocketAddr {
+    fn peer(&self, conn: Conn) -> Option<SocketAddr> {
         let socket = self.sockets.get::<tcp::Socket<'_>>(self.conns[conn]);
-        let endpoint = socket.remote_endpoint().expect("a connection has a peer");
-        SocketAddr::new(endpoint.addr.into(), endpoint.port)
+        let endpoint = socket.remote_endpoint()?;
+        Some(SocketAddr::new(endpoint.addr.into(), endpoint.port))
     }
 
     fn write(&mut self, _now: Instant, conn: Conn, data: &[u8]) -> Io {

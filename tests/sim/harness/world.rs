@@ -404,7 +404,7 @@ impl World {
             while let Some(conn) = self.at(node, |host, now| host.accept(now)) {
                 any = true;
                 let peer = self.network.node(node).peer(conn);
-                let is_it = |expected: &Expected| (expected.server, expected.client.1) == (node, peer);
+                let is_it = |expected: &Expected| (expected.server, Some(expected.client.1)) == (node, peer);
                 let Some(index) = self.expected.iter().position(is_it) else {
                     assert!(self.some_forgotten, "a connection that nobody opened");
                     self.at(node, |host, now| host.abort(now, conn));
