@@ -34,7 +34,7 @@ impl Disturbances {
     /// An occasion for something to happen, or to end.
     pub(super) fn happen(&mut self, internet: &mut Internet) {
         self.mend(internet);
-        if internet.world.now() < self.hard_until {
+        if internet.world.now() < self.hard_until || internet.has_bursts() {
             internet.world.handshakes_may_fail();
         }
         if !internet.rng.chance_ppm(self.often) {
@@ -46,7 +46,7 @@ impl Disturbances {
             2 => self.sleep(internet),
             3 => self.set_forward(internet),
             4 => change_path(internet),
-            _ => black_hole(internet),
+            _ => self.black_hole(internet),
         }
     }
 
@@ -116,6 +116,20 @@ impl Disturbances {
         internet.world.tell(node, &format!("its clock is set forward by {time:?}"));
         internet.world.report.fault("clock step", 1);
     }
+
+    /// Large packets vanish without a word, until everything heals. A client whose last ACK of a handshake is lost has
+    /// nothing but large ones to say so with.
+    fn black_hole(&mut self, internet: &mut Internet) {
+        let wire = internet.rng.within(0..=internet.cables.len() as u32 - 1) as usize;
+        let direction = Direction::BOTH[internet.rng.within(0..=1) as usize];
+        let link = internet.world.network.link(internet.cables[wire], direction);
+        let mtu = Some(internet.plan.wires[wire].mtu - internet.rng.within(1..=200) as usize);
+        let config = LinkConfig { mtu, ..link.config().clone() };
+        internet.configure(wire, direction, config);
+        self.hard_until = Instant::MAX;
+        internet.world.handshakes_may_fail();
+        internet.world.tell(NodeId(internet.plan.wires[wire].ends[0]), "large packets vanish");
+    }
 }
 
 fn any_node(internet: &mut Internet) -> NodeId {
@@ -136,16 +150,4 @@ fn change_path(internet: &mut Internet) {
     internet.configure(wire, direction, config);
     internet.world.tell(NodeId(internet.plan.wires[wire].ends[0]), "a path is another one");
     internet.world.report.fault("change of path", 1);
-}
-
-/// Large packets vanish without a word, until everything heals.
-fn black_hole(internet: &mut Internet) {
-    let wire = internet.rng.within(0..=internet.cables.len() as u32 - 1) as usize;
-    let direction = Direction::BOTH[internet.rng.within(0..=1) as usize];
-    let cable = internet.cables[wire];
-    let link = internet.world.network.link(cable, direction);
-    let mtu = Some(internet.plan.wires[wire].mtu - internet.rng.within(1..=200) as usize);
-    let config = LinkConfig { mtu, ..link.config().clone() };
-    internet.configure(wire, direction, config);
-    internet.world.tell(NodeId(internet.plan.wires[wire].ends[0]), "large packets vanish");
 }

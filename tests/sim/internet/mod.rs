@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tunstack::proto::{Config, Offloads};
 use tunstack::rng::Rng;
-use tunstack::sim::{CableId, Direction, LinkConfig, NodeId, Port, Ppm};
+use tunstack::sim::{CableId, Direction, LinkConfig, Loss, NodeId, Port, Ppm};
 use tunstack::time::Instant;
 
 use self::disturbances::Disturbances;
@@ -265,6 +265,13 @@ impl Internet {
             }
         }
         self.world.tell(NodeId(0), "everything heals");
+    }
+
+    /// Whether some path loses packets in bursts: where little is said, a burst outlasts every retransmission of a SYN-ACK.
+    fn has_bursts(&self) -> bool {
+        let network = &self.world.network;
+        let links = network.cables().flat_map(|cable| Direction::BOTH.map(|way| network.link(cable, way)));
+        links.into_iter().any(|link| matches!(link.config().loss, Loss::Bursts(_)))
     }
 
     /// Another path from now on, which is not interrupted.
