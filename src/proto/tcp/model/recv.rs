@@ -450,6 +450,8 @@ proptest! {
             4 => (40_u64..3000, Just(0_u8)),
             3 => (3000_u64..9000, 0_u8..7),
             1 => (60_000_u64..90_000, 0_u8..3),
+            // More than the field can say to a peer that doesn't scale.
+            1 => (100_000_u64..1 << 20, Just(0_u8)),
         ],
         ops in prop::collection::vec(op(), 1..70),
     ) {
@@ -459,7 +461,7 @@ proptest! {
             pair.apply(&op);
             pair.check();
         }
-        pair.finish(2 * capacity);
+        pair.finish(2 * capacity.min(90_000));
     }
 
     /// Where there are few pages, and others take some of them, text may be refused or, if it came ahead, forgotten. What

@@ -408,6 +408,33 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What happens in and around fast recovery: many segments in flight, of which the first are lost.
+fn recovery_op() -> impl Strategy<Value = Op> {
+    let share = prop_oneof![3 => 1_u64..400, 1 => 0_u64..1000];
+    let send = |busy| move |count| Op::Send { count, busy, nodelay: true };
+    prop_oneof![
+        3 => Just(Op::Fill),
+        6 => (3_u8..8).prop_map(Op::Duplicates),
+        6 => (1_usize..3).prop_map(send(false)),
+        1 => (1_usize..3).prop_map(send(true)),
+        6 => share.prop_map(|share| Op::Ack { share, seq: 0, wnd: None, bare: true }),
+        3 => Just(Op::AckRecovered),
+        1 => (20_u64..120).prop_map(Op::Mss),
+        1 => (0_u64..2000).prop_map(|wnd| Op::Ack { share: 0, seq: 1, wnd: Some(wnd), bare: true }),
+        1 => Just(Op::WaitForTimer),
+    ]
+}
+
+/// What somebody does who types, now and then in haste.
+fn typing_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (1_u64..10, prop::bool::weighted(0.3)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
+        4 => (1_usize..3).prop_map(|count| Op::Send { count, busy: false, nodelay: false }),
+        3 => Just(Op::Settle),
+        2 => (0_u64..1000).prop_map(|share| Op::Ack { share, seq: 0, wnd: None, bare: true }),
+    ]
+}
+
 /// The half beside the model.
 struct Pair {
     half: SendHalf,
@@ -637,8 +664,18 @@ fn patience() -> Patience {
     Patience { r1: R1, r2: Duration::MAX, user_timeout: None, orphan: false }
 }
 
+fn run(iss: u32, mss: u64, (wnd, widest): (u64, u64), ops: &[Op]) {
+    let mut pair = Pair::new(iss, mss, wnd % widest, widest);
+    pair.check();
+    for op in ops {
+        pair.apply(op);
+        pair.check();
+    }
+    pair.finish();
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
     //= RFC9293 MUST-34
     //= RFC9293 MUST-36
     //= RFC9293 MUST-38
@@ -650,12 +687,21 @@ proptest! {
         widest in prop::sample::select(&[150_u64, 400, 100_000, 100_000][..]),
         ops in prop::collection::vec(op(), 1..70),
     ) {
-        let mut pair = Pair::new(iss, mss, wnd % widest, widest);
-        pair.check();
-        for op in ops {
-            pair.apply(&op);
-            pair.check();
-        }
-        pair.finish();
+        run(iss, mss, (wnd, widest), &ops);
+    }
+
+    #[test]
+    fn recovery_goes_as_its_variables_say(
+        mss in 20_u64..120,
+        ops in prop::collection::vec(recovery_op(), 1..40),
+    ) {
+        run(7, mss, (3000, 100_000), &ops);
+    }
+
+    #[test]
+    fn small_writes_wait_as_nagle_says_unless_they_are_urgent(
+        ops in prop::collection::vec(typing_op(), 1..60),
+    ) {
+        run(7, 100, (3000, 100_000), &ops);
     }
 }

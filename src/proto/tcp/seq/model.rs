@@ -78,8 +78,8 @@ proptest! {
             prop_assert_eq!(rcv.wire(), snd.wire());
             let (was, model_was) = before;
             prop_assert_eq!(snd.cmp(&was), model.cmp(&model_was));
-            prop_assert_eq!(snd.since(was), if model > model_was { model - model_was } else { 0 });
-            prop_assert_eq!(was.since(snd), if model_was > model { model_was - model } else { 0 });
+            prop_assert_eq!(snd.since(was), model.max(model_was) - model_was);
+            prop_assert_eq!(was.since(snd), model_was.max(model) - model);
         }
     }
 }
