@@ -92,3 +92,22 @@ fn after_more_than_a_time_out_of_silence_the_initial_window_is_all_there_is() {
     t.take_all();
     assert_eq!(cwnd(&t), 10_000);
 }
+
+#[test]
+fn at_the_threshold_congestion_avoidance_has_begun() {
+    let mut t = opened();
+    t.write(10_000);
+    t.take_all();
+    t.expect_in(200, "A 1:1001 ack 1");
+    for acked in [1_000, 2_000, 3_000, 10_000] {
+        t.peer(&format!("A 1 ack {}", acked + 1));
+        t.take_all();
+    }
+    assert_eq!((cwnd(&t), t.stack.tcp_info(t.id()).unwrap().ssthresh), (5_000, 5_000));
+    // More than half of the window, but a whole segment less than all of it.
+    let mut sent = 10_000;
+    for _ in 0..5 {
+        round(&mut t, &mut sent, 4_000);
+    }
+    assert_eq!(cwnd(&t), 5_000);
+}

@@ -156,6 +156,8 @@ impl TimeWait {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
     use crate::proto::ip::testing::World;
 
@@ -182,5 +184,12 @@ mod tests {
             assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
         }
         assert_eq!(table.entries.len(), 10);
+        // Many wait at once, and all are over before the next one comes.
+        let many: Vec<_> = (1_000..2_000).map(|port| table.insert(&mut world.ctx(), entry(port)).0).collect();
+        for id in many {
+            table.remove(&mut world.ctx(), id, true);
+        }
+        table.insert(&mut world.ctx(), entry(2_000));
+        assert!(table.order.len() <= 2 * 11 + 16, "{}", table.order.len());
     }
 }

@@ -118,6 +118,17 @@ mod tests {
         assert_eq!(window.field(nxt, first.plus(1460), 1460), (1460, nxt.plus(1460)));
     }
 
+    #[test]
+    fn an_update_is_due_once_half_of_a_scaled_window_can_be_added() {
+        let first = RcvPos::at(1 << 32);
+        let mut window = Window::new(first, 1 << 20, 5);
+        window.advertised(first.plus(1 << 20));
+        // All but 100,000 bytes have come. Half of what could be offered is that much when 200,000 can be.
+        let nxt = first.plus((1 << 20) - 100_000);
+        assert!(!window.update_is_due(nxt, first.plus(99_999), 1460));
+        assert!(window.update_is_due(nxt, first.plus(100_000), 1460));
+    }
+
     //= RFC9293 SHLD-14
     #[test]
     fn a_window_that_the_field_cannot_express_is_rounded_up_where_the_buffer_has_room_for_that() {
