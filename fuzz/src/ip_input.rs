@@ -334,7 +334,7 @@ fn fragments(bytes: &[u8], size: usize, backwards: bool, overlap: bool) -> Vec<V
         let place = (at as u16) | u16::from(more);
         let mut part = header.to_vec();
         if layout.src.is_ipv4() {
-            let place = (at as u16) / 8 | if more { 0x2000 } else { 0 };
+            let place = at as u16 / 8 + if more { 0x2000 } else { 0 };
             part[6..8].copy_from_slice(&place.to_be_bytes());
         } else {
             // All extension headers go into each part, the fragment header behind them.

@@ -70,6 +70,8 @@ struct Pair {
     written: [u32; 2],
     read: [u32; 2],
     is_over: [bool; 2],
+    /// No more will be written.
+    is_finished: [bool; 2],
     /// Somebody has thrown it away, so that not all has to arrive.
     is_excused: bool,
 }
@@ -216,6 +218,7 @@ impl World {
             written: [0; 2],
             read: [0; 2],
             is_over: [false; 2],
+            is_finished: [false; 2],
             is_excused: false,
         });
         self.settle();
@@ -285,6 +288,7 @@ impl World {
     fn finish(&mut self, pair: usize, side: usize) {
         let Some(id) = self.pairs[pair].ends[side] else { return };
         self.pairs[pair].is_excused |= self.is_opening(side, id);
+        self.pairs[pair].is_finished[side] = true;
         let _ = self.drivers[side].stack.tcp_shutdown(self.now, id, Shutdown::Write);
     }
 
@@ -424,15 +428,13 @@ impl World {
         }
         self.settle();
         let until = self.now + PATIENCE;
-        let mut is_finished = [[false; 2]; CONNECTIONS];
         for steps in 0.. {
             for pair in 0..self.pairs.len() {
                 for side in 0..2 {
                     self.read_all(pair, side);
-                    let end = self.pairs[pair].ends[side];
-                    if !is_finished[pair][side] && end.is_some_and(|id| !self.is_opening(side, id)) {
+                    let Pair { ends, is_finished, .. } = &self.pairs[pair];
+                    if !is_finished[side] && ends[side].is_some_and(|id| !self.is_opening(side, id)) {
                         self.finish(pair, side);
-                        is_finished[pair][side] = true;
                     }
                 }
             }
