@@ -14,7 +14,7 @@ use tunstack::proto::stack::Shutdown;
 use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{Config, Error, Owner, Readiness};
 
-use harness::script::Script;
+use harness::script::{Script, Setup};
 
 #[test]
 fn answers_to_window_probes_are_no_duplicate_acks() {
@@ -417,4 +417,16 @@ fn window_probes_that_cross_do_not_shut_both_ends_out_for_ever() {
     t.peer("A 1 ack 2 win 65535");
     t.expect("A 2:1462 ack 2");
     t.expect("A 1462:2922 ack 2");
+}
+
+#[test]
+fn a_router_may_find_a_packet_too_big_for_less_than_our_own_small_link_takes() {
+    let mut t = Script::with(Setup { mtu: 300, ..Setup::default() });
+    t.open();
+    t.write(260);
+    t.expect("PA 1:261 ack 1");
+    // It names no MTU: the next of those that links have is 296, below the least that is believed, and so is ours.
+    t.icmp(3, 4, "PA 1:261 ack 1");
+    t.expect_in(200, "PA 1:261 ack 1");
+    t.peer("A 1 ack 261");
 }

@@ -98,8 +98,9 @@ impl PathMtu {
         expires: Instant,
         timers: &mut TimerWheel<TimerKey>,
     ) -> bool {
-        let floor = floor(destination);
         let known = known.min(self.get(destination).unwrap_or(usize::MAX));
+        // Our own link may take less than the floor.
+        let floor = floor(destination).min(known);
         let is_floored = mtu < floor;
         //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
         let is_believed = match destination {
