@@ -75,8 +75,9 @@ fn whoever_comes_through_the_device_from_another_network_is_answered_too() {
         sh("ip addr add 192.0.2.1/32 dev lo");
         sh("ip addr add 2001:db8::1/128 dev lo nodad");
         for (from, to) in [("192.0.2.1", "10.9.0.2"), ("2001:db8::1", "fd09::2")] {
+            // More than one, since the kernel takes its time over the route to a new address of its own.
             let ended = run(
-                Command::new("ping").args(["-c", "1", "-W", "2", "-I", from, to]),
+                Command::new("ping").args(["-c", "3", "-i", "0.3", "-W", "2", "-I", from, to]),
                 Duration::from_secs(10),
             );
             assert!(ended.status.success(), "from {from}: {}", ended.stdout);
