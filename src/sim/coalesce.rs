@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::num::NonZeroU16;
 
-use crate::proto::ChecksumState;
 use crate::proto::wire::checksum::Sum;
 use crate::proto::wire::ip::PROTOCOL_TCP;
-use crate::proto::wire::tcp::{FLAG_ACK, FLAG_PSH};
+use crate::proto::wire::tcp::{FLAG_ACK, FLAG_PSH, Segment};
+use crate::proto::{ChecksumState, wire};
 
 /// What a stack is given of one or more packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,53 +64,21 @@ impl Layout {
     /// `None` for whatever isn't to be merged: other protocols, fragments, options of IP, damaged packets, and segments
     /// that say more than "here is text".
     fn of(bytes: &[u8]) -> Option<Self> {
-        let (src, dst, tcp): (IpAddr, IpAddr, usize) = match bytes.first()? {
-            0x45 => {
-                let header = bytes.first_chunk::<IPV4_HEADER>()?;
-                let [.., ttl_at_8, protocol, _, _, a, b, c, d, e, f, g, h] = *header;
-                let _ = ttl_at_8;
-                let is_part = header.get(6..8)? != [0x40, 0] && header.get(6..8)? != [0, 0];
-                let mut sum = Sum::new();
-                sum.add(header);
-                if protocol != PROTOCOL_TCP || is_part || sum.finish() != 0 {
-                    return None;
-                }
-                ([a, b, c, d].into(), [e, f, g, h].into(), IPV4_HEADER)
-            }
-            first if first >> 4 == 6 => {
-                let header = bytes.first_chunk::<IPV6_HEADER>()?;
-                if header[6] != PROTOCOL_TCP {
-                    return None;
-                }
-                let src: [u8; 16] = header.get(8..24)?.try_into().ok()?;
-                let dst: [u8; 16] = header.get(24..40)?.try_into().ok()?;
-                (src.into(), dst.into(), IPV6_HEADER)
-            }
-            _ => return None,
-        };
-        let segment = bytes.get(tcp..)?;
-        if told_len(bytes)? != bytes.len() {
+        let ip = wire::ip::parse(bytes).ok()?;
+        let fixed = if ip.src.is_ipv4() { IPV4_HEADER } else { IPV6_HEADER };
+        if ip.protocol != PROTOCOL_TCP || ip.header_len != fixed || ip.fragment.is_some() {
             return None;
         }
-        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, segment.len());
-        sum.add(segment);
-        let flags = *segment.get(FLAGS)?;
-        let header_len = usize::from(*segment.get(12)? >> 4) * 4;
-        let text_len = segment.len().checked_sub(header_len).filter(|len| *len > 0)?;
-        if sum.finish() != 0 || flags & !FLAG_PSH != FLAG_ACK || header_len < 20 {
+        let segment = Segment::parse(ip.payload, ip.src, ip.dst, ChecksumState::Unverified).ok()?;
+        let text_len = segment.payload.len();
+        // Behind the datagram there may be padding, which would get into the middle of the text.
+        let text = bytes.len().checked_sub(text_len).filter(|_| ip.whole.len() == bytes.len())?;
+        if text_len == 0 || segment.flags & !FLAG_PSH != FLAG_ACK {
             return None;
         }
-        let seq = u32::from_be_bytes(*segment.get(SEQ..)?.first_chunk()?);
-        let pushes = flags & FLAG_PSH != 0;
-        Some(Layout { src, dst, tcp, text: tcp + header_len, text_len, seq, pushes })
+        let (seq, pushes) = (segment.seq.0, segment.psh);
+        Some(Layout { src: ip.src, dst: ip.dst, tcp: fixed, text, text_len, seq, pushes })
     }
-}
-
-/// The length that a packet's IP header tells.
-fn told_len(bytes: &[u8]) -> Option<usize> {
-    let field =
-        |at: usize| bytes.get(at..)?.first_chunk().map(|field| usize::from(u16::from_be_bytes(*field)));
-    if bytes.first()? >> 4 == 4 { field(2) } else { Some(field(4)? + IPV6_HEADER) }
 }
 
 /// A super-segment in the making.
