@@ -18,8 +18,8 @@ impl FlowLabels {
 
     /// The label of what goes from one socket to another: 20 bits; 0 over IPv4, which has none.
     //= RFC6437 section 3: source nodes SHOULD assign each unrelated transport connection and application data
-    //# stream
-    //# to a new flow, and set each flow label to a value that is unlikely to be guessed, from a uniform distribution.
+    //# stream to a new flow, and set each flow label to a value that is unlikely to be guessed, from a uniform
+    //# distribution.
     pub(crate) fn label(&self, from: SocketAddr, to: SocketAddr, protocol: u8) -> u32 {
         let (IpAddr::V6(src), IpAddr::V6(dst)) = (from.ip(), to.ip()) else { return 0 };
         let hash = self.0.hash((src.to_bits(), dst.to_bits(), from.port(), to.port(), protocol));

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tunstack::proto::{Counters, TcpId};
 use tunstack::sim::Node;
 use tunstack::time::Instant;
 
@@ -49,16 +48,4 @@ pub(crate) trait Host: Node {
     fn ours(&self) -> Option<&OurHost>;
     /// A few words for a failure.
     fn describe(&self) -> String;
-}
-
-impl OurHost {
-    /// What the stack has counted.
-    pub(crate) fn counters(&self) -> &Counters {
-        self.node.stack.counters()
-    }
-
-    /// The connections that the application holds.
-    pub(crate) fn held(&self) -> impl Iterator<Item = TcpId> + '_ {
-        self.conns.iter().copied()
-    }
 }

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::udp::UdpOptions;
-use tunstack::proto::{Config, Error, ListenerId, Owner, Readiness, Secrets, SocketId, Stack, TcpId, UdpId};
+use tunstack::proto::{
+    Config, Counters, Error, ListenerId, Owner, Readiness, Secrets, SocketId, Stack, TcpId, UdpId,
+};
 use tunstack::sim::{Node, StackNode};
 use tunstack::time::Instant;
 
@@ -17,7 +19,7 @@ pub(crate) struct OurHost {
     /// Changes each new connection's options.
     pub(crate) options: fn(&mut tunstack::proto::tcp::SocketOptions),
     ip: IpAddr,
-    pub(super) conns: Vec<TcpId>,
+    conns: Vec<TcpId>,
     listener: Option<ListenerId>,
     /// What the application has been told of each connection and has not used up.
     ready: Vec<Readiness>,
@@ -57,6 +59,16 @@ impl OurHost {
         let local = Some(SocketAddr::new(self.ip, port));
         let id = self.node.stack.tcp_connect(now, local, remote, None, Owner::APPLICATION).unwrap();
         self.adopt(now, id)
+    }
+
+    /// What the stack has counted.
+    pub(crate) fn counters(&self) -> &Counters {
+        self.node.stack.counters()
+    }
+
+    /// The connections that the application holds.
+    pub(crate) fn held(&self) -> impl Iterator<Item = TcpId> + '_ {
+        self.conns.iter().copied()
     }
 
     fn adopt(&mut self, now: Instant, id: TcpId) -> Conn {

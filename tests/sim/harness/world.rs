@@ -58,12 +58,10 @@ pub(crate) struct Onlookers {
     start: Instant,
     /// The hosts' addresses: what leaves or comes to others is in transit. And whether the rules are held against them.
     hosts: HashMap<NodeId, (IpAddr, bool, usize)>,
-    losses: u64,
 }
 
 impl Watch for Onlookers {
     fn sent(&mut self, sight: &Sight<'_>, fate: Fate) {
-        self.losses += u64::from(fate == Fate::Lost);
         self.note(sight, Mark::Sent(fate));
         let Some((ip, ours, mtu)) = self.hosts.get(&sight.port.node) else { return };
         // What leaves its host is right in every respect.
@@ -102,7 +100,6 @@ impl World {
                 capture: Capture::from_environment(),
                 start,
                 hosts: HashMap::new(),
-                losses: 0,
             },
             ends: Vec::new(),
             expected: Vec::new(),
