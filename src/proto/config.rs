@@ -48,6 +48,12 @@ pub struct Config {
     /// How long a segment may wait against silly-window avoidance before it goes out anyway (RFC 9293
     /// section 3.8.6.2.1: 0.1 to 1.0 s).
     pub sws_override: Duration,
+    /// Whether selective acknowledgements are offered and taken (RFC 2018). With a peer that has them too, they find what
+    /// is lost (RFC 8985).
+    pub sack: bool,
+    /// Whether timestamps are offered and taken (RFC 7323): they cost 12 bytes a segment, and tell segments of the past from
+    /// those of the present, on paths so fast that sequence numbers wrap.
+    pub timestamps: bool,
     /// Initial window in segments (RFC 6928).
     pub initial_window_segments: u32,
     /// Bytes an application may have written that the peer has not acknowledged, per connection.
@@ -191,6 +197,8 @@ impl Default for Config {
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,
             sws_override: Duration::from_millis(200),
+            sack: true,
+            timestamps: true,
             initial_window_segments: 10,
             send_buffer: 512 << 10,
             recv_buffer: 1 << 20,
@@ -264,6 +272,8 @@ pub struct Secrets {
     pub tables: [u8; 16],
     /// Keys the flow labels of IPv6 (RFC 6437 section 3).
     pub flows: [u8; 16],
+    /// Keys the offsets of timestamps' clocks (RFC 7323 section 5.4).
+    pub timestamps: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -277,7 +287,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, flows: draw(), rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), rng: seed }
     }
 }
 

@@ -137,6 +137,10 @@ drop_reasons! {
     TcpAcceptQueueFull => "tcp-accept-queue-full",
     /// A segment outside the receive window.
     TcpOutOfWindow => "tcp-out-of-window",
+    /// A segment whose timestamp is older than one that has come (PAWS, RFC 7323 section 5).
+    TcpOldTimestamp => "tcp-old-timestamp",
+    /// A segment without the timestamp that was agreed upon (RFC 7323 section 3.2).
+    TcpNoTimestamp => "tcp-no-timestamp",
     /// A segment that acknowledges what was never sent, or long ago (RFC 5961).
     TcpBadAck => "tcp-bad-ack",
     /// A reset that did not hit RCV.NXT exactly, or a SYN in a synchronised state (RFC 5961).

@@ -18,6 +18,7 @@ mod recovery;
 mod requirements;
 mod rfc5961;
 mod routing;
+mod sack;
 mod states;
 mod timers;
 mod trace;

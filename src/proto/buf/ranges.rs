@@ -113,6 +113,12 @@ impl Ranges {
         candidate.contains(&position).then(|| candidate.clone())
     }
 
+    /// The first range that shares a position with `range`.
+    pub fn overlapping(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let overlapped = self.overlapped_by(&range);
+        self.ranges.range(overlapped).next().cloned()
+    }
+
     /// All ranges, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + '_ {
         self.ranges.iter().cloned()
@@ -301,6 +307,8 @@ mod tests {
                 prop_assert_eq!(ranges.first(), expected.first().cloned());
                 prop_assert_eq!(ranges.last(), expected.last().cloned());
                 prop_assert_eq!(ranges.covers(probe..probe + len), (probe..probe + len).all(|p| model.0.contains(&p)));
+                let overlapping = expected.iter().find(|range| range.start < probe + len && probe < range.end && len > 0);
+                prop_assert_eq!(ranges.overlapping(probe..probe + len), overlapping.cloned());
                 prop_assert_eq!(ranges.containing(probe), expected.into_iter().find(|range| range.contains(&probe)));
             }
         }

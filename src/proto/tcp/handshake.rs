@@ -14,6 +14,7 @@ use super::options::SocketOptions;
 use super::recv::window::Window;
 use super::send::SendStart;
 use super::seq::{RcvPos, SndPos};
+use super::timestamps::{TimestampClock, Timestamps};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -33,6 +34,10 @@ pub(crate) struct PeerSyn {
     scale: Option<u8>,
     /// Its window, never scaled in a SYN.
     window: u16,
+    /// It understands selective acknowledgements, and so do we.
+    sack: bool,
+    /// Its timestamp, if it has timestamps and so have we.
+    timestamp: Option<u32>,
 }
 
 impl PeerSyn {
@@ -49,15 +54,18 @@ impl PeerSyn {
             mss: segment.options.mss.unwrap_or(default).max(config.mss_min),
             scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
             window: segment.window,
+            sack: config.sack && segment.options.sack_permitted,
+            timestamp: segment.options.timestamps.filter(|_| config.timestamps).map(|(value, _)| value),
         }
     }
 
-    /// The options of our SYN; `peer` is what theirs said, if it came first.
+    /// The options of our SYN; `peer` is what theirs said, if it came first, and `stamp` what our clock shows.
     pub(crate) fn our_options(
         config: &Config,
         mtu: usize,
         is_ipv4: bool,
         peer: Option<&PeerSyn>,
+        stamp: u32,
     ) -> TcpOptions {
         //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
@@ -66,12 +74,25 @@ impl PeerSyn {
             //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
+            //= RFC2018 2 permitted
+            sack_permitted: peer.map_or(config.sack, |syn| syn.sack),
+            timestamps: match peer {
+                None => config.timestamps.then_some((stamp, 0)),
+                //= RFC7323 3.2 answered
+                Some(syn) => syn.timestamp.map(|value| (stamp, value)),
+            },
             ..TcpOptions::NONE
         }
     }
 
     /// What the handshake has settled, with our SYN numbered `iss`.
-    pub(crate) fn settle(&self, config: &Config, iss: SeqNr, rtt: Option<Duration>) -> Settled {
+    pub(crate) fn settle(
+        &self,
+        ctx: &Context<'_>,
+        iss: SeqNr,
+        rtt: Option<Duration>,
+        clock: TimestampClock,
+    ) -> Settled {
         let syn = RcvPos::of_syn(self.irs);
         Settled {
             snd: SendStart {
@@ -81,10 +102,12 @@ impl PeerSyn {
                 scale: self.scale.unwrap_or(0),
                 wl1: syn,
                 rtt,
+                sack: self.sack,
             },
             rcv_first: syn.plus(1),
-            rcv_scale: self.rcv_scale(config),
+            rcv_scale: self.rcv_scale(ctx.config),
             peer_mss: self.mss.into(),
+            timestamps: self.timestamps(clock, ctx.now),
         }
     }
 
@@ -112,6 +135,17 @@ impl PeerSyn {
         Window::syn_field(config.recv_buffer as u64) >> self.rcv_scale(config)
     }
 
+    /// The timestamps of the connection to be, if it has any.
+    pub(crate) fn timestamps(&self, clock: TimestampClock, now: Instant) -> Option<Timestamps> {
+        self.timestamp.map(|value| Timestamps::new(clock, value, now))
+    }
+
+    /// The options of an ACK sent before the connection is open.
+    pub(crate) fn ack_options(&self, clock: TimestampClock, now: Instant) -> TcpOptions {
+        let timestamps = self.timestamps(clock, now).map(|stamps| stamps.option(now));
+        TcpOptions { timestamps, ..TcpOptions::NONE }
+    }
+
     /// RCV.NXT.
     pub(crate) fn rcv_nxt(&self) -> SeqNr {
         self.irs.plus(1)
@@ -131,6 +165,7 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Handshake {
     iss: SeqNr,
+    clock: TimestampClock,
     stage: Stage,
     /// The path's MTU, for the MSS we announce.
     mtu: usize,
@@ -167,10 +202,12 @@ impl Handshake {
         tuple: &FourTuple,
         options: &SocketOptions,
         iss: SeqNr,
+        clock: TimestampClock,
         mtu: usize,
     ) -> Self {
         let handshake = Handshake {
             iss,
+            clock,
             stage: Stage::SynSent,
             mtu,
             retransmissions: 0,
@@ -196,7 +233,7 @@ impl Handshake {
     }
 
     /// What a reset of ours says: only a peer that has told us its SYN needs one (RFC 9293 section 3.10.5).
-    pub(crate) fn reset(&self) -> Option<Says<'static>> {
+    pub(crate) fn reset(&self) -> Option<Says> {
         match self.stage {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()))),
@@ -266,8 +303,9 @@ impl Handshake {
             Stage::SynReceived(peer) => Some(peer),
         };
         let window = Window::syn_field(ctx.config.recv_buffer as u64);
-        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer);
-        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), window, &syn_options);
+        let stamp = self.clock.at(ctx.now);
+        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
+        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), window, syn_options);
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
@@ -295,7 +333,7 @@ impl Handshake {
             Control::Syn => {
                 let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
                 if acks_our_syn {
-                    let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+                    let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
                     return Outcome::Established { settled, only_text: true };
                 }
                 self.simultaneous_open(ctx, tuple, options, peer)
@@ -367,13 +405,15 @@ impl Handshake {
     }
 
     fn established(&self, ctx: &Context<'_>, peer: &PeerSyn, only_text: bool) -> Outcome {
-        let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+        let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
         Outcome::Established { settled, only_text }
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
         let window = peer.ack_window(ctx.config);
-        emit::queue(ctx, tuple, Marks::of(options), &Says::ack(self.iss.plus(1), peer.rcv_nxt(), window));
+        let says = Says::ack(self.iss.plus(1), peer.rcv_nxt(), window);
+        let says = says.with(peer.ack_options(self.clock, ctx.now));
+        emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
     /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).

@@ -296,7 +296,7 @@ impl Pair {
         let first = RcvPos::of_syn(SeqNr(irs)).plus(1);
         let world = World::with(Config { reassembly_ranges: RANGES, ..Config::default() });
         Pair {
-            half: RecvHalf::new(first, capacity, scale),
+            half: RecvHalf::new(first, capacity, scale, false),
             rcv: Rcv::new(capacity, scale),
             first,
             world,

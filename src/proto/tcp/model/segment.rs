@@ -165,10 +165,12 @@ impl Host {
                 scale: 0,
                 wl1: RcvPos::of_syn(SeqNr(setting.irs)),
                 rtt: Some(Duration::from_millis(10)),
+                sack: false,
             },
             rcv_first: RcvPos::of_syn(SeqNr(setting.irs)).plus(1),
             rcv_scale: 0,
             peer_mss: 1000,
+            timestamps: None,
         };
         self.world.config.recv_buffer = setting.buffer as usize;
         let now = self.world.now;
@@ -197,7 +199,7 @@ impl Host {
     fn write(&mut self, connection: &mut Connection, count: u32) {
         let now = self.world.now;
         connection.snd.write(&octets(0, count.into()), &mut self.world.pool, now);
-        while let Some(plan) = connection.snd.plan(true) {
+        while let Some(plan) = connection.snd.plan(true, 0) {
             connection.snd.commit(&plan, now);
         }
     }

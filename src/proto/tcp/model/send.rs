@@ -464,7 +464,7 @@ impl Pair {
         let now = Instant::from_millis(5000);
         let syn = SndPos::of_syn(SeqNr(iss));
         let rtt = Duration::from_millis(90);
-        let start = SendStart { syn, mss, wnd, scale: 0, wl1: RcvPos::at(PEER), rtt: Some(rtt) };
+        let start = SendStart { syn, mss, wnd, scale: 0, wl1: RcvPos::at(PEER), rtt: Some(rtt), sack: false };
         Pair {
             half: SendHalf::new(&config, &start, now),
             snd: Snd::new(mss, wnd, rtt.as_secs_f64()),
@@ -553,8 +553,8 @@ impl Pair {
 
     fn send(&mut self, count: usize, busy: bool, nodelay: bool) {
         for nth in 1..=count {
-            let Some(plan) = self.half.plan(nodelay) else { break };
-            assert_eq!(self.half.plan(nodelay), Some(plan), "to plan changes nothing");
+            let Some(plan) = self.half.plan(nodelay, 0) else { break };
+            assert_eq!(self.half.plan(nodelay, 0), Some(plan), "to plan changes nothing");
             // A busy device costs nothing: what was planned is planned again.
             if nth == count && busy {
                 break;
@@ -619,7 +619,7 @@ impl Pair {
         assert_eq!(half.take_writable(), writable);
         for nodelay in [false, true] {
             let planned =
-                half.plan(nodelay).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
+                half.plan(nodelay, 0).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
             assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
         }
         let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());
@@ -648,7 +648,7 @@ impl Pair {
             let (nxt, seq) = (self.snd.nxt, self.snd.wl1 + 1);
             self.acknowledge(nxt, seq, 1500, true);
             self.check();
-            if self.half.plan(false).is_none() {
+            if self.half.plan(false, 0).is_none() {
                 self.apply(&Op::WaitForTimer);
             }
         }

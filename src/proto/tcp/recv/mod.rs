@@ -14,6 +14,7 @@
 //! RFC 9293 sections 3.4, 3.8.5, 3.8.6 and 3.10.7.4.
 
 pub(crate) mod ack;
+pub(crate) mod sack;
 pub(crate) mod window;
 
 use crate::proto::buf::pages::{PAGE_SIZE, Pool};
@@ -23,6 +24,7 @@ use crate::proto::context::Context;
 use crate::proto::tcp::seq::RcvPos;
 
 use ack::AckIntent;
+use sack::{Blocks, SackReport};
 use window::Window;
 
 /// What became of a segment's text.
@@ -48,6 +50,8 @@ pub(crate) struct RecvHalf {
     ring: Ring,
     /// Text beyond `nxt` that is in the ring.
     ahead: Ranges,
+    /// What the peer is told of that, if it wants to hear it.
+    sack: Option<SackReport>,
     /// Where their FIN stands, once one was seen.
     fin: Option<RcvPos>,
     pub(crate) window: Window,
@@ -59,6 +63,7 @@ pub(crate) struct RecvHalf {
     /// Nobody will read from here on: text is acknowledged and thrown away.
     discard_from: Option<RcvPos>,
     first: RcvPos,
+    last_ack_sent: RcvPos,
     pub(crate) duplicates: u64,
     pub(crate) out_of_order: u64,
 }
@@ -68,12 +73,14 @@ impl RecvHalf {
     const MSS_FLOOR: u64 = 536;
 
     /// A half whose first byte stands at `first`, the position after the peer's SYN.
-    pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
+    /// `sack` tells whether the peer has said that it understands selective acknowledgements.
+    pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8, sack: bool) -> Self {
         RecvHalf {
             nxt: first,
             read: first,
             ring: Ring::new(first.get()),
             ahead: Ranges::new(),
+            sack: sack.then(SackReport::default),
             fin: None,
             window: Window::new(first, capacity, scale),
             ack: AckIntent::default(),
@@ -81,6 +88,7 @@ impl RecvHalf {
             mss: Self::MSS_FLOOR,
             discard_from: None,
             first,
+            last_ack_sent: first,
             duplicates: 0,
             out_of_order: 0,
         }
@@ -197,10 +205,37 @@ impl RecvHalf {
         self.window.field(self.nxt, self.first_kept(), self.mss)
     }
 
-    /// A segment that carried the acknowledgement and `edge` has gone out.
+    /// The blocks that an acknowledgement reports, at most `room` (RFC 2018).
+    pub(crate) fn sack_blocks(&self, room: usize) -> Blocks {
+        self.sack.as_ref().map_or_else(Blocks::new, |sack| sack.blocks(&self.ahead, room))
+    }
+
+    /// Whether there is anything to report in such blocks.
+    pub(crate) fn has_sack_blocks(&self) -> bool {
+        self.sack.as_ref().is_some_and(|sack| !sack.is_empty(&self.ahead))
+    }
+
+    /// All of a segment that stands before RCV.NXT has come before.
+    pub(crate) fn note_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
+        //= RFC2883 4 duplicate
+        if let Some(sack) = &mut self.sack {
+            sack.came_twice(seq.max(self.first).get()..end.min(self.nxt).get());
+        }
+    }
+
+    /// A segment that carried the acknowledgement and `edge` has gone out, with a report if there was one.
     pub(crate) fn acknowledged(&mut self, edge: RcvPos) {
         self.window.advertised(edge);
         self.ack.sent();
+        self.last_ack_sent = self.nxt;
+        if let Some(sack) = &mut self.sack {
+            sack.sent();
+        }
+    }
+
+    /// Last.ACK.sent (RFC 7323 section 4.3).
+    pub(crate) fn last_ack_sent(&self) -> RcvPos {
+        self.last_ack_sent
     }
 
     /// Gives all pages back; unread bytes are lost.
@@ -255,6 +290,7 @@ impl RecvHalf {
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
         let end = seq.plus(payload.len() as u64).min(limit);
+        self.report_duplicate(seq, end);
         if start >= end {
             self.duplicates += 1;
             ctx.counters.tcp_duplicates += 1;
@@ -311,8 +347,24 @@ impl RecvHalf {
         }
         let stored = self.store(ctx, start, fresh);
         ctx.counters.tcp_out_of_order += u64::from(stored > 0);
-        self.ahead.insert(start.get()..start.get() + stored as u64);
+        let kept = start.get()..start.get() + stored as u64;
+        self.ahead.insert(kept);
+        if let Some(sack) = &mut self.sack {
+            sack.came(start.get(), &self.ahead);
+        }
         if stored < fresh.len() { Text::NoMemory } else { Text::Ahead }
+    }
+
+    /// Reports the first stretch of a segment's text that was here before, acknowledged or ahead of its turn.
+    fn report_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
+        let came = seq.max(self.nxt).get()..end.get();
+        if seq < self.nxt {
+            self.note_duplicate(seq, end);
+        } else if let Some(sack) = &mut self.sack
+            && let Some(stretch) = self.ahead.overlapping(came.clone())
+        {
+            sack.came_twice(stretch.start.max(came.start)..stretch.end.min(came.end));
+        }
     }
 
     fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {

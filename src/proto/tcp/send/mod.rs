@@ -51,6 +51,8 @@ pub(crate) struct SendStart {
     pub(crate) wl1: RcvPos,
     /// Round-trip time of the handshake, if nothing in it was sent twice.
     pub(crate) rtt: Option<Duration>,
+    /// The peer reports what it has beyond SND.UNA (RFC 2018).
+    pub(crate) sack: bool,
 }
 
 /// The sending half.

@@ -40,13 +40,15 @@ impl TextPlan {
 }
 
 impl SendHalf {
-    /// The next segment, if any may go now. Changes nothing.
-    pub(crate) fn plan(&self, nodelay: bool) -> Option<TextPlan> {
+    /// The next segment, if any may go now. Changes nothing. `options_len` is the room in it that options take which not
+    /// every segment has.
+    pub(crate) fn plan(&self, nodelay: bool, options_len: u64) -> Option<TextPlan> {
+        let mss = self.mss.saturating_sub(options_len).max(1);
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
         // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
-        if self.lost.is_empty() { self.plan_new(nodelay) } else { self.plan_retransmission() }
+        if self.lost.is_empty() { self.plan_new(nodelay, mss) } else { self.plan_retransmission(mss) }
     }
 
     /// The device has taken the planned segment.
@@ -76,7 +78,7 @@ impl SendHalf {
         (self.una < self.end_with_fin()).then(|| self.segment(Kind::Probe, self.una, text, text == 0))
     }
 
-    fn plan_retransmission(&self) -> Option<TextPlan> {
+    fn plan_retransmission(&self, mss: u64) -> Option<TextPlan> {
         let lost = self.lost.first()?;
         let start = SndPos::at(lost.start);
         // Where nothing in flight follows, bytes never sent fill the segment up: a probe's byte, or the small
@@ -85,22 +87,22 @@ impl SendHalf {
         let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
-        let text = end.since(start).min(room).min(self.mss);
+        let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
         let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
 
-    fn plan_new(&self, nodelay: bool) -> Option<TextPlan> {
+    fn plan_new(&self, nodelay: bool, mss: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
         let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
         //= RFC9293 SHLD-27: what several writes have left goes together.
-        let text = unsent.min(self.mss).min(window_room).min(cwnd_room);
+        let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
-        let worth = fin || (text > 0 && self.is_worth_sending(text, unsent, nodelay));
+        let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, nodelay));
         worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
 
@@ -108,9 +110,9 @@ impl SendHalf {
     //= RFC9293 MUST-38
     //= RFC9293 SHLD-7
     //= RFC9293 MAY-16
-    fn is_worth_sending(&self, text: u64, unsent: u64, nodelay: bool) -> bool {
+    fn is_worth_sending(&self, text: u64, mss: u64, unsent: u64, nodelay: bool) -> bool {
         //= RFC9293 SHLD-28
-        let is_full = text >= self.mss;
+        let is_full = text >= mss;
         //= RFC9293 MUST-17
         let may_be_small = nodelay || self.outstanding() == 0;
         let ends_queue = text == unsent && (may_be_small || self.fin || self.urgent.is_some());
