@@ -334,6 +334,7 @@ impl Connection {
             bytes_acked: self.snd.bytes_acked(),
             bytes_received: self.rcv.bytes_received(),
             retransmits: self.snd.retransmits(),
+            undone: self.snd.undone(),
             duplicates_in: self.rcv.duplicates,
             out_of_order_in: self.rcv.out_of_order,
             urgent_unread: self.rcv.urgent_unread(),

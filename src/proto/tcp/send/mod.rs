@@ -107,6 +107,7 @@ pub(crate) struct SendHalf {
     opened: Instant,
     first: SndPos,
     retransmits: u64,
+    undone: u64,
 }
 
 impl SendHalf {
@@ -149,6 +150,7 @@ impl SendHalf {
             opened: now,
             first,
             retransmits: 0,
+            undone: 0,
         }
     }
 
@@ -197,6 +199,11 @@ impl SendHalf {
     /// Segments sent that carried bytes sent before.
     pub(crate) fn retransmits(&self) -> u64 {
         self.retransmits
+    }
+
+    /// Recoveries that were needless.
+    pub(crate) fn undone(&self) -> u64 {
+        self.undone
     }
 
     /// Bytes written and not sent.

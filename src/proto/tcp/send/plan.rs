@@ -112,8 +112,7 @@ impl SendHalf {
     fn plan_despite_losses(&self, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let window_room = self.right_edge().since(self.nxt);
-        let cwnd_room = self.cwnd().saturating_sub(self.flight());
-        let text = unsent.min(most).min(window_room).min(cwnd_room);
+        let text = unsent.min(most).min(window_room).min(self.cwnd_room());
         let fin = self.fin && text == unsent && text < window_room;
         (text > 0).then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
@@ -152,7 +151,7 @@ impl SendHalf {
         let room = self.right_edge().since(start);
         let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
-        let fits = self.flight() + text <= self.cwnd() || self.recovery.retransmit_regardless();
+        let fits = text <= self.cwnd_room() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
 
@@ -162,12 +161,20 @@ impl SendHalf {
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
         let limited = self.recovery.limited_transmit() * self.mss * u64::from(self.selective.is_none());
-        let cwnd_room = (self.cwnd() + limited).saturating_sub(self.flight());
+        let cwnd_room = self.cwnd_room().max((self.cwnd() + limited).saturating_sub(self.flight()));
         //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
         let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, nodelay));
         worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    /// What the congestion window lets go. In a recovery by RFC 9937 that is a whole segment while anything is: its window
+    /// moves by octets.
+    fn cwnd_room(&self) -> u64 {
+        let room = self.cwnd().saturating_sub(self.flight());
+        let follows_arrivals = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
+        if follows_arrivals && room > 0 { room.max(self.mss) } else { room }
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.

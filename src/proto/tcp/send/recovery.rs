@@ -208,6 +208,7 @@ impl SendHalf {
             Evidence::Duplicates => counters.tcp_undone_by_dsack += 1,
             Evidence::Originals => counters.tcp_undone_by_frto += 1,
         }
+        self.undone += 1;
         //= RFC4015 3.2 restore
         self.cc.undo(undo.cwnd, undo.ssthresh);
         if !self.in_recovery() {

@@ -91,6 +91,7 @@ impl Scoreboard {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // One block is what is meant.
 mod tests {
     use super::*;
     use alloc::vec::Vec;
