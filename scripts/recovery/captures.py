@@ -53,7 +53,8 @@ def tell(at_sender, at_receiver, size):
         return Story(0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0)
     text, seconds, stall, stall_at = progress(at_sender, sent, size)
     sent_again, needless, lost = copies(sent, arrived, size)
-    mss = max((s.end - s.start for s in arrived), default=0)
+    # The path carries single segments; a sender's capture may have larger ones.
+    mss = max((s.end - s.start for s in arrived), default=min(s.end - s.start for s in sent))
     dsacks = sum(is_dsack(s) for s in at_sender if not s.of_sender)
     return Story(text, seconds, stall, stall_at, mss, sent_again, needless, lost, dsacks)
 

@@ -2,8 +2,8 @@
 
     host a, 10.0.0.1 on `near`  --  tunstack link  --  `far`, 10.0.0.2 of host b  --  tun0, 10.9.0.2: our stack
 
-Host b's kernel routes between the link's device and the stack's, without a queue of any length: the link reads its device empty at
-once. In the control group 10.9.0.2 is that kernel itself. The captures are of `near` and `far`, the two ends of the path, either way.
+Host b's kernel routes between the link's device and the stack's, without a queue of any length: the link
+empties its device at once. In the control group 10.9.0.2 is that kernel itself. The captures are of `near` and `far`, the two ends of the path, either way.
 """
 
 import contextlib
@@ -40,13 +40,14 @@ def run(*words, **more):
 
 
 def enter_namespaces():
-    """Starts anew in private network and mount namespaces: the host's are not touched."""
+    """Starts anew in private namespaces: the host's network is not touched, and no process outlives the first."""
     if os.environ.get(IN_NAMESPACE):
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         Path("/run/netns").mkdir()
         return
-    kinds = ["-nm"] if os.geteuid() == 0 else ["-Urnm"]
-    command = ["unshare", *kinds, "--propagation", "private", "--", sys.executable, *sys.argv]
+    kinds = ["-nmp"] if os.geteuid() == 0 else ["-Urnmp"]
+    command = ["unshare", *kinds, "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"]
+    command += [sys.executable, "-B", *sys.argv]
     os.execvpe("unshare", command, {**os.environ, IN_NAMESPACE: "1"})
 
 
