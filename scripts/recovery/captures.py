@@ -163,19 +163,21 @@ def sack_blocks(options):
 
 
 def pcap(path):
-    """Time and octets of every packet of a capture that tcpdump made on a TUN device."""
+    """Time and octets of every packet of a capture of a TUN device."""
     octets = Path(path).read_bytes()
-    if octets[:4] != b"\xd4\xc3\xb2\xa1":
+    # A second has so many parts.
+    parts = {b"\xd4\xc3\xb2\xa1": 1e6, b"\x4d\x3c\xb2\xa1": 1e9}.get(octets[:4])
+    if parts is None:
         raise ValueError(f"{path} is no pcap file of this machine's byte order")
     if int.from_bytes(octets[20:24], "little") not in (12, 101):
         raise ValueError(f"{path} is not of raw IP")
     at = 24
     while at + 16 <= len(octets):
-        seconds, micros, length = (int.from_bytes(octets[at + n : at + n + 4], "little") for n in (0, 4, 8))
+        seconds, part, length = (int.from_bytes(octets[at + n : at + n + 4], "little") for n in (0, 4, 8))
         packet = octets[at + 16 : at + 16 + length]
         at += 16 + length
         if len(packet) == length and length >= 40:
-            yield seconds + micros / 1e6, packet
+            yield seconds + part / parts, packet
 
 
 def tshark(path, sender):

@@ -9,6 +9,7 @@ empties its device at once. In the control group 10.9.0.2 is that kernel itself.
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -143,9 +144,9 @@ class Desk:
         self.within(a, "ip", "route", "add", "10.9.0.0/24", "via", "10.0.0.2")
         self.dumps = []
         for host, device in ((a, "near"), (b, "far")):
-            command = ["tcpdump", "-Z", "root", "-n", "-i", device, "-s", "128", "-B", "32768", "--immediate-mode",
-                       "-w", str(self.capture(device)), "tcp"]
-            self.dumps.append(self.start(f"tcpdump-{device}", host, *command).wait_for("listening on"))
+            # tcpdump would become another user, which a user namespace of ours does not know.
+            command = ["dumpcap", "-q", "-P", "-i", device, "-f", "tcp", "-s", "128", "-B", "64", "-w", str(self.capture(device))]
+            self.dumps.append(self.start(f"dumpcap-{device}", host, *command).wait_for("File: "))
 
     def capture(self, device):
         return self.directory / f"{device}.pcap"
@@ -197,8 +198,8 @@ class Desk:
         """Ends captures and path; the story that they tell."""
         for dump in self.dumps:
             dump.end(signal.SIGINT)
-            if "0 packets dropped by kernel" not in dump.said():
-                raise Failed(f"tcpdump has missed packets: {dump.said().strip()}")
+            if not re.search(r": \d+/0 \(pcap:0/dumpcap:0/", dump.said()):
+                raise Failed(f"dumpcap has missed packets: {dump.said().strip()}")
         self.link.end(signal.SIGINT)
         self.counted = self.link.said().splitlines()[1:3]
         ends = ("near", "far") if sender == KERNEL else ("far", "near")
