@@ -9,7 +9,6 @@ use super::connection::{Connection, Ending};
 use super::recv::Text;
 use super::send::acked::Acknowledgement;
 use super::seq::RcvPos;
-use super::timestamps::Age;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Readiness;
@@ -84,23 +83,15 @@ impl Connection {
 
     /// Before all: does it come from the past? Then it draws an ACK, unless it is a reset (RFC 7323 section 5.3 R1).
     fn check_timestamp(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
-        let Some(timestamps) = &self.timestamps else { return ControlFlow::Continue(()) };
-        match arrival.segment.control {
-            //= RFC7323 3.2 reset
-            Control::Rst => return ControlFlow::Continue(()),
-            // It is challenged, wherever it stands and whatever it says.
-            Control::Syn => return ControlFlow::Continue(()),
-            Control::None | Control::Fin => {}
+        let timestamps = self.timestamps.as_ref();
+        let Some(reason) = timestamps.and_then(|stamps| stamps.refuses(arrival.segment, ctx.now)) else {
+            return ControlFlow::Continue(());
+        };
+        //= RFC7323 5.3 PAWS
+        if reason == DropReason::TcpOldTimestamp {
+            self.answer_unacceptable(ctx, arrival);
         }
-        match timestamps.age(arrival.segment.options.timestamps, ctx.now) {
-            Age::Fresh => ControlFlow::Continue(()),
-            //= RFC7323 5.3 PAWS
-            Age::Old => {
-                self.answer_unacceptable(ctx, arrival);
-                ControlFlow::Break(Verdict::Dropped(DropReason::TcpOldTimestamp))
-            }
-            Age::Unknown => ControlFlow::Break(Verdict::Dropped(DropReason::TcpNoTimestamp)),
-        }
+        ControlFlow::Break(Verdict::Dropped(reason))
     }
 
     /// Takes over the timestamp of a segment that is acceptable, its acknowledgement as well: who can't see our segments

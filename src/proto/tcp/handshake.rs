@@ -29,15 +29,15 @@ pub(crate) struct PeerSyn {
     /// IRS.
     pub(crate) irs: SeqNr,
     /// The largest segment it takes.
-    mss: u16,
+    pub(super) mss: u16,
     /// Its window shift, if it offers scaling.
-    scale: Option<u8>,
+    pub(super) scale: Option<u8>,
     /// Its window, never scaled in a SYN.
-    window: u16,
+    pub(super) window: u16,
     /// It understands selective acknowledgements, and so do we.
-    sack: bool,
+    pub(super) sack: bool,
     /// Its timestamp, if it has timestamps and so have we.
-    timestamp: Option<u32>,
+    pub(super) timestamp: Option<u32>,
 }
 
 impl PeerSyn {
@@ -140,6 +140,23 @@ impl PeerSyn {
         self.timestamp.map(|value| Timestamps::new(clock, value, now))
     }
 
+    /// Why a segment is dropped for its timestamp, or the lack of one, before the connection is open.
+    pub(crate) fn refuses_age(
+        &self,
+        clock: TimestampClock,
+        segment: &Segment<'_>,
+        now: Instant,
+    ) -> Option<DropReason> {
+        self.timestamps(clock, now).and_then(|stamps| stamps.refuses(segment, now))
+    }
+
+    /// The echo in a segment, if both sides have timestamps.
+    pub(crate) fn echo(&self, segment: &Segment<'_>) -> Option<u32> {
+        //= RFC7323 3.2 echo ignored
+        let echo = segment.options.timestamps.filter(|_| segment.ack.is_some() && self.timestamp.is_some());
+        echo.map(|(_, echo)| echo)
+    }
+
     /// The options of an ACK sent before the connection is open.
     pub(crate) fn ack_options(&self, clock: TimestampClock, now: Instant) -> TcpOptions {
         let timestamps = self.timestamps(clock, now).map(|stamps| stamps.option(now));
@@ -233,10 +250,14 @@ impl Handshake {
     }
 
     /// What a reset of ours says: only a peer that has told us its SYN needs one (RFC 9293 section 3.10.5).
-    pub(crate) fn reset(&self) -> Option<Says> {
+    pub(crate) fn reset(&self, now: Instant) -> Option<Says> {
         match self.stage {
             Stage::SynSent => None,
-            Stage::SynReceived(peer) => Some(Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()))),
+            Stage::SynReceived(peer) => {
+                let says = Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()));
+                //= RFC7323 5.2 reset of an abort
+                Some(says.with(peer.ack_options(self.clock, now)))
+            }
         }
     }
 
@@ -333,7 +354,8 @@ impl Handshake {
             Control::Syn => {
                 let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
                 if acks_our_syn {
-                    let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
+                    let rtt = self.measured(peer.echo(segment), ctx.now);
+                    let settled = peer.settle(ctx, self.iss, rtt, self.clock);
                     return Outcome::Established { settled, only_text: true };
                 }
                 self.simultaneous_open(ctx, tuple, options, peer)
@@ -370,7 +392,7 @@ impl Handshake {
         // A simultaneous open's SYN-ACK repeats the SYN and brings the ACK we wait for.
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         if peer.is_repeated_by(segment) && acks_our_syn {
-            return self.established(ctx, peer, true);
+            return self.established(ctx, peer, segment, true);
         }
         if peer.is_repeated_by(segment) {
             self.sent_twice = true;
@@ -382,6 +404,12 @@ impl Handshake {
                 self.send_ack(ctx, tuple, options, peer);
             }
             return Outcome::Dropped(DropReason::TcpOutOfWindow);
+        }
+        if let Some(reason) = peer.refuses_age(self.clock, segment, ctx.now) {
+            if reason == DropReason::TcpOldTimestamp && global.allows(ctx) {
+                self.send_ack(ctx, tuple, options, peer);
+            }
+            return Outcome::Dropped(reason);
         }
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == peer.rcv_nxt() => {
@@ -396,7 +424,9 @@ impl Handshake {
                 Outcome::Dropped(DropReason::TcpChallenged)
             }
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => self.established(ctx, peer, false),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
+                self.established(ctx, peer, segment, false)
+            }
             (Control::None | Control::Fin, Some(_)) => {
                 emit::refuse(ctx, tuple, segment);
                 Outcome::Dropped(DropReason::TcpBadAck)
@@ -404,8 +434,15 @@ impl Handshake {
         }
     }
 
-    fn established(&self, ctx: &Context<'_>, peer: &PeerSyn, only_text: bool) -> Outcome {
-        let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
+    fn established(
+        &self,
+        ctx: &Context<'_>,
+        peer: &PeerSyn,
+        segment: &Segment<'_>,
+        only_text: bool,
+    ) -> Outcome {
+        let rtt = self.measured(peer.echo(segment), ctx.now);
+        let settled = peer.settle(ctx, self.iss, rtt, self.clock);
         Outcome::Established { settled, only_text }
     }
 
@@ -416,8 +453,12 @@ impl Handshake {
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
-    /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).
-    fn measured(&self, now: Instant) -> Option<Duration> {
+    /// The round-trip time of our SYN. If it was sent twice nobody knows (Karn's rule), unless the echo tells that the first was
+    /// answered: then none was lost, and the others were for nothing (as Linux; the Eifel detection of RFC 3522).
+    fn measured(&self, echo: Option<u32>, now: Instant) -> Option<Duration> {
+        if echo == Some(self.clock.at(self.first_sent)) {
+            return Some(now.since(self.first_sent));
+        }
         (self.retransmissions == 0 && !self.sent_twice).then(|| now.since(self.last_sent))
     }
 }

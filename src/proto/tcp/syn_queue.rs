@@ -37,7 +37,7 @@ pub(crate) struct HalfOpen {
     retransmissions: u8,
     /// Sent again before its timer expired: the peer's SYN came once more.
     sent_twice: bool,
-    last_sent: Instant,
+    first_sent: Instant,
     timer: Option<TimerId>,
 }
 
@@ -77,7 +77,7 @@ impl HalfOpen {
             mtu,
             retransmissions: 0,
             sent_twice: false,
-            last_sent: now,
+            first_sent: now,
             timer: None,
         }
     }
@@ -98,7 +98,6 @@ impl HalfOpen {
         self.retransmissions += 1;
         let at = ctx.now + self.timeout(ctx);
         self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), at));
-        self.last_sent = ctx.now;
         ctx.counters.tcp_retransmits += 1;
         self.send_syn_ack(ctx);
         true
@@ -134,6 +133,12 @@ impl HalfOpen {
             }
             return Outcome::Dropped(DropReason::TcpOutOfWindow);
         }
+        if let Some(reason) = self.peer.refuses_age(self.clock, segment, ctx.now) {
+            if reason == DropReason::TcpOldTimestamp && global.allows(ctx) {
+                self.send_ack(ctx);
+            }
+            return Outcome::Dropped(reason);
+        }
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == self.peer.rcv_nxt() => {
@@ -149,7 +154,9 @@ impl HalfOpen {
             // RFC 9293 section 3.10.7.4, fourth check: a passive open returns to LISTEN.
             (Control::Syn, _) => Outcome::Forget,
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => Outcome::Established(self.settle(ctx)),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
+                Outcome::Established(self.settle(ctx, segment))
+            }
             (Control::None | Control::Fin, Some(_)) => {
                 emit::refuse(ctx, &self.tuple, segment);
                 Outcome::Dropped(DropReason::TcpBadAck)
@@ -163,10 +170,11 @@ impl HalfOpen {
         ctx.config.rto_initial.saturating_mul(doubled).min(ctx.config.rto_max)
     }
 
-    fn settle(&self, ctx: &Context<'_>) -> Settled {
-        // Karn's rule: a SYN-ACK that was sent twice measures nothing.
+    fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
+        // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
-        let rtt: Option<Duration> = sent_once.then(|| ctx.now.since(self.last_sent));
+        let first_answered = self.peer.echo(segment) == Some(self.clock.at(self.first_sent));
+        let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
         self.peer.settle(ctx, self.iss, rtt, self.clock)
     }
 
