@@ -72,6 +72,9 @@ pub struct Config {
     pub backlog_max: usize,
     /// Half-open connections per listener, whatever its backlog.
     pub syn_queue: usize,
+    /// Whether a listener whose SYN queue is full goes on answering, by SYN-ACKs with cookies (RFC 4987 section 3.6), instead
+    /// of dropping SYNs: a flood of SYNs then keeps nobody out.
+    pub syn_cookies: bool,
     /// TCP connections, in all states that own buffers.
     pub connections: usize,
     /// Entries in TIME-WAIT; the oldest makes room for the newest.
@@ -207,6 +210,7 @@ impl Default for Config {
             backlog: 128,
             backlog_max: 4096,
             syn_queue: 1024,
+            syn_cookies: true,
             connections: 1 << 20,
             time_wait_entries: 1 << 16,
             udp_sockets: 1 << 14,
@@ -274,6 +278,8 @@ pub struct Secrets {
     pub flows: [u8; 16],
     /// Keys the offsets of timestamps' clocks (RFC 7323 section 5.4).
     pub timestamps: [u8; 16],
+    /// Keys SYN cookies (RFC 4987 section 3.6).
+    pub cookies: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -287,7 +293,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), cookies: draw(), rng: seed }
     }
 }
 

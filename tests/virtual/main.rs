@@ -5,6 +5,7 @@
 mod backlog;
 mod closing;
 mod congestion;
+mod cookies;
 mod fragments;
 mod half_open;
 mod handshake;

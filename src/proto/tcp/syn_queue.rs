@@ -48,6 +48,8 @@ pub(crate) enum Outcome {
     Dropped(DropReason),
     /// Something was sent; the handshake goes on.
     Continues,
+    /// It acknowledges what the entry has not sent. A cookie may have been sent before there was an entry.
+    BadAck,
     /// The entry is to be forgotten: back to LISTEN.
     Forget,
     /// The peer's last ACK: the connection is open once there is room for it.
@@ -157,10 +159,7 @@ impl HalfOpen {
             (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
                 Outcome::Established(self.settle(ctx, segment))
             }
-            (Control::None | Control::Fin, Some(_)) => {
-                emit::refuse(ctx, &self.tuple, segment);
-                Outcome::Dropped(DropReason::TcpBadAck)
-            }
+            (Control::None | Control::Fin, Some(_)) => Outcome::BadAck,
         }
     }
 

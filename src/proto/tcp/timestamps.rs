@@ -55,7 +55,6 @@ impl TimestampClock {
         self.offset.wrapping_add((now.as_micros() / 1000) as u32)
     }
 
-    #[cfg(test)]
     /// How long ago it showed `value`, to a millisecond; `None` if it has not shown that in the last 24 days.
     pub(crate) fn since(self, value: u32, now: Instant) -> Option<Duration> {
         let ticks = self.at(now).wrapping_sub(value);

@@ -20,6 +20,7 @@ use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
+use super::cookies::{Cookies, Numbers};
 use super::demux::{Demux, FourTuple, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -55,6 +56,7 @@ pub(crate) struct Endpoint {
     demux: Demux,
     isn: IsnGenerator,
     clocks: TimestampClocks,
+    cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
     /// Connections that may have something to send, and don't wait for a device.
@@ -137,6 +139,7 @@ impl Endpoint {
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
             clocks: TimestampClocks::new(secrets.timestamps),
+            cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
             ready: VecDeque::new(),
@@ -165,7 +168,7 @@ impl Endpoint {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &segment, datagram),
             Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &tuple, &segment),
-            None => self.for_listener(ctx, &tuple, &segment),
+            None => self.for_listener(ctx, &tuple, &segment, datagram),
         }
     }
 
@@ -175,6 +178,7 @@ impl Endpoint {
         ctx: &mut Context<'_>,
         tuple: &FourTuple,
         segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let Some(listener_id) = self.demux.find_listener(tuple) else {
             emit::refuse(ctx, tuple, segment);
@@ -182,10 +186,13 @@ impl Endpoint {
         };
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
-            (_, Some(_)) => {
-                emit::refuse(ctx, tuple, segment);
-                Err(DropReason::TcpUnexpected)
-            }
+            (_, Some(_)) => match self.takes_cookie(ctx, listener_id, tuple, segment)? {
+                Some(socket) => self.for_socket(ctx, socket, segment, datagram),
+                None => {
+                    emit::refuse(ctx, tuple, segment);
+                    Err(DropReason::TcpUnexpected)
+                }
+            },
             // SYN with FIN is no way to open a connection, though RFC 9293 does not forbid it (as Linux).
             (Control::Syn, None) if !segment.fin_with_syn => {
                 self.begin_half_open(ctx, listener_id, tuple, segment, None)
@@ -204,10 +211,24 @@ impl Endpoint {
         old_nxt: Option<SeqNr>,
     ) -> Result<(), DropReason> {
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
-        listener.admits_syn(ctx.config)?;
+        let admission = listener.admits_syn(ctx.config);
+        let wants_cookie =
+            admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies && old_nxt.is_none();
+        if !wants_cookie {
+            admission?;
+        }
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
         let marks = Marks::of(&listener.options);
+        //= RFC4987 3.7 hybrid
+        if wants_cookie {
+            let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
+            let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
+            listener.gives_cookie(ctx.now);
+            ctx.counters.tcp_syn_cookies_sent += 1;
+            emit::queue(ctx, tuple, marks, &syn_ack);
+            return Ok(());
+        }
         let iss = match old_nxt {
             Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
             None => self.isn.generate(ctx.now, tuple),
@@ -219,6 +240,28 @@ impl Endpoint {
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
         Ok(())
+    }
+
+    /// An ACK that nobody waits for may bring a cookie back: then the connection is open, if there is room for it.
+    fn takes_cookie(
+        &mut self,
+        ctx: &mut Context<'_>,
+        listener_id: ListenerId,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Result<Option<TcpId>, DropReason> {
+        let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        if segment.control == Control::Syn || !listener.awaits_cookies(ctx.now) {
+            return Ok(None);
+        }
+        let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
+        let Some(settled) = self.cookies.settle(ctx, &numbers, tuple, segment) else {
+            ctx.counters.tcp_syn_cookies_failed += 1;
+            return Ok(None);
+        };
+        let socket = self.promote(ctx, *tuple, listener_id, settled)?;
+        ctx.counters.tcp_syn_cookies_received += 1;
+        Ok(Some(socket))
     }
 
     fn for_half_open(
@@ -236,6 +279,15 @@ impl Endpoint {
                 ctx.counters.tcp_attempts_failed += 1;
                 self.forget_half_open(ctx, id);
                 Ok(())
+            }
+            syn_queue::Outcome::BadAck => {
+                let (tuple, listener) = (entry.tuple, entry.listener);
+                let Some(socket) = self.takes_cookie(ctx, listener, &tuple, segment)? else {
+                    emit::refuse(ctx, &tuple, segment);
+                    return Err(DropReason::TcpBadAck);
+                };
+                self.forget_half_open(ctx, id);
+                self.for_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
                 let (tuple, listener) = (entry.tuple, entry.listener);
