@@ -61,6 +61,9 @@ pub struct Config {
     /// Bytes a peer may have sent that the application has not read, per connection. Kept below a TUN's
     /// default queue of 1,000 packets of 1,500 bytes, so that one connection does not overflow it.
     pub recv_buffer: usize,
+    /// Separate stretches that a peer may have reported by selective acknowledgements, per connection: more than a path with
+    /// losses makes of a large window, few enough that a peer which lies costs little (CVE-2019-11478).
+    pub sack_ranges: usize,
     /// Separate stretches of out-of-order data kept per connection.
     pub reassembly_ranges: usize,
     /// Pages (of 4 KiB) that all connections together may hold. While less than half is left, nobody gets more
@@ -205,6 +208,7 @@ impl Default for Config {
             initial_window_segments: 10,
             send_buffer: 512 << 10,
             recv_buffer: 1 << 20,
+            sack_ranges: 1024,
             reassembly_ranges: 256,
             pages: 128 << 10,
             backlog: 128,

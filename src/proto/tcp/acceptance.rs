@@ -8,6 +8,7 @@ use super::closing::{OurSide, State, TheirSide};
 use super::connection::{Connection, Ending};
 use super::recv::Text;
 use super::send::acked::Acknowledgement;
+use super::send::scoreboard::SackBlocks;
 use super::seq::RcvPos;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -235,11 +236,19 @@ impl Connection {
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.segment.is_empty(),
                 at: ctx.now,
+                sack: self.sack_blocks_of(arrival),
+                echo: self.timestamps.and(arrival.segment.options.timestamps).map(|(_, echo)| echo),
             };
             self.snd.acknowledge(&acknowledgement, ctx.pool, ctx.counters);
             self.after_acknowledgement(ctx);
         }
         ControlFlow::Continue(())
+    }
+
+    /// The blocks that a segment reports, unwrapped.
+    fn sack_blocks_of(&self, arrival: &Arrival<'_>) -> SackBlocks {
+        let place = |nr| self.snd.una().unwrap(nr).get();
+        arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)).collect()
     }
 
     fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {

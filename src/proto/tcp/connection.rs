@@ -230,7 +230,7 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
-        let expiry = self.snd.timer_expired(&self.patience(options), ctx.now);
+        let expiry = self.snd.timer_expired(&self.patience(options), ctx.counters, ctx.now);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
             Some(Expiry::Trouble) => self.trouble(ctx, remote),
@@ -316,7 +316,7 @@ impl Connection {
             min_rtt: rtt.min_rtt(),
             rto: rtt.rto(),
             backoff: self.snd.retransmissions(),
-            cwnd: self.snd.cc().cwnd(),
+            cwnd: self.snd.cwnd(),
             ssthresh: self.snd.cc().ssthresh(),
             snd_mss: self.snd.mss() as u32,
             rcv_mss: self.rcv.mss() as u32,
@@ -327,6 +327,7 @@ impl Connection {
             unsent: self.snd.unsent(),
             unacknowledged: self.snd.outstanding(),
             lost: self.snd.lost(),
+            sacked: self.snd.sacked(),
             in_recovery: self.snd.in_recovery(),
             timers: self.timers(options),
             unread: self.rcv.readable(),
@@ -405,7 +406,7 @@ impl Connection {
         if sent == Sent::Taken {
             match plan.kind {
                 Kind::New => {}
-                Kind::Retransmission => ctx.counters.tcp_retransmits += 1,
+                Kind::Retransmission | Kind::LossProbe => ctx.counters.tcp_retransmits += 1,
                 Kind::Probe => ctx.counters.tcp_window_probes += 1,
             }
             self.snd.commit(plan, ctx.now);

@@ -103,6 +103,7 @@ impl PeerSyn {
                 wl1: syn,
                 rtt,
                 sack: self.sack,
+                clock: self.timestamp.map(|_| clock),
             },
             rcv_first: syn.plus(1),
             rcv_scale: self.rcv_scale(ctx.config),

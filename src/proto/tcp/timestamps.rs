@@ -115,10 +115,10 @@ impl Timestamps {
         if now.since(self.recent_at) > Self::RECENT_FOR {
             return Order::Newer;
         }
-        match value.wrapping_sub(self.recent) as i32 {
-            0 => Order::Same,
-            ..0 => Order::Older,
-            1.. => Order::Newer,
+        match value {
+            _ if value == self.recent => Order::Same,
+            _ if is_before(value, self.recent) => Order::Older,
+            _ => Order::Newer,
         }
     }
 
@@ -144,6 +144,11 @@ impl Timestamps {
             self.recent_at = now;
         }
     }
+}
+
+/// Order of timestamps, which wrap.
+pub(crate) fn is_before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
 }
 
 /// How a timestamp stands to the latest that counts.

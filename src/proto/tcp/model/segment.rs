@@ -166,6 +166,7 @@ impl Host {
                 wl1: RcvPos::of_syn(SeqNr(setting.irs)),
                 rtt: Some(Duration::from_millis(10)),
                 sack: false,
+                clock: None,
             },
             rcv_first: RcvPos::of_syn(SeqNr(setting.irs)).plus(1),
             rcv_scale: 0,
