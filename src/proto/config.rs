@@ -190,16 +190,13 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
-            //= RFC9293 SHLD-10
-            r1_retransmits: 3,
-            //= RFC9293 SHLD-11
-            r2: Duration::from_secs(924),
+            r1_retransmits: 3,            //= RFC9293 SHLD-10
+            r2: Duration::from_secs(924), //= RFC9293 SHLD-11
             r2_syn: Duration::from_secs(180),
             syn_ack_retransmits: 5,
             delayed_ack: Duration::from_millis(40),
             fin_wait2_timeout: Duration::from_secs(60),
-            //= RFC9293 MUST-28
-            keepalive_idle: Duration::from_secs(7200),
+            keepalive_idle: Duration::from_secs(7200), //= RFC9293 MUST-28
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,
             sws_override: Duration::from_millis(200),
@@ -238,8 +235,7 @@ impl Default for Config {
             icmp_peer_errors_per_second: 10,
             icmp_peer_errors_burst: 10,
             icmp_error_peers: 4096,
-            //= RFC1122 3.1 switch
-            forwarding: false,
+            forwarding: false, //= RFC1122 3.1 switch
             reverse_path: ReversePath::default(),
             path_mtus: 4096,
             path_mtu_expiry: Duration::from_secs(600),

@@ -119,6 +119,7 @@ fn a_flood_of_a_hundred_thousand_syns_stays_bounded() {
 
 #[test]
 fn a_syn_ack_is_repeated_five_times_and_then_forgotten() {
+    //= RFC4987 4 retransmitted
     let mut t = Script::new();
     t.listen();
     t.peer("S 0");

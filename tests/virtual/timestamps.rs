@@ -64,7 +64,7 @@ fn a_syn_with_timestamps_is_answered_with_them_and_none_without() {
 
 #[test]
 fn our_syn_offers_timestamps_and_the_peer_decides() {
-    //= RFC7323 3.2 initial, 3.2 no ACK
+    //= RFC7323 3.2 initial, 3.2 no ACK, 2.2 offered
     let mut t = Script::new();
     t.connect();
     t.expect("S 0 <mss 1460,sackok,ts 0 0,ws 0>");
@@ -221,7 +221,7 @@ fn a_reset_has_them_if_the_connection_has_or_what_it_answers() {
 
 #[test]
 fn a_segment_from_the_past_draws_an_ack_and_nothing_else() {
-    //= RFC7323 5.3 PAWS, 5.3 before, 5.6 header prediction
+    //= RFC7323 5.3 PAWS, 5.3 before
     let mut t = after_text();
     // The next in order, its FIN, and one out of the window.
     for line in ["PA 1001:1101 ack 1", "FA 1001 ack 1", "PA 1:101 ack 1", "A 90001:90101 ack 1"] {
@@ -240,6 +240,22 @@ fn a_segment_from_the_past_draws_an_ack_and_nothing_else() {
     // The same timestamp is none of the past.
     t.peer("PA 1001:1101 ack 1 <ts 1000 0>");
     t.read(1100);
+}
+
+#[test]
+fn the_answer_to_a_segment_from_the_past_reports_it_as_a_duplicate() {
+    //= RFC2883 4.3 PAWS
+    let mut t = Script::new();
+    t.open_passive("S 0 win 65535 <mss 1000,sackok,ts 70 0>");
+    t.peer("A 1:1001 ack 1 <ts 1000 0>");
+    t.expect_in(40, "A 1 ack 1001 <ts 40 1000>");
+    t.peer("A 501:601 ack 1 <ts 999 0>");
+    t.expect("A 1 ack 1001 <ts 40 1000,sack 501:601>");
+    // Of one that goes on past what has come, that part is not told.
+    t.peer("A 501:1501 ack 1 <ts 999 0>");
+    t.expect("A 1 ack 1001 <ts 40 1000,sack 501:1001>");
+    t.read(1000);
+    t.expect_no_data();
 }
 
 #[test]

@@ -69,6 +69,7 @@ impl Connection {
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
+        //= RFC7323 5.3 before, 5.3 when it comes
         self.check_timestamp(ctx, arrival)?;
         self.check_sequence(ctx, global, arrival)?;
         self.check_reset(ctx, global, arrival)?;
@@ -84,14 +85,17 @@ impl Connection {
 
     /// Before all: does it come from the past? Then it draws an ACK, unless it is a reset (RFC 7323 section 5.3 R1).
     fn check_timestamp(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
+        //= RFC7323 3.2 not agreed
         let timestamps = self.timestamps.as_ref();
         let Some(reason) = timestamps.and_then(|stamps| stamps.refuses(arrival.segment, ctx.now)) else {
             return ControlFlow::Continue(());
         };
         //= RFC7323 5.3 PAWS
         if reason == DropReason::TcpOldTimestamp {
+            //= RFC2883 4.3 PAWS
             self.answer_unacceptable(ctx, arrival);
         }
+        //= RFC7323 3.2 no abort
         ControlFlow::Break(Verdict::Dropped(reason))
     }
 
@@ -159,6 +163,7 @@ impl Connection {
             nxt <= start && start <= edge
         } else {
             //= RFC9293 MUST-66: with a window of zero, what stands at RCV.NXT is looked at, but for its text.
+            //= RFC7323 2.4 retraction: the edge is the highest that was told.
             start == nxt || (start < edge && nxt < end)
         }
     }
@@ -233,6 +238,7 @@ impl Connection {
                 seq: arrival.seq,
                 //= RFC9293 MUST-1
                 //= RFC9293 REC-1: 64 bits hold what 32 do.
+                //= RFC7323 2.3 incoming
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.segment.is_empty(),
                 at: ctx.now,

@@ -42,6 +42,7 @@ pub(crate) struct PeerSyn {
 
 impl PeerSyn {
     /// RFC 7323 section 2.3: larger shifts count as this one.
+    //= RFC7323 2.3 largest
     const SCALE_MAX: u8 = 14;
 
     pub(crate) fn of(config: &Config, segment: &Segment<'_>, is_ipv4: bool) -> Self {
@@ -69,16 +70,19 @@ impl PeerSyn {
     ) -> TcpOptions {
         //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
+        //= RFC7323 2.2 both, 2.3 answered
         let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
         TcpOptions {
             //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
+            //= RFC7323 2.2 offered
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
             //= RFC2018 2 permitted
             sack_permitted: peer.map_or(config.sack, |syn| syn.sack),
             timestamps: match peer {
+                //= RFC7323 3.2 initial, 3.2 no ACK
                 None => config.timestamps.then_some((stamp, 0)),
-                //= RFC7323 3.2 answered
+                //= RFC7323 2.2 both
                 Some(syn) => syn.timestamp.map(|value| (stamp, value)),
             },
             ..TcpOptions::NONE
@@ -98,7 +102,9 @@ impl PeerSyn {
             snd: SendStart {
                 syn: SndPos::of_syn(iss),
                 mss: self.mss.into(),
+                //= RFC7323 2.2 SYN unscaled
                 wnd: self.window.into(),
+                //= RFC7323 2.2 scale
                 scale: self.scale.unwrap_or(0),
                 wl1: syn,
                 rtt,
@@ -127,6 +133,7 @@ impl PeerSyn {
 
     /// The shift of the windows we send in segments without SYN.
     fn rcv_scale(&self, config: &Config) -> u8 {
+        //= RFC7323 2.2 scale
         self.scale.map_or(0, |_| Window::scale_for(config.recv_buffer as u64))
     }
 

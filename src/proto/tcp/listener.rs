@@ -61,6 +61,7 @@ impl Listener {
         if self.is_full() {
             return Err(DropReason::TcpBacklogFull);
         }
+        //= RFC4987 3.2 backlog
         if self.half_open >= config.syn_queue {
             return Err(DropReason::TcpSynQueueFull);
         }

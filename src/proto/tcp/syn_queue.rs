@@ -21,7 +21,8 @@ use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
 
-/// All half-open connections.
+/// All half-open connections; `Demux` finds them, by a keyed hash.
+//= RFC4987 3.5 cache
 pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
 
 /// A half-open connection: SYN-RECEIVED after a passive open. After an active one it is a `Handshake` (RFC 9293 MUST-11).
@@ -97,6 +98,7 @@ impl HalfOpen {
         if u32::from(self.retransmissions) >= ctx.config.syn_ack_retransmits {
             return false;
         }
+        //= RFC4987 4 retransmitted
         self.retransmissions += 1;
         let at = ctx.now + self.timeout(ctx);
         self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), at));
@@ -191,5 +193,17 @@ impl HalfOpen {
         let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
         let says = says.with(self.peer.ack_options(self.clock, ctx.now));
         emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= RFC4987 3.5 cache
+    #[test]
+    fn a_half_open_connection_takes_little_memory() {
+        let entry = size_of::<HalfOpen>();
+        assert!(entry <= 160, "{entry} bytes");
     }
 }

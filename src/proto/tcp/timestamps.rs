@@ -28,7 +28,8 @@ impl TimestampClocks {
 
     /// The clock of connections between two ends. It is the same for each that they have, one after the other: the
     /// next one's timestamps follow upon those of the last (RFC 6191).
-    //= RFC7323 5.4 offset
+    //= RFC7323 7 offset
+    //= RFC6191 3 increasing
     pub(crate) fn of(&self, tuple: &FourTuple) -> TimestampClock {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
@@ -50,7 +51,7 @@ pub(crate) struct TimestampClock {
 
 impl TimestampClock {
     /// What it shows at `now`.
-    //= RFC7323 4.1 clock
+    //= RFC7323 4.1 clock, 5.4 monotonic
     pub(crate) fn at(self, now: Instant) -> u32 {
         self.offset.wrapping_add((now.as_micros() / 1000) as u32)
     }
@@ -67,6 +68,7 @@ impl TimestampClock {
 pub(crate) struct Timestamps {
     pub(crate) clock: TimestampClock,
     /// TS.Recent.
+    //= RFC7323 4.3 one
     recent: u32,
     /// When it was heard.
     recent_at: Instant,
@@ -129,7 +131,7 @@ impl Timestamps {
 
     /// Takes over the TSval of an acceptable segment that begins at `seq`, if it is one that is to be echoed: with
     /// acknowledgements delayed, that of the earliest segment that the next of them covers.
-    //= RFC7323 4.3 recent
+    //= RFC7323 4.3 echo, 4.3 delayed, 4.3 hole, 4.3 filled
     pub(crate) fn heard(&mut self, value: u32, seq: RcvPos, last_ack_sent: RcvPos, now: Instant) {
         if seq <= last_ack_sent {
             self.take(value, now);
@@ -168,7 +170,8 @@ mod tests {
         TimestampClocks::new([key; 16]).of(&tuple)
     }
 
-    //= RFC7323 5.4 offset, 4.1 clock
+    //= RFC7323 7 offset, 4.1 clock
+    //= RFC6191 3 increasing
     #[test]
     fn each_connection_has_a_clock_of_its_own_that_ticks_every_millisecond() {
         let now = Instant::from_millis(5_000);
@@ -203,7 +206,7 @@ mod tests {
         assert_eq!(stamps.order(998, day(25)), Order::Older);
     }
 
-    //= RFC7323 4.3 recent, 4.3 echo
+    //= RFC7323 4.3 echo, 4.3 delayed
     #[test]
     fn the_earliest_segment_not_acknowledged_yet_is_echoed() {
         let now = Instant::from_millis(5_000);

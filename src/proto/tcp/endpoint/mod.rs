@@ -220,7 +220,7 @@ impl Endpoint {
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
         let marks = Marks::of(&listener.options);
-        //= RFC4987 3.7 hybrid
+        //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
             let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
             let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
