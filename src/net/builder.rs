@@ -269,6 +269,7 @@ fn draw_secrets() -> io::Result<Secrets> {
         tables: draw()?,
         flows: draw()?,
         timestamps: draw()?,
+        cookies: draw()?,
         rng: draw()?,
     })
 }

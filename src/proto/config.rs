@@ -75,6 +75,9 @@ pub struct Config {
     pub backlog_max: usize,
     /// Half-open connections per listener, whatever its backlog.
     pub syn_queue: usize,
+    /// Whether a listener whose SYN queue is full goes on answering, by SYN-ACKs with cookies (RFC 4987 section 3.6), instead
+    /// of dropping SYNs: a flood of SYNs then keeps nobody out.
+    pub syn_cookies: bool,
     /// TCP connections, in all states that own buffers.
     pub connections: usize,
     /// Entries in TIME-WAIT; the oldest makes room for the newest.
@@ -187,16 +190,13 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
-            //= RFC9293 SHLD-10
-            r1_retransmits: 3,
-            //= RFC9293 SHLD-11
-            r2: Duration::from_secs(924),
+            r1_retransmits: 3,            //= RFC9293 SHLD-10
+            r2: Duration::from_secs(924), //= RFC9293 SHLD-11
             r2_syn: Duration::from_secs(180),
             syn_ack_retransmits: 5,
             delayed_ack: Duration::from_millis(40),
             fin_wait2_timeout: Duration::from_secs(60),
-            //= RFC9293 MUST-28
-            keepalive_idle: Duration::from_secs(7200),
+            keepalive_idle: Duration::from_secs(7200), //= RFC9293 MUST-28
             keepalive_interval: Duration::from_secs(75),
             keepalive_probes: 9,
             sws_override: Duration::from_millis(200),
@@ -211,6 +211,7 @@ impl Default for Config {
             backlog: 128,
             backlog_max: 4096,
             syn_queue: 1024,
+            syn_cookies: true,
             connections: 1 << 20,
             time_wait_entries: 1 << 16,
             udp_sockets: 1 << 14,
@@ -234,8 +235,7 @@ impl Default for Config {
             icmp_peer_errors_per_second: 10,
             icmp_peer_errors_burst: 10,
             icmp_error_peers: 4096,
-            //= RFC1122 3.1 switch
-            forwarding: false,
+            forwarding: false, //= RFC1122 3.1 switch
             reverse_path: ReversePath::default(),
             path_mtus: 4096,
             path_mtu_expiry: Duration::from_secs(600),
@@ -278,6 +278,8 @@ pub struct Secrets {
     pub flows: [u8; 16],
     /// Keys the offsets of timestamps' clocks (RFC 7323 section 5.4).
     pub timestamps: [u8; 16],
+    /// Keys SYN cookies (RFC 4987 section 3.6).
+    pub cookies: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -291,7 +293,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), cookies: draw(), rng: seed }
     }
 }
 

@@ -288,8 +288,14 @@ counters! {
     tcp_duplicates,
     /// TIME-WAIT entries evicted before their time because the table was full.
     tcp_time_wait_overflow,
-    /// TIME-WAIT entries replaced by a new connection (RFC 9293 MAY-2).
+    /// TIME-WAIT entries replaced by a new connection (RFC 9293 MAY-2, RFC 6191).
     tcp_time_wait_reused,
+    /// SYN-ACKs with a cookie, sent by listeners whose SYN queue was full (RFC 4987 section 3.6).
+    tcp_syn_cookies_sent,
+    /// Connections opened by an ACK that brought a cookie back.
+    tcp_syn_cookies_received,
+    /// ACKs that came when cookies had been sent lately, and brought none that was valid.
+    tcp_syn_cookies_failed,
     /// Times that a first hop was reported as perhaps dead (RFC 9293 MUST-20, R1).
     negative_advice,
 }

@@ -1,10 +1,15 @@
-//! Floods of fragments: what they may cost the daemon, in memory, in time and in its manners towards others.
+//! Floods of fragments and of SYNs: what they may cost, in memory, in time and in manners towards others.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream as KernelStream;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Daemon, in_namespace_for, python, run, run_with_input};
+use tunstack::net::TcpListener;
+
+use crate::harness::{Daemon, in_namespace_for, net, python, run, run_with_input, sh, short_time_wait};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -61,4 +66,47 @@ fn floods_of_fragments_cost_little_memory_and_time_and_hurt_nobody() {
 fn flood(name: &str, packets: u32) {
     let ended = run(python("floods.py").args(["tun0", name, &packets.to_string()]), LIMIT);
     assert_eq!(ended.stdout.trim(), format!("sent {packets}"), "{name}: {ended:?}");
+}
+
+/// Text that a client hears back.
+const ECHOED: usize = 200_000;
+
+#[test]
+fn a_flood_of_syns_keeps_no_client_out_and_costs_none_of_what_it_offers() {
+    in_namespace_for(LIMIT, || {
+        let net = net(short_time_wait());
+        let queue = 1024;
+        let listener = TcpListener::bind(&net, "10.9.0.2:8888").expect("the port is free");
+        flood("syns", 5 * queue);
+        let counters = net.counters();
+        assert_eq!(net.tcp_census().half_open, queue as usize, "the queue is full");
+        assert!(counters.tcp_syn_cookies_sent >= u64::from(4 * queue), "{}", counters.tcp_syn_cookies_sent);
+        let echo = thread::spawn(move || {
+            for _ in 0..5 {
+                let (mut stream, _) = listener.accept().expect("clients come");
+                let mut text = vec![0; ECHOED];
+                stream.read_exact(&mut text).expect("the connection stands");
+                stream.write_all(&text).expect("the connection stands");
+            }
+            listener
+        });
+        for client in 1..=5 {
+            let mut stream =
+                KernelStream::connect_timeout(&"10.9.0.2:8888".parse().unwrap(), Duration::from_secs(5))
+                    .expect("there is always room");
+            stream.write_all(&[client; ECHOED]).expect("the connection stands");
+            let known = sh("ss -Htni dst 10.9.0.2:8888");
+            // 1448: of 1460, timestamps take 12.
+            for offered in [" mss:1448 ", " wscale:"] {
+                assert!(known.contains(offered), "{offered} is lost: {known}");
+            }
+            let mut text = vec![0; ECHOED];
+            stream.read_exact(&mut text).expect("all comes back");
+            assert!(text.iter().all(|byte| *byte == client));
+            assert_eq!(net.counters().tcp_syn_cookies_received, u64::from(client));
+        }
+        drop(echo.join().expect("it has served five"));
+        assert_eq!(net.counters().tcp_syn_cookies_failed, 0);
+        assert_eq!(net.tcp_census().half_open, 0);
+    });
 }

@@ -357,11 +357,11 @@ fn a_syn_with_an_old_number_does_not_reopen_time_wait() {
     t.expect("A 2 ack 2");
     t.peer("S -5000 win 65535 <mss 1460>");
     t.expect("A 2 ack 2");
-    // As Linux: it has to be past what was expected next.
-    t.peer("S 2 win 65535 <mss 1460>");
+    // That of their FIN.
+    t.peer("S 1 win 65535 <mss 1460>");
     t.expect("A 2 ack 2");
     t.expect_state(State::TimeWait);
-    t.peer("S 3 win 65535 <mss 1460>");
+    t.peer("S 2 win 65535 <mss 1460>");
     t.expect_state(State::SynReceived);
     t.take_all();
 }

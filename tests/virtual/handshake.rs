@@ -414,6 +414,7 @@ fn an_option_of_impossible_length_breaks_nothing() {
 #[test]
 fn windows_are_scaled_only_if_both_sides_say_so() {
     //= RFC9293 REC-1
+    //= RFC7323 2.2 scale, 2.2 both, 2.3 answered, 2.3 incoming, 2.3 outgoing
     let cases = [
         ("S 0 win 1000 <mss 1460>", 1000),
         ("S 0 win 1000 <mss 1460,ws 0>", 1000),
@@ -440,6 +441,7 @@ fn windows_are_scaled_only_if_both_sides_say_so() {
 
 #[test]
 fn a_shift_above_fourteen_counts_as_fourteen() {
+    //= RFC7323 2.3 largest
     let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
     let id = t.open_passive("S 0 win 10 <ws 200>");
     assert_eq!(t.stack.tcp_info(id).unwrap().snd_wscale, 14);
@@ -448,6 +450,7 @@ fn a_shift_above_fourteen_counts_as_fourteen() {
 
 #[test]
 fn the_window_of_a_syn_is_never_scaled() {
+    //= RFC7323 2.2 SYN unscaled
     let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
     t.connect();
     t.expect("S 0 win 65535");

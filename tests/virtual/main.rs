@@ -5,6 +5,7 @@
 mod backlog;
 mod closing;
 mod congestion;
+mod cookies;
 mod fragments;
 mod half_open;
 mod handshake;
@@ -21,7 +22,9 @@ mod rfc5961;
 mod routing;
 mod sack;
 mod states;
+mod time_wait;
 mod timers;
+mod timestamps;
 mod trace;
 mod urgent;
 mod windows;

@@ -33,7 +33,7 @@ fn only_a_peer_that_has_said_so_is_sent_selective_acknowledgements() {
 
 #[test]
 fn what_is_out_of_order_is_reported_the_latest_first() {
-    //= RFC2018 3 block, 4 first, 4 repeat, 4 as many, 4 reported
+    //= RFC2018 3 block, 3 room, 4 first, 4 repeat, 4 as many, 4 reported, 4 each segment
     let mut t = open();
     t.peer("A 101:201 ack 1");
     t.expect("A 1 ack 1 <sack 101:201>");
@@ -58,7 +58,7 @@ fn what_is_out_of_order_is_reported_the_latest_first() {
 
 #[test]
 fn text_carries_the_report_and_leaves_room_for_it() {
-    //= RFC2018 4 reported
+    //= RFC2018 4 all circumstances, 4 reported
     let mut t = open();
     t.peer("A 101:201 ack 1");
     t.expect("A 1 ack 1 <sack 101:201>");
@@ -69,7 +69,7 @@ fn text_carries_the_report_and_leaves_room_for_it() {
 
 #[test]
 fn what_comes_twice_is_reported_once() {
-    //= RFC2883 4 duplicate, 4 once
+    //= RFC2883 4 duplicate, 4 once, 4 edges
     let mut t = open();
     t.peer("A 1:101 ack 1");
     t.peer("A 101:201 ack 1");
@@ -94,7 +94,7 @@ fn what_comes_twice_is_reported_once() {
 
 #[test]
 fn blocks_leave_room_for_timestamps() {
-    //= RFC2018 4 as many
+    //= RFC2018 3 room, 4 as many
     //= RFC7323 3.2 every segment
     let mut t = Script::new();
     t.listen();
@@ -117,7 +117,7 @@ fn blocks_leave_room_for_timestamps() {
 /// The examples of RFC 2883 sections 4 and 5, with its numbers.
 #[test]
 fn the_examples_of_rfc_2883() {
-    //= RFC2883 4 duplicate
+    //= RFC2883 4 duplicate, 4 edges, 4 second block, 4 others, 4.2 partial
     // What has come in order; what has come ahead of its turn; what comes; what is reported.
     let examples: [(u32, &[&str], &str, &str); 6] = [
         (4000, &[], "3000:3500", "ack 4000 <sack 3000:3500>"),

@@ -373,6 +373,7 @@ fn a_window_of_more_than_half_of_what_the_field_can_say_is_not_negative() {
 #[test]
 fn the_window_we_offer_never_shrinks() {
     //= RFC9293 SHLD-14
+    //= RFC7323 2.4 retraction
     let mut t = config(30_000);
     t.open();
     let mut edge = 30_001;

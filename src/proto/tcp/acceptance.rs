@@ -10,7 +10,6 @@ use super::recv::Text;
 use super::send::acked::Acknowledgement;
 use super::send::scoreboard::SackBlocks;
 use super::seq::RcvPos;
-use super::timestamps::Age;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Readiness;
@@ -70,6 +69,7 @@ impl Connection {
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
+        //= RFC7323 5.3 before, 5.3 when it comes
         self.check_timestamp(ctx, arrival)?;
         self.check_sequence(ctx, global, arrival)?;
         self.check_reset(ctx, global, arrival)?;
@@ -85,23 +85,18 @@ impl Connection {
 
     /// Before all: does it come from the past? Then it draws an ACK, unless it is a reset (RFC 7323 section 5.3 R1).
     fn check_timestamp(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
-        let Some(timestamps) = &self.timestamps else { return ControlFlow::Continue(()) };
-        match arrival.segment.control {
-            //= RFC7323 3.2 reset
-            Control::Rst => return ControlFlow::Continue(()),
-            // It is challenged, wherever it stands and whatever it says.
-            Control::Syn => return ControlFlow::Continue(()),
-            Control::None | Control::Fin => {}
+        //= RFC7323 3.2 not agreed
+        let timestamps = self.timestamps.as_ref();
+        let Some(reason) = timestamps.and_then(|stamps| stamps.refuses(arrival.segment, ctx.now)) else {
+            return ControlFlow::Continue(());
+        };
+        //= RFC7323 5.3 PAWS
+        if reason == DropReason::TcpOldTimestamp {
+            //= RFC2883 4.3 PAWS
+            self.answer_unacceptable(ctx, arrival);
         }
-        match timestamps.age(arrival.segment.options.timestamps, ctx.now) {
-            Age::Fresh => ControlFlow::Continue(()),
-            //= RFC7323 5.3 PAWS
-            Age::Old => {
-                self.answer_unacceptable(ctx, arrival);
-                ControlFlow::Break(Verdict::Dropped(DropReason::TcpOldTimestamp))
-            }
-            Age::Unknown => ControlFlow::Break(Verdict::Dropped(DropReason::TcpNoTimestamp)),
-        }
+        //= RFC7323 3.2 no abort
+        ControlFlow::Break(Verdict::Dropped(reason))
     }
 
     /// Takes over the timestamp of a segment that is acceptable, its acknowledgement as well: who can't see our segments
@@ -168,6 +163,7 @@ impl Connection {
             nxt <= start && start <= edge
         } else {
             //= RFC9293 MUST-66: with a window of zero, what stands at RCV.NXT is looked at, but for its text.
+            //= RFC7323 2.4 retraction: the edge is the highest that was told.
             start == nxt || (start < edge && nxt < end)
         }
     }
@@ -242,6 +238,7 @@ impl Connection {
                 seq: arrival.seq,
                 //= RFC9293 MUST-1
                 //= RFC9293 REC-1: 64 bits hold what 32 do.
+                //= RFC7323 2.3 incoming
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.segment.is_empty(),
                 at: ctx.now,

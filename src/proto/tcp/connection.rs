@@ -146,6 +146,7 @@ impl Connection {
             received_tos: 0,
             soft_error: None,
             peer_mss: settled.peer_mss,
+            //= RFC7323 3.2 remembered
             timestamps: settled.timestamps,
         }
     }
@@ -293,7 +294,7 @@ impl Connection {
 
     /// What a reset of ours says.
     pub(crate) fn reset(&self, now: Instant) -> Says {
-        //= RFC7323 3.2 reset
+        //= RFC7323 3.2 in resets, 5.2 reset of an abort
         Says::reset(self.snd.bare_seq().wire(), Some(self.rcv.nxt().wire())).with(self.options(now, 0))
     }
 
@@ -431,6 +432,7 @@ impl Connection {
 
     /// The options of a segment sent now, with up to `blocks` of what came ahead of its turn.
     //= RFC7323 3.2 every segment
+    //= RFC2018 4 all circumstances, 4 reported
     fn options(&self, now: Instant, blocks: usize) -> TcpOptions {
         let timestamps = self.timestamps.map(|stamps| stamps.option(now));
         let wire =
@@ -452,6 +454,7 @@ impl Connection {
         if !self.rcv.has_sack_blocks() {
             return 0;
         }
+        //= RFC2018 3 room
         let most = if self.timestamps.is_some() { BLOCKS_MAX - 1 } else { BLOCKS_MAX };
         match self.rcv.sack_blocks(most.min(self.sack_blocks_beside_text())).len() as u64 {
             0 => 0,

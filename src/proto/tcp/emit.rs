@@ -189,6 +189,10 @@ pub(crate) fn refuse(ctx: &mut Context<'_>, tuple: &FourTuple, segment: &Segment
         Some(ack) => Says::reset(ack, None),
         None => Says::reset(SeqNr(0), Some(segment.seq.plus(segment.len()))),
     };
+    //= RFC7323 5.2 reset answers
+    let timestamps =
+        segment.options.timestamps.filter(|_| ctx.config.timestamps).map(|(value, _)| (0, value));
+    let says = says.with(TcpOptions { timestamps, ..TcpOptions::NONE });
     let marks = Marks { ttl: ctx.config.ttl, tos: 0 };
     queue(ctx, tuple, marks, &says);
 }

@@ -29,19 +29,20 @@ pub(crate) struct PeerSyn {
     /// IRS.
     pub(crate) irs: SeqNr,
     /// The largest segment it takes.
-    mss: u16,
+    pub(super) mss: u16,
     /// Its window shift, if it offers scaling.
-    scale: Option<u8>,
+    pub(super) scale: Option<u8>,
     /// Its window, never scaled in a SYN.
-    window: u16,
+    pub(super) window: u16,
     /// It understands selective acknowledgements, and so do we.
-    sack: bool,
+    pub(super) sack: bool,
     /// Its timestamp, if it has timestamps and so have we.
-    timestamp: Option<u32>,
+    pub(super) timestamp: Option<u32>,
 }
 
 impl PeerSyn {
     /// RFC 7323 section 2.3: larger shifts count as this one.
+    //= RFC7323 2.3 largest
     const SCALE_MAX: u8 = 14;
 
     pub(crate) fn of(config: &Config, segment: &Segment<'_>, is_ipv4: bool) -> Self {
@@ -69,16 +70,19 @@ impl PeerSyn {
     ) -> TcpOptions {
         //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
+        //= RFC7323 2.2 both, 2.3 answered
         let may_scale = peer.is_none_or(|syn| syn.scale.is_some());
         TcpOptions {
             //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
+            //= RFC7323 2.2 offered
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
             //= RFC2018 2 permitted
             sack_permitted: peer.map_or(config.sack, |syn| syn.sack),
             timestamps: match peer {
+                //= RFC7323 3.2 initial, 3.2 no ACK
                 None => config.timestamps.then_some((stamp, 0)),
-                //= RFC7323 3.2 answered
+                //= RFC7323 2.2 both
                 Some(syn) => syn.timestamp.map(|value| (stamp, value)),
             },
             ..TcpOptions::NONE
@@ -98,7 +102,9 @@ impl PeerSyn {
             snd: SendStart {
                 syn: SndPos::of_syn(iss),
                 mss: self.mss.into(),
+                //= RFC7323 2.2 SYN unscaled
                 wnd: self.window.into(),
+                //= RFC7323 2.2 scale
                 scale: self.scale.unwrap_or(0),
                 wl1: syn,
                 rtt,
@@ -127,6 +133,7 @@ impl PeerSyn {
 
     /// The shift of the windows we send in segments without SYN.
     fn rcv_scale(&self, config: &Config) -> u8 {
+        //= RFC7323 2.2 scale
         self.scale.map_or(0, |_| Window::scale_for(config.recv_buffer as u64))
     }
 
@@ -139,6 +146,23 @@ impl PeerSyn {
     /// The timestamps of the connection to be, if it has any.
     pub(crate) fn timestamps(&self, clock: TimestampClock, now: Instant) -> Option<Timestamps> {
         self.timestamp.map(|value| Timestamps::new(clock, value, now))
+    }
+
+    /// Why a segment is dropped for its timestamp, or the lack of one, before the connection is open.
+    pub(crate) fn refuses_age(
+        &self,
+        clock: TimestampClock,
+        segment: &Segment<'_>,
+        now: Instant,
+    ) -> Option<DropReason> {
+        self.timestamps(clock, now).and_then(|stamps| stamps.refuses(segment, now))
+    }
+
+    /// The echo in a segment, if both sides have timestamps.
+    pub(crate) fn echo(&self, segment: &Segment<'_>) -> Option<u32> {
+        //= RFC7323 3.2 echo ignored
+        let echo = segment.options.timestamps.filter(|_| segment.ack.is_some() && self.timestamp.is_some());
+        echo.map(|(_, echo)| echo)
     }
 
     /// The options of an ACK sent before the connection is open.
@@ -234,10 +258,14 @@ impl Handshake {
     }
 
     /// What a reset of ours says: only a peer that has told us its SYN needs one (RFC 9293 section 3.10.5).
-    pub(crate) fn reset(&self) -> Option<Says> {
+    pub(crate) fn reset(&self, now: Instant) -> Option<Says> {
         match self.stage {
             Stage::SynSent => None,
-            Stage::SynReceived(peer) => Some(Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()))),
+            Stage::SynReceived(peer) => {
+                let says = Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()));
+                //= RFC7323 5.2 reset of an abort
+                Some(says.with(peer.ack_options(self.clock, now)))
+            }
         }
     }
 
@@ -334,7 +362,8 @@ impl Handshake {
             Control::Syn => {
                 let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
                 if acks_our_syn {
-                    let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
+                    let rtt = self.measured(peer.echo(segment), ctx.now);
+                    let settled = peer.settle(ctx, self.iss, rtt, self.clock);
                     return Outcome::Established { settled, only_text: true };
                 }
                 self.simultaneous_open(ctx, tuple, options, peer)
@@ -371,7 +400,7 @@ impl Handshake {
         // A simultaneous open's SYN-ACK repeats the SYN and brings the ACK we wait for.
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         if peer.is_repeated_by(segment) && acks_our_syn {
-            return self.established(ctx, peer, true);
+            return self.established(ctx, peer, segment, true);
         }
         if peer.is_repeated_by(segment) {
             self.sent_twice = true;
@@ -383,6 +412,12 @@ impl Handshake {
                 self.send_ack(ctx, tuple, options, peer);
             }
             return Outcome::Dropped(DropReason::TcpOutOfWindow);
+        }
+        if let Some(reason) = peer.refuses_age(self.clock, segment, ctx.now) {
+            if reason == DropReason::TcpOldTimestamp && global.allows(ctx) {
+                self.send_ack(ctx, tuple, options, peer);
+            }
+            return Outcome::Dropped(reason);
         }
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == peer.rcv_nxt() => {
@@ -397,7 +432,9 @@ impl Handshake {
                 Outcome::Dropped(DropReason::TcpChallenged)
             }
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => self.established(ctx, peer, false),
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
+                self.established(ctx, peer, segment, false)
+            }
             (Control::None | Control::Fin, Some(_)) => {
                 emit::refuse(ctx, tuple, segment);
                 Outcome::Dropped(DropReason::TcpBadAck)
@@ -405,8 +442,15 @@ impl Handshake {
         }
     }
 
-    fn established(&self, ctx: &Context<'_>, peer: &PeerSyn, only_text: bool) -> Outcome {
-        let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
+    fn established(
+        &self,
+        ctx: &Context<'_>,
+        peer: &PeerSyn,
+        segment: &Segment<'_>,
+        only_text: bool,
+    ) -> Outcome {
+        let rtt = self.measured(peer.echo(segment), ctx.now);
+        let settled = peer.settle(ctx, self.iss, rtt, self.clock);
         Outcome::Established { settled, only_text }
     }
 
@@ -417,8 +461,12 @@ impl Handshake {
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
-    /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).
-    fn measured(&self, now: Instant) -> Option<Duration> {
+    /// The round-trip time of our SYN. If it was sent twice nobody knows (Karn's rule), unless the echo tells that the first was
+    /// answered: then none was lost, and the others were for nothing (as Linux; the Eifel detection of RFC 3522).
+    fn measured(&self, echo: Option<u32>, now: Instant) -> Option<Duration> {
+        if echo == Some(self.clock.at(self.first_sent)) {
+            return Some(now.since(self.first_sent));
+        }
         (self.retransmissions == 0 && !self.sent_twice).then(|| now.since(self.last_sent))
     }
 }

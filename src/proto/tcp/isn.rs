@@ -25,11 +25,16 @@ impl IsnGenerator {
         //= RFC9293 MUST-8: M is a clock that ticks every 4 microseconds.
         //= RFC6528 3 clock
         let clock = (now.as_micros() / 4) as u32;
+        self.offset(tuple).plus(clock)
+    }
+
+    /// What is added to the clock, F of RFC 6528.
+    pub(crate) fn offset(&self, tuple: &FourTuple) -> SeqNr {
         //= RFC9293 SHLD-1
         //= RFC6528 3 secret
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
-        SeqNr(clock.wrapping_add(hasher.finish() as u32))
+        SeqNr(hasher.finish() as u32)
     }
 
     /// The number for a connection that takes the place of one in TIME-WAIT, whose next sequence number was

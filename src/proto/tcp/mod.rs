@@ -9,6 +9,7 @@ pub mod options;
 pub(crate) mod acceptance;
 pub(crate) mod challenge;
 pub(crate) mod connection;
+pub(crate) mod cookies;
 pub(crate) mod demux;
 pub(crate) mod emit;
 pub(crate) mod endpoint;

@@ -21,7 +21,8 @@ use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
 
-/// All half-open connections.
+/// All half-open connections; `Demux` finds them, by a keyed hash.
+//= RFC4987 3.5 cache
 pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
 
 /// A half-open connection: SYN-RECEIVED after a passive open. After an active one it is a `Handshake` (RFC 9293 MUST-11).
@@ -37,7 +38,7 @@ pub(crate) struct HalfOpen {
     retransmissions: u8,
     /// Sent again before its timer expired: the peer's SYN came once more.
     sent_twice: bool,
-    last_sent: Instant,
+    first_sent: Instant,
     timer: Option<TimerId>,
 }
 
@@ -48,6 +49,8 @@ pub(crate) enum Outcome {
     Dropped(DropReason),
     /// Something was sent; the handshake goes on.
     Continues,
+    /// It acknowledges what the entry has not sent. A cookie may have been sent before there was an entry.
+    BadAck,
     /// The entry is to be forgotten: back to LISTEN.
     Forget,
     /// The peer's last ACK: the connection is open once there is room for it.
@@ -77,7 +80,7 @@ impl HalfOpen {
             mtu,
             retransmissions: 0,
             sent_twice: false,
-            last_sent: now,
+            first_sent: now,
             timer: None,
         }
     }
@@ -95,10 +98,10 @@ impl HalfOpen {
         if u32::from(self.retransmissions) >= ctx.config.syn_ack_retransmits {
             return false;
         }
+        //= RFC4987 4 retransmitted
         self.retransmissions += 1;
         let at = ctx.now + self.timeout(ctx);
         self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), at));
-        self.last_sent = ctx.now;
         ctx.counters.tcp_retransmits += 1;
         self.send_syn_ack(ctx);
         true
@@ -134,6 +137,12 @@ impl HalfOpen {
             }
             return Outcome::Dropped(DropReason::TcpOutOfWindow);
         }
+        if let Some(reason) = self.peer.refuses_age(self.clock, segment, ctx.now) {
+            if reason == DropReason::TcpOldTimestamp && global.allows(ctx) {
+                self.send_ack(ctx);
+            }
+            return Outcome::Dropped(reason);
+        }
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == self.peer.rcv_nxt() => {
@@ -149,11 +158,10 @@ impl HalfOpen {
             // RFC 9293 section 3.10.7.4, fourth check: a passive open returns to LISTEN.
             (Control::Syn, _) => Outcome::Forget,
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => Outcome::Established(self.settle(ctx)),
-            (Control::None | Control::Fin, Some(_)) => {
-                emit::refuse(ctx, &self.tuple, segment);
-                Outcome::Dropped(DropReason::TcpBadAck)
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
+                Outcome::Established(self.settle(ctx, segment))
             }
+            (Control::None | Control::Fin, Some(_)) => Outcome::BadAck,
         }
     }
 
@@ -163,10 +171,11 @@ impl HalfOpen {
         ctx.config.rto_initial.saturating_mul(doubled).min(ctx.config.rto_max)
     }
 
-    fn settle(&self, ctx: &Context<'_>) -> Settled {
-        // Karn's rule: a SYN-ACK that was sent twice measures nothing.
+    fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
+        // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
-        let rtt: Option<Duration> = sent_once.then(|| ctx.now.since(self.last_sent));
+        let first_answered = self.peer.echo(segment) == Some(self.clock.at(self.first_sent));
+        let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
         self.peer.settle(ctx, self.iss, rtt, self.clock)
     }
 
@@ -184,5 +193,17 @@ impl HalfOpen {
         let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
         let says = says.with(self.peer.ack_options(self.clock, ctx.now));
         emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= RFC4987 3.5 cache
+    #[test]
+    fn a_half_open_connection_takes_little_memory() {
+        let entry = size_of::<HalfOpen>();
+        assert!(entry <= 160, "{entry} bytes");
     }
 }

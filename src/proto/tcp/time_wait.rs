@@ -10,7 +10,7 @@ use slotmap::SlotMap;
 use super::challenge::GlobalChallengeLimit;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
-use super::timestamps::Timestamps;
+use super::timestamps::{Order, Timestamps};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -19,6 +19,7 @@ use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::proto::wire::tcp_options::TcpOptions;
+use crate::time::Instant;
 
 /// An entry.
 #[derive(Debug)]
@@ -105,15 +106,22 @@ impl TimeWaitTable {
         id: TimeWaitId,
         segment: &Segment<'_>,
     ) -> Outcome {
-        let Some((entry, timer)) = self.entries.get(id) else {
+        let Some((entry, timer)) = self.entries.get_mut(id) else {
             return Outcome::Dropped(DropReason::TcpNoSocket);
         };
+        if let Some(reason) = entry.timestamps.and_then(|stamps| stamps.refuses(segment, ctx.now)) {
+            if reason == DropReason::TcpOldTimestamp && (!segment.is_empty() || global.allows(ctx)) {
+                entry.acknowledge(ctx);
+            }
+            return Outcome::Dropped(reason);
+        }
         let from_nxt = segment.seq.minus(entry.rcv_nxt);
         match segment.control {
             // RFC 1337: believing it would let an old duplicate end the wait.
             Control::Rst => Outcome::Dropped(DropReason::TcpTimeWaitReset),
-            //= RFC9293 MAY-2
-            Control::Syn if from_nxt > 0 && segment.ack.is_none() && !segment.fin_with_syn => {
+            Control::Syn
+                if segment.ack.is_none() && !segment.fin_with_syn && entry.gives_way_to(ctx, segment) =>
+            {
                 Outcome::Reopens(entry.snd_nxt)
             }
             Control::Fin if segment.seq.plus(segment.len()) == entry.rcv_nxt => {
@@ -126,6 +134,9 @@ impl TimeWaitTable {
                 // sequence says nothing new, and one that is not may be part of a loop.
                 if !segment.is_empty() || (from_nxt != 0 && global.allows(ctx)) {
                     entry.acknowledge(ctx);
+                }
+                if from_nxt == 0 && segment.is_empty() && segment.ack == Some(entry.snd_nxt) {
+                    entry.hear_timestamp(ctx, segment);
                 }
                 Outcome::Dropped(DropReason::TcpOutOfWindow)
             }
@@ -151,6 +162,43 @@ impl TimeWaitTable {
 }
 
 impl TimeWait {
+    /// Whether a SYN is no old duplicate: a later timestamp than the last says so, and where it is the same or either
+    /// connection has none, a number beyond their FIN (RFC 6191 section 2).
+    fn gives_way_to(&self, ctx: &Context<'_>, syn: &Segment<'_>) -> bool {
+        //= RFC6191 2 last number
+        let is_beyond = syn.seq.minus(self.rcv_nxt) >= 0;
+        let stamp = syn.options.timestamps.filter(|_| ctx.config.timestamps);
+        match (self.timestamps, stamp) {
+            (Some(stamps), Some((value, _))) => match stamps.order(value, ctx.now) {
+                //= RFC6191 2 newer timestamp
+                //= RFC9293 SHLD-4
+                Order::Newer => true,
+                //= RFC6191 2 same timestamp
+                Order::Same => is_beyond,
+                Order::Older => false,
+            },
+            //= RFC6191 2 no longer timestamps
+            (Some(_), None) => is_beyond,
+            //= RFC6191 2 first timestamps
+            (None, Some(_)) => true,
+            //= RFC6191 2 never timestamps
+            //= RFC9293 MAY-2
+            (None, None) => is_beyond,
+        }
+    }
+
+    fn hear_timestamp(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) {
+        if let (Some(stamps), Some((value, _))) = (&mut self.timestamps, segment.options.timestamps) {
+            stamps.take(value, ctx.now);
+        }
+    }
+
+    /// Whether an open of ours may take the place. Its timestamps will be later than all that the peer has seen, so that
+    /// the peer, should it remember the old connection, can tell the two apart (RFC 6191; ADR 19).
+    pub(crate) fn gives_way_to_us(&self, now: Instant) -> bool {
+        self.timestamps.is_some_and(|stamps| stamps.has_rested(now))
+    }
+
     /// Acknowledges all that came, their FIN included.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
         let timestamps = self.timestamps.map(|stamps| stamps.option(ctx.now));

@@ -10,6 +10,8 @@ use siphasher::sip::SipHasher24;
 
 use super::demux::FourTuple;
 use super::seq::RcvPos;
+use crate::proto::counters::DropReason;
+use crate::proto::wire::tcp::{Control, Segment};
 use crate::time::Instant;
 
 /// The clocks of all connections: one tick a millisecond (RFC 7323 section 5.4), each from an offset of its own, so that a
@@ -26,7 +28,8 @@ impl TimestampClocks {
 
     /// The clock of connections between two ends. It is the same for each that they have, one after the other: the
     /// next one's timestamps follow upon those of the last (RFC 6191).
-    //= RFC7323 5.4 offset
+    //= RFC7323 7 offset
+    //= RFC6191 3 increasing
     pub(crate) fn of(&self, tuple: &FourTuple) -> TimestampClock {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
@@ -48,7 +51,7 @@ pub(crate) struct TimestampClock {
 
 impl TimestampClock {
     /// What it shows at `now`.
-    //= RFC7323 4.1 clock
+    //= RFC7323 4.1 clock, 5.4 monotonic
     pub(crate) fn at(self, now: Instant) -> u32 {
         self.offset.wrapping_add((now.as_micros() / 1000) as u32)
     }
@@ -65,20 +68,10 @@ impl TimestampClock {
 pub(crate) struct Timestamps {
     pub(crate) clock: TimestampClock,
     /// TS.Recent.
+    //= RFC7323 4.3 one
     recent: u32,
     /// When it was heard.
     recent_at: Instant,
-}
-
-/// Whether a segment comes from the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    /// It doesn't, as far as its timestamp tells.
-    Fresh,
-    /// It is older than one that has come.
-    Old,
-    /// It has no timestamp.
-    Unknown,
 }
 
 impl Timestamps {
@@ -99,25 +92,56 @@ impl Timestamps {
         (self.clock.at(now), self.recent)
     }
 
-    /// PAWS: whether `stamp`, a segment's TSval and TSecr, is from before what has come.
-    //= RFC7323 5.3 PAWS
-    pub(crate) fn age(&self, stamp: Option<(u32, u32)>, now: Instant) -> Age {
-        match stamp {
-            //= RFC7323 3.2 missing
-            None => Age::Unknown,
-            //= RFC7323 5.5 outdated
-            Some(_) if now.since(self.recent_at) > Self::RECENT_FOR => Age::Fresh,
-            Some((value, _)) if is_before(value, self.recent) => Age::Old,
-            Some(_) => Age::Fresh,
+    /// PAWS: why a segment is dropped for its timestamp, if it is: it comes from before what has come, or has none.
+    pub(crate) fn refuses(&self, segment: &Segment<'_>, now: Instant) -> Option<DropReason> {
+        match segment.control {
+            //= RFC7323 3.2 reset
+            Control::Rst => return None,
+            // It is challenged, wherever it stands and whatever it says.
+            Control::Syn => return None,
+            Control::None | Control::Fin => {}
         }
+        match segment.options.timestamps {
+            //= RFC7323 3.2 missing
+            None => Some(DropReason::TcpNoTimestamp),
+            //= RFC7323 5.3 PAWS
+            Some((value, _)) => {
+                (self.order(value, now) == Order::Older).then_some(DropReason::TcpOldTimestamp)
+            }
+        }
+    }
+
+    /// How `value` stands to TS.Recent.
+    pub(crate) fn order(&self, value: u32, now: Instant) -> Order {
+        //= RFC7323 5.5 outdated
+        if now.since(self.recent_at) > Self::RECENT_FOR {
+            return Order::Newer;
+        }
+        match value {
+            _ if value == self.recent => Order::Same,
+            _ if is_before(value, self.recent) => Order::Older,
+            _ => Order::Newer,
+        }
+    }
+
+    /// Whether the peer's clock has gone on by now, however slowly it ticks (RFC 7323 section 5.4: once a second at least).
+    pub(crate) fn has_rested(&self, now: Instant) -> bool {
+        now.since(self.recent_at) >= Duration::from_secs(1)
     }
 
     /// Takes over the TSval of an acceptable segment that begins at `seq`, if it is one that is to be echoed: with
     /// acknowledgements delayed, that of the earliest segment that the next of them covers.
-    //= RFC7323 4.3 recent
+    //= RFC7323 4.3 echo, 4.3 delayed, 4.3 hole, 4.3 filled
     pub(crate) fn heard(&mut self, value: u32, seq: RcvPos, last_ack_sent: RcvPos, now: Instant) {
-        let is_outdated = now.since(self.recent_at) > Self::RECENT_FOR;
-        if seq <= last_ack_sent && (is_outdated || !is_before(value, self.recent)) {
+        if seq <= last_ack_sent {
+            self.take(value, now);
+        }
+    }
+
+    /// Takes over a TSval, unless it is older.
+    //= RFC7323 5.2 never older
+    pub(crate) fn take(&mut self, value: u32, now: Instant) {
+        if self.order(value, now) != Order::Older {
             self.recent = value;
             self.recent_at = now;
         }
@@ -129,6 +153,14 @@ pub(crate) fn is_before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
+/// How a timestamp stands to the latest that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Older,
+    Same,
+    Newer,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +170,8 @@ mod tests {
         TimestampClocks::new([key; 16]).of(&tuple)
     }
 
-    //= RFC7323 5.4 offset, 4.1 clock
+    //= RFC7323 7 offset, 4.1 clock
+    //= RFC6191 3 increasing
     #[test]
     fn each_connection_has_a_clock_of_its_own_that_ticks_every_millisecond() {
         let now = Instant::from_millis(5_000);
@@ -150,15 +183,15 @@ mod tests {
         assert_eq!(clocks(1, 1).since(shown, Instant::from_millis(4_999)), None, "not shown yet");
     }
 
-    //= RFC7323 5.3 PAWS, 3.2 missing
+    //= RFC7323 5.3 PAWS
     #[test]
     fn what_is_older_than_the_last_is_old_across_the_wrap() {
         let now = Instant::from_millis(5_000);
         let stamps = Timestamps::new(clocks(1, 1), u32::MAX - 5, now);
-        let age = |value| stamps.age(Some((value, 0)), now);
-        assert_eq!((age(u32::MAX - 6), age(u32::MAX - 5)), (Age::Old, Age::Fresh));
-        assert_eq!((age(3), age(0x7fff_fff9), age(0x7fff_fffb)), (Age::Fresh, Age::Fresh, Age::Old));
-        assert_eq!(stamps.age(None, now), Age::Unknown);
+        let order = |value| stamps.order(value, now);
+        assert_eq!((order(u32::MAX - 6), order(u32::MAX - 5)), (Order::Older, Order::Same));
+        assert_eq!((order(3), order(0x7fff_fff9)), (Order::Newer, Order::Newer));
+        assert_eq!(order(0x7fff_fffb), Order::Older);
     }
 
     //= RFC7323 5.5 outdated
@@ -166,14 +199,14 @@ mod tests {
     fn after_24_days_of_silence_any_timestamp_is_fresh() {
         let mut stamps = Timestamps::new(clocks(1, 1), 1_000, Instant::ZERO);
         let day = |day: u64| Instant::from_millis(day * 24 * 3_600_000);
-        assert_eq!(stamps.age(Some((999, 0)), day(24)), Age::Old);
-        assert_eq!(stamps.age(Some((999, 0)), day(25)), Age::Fresh);
+        assert_eq!(stamps.order(999, day(24)), Order::Older);
+        assert_eq!(stamps.order(999, day(25)), Order::Newer);
         stamps.heard(999, RcvPos::at(5), RcvPos::at(5), day(25));
         assert_eq!(stamps.option(day(25)).1, 999);
-        assert_eq!(stamps.age(Some((998, 0)), day(25)), Age::Old);
+        assert_eq!(stamps.order(998, day(25)), Order::Older);
     }
 
-    //= RFC7323 4.3 recent, 4.3 echo
+    //= RFC7323 4.3 echo, 4.3 delayed
     #[test]
     fn the_earliest_segment_not_acknowledged_yet_is_echoed() {
         let now = Instant::from_millis(5_000);

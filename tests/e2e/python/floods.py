@@ -1,4 +1,5 @@
-"""Floods the stack with fragments that never become whole, from addresses that nobody has, and tells after how many.
+"""Floods the stack with fragments that never become whole, or SYNs that nothing follows, from addresses that nobody has, and
+tells after how many.
 
 Arguments: the device, the name of a flood, how many packets. The stack is 10.9.0.2 and fd09::2. Between bursts it
 waits for the answer to a ping, so that the stack has to judge them all.
@@ -48,6 +49,14 @@ def growing(number):
 
 def overlapping(number):
     return ipv4("10.9.0.52", US4, bytes(16), ident=number // 2 & 0xFFFF, mf=True, offset=number % 2 * 8)
+
+
+def syns(number):
+    """Connections that nobody means, to port 8888."""
+    peer = f"10.9.0.{number % 200 + 3}"
+    offer = b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + struct.pack("!II", number, 0) + b"\x01\x03\x03\x07"
+    seq = rng.randrange(1 << 32)
+    return ipv4(peer, US4, tcp(peer, US4, 1024 + number // 200, 8888, seq=seq, options=offer), TCP)
 
 
 def main():

@@ -181,7 +181,11 @@ impl Script {
         let answer = self.take();
         self.check(answer.flags == wire::SYN | wire::ACK, "a SYN-ACK was expected");
         let win = Seg::parse(syn).win.unwrap_or(65535);
-        self.peer(&format!("A 1 ack 1 win {win}"));
+        let stamp = Seg::parse(syn).options.into_iter().flatten().find_map(|option| match option {
+            Opt::Timestamps(value, _) => Some(format!(" <ts {value} 0>")),
+            _ => None,
+        });
+        self.peer(&format!("A 1 ack 1 win {win}{}", stamp.unwrap_or_default()));
         self.accept()
     }
 
@@ -196,15 +200,23 @@ impl Script {
     }
 
     pub(crate) fn connect_with(&mut self, options: Option<SocketOptions>) -> TcpId {
+        self.try_connect(0, options).unwrap()
+    }
+
+    /// The same from a port of the test's choice, or with 0 of the stack's.
+    pub(crate) fn try_connect(&mut self, port: u16, options: Option<SocketOptions>) -> Result<TcpId, Error> {
+        let local = (port != 0).then(|| SocketAddr::new(self.stack_ip, port));
         let remote = SocketAddr::new(self.peer_ip, 80);
-        let id = self.stack.tcp_connect(self.now, None, remote, options, Owner::APPLICATION).unwrap();
+        let id = self.stack.tcp_connect(self.now, local, remote, options, Owner::APPLICATION)?;
         let local_port = self.stack.tcp_local_addr(id).unwrap().port();
+        // The same ends again are a new connection.
+        self.flows.retain(|flow| (flow.local_port, flow.peer_port) != (local_port, 80));
         let flow =
             Flow { local_port, peer_port: 80, peer_iss: self.peer_iss, socket: Some(id), ..Flow::default() };
         self.flows.push(flow);
         self.current = self.flows.len() - 1;
         self.flush();
-        id
+        Ok(id)
     }
 
     /// An active open that the peer answers as given.

@@ -152,7 +152,7 @@ impl Endpoint {
         let (rcv, mut info, error) = match core::mem::replace(&mut socket.phase, over) {
             Phase::Opening(opening) => {
                 ctx.counters.tcp_attempts_failed += 1;
-                if let Some(reset) = opening.reset().filter(|_| ending == Ending::Aborted) {
+                if let Some(reset) = opening.reset(ctx.now).filter(|_| ending == Ending::Aborted) {
                     emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &reset);
                 }
                 // As Linux: what ICMP said explains a time-out better than the time-out does.

@@ -20,6 +20,7 @@ use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
+use super::cookies::{Cookies, Numbers};
 use super::demux::{Demux, FourTuple, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -55,6 +56,7 @@ pub(crate) struct Endpoint {
     demux: Demux,
     isn: IsnGenerator,
     clocks: TimestampClocks,
+    cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
     /// Connections that may have something to send, and don't wait for a device.
@@ -137,6 +139,7 @@ impl Endpoint {
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
             clocks: TimestampClocks::new(secrets.timestamps),
+            cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
             ready: VecDeque::new(),
@@ -165,18 +168,17 @@ impl Endpoint {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &segment, datagram),
             Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &tuple, &segment),
-            None => self.for_listener(ctx, &tuple, &segment, None),
+            None => self.for_listener(ctx, &tuple, &segment, datagram),
         }
     }
 
-    /// LISTEN (RFC 9293 section 3.10.7.2), or CLOSED (3.10.7.1) if nobody listens. `old_nxt` is set if an
-    /// entry in TIME-WAIT made room for this SYN.
+    /// LISTEN (RFC 9293 section 3.10.7.2), or CLOSED (3.10.7.1) if nobody listens.
     fn for_listener(
         &mut self,
         ctx: &mut Context<'_>,
         tuple: &FourTuple,
         segment: &Segment<'_>,
-        old_nxt: Option<SeqNr>,
+        datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let Some(listener_id) = self.demux.find_listener(tuple) else {
             emit::refuse(ctx, tuple, segment);
@@ -184,18 +186,22 @@ impl Endpoint {
         };
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
-            (_, Some(_)) => {
-                emit::refuse(ctx, tuple, segment);
-                Err(DropReason::TcpUnexpected)
-            }
+            (_, Some(_)) => match self.takes_cookie(ctx, listener_id, tuple, segment)? {
+                Some(socket) => self.for_socket(ctx, socket, segment, datagram),
+                None => {
+                    emit::refuse(ctx, tuple, segment);
+                    Err(DropReason::TcpUnexpected)
+                }
+            },
             // SYN with FIN is no way to open a connection, though RFC 9293 does not forbid it (as Linux).
             (Control::Syn, None) if !segment.fin_with_syn => {
-                self.begin_half_open(ctx, listener_id, tuple, segment, old_nxt)
+                self.begin_half_open(ctx, listener_id, tuple, segment, None)
             }
             (Control::Syn | Control::Fin | Control::None, None) => Err(DropReason::TcpUnexpected),
         }
     }
 
+    /// A SYN for a listener. `old_nxt` is set if an entry in TIME-WAIT makes room for it.
     fn begin_half_open(
         &mut self,
         ctx: &mut Context<'_>,
@@ -205,14 +211,28 @@ impl Endpoint {
         old_nxt: Option<SeqNr>,
     ) -> Result<(), DropReason> {
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
-        listener.admits_syn(ctx.config)?;
+        let admission = listener.admits_syn(ctx.config);
+        let wants_cookie =
+            admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies && old_nxt.is_none();
+        if !wants_cookie {
+            admission?;
+        }
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
+        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+        let marks = Marks::of(&listener.options);
+        //= RFC4987 3.7 hybrid, 4 defence
+        if wants_cookie {
+            let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
+            let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
+            listener.gives_cookie(ctx.now);
+            ctx.counters.tcp_syn_cookies_sent += 1;
+            emit::queue(ctx, tuple, marks, &syn_ack);
+            return Ok(());
+        }
         let iss = match old_nxt {
             Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
             None => self.isn.generate(ctx.now, tuple),
         };
-        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
-        let marks = Marks::of(&listener.options);
         listener.half_open += 1;
         let clock = self.clocks.of(tuple);
         let entry = HalfOpen::new(*tuple, listener_id, iss, peer, clock, marks, route.mtu, ctx.now);
@@ -220,6 +240,28 @@ impl Endpoint {
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
         Ok(())
+    }
+
+    /// An ACK that nobody waits for may bring a cookie back: then the connection is open, if there is room for it.
+    fn takes_cookie(
+        &mut self,
+        ctx: &mut Context<'_>,
+        listener_id: ListenerId,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Result<Option<TcpId>, DropReason> {
+        let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        if segment.control == Control::Syn || !listener.awaits_cookies(ctx.now) {
+            return Ok(None);
+        }
+        let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
+        let Some(settled) = self.cookies.settle(ctx, &numbers, tuple, segment) else {
+            ctx.counters.tcp_syn_cookies_failed += 1;
+            return Ok(None);
+        };
+        let socket = self.promote(ctx, *tuple, listener_id, settled)?;
+        ctx.counters.tcp_syn_cookies_received += 1;
+        Ok(Some(socket))
     }
 
     fn for_half_open(
@@ -238,8 +280,19 @@ impl Endpoint {
                 self.forget_half_open(ctx, id);
                 Ok(())
             }
+            syn_queue::Outcome::BadAck => {
+                let (tuple, listener) = (entry.tuple, entry.listener);
+                let Some(socket) = self.takes_cookie(ctx, listener, &tuple, segment)? else {
+                    emit::refuse(ctx, &tuple, segment);
+                    return Err(DropReason::TcpBadAck);
+                };
+                self.forget_half_open(ctx, id);
+                self.for_socket(ctx, socket, segment, datagram)
+            }
             syn_queue::Outcome::Established(settled) => {
-                let socket = self.promote(ctx, id, settled)?;
+                let (tuple, listener) = (entry.tuple, entry.listener);
+                let socket = self.promote(ctx, tuple, listener, settled)?;
+                self.forget_half_open(ctx, id);
                 self.for_socket(ctx, socket, segment, datagram)
             }
         }
@@ -331,29 +384,36 @@ impl Endpoint {
             time_wait::Outcome::Dropped(reason) => Err(reason),
             time_wait::Outcome::Restarted => Ok(()),
             time_wait::Outcome::Reopens(old_nxt) => {
-                let listener = self.demux.find_listener(tuple);
-                let Some(listener) = listener.and_then(|id| self.listeners.get(id)) else {
+                let listener_id = self.demux.find_listener(tuple);
+                let listener =
+                    listener_id.and_then(|id| self.listeners.get(id).map(|listener| (id, listener)));
+                let Some((listener_id, listener)) = listener else {
                     self.time_wait.acknowledge(ctx, id);
                     return Err(DropReason::TcpUnexpected);
                 };
                 listener.admits_syn(ctx.config)?;
-                self.time_wait.remove(ctx, id, true);
-                self.demux.forget(tuple, Target::TimeWait(id));
-                ctx.counters.tcp_time_wait_reused += 1;
-                self.for_listener(ctx, tuple, segment, Some(old_nxt))
+                self.end_time_wait(ctx, id);
+                self.begin_half_open(ctx, listener_id, tuple, segment, Some(old_nxt))
             }
         }
     }
 
-    /// Turns a half-open connection into a socket in its listener's accept queue.
+    /// An entry in TIME-WAIT makes room for a new connection.
+    fn end_time_wait(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) {
+        if let Some(tuple) = self.time_wait.remove(ctx, id, true) {
+            self.demux.forget(&tuple, Target::TimeWait(id));
+            ctx.counters.tcp_time_wait_reused += 1;
+        }
+    }
+
+    /// Makes a connection whose handshake is done a socket in its listener's accept queue.
     fn promote(
         &mut self,
         ctx: &mut Context<'_>,
-        id: HalfOpenId,
+        tuple: FourTuple,
+        listener_id: ListenerId,
         settled: Settled,
     ) -> Result<TcpId, DropReason> {
-        let entry = self.half_open.get(id).ok_or(DropReason::TcpNoSocket)?;
-        let (tuple, listener_id) = (entry.tuple, entry.listener);
         let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
         // As Linux: the peer believes that it is connected, and will send its ACK again with its data.
         if listener.is_full() {
@@ -368,7 +428,6 @@ impl Endpoint {
         // So that the log tells of the state that the half-open connection was in.
         socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
-        self.forget_half_open(ctx, id);
         self.demux.point(tuple, Target::Socket(socket_id));
         ctx.counters.tcp_passive_opens += 1;
         self.opened(ctx, socket_id, settled);

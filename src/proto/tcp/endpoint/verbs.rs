@@ -143,7 +143,15 @@ impl Endpoint {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
-        let iss = self.isn.generate(ctx.now, &tuple);
+        let iss = match self.demux.find(&tuple) {
+            Some(Target::TimeWait(old)) => {
+                let old_nxt = self.time_wait.get(old).map(|entry| entry.snd_nxt);
+                self.end_time_wait(ctx, old);
+                old_nxt.map(|old_nxt| self.isn.generate_above(ctx.now, &tuple, old_nxt))
+            }
+            Some(Target::Socket(_) | Target::HalfOpen(_)) | None => None,
+        };
+        let iss = iss.unwrap_or_else(|| self.isn.generate(ctx.now, &tuple));
         let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
         let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), mtu);
         socket.phase = Phase::Opening(Box::new(handshake));
@@ -190,29 +198,39 @@ impl Endpoint {
         let route = ctx.ip.route(remote.ip(), source)?;
         let wanted = local.map_or(0, |local| local.port());
         let port = match wanted {
-            0 => self.free_port(route.source, remote).ok_or(Error::AddrNotAvailable)?,
-            port if self.is_taken(route.source, port, remote) => return Err(Error::AddrInUse),
+            0 => self.free_port(ctx.now, route.source, remote).ok_or(Error::AddrNotAvailable)?,
+            port if self.is_taken(ctx.now, route.source, port, remote) => return Err(Error::AddrInUse),
             port => port,
         };
         //= RFC9293 MUST-45
         Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route.mtu))
     }
 
-    fn free_port(&mut self, source: IpAddr, remote: SocketAddr) -> Option<u16> {
-        let demux = &self.demux;
-        let free = |port| {
-            let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
-            //= RFC6056 3.2 services
-            demux.find(&tuple).is_none() && !demux.is_listened(source, port)
-        };
-        self.ports.choose(source, remote, free)
+    /// A port that has nothing to do with `remote` yet, or, where all have, one that is only remembered for a connection that
+    /// is over and gives way.
+    fn free_port(&mut self, now: Instant, source: IpAddr, remote: SocketAddr) -> Option<u16> {
+        let (demux, time_wait) = (&self.demux, &self.time_wait);
+        let tuple = |port| FourTuple::new(SocketAddr::new(source, port), remote);
+        //= RFC6056 3.2 services
+        let may = |port| !demux.is_listened(source, port);
+        let free = self.ports.choose(source, remote, |port| may(port) && demux.find(&tuple(port)).is_none());
+        let reusable = |port| may(port) && !is_taken(demux, time_wait, &tuple(port), now);
+        free.or_else(|| self.ports.choose(source, remote, reusable))
     }
 
-    /// Whether a port asked for by number is in use towards `remote`. An entry in TIME-WAIT is no hindrance:
-    /// it gives way to a deliberate reuse only once it is gone, so it counts as taken, too.
-    fn is_taken(&self, source: IpAddr, port: u16, remote: SocketAddr) -> bool {
+    /// Whether a port asked for by number is in use towards `remote`.
+    fn is_taken(&self, now: Instant, source: IpAddr, port: u16, remote: SocketAddr) -> bool {
         let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
-        self.demux.find(&tuple).is_some()
+        is_taken(&self.demux, &self.time_wait, &tuple, now)
+    }
+}
+
+/// Whether there is no opening a connection with these ends.
+fn is_taken(demux: &Demux, time_wait: &TimeWaitTable, tuple: &FourTuple, now: Instant) -> bool {
+    match demux.find(tuple) {
+        None => false,
+        Some(Target::TimeWait(id)) => !time_wait.get(id).is_some_and(|entry| entry.gives_way_to_us(now)),
+        Some(Target::Socket(_) | Target::HalfOpen(_)) => true,
     }
 }
 

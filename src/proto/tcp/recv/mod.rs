@@ -217,7 +217,7 @@ impl RecvHalf {
 
     /// All of a segment that stands before RCV.NXT has come before.
     pub(crate) fn note_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
-        //= RFC2883 4 duplicate
+        //= RFC2883 4 duplicate, 4 edges
         if let Some(sack) = &mut self.sack {
             sack.came_twice(seq.max(self.first).get()..end.min(self.nxt).get());
         }
@@ -340,6 +340,7 @@ impl RecvHalf {
         self.out_of_order += 1;
         //= RFC9293 MAY-13
         //= RFC5681 3.2 duplicate ACK
+        //= RFC2018 4 each segment
         self.ack.duplicate();
         let range = start.get()..start.get() + fresh.len() as u64;
         if self.ahead.len() >= ctx.config.reassembly_ranges && self.ahead.would_grow(range) {
@@ -357,6 +358,7 @@ impl RecvHalf {
 
     /// Reports the first stretch of a segment's text that was here before, acknowledged or ahead of its turn.
     fn report_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
+        //= RFC2883 4.2 partial
         let came = seq.max(self.nxt).get()..end.get();
         if seq < self.nxt {
             self.note_duplicate(seq, end);

@@ -39,6 +39,7 @@ impl SackReport {
     /// an acknowledgement at once.
     pub(crate) fn came_twice(&mut self, range: Range<u64>) {
         if !range.is_empty() {
+            //= RFC2883 4 most recent
             self.duplicate = Some(range);
         }
     }
@@ -51,13 +52,12 @@ impl SackReport {
                 blocks.push(block);
             }
         };
-        //= RFC2883 4 duplicate: before all others, and before the stretch that it lies in.
+        //= RFC2883 4 duplicate, 4 second block, 4 others: before all others, and before the stretch that it lies in.
         if let Some(duplicate) = &self.duplicate {
             put(&mut blocks, duplicate.clone());
         }
         let told = blocks.len();
-        //= RFC2018 4 first
-        //= RFC2018 4 repeat
+        //= RFC2018 3 block, 4 first, 4 repeat, 8 no old data
         let latest = self.latest.iter().filter_map(|position| ahead.containing(*position));
         //= RFC2018 4 as many: those that nothing came for lately are told as well, if there is room.
         for stretch in latest.chain(ahead.iter()).take(2 * BLOCKS_MAX) {
@@ -123,13 +123,17 @@ mod tests {
     fn what_has_been_acknowledged_since_is_not_told() {
         let (report, mut ahead) = after(&[10..20, 30..40]);
         ahead.remove_below(20);
-        assert_eq!(told(&report, &ahead, 4).as_slice(), &[30..40]);
+        assert_eq!(told(&report, &ahead, 4), [30..40]);
+        //= RFC2018 8 no old data
+        ahead.clear();
+        assert_eq!(told(&report, &ahead, 4), []);
     }
 
     #[test]
     fn what_came_twice_is_told_once_and_before_all_others() {
-        //= RFC2883 4 duplicate, 4 once
+        //= RFC2883 4 duplicate, 4 once, 4 most recent
         let (mut report, ahead) = after(&[50..90, 100..110]);
+        report.came_twice(52..54);
         report.came_twice(60..70);
         report.came(60, &ahead);
         assert_eq!(told(&report, &ahead, 4), [60..70, 50..90, 100..110]);

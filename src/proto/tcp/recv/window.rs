@@ -60,6 +60,7 @@ impl Window {
     pub(crate) fn field(&self, nxt: RcvPos, read: RcvPos, mss: u64) -> (u16, RcvPos) {
         let wanted = self.wanted_edge(read, mss);
         let unit = 1u64 << self.scale;
+        //= RFC7323 2.3 outgoing
         let mut field = wanted.since(nxt) >> self.scale;
         //= RFC9293 SHLD-14: rounding down should not pull the edge back either. But rounding up at every ACK would
         // move it on, read or not: past the buffer's end the edge stays, and is told less one unit (RFC 7323
@@ -74,6 +75,7 @@ impl Window {
 
     /// Notes that `edge` was advertised.
     pub(crate) fn advertised(&mut self, edge: RcvPos) {
+        //= RFC7323 2.4 tracked
         self.edge = self.edge.max(edge);
     }
 
@@ -130,6 +132,7 @@ mod tests {
     }
 
     //= RFC9293 SHLD-14
+    //= RFC7323 2.4 tracked
     #[test]
     fn a_window_that_the_field_cannot_express_is_rounded_up_where_the_buffer_has_room_for_that() {
         let first = RcvPos::at(1 << 32);

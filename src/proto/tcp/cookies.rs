@@ -1,0 +1,302 @@
+//! SYN cookies (RFC 4987 section 3.6): accepting connections without remembering who has asked for one.
+//!
+//! When a listener's queue of half-open connections is full, all that is to be known of one more stands in our SYN-ACK, in
+//! numbers that the peer's ACK brings back: our initial sequence number has the time, the MSS and a proof that it is ours; the
+//! low bits of our timestamp have the peer's window shift and whether it understands selective acknowledgements. Without
+//! timestamps there is no room for those two, and the connection goes without.
+//!
+//! Owns what such a number looks like. When one is given out and taken back is the endpoint's to decide.
+//!
+//! ```text
+//! ISN     F(ends) + │ step: 8 │ (keyed function of ends, peer's ISN, step  +  what the SYN offered) mod 2^24 │
+//! TSval             │ clock: 27                        │ selective acknowledgements: 1 │ shift, or 15 for none: 4 │
+//! ```
+//!
+//! F and the step (2^24 ticks of 4 microseconds, 67 s) are those of other initial sequence numbers (RFC 6528), which these
+//! therefore keep pace with. Who can't see our SYN-ACKs has to guess both F and the keyed function: one of 2^27 numbers will do.
+
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+
+use siphasher::sip::SipHasher24;
+
+use super::connection::Settled;
+use super::demux::FourTuple;
+use super::emit::Says;
+use super::handshake::PeerSyn;
+use super::isn::IsnGenerator;
+use super::recv::window::Window;
+use super::timestamps::{TimestampClock, TimestampClocks};
+use crate::proto::config::Config;
+use crate::proto::context::Context;
+use crate::proto::wire::tcp::{Segment, SeqNr};
+use crate::time::Instant;
+
+/// The largest segments that a cookie can tell of. A peer's counts as the next smaller one: the defaults of both families and
+/// what Ethernet, PPPoE, the usual tunnels and jumbo frames leave.
+const SIZES: [u16; 8] = [0, 536, 1220, 1360, 1412, 1440, 1460, 8940];
+
+/// Set in what the SYN offered, beside the index of its MSS: timestamps.
+const HAS_TIMESTAMPS: u32 = 8;
+/// One past the largest value of what the SYN offered.
+const OFFERS: u32 = 16;
+
+/// Bits of the step's rest, in which function and offer stand.
+const STEP_BITS: u32 = 24;
+const REST: u32 = (1 << STEP_BITS) - 1;
+/// A cookie is believed in the step that it was made in, and in the next.
+const STEPS: u64 = 2;
+
+/// Bits of a timestamp that tell of options.
+const OPTION_BITS: u32 = 5;
+const OPTIONS: u32 = (1 << OPTION_BITS) - 1;
+const SACK: u32 = 16;
+const NO_SCALE: u32 = 15;
+
+/// How long after the last cookie one may still come back: as long as it is believed.
+pub(crate) const LIFETIME: Duration = Duration::from_micros(STEPS * (4 << STEP_BITS));
+
+/// Makes cookies, and knows them again.
+#[derive(Clone)]
+pub(crate) struct Cookies {
+    key: [u8; 16],
+}
+
+impl Cookies {
+    pub(crate) fn new(key: [u8; 16]) -> Self {
+        Cookies { key }
+    }
+
+    /// The SYN-ACK for `peer`.
+    //= RFC4987 3.6 cookies
+    pub(crate) fn syn_ack(
+        &self,
+        ctx: &Context<'_>,
+        numbers: &Numbers<'_>,
+        tuple: &FourTuple,
+        peer: &PeerSyn,
+        mtu: usize,
+    ) -> Says {
+        let offer = Offer::of(peer);
+        let step = step_at(ctx.now);
+        let rest = self.function(tuple, peer.irs, step).wrapping_add(offer.0) & REST;
+        let iss = numbers.isn.offset(tuple).plus((step as u32) << STEP_BITS | rest);
+        let peer = offer.told(peer);
+        let stamp = stamp(numbers.clocks.of(tuple), &peer, ctx.now);
+        let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
+        Says::syn(iss, Some(peer.rcv_nxt()), Window::syn_field(ctx.config.recv_buffer as u64), options)
+    }
+
+    /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
+    pub(crate) fn settle(
+        &self,
+        ctx: &Context<'_>,
+        numbers: &Numbers<'_>,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> Option<Settled> {
+        let iss = segment.ack?.plus(u32::MAX);
+        let irs = segment.seq.plus(u32::MAX);
+        let offer = self.offer(numbers.isn, tuple, irs, iss, ctx.now)?;
+        let clock = numbers.clocks.of(tuple);
+        let (peer, rtt) = offer.peer(ctx, clock, segment)?;
+        Some(peer.settle(ctx, iss, rtt, clock))
+    }
+
+    /// What the SYN offered for which `iss` was the answer.
+    fn offer(
+        &self,
+        isn: &IsnGenerator,
+        tuple: &FourTuple,
+        irs: SeqNr,
+        iss: SeqNr,
+        now: Instant,
+    ) -> Option<Offer> {
+        let number = iss.0.wrapping_sub(isn.offset(tuple).0);
+        let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
+        let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
+        let offer = number.wrapping_sub(self.function(tuple, irs, step)) & REST;
+        (offer < OFFERS).then_some(Offer(offer))
+    }
+
+    fn function(&self, tuple: &FourTuple, irs: SeqNr, step: u64) -> u32 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        tuple.hash(&mut hasher);
+        hasher.write_u32(irs.0);
+        hasher.write_u64(step);
+        hasher.finish() as u32
+    }
+}
+
+impl core::fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Cookies(..)")
+    }
+}
+
+/// Where the other numbers of connections come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    pub(crate) isn: &'a IsnGenerator,
+    pub(crate) clocks: &'a TimestampClocks,
+}
+
+/// What a cookie tells of the SYN: the index of an MSS, and whether there were timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Offer(u32);
+
+impl Offer {
+    fn of(peer: &PeerSyn) -> Self {
+        let smaller = SIZES.iter().filter(|size| **size <= peer.mss).count() as u32;
+        let index = smaller.saturating_sub(1);
+        Offer(if peer.timestamp.is_some() { index | HAS_TIMESTAMPS } else { index })
+    }
+
+    fn has_timestamps(self) -> bool {
+        self.0 & HAS_TIMESTAMPS != 0
+    }
+
+    fn mss(self, config: &Config) -> u16 {
+        let index = (self.0 & !HAS_TIMESTAMPS) as usize;
+        SIZES.get(index).copied().unwrap_or(0).max(config.mss_min)
+    }
+
+    /// What our SYN-ACK answers of `peer`'s SYN.
+    fn told(self, peer: &PeerSyn) -> PeerSyn {
+        match self.has_timestamps() {
+            true => *peer,
+            false => PeerSyn { scale: None, sack: false, ..*peer },
+        }
+    }
+
+    /// The SYN again, as far as a cookie tells of it, and the round-trip time of our SYN-ACK.
+    fn peer(
+        self,
+        ctx: &Context<'_>,
+        clock: TimestampClock,
+        segment: &Segment<'_>,
+    ) -> Option<(PeerSyn, Option<Duration>)> {
+        let bare = PeerSyn {
+            irs: segment.seq.plus(u32::MAX),
+            mss: self.mss(ctx.config),
+            scale: None,
+            // The segment at hand tells more.
+            window: segment.window,
+            sack: false,
+            timestamp: None,
+        };
+        if !self.has_timestamps() {
+            return Some((bare, None));
+        }
+        //= RFC7323 3.2 missing
+        let (value, echo) = segment.options.timestamps?;
+        let scale = (echo & NO_SCALE != NO_SCALE).then_some((echo & NO_SCALE) as u8);
+        let sack = ctx.config.sack && echo & SACK != 0;
+        // Too large by less than the low bits can tell.
+        let rtt = clock.since(echo, ctx.now).filter(|rtt| *rtt < LIFETIME);
+        Some((PeerSyn { scale, sack, timestamp: Some(value), ..bare }, rtt))
+    }
+}
+
+/// What our clock shows, or showed a moment ago, with the peer's options in the low bits.
+fn stamp(clock: TimestampClock, peer: &PeerSyn, now: Instant) -> u32 {
+    let sack = if peer.sack { SACK } else { 0 };
+    let options = sack | peer.scale.map_or(NO_SCALE, u32::from);
+    let shown = clock.at(now);
+    let stamp = shown & !OPTIONS | options;
+    // Not ahead of the clock, or what we send next would seem old.
+    if shown & OPTIONS < options { stamp.wrapping_sub(OPTIONS + 1) } else { stamp }
+}
+
+/// How often the clock of initial sequence numbers has come through its low bits.
+fn step_at(now: Instant) -> u64 {
+    now.as_micros() / (4 << STEP_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(port: u16) -> FourTuple {
+        FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into())
+    }
+
+    fn peer(mss: u16, timestamp: Option<u32>) -> PeerSyn {
+        PeerSyn { irs: SeqNr(1000), mss, scale: Some(7), window: 1000, sack: true, timestamp }
+    }
+
+    /// The number in the SYN-ACK for `peer` at `now`.
+    fn baked(cookies: &Cookies, isn: &IsnGenerator, peer: &PeerSyn, now: Instant) -> SeqNr {
+        let step = step_at(now);
+        let rest = cookies.function(&tuple(1), peer.irs, step).wrapping_add(Offer::of(peer).0) & REST;
+        isn.offset(&tuple(1)).plus((step as u32) << STEP_BITS | rest)
+    }
+
+    const MINUTE: u64 = 60_000;
+
+    #[test]
+    fn a_cookie_is_known_again_for_two_steps_and_by_nobody_else() {
+        let (cookies, isn) = (Cookies::new([5; 16]), IsnGenerator::new([6; 16]));
+        for begin in [0, 999_999, 255 * 67_109, 1 << 40] {
+            let at = |later: u64| Instant::from_millis(begin + later);
+            let syn = peer(1460, Some(1));
+            let iss = baked(&cookies, &isn, &syn, at(0));
+            let known = |port, irs, iss, later| cookies.offer(&isn, &tuple(port), SeqNr(irs), iss, at(later));
+            for later in [0, 1, 67_000] {
+                assert_eq!(known(1, 1000, iss, later), Some(Offer(6 | HAS_TIMESTAMPS)), "{later} ms later");
+            }
+            assert_eq!(known(1, 1000, iss, 135_000), None, "outdated");
+            assert_eq!(known(1, 1000, iss, 256 * 67_109), None, "the step's low bits come again");
+            assert_eq!(known(2, 1000, iss, 0), None, "somebody else's");
+            assert_eq!(known(1, 1001, iss, 0), None, "for another SYN");
+            let strange = Cookies::new([7; 16]);
+            assert_eq!(strange.offer(&isn, &tuple(1), SeqNr(1000), iss, at(0)), None, "of another boot");
+        }
+    }
+
+    #[test]
+    fn of_the_numbers_around_a_cookie_only_those_that_stand_for_an_offer_are_one() {
+        let (cookies, isn) = (Cookies::new([5; 16]), IsnGenerator::new([6; 16]));
+        let now = Instant::from_millis(10 * MINUTE);
+        let first = baked(&cookies, &isn, &peer(0, None), now);
+        let is_one = |number: u32| {
+            let iss = first.plus(number);
+            cookies.offer(&isn, &tuple(1), SeqNr(1000), iss, now).is_some()
+        };
+        assert_eq!((0..100_000).filter(|number| is_one(*number)).count(), OFFERS as usize);
+        assert!((0..OFFERS).all(is_one));
+    }
+
+    #[test]
+    fn cookies_keep_pace_with_other_initial_sequence_numbers() {
+        let (cookies, isn) = (Cookies::new([5; 16]), IsnGenerator::new([6; 16]));
+        for minutes in 0..300 {
+            let now = Instant::from_millis(minutes * MINUTE);
+            let iss = baked(&cookies, &isn, &peer(1460, Some(1)), now);
+            let apart = iss.minus(isn.generate(now, &tuple(1)));
+            assert!(apart.unsigned_abs() < 1 << STEP_BITS, "{apart} after {minutes} minutes");
+        }
+    }
+
+    #[test]
+    fn the_largest_segment_is_rounded_down() {
+        let config = Config::default();
+        let told = |mss| Offer::of(&peer(mss, None)).mss(&config);
+        assert_eq!([48, 535, 536, 1219].map(told), [48, 48, 536, 536]);
+        assert_eq!([1460, 1459, 8960, u16::MAX].map(told), [1460, 1440, 8940, 8940]);
+    }
+
+    #[test]
+    fn options_stand_in_the_low_bits_of_a_timestamp_that_is_not_ahead_of_the_clock() {
+        let clock = TimestampClocks::new([1; 16]).of(&tuple(1));
+        for millis in 0..200 {
+            let now = Instant::from_millis(5_000 + millis);
+            for scale in [None, Some(0), Some(7), Some(14)] {
+                let stamp = stamp(clock, &PeerSyn { scale, ..peer(1460, Some(1)) }, now);
+                let ago = clock.since(stamp, now).unwrap();
+                assert!(ago < Duration::from_millis(32), "{ago:?}");
+                assert_eq!(stamp & OPTIONS, SACK | scale.map_or(NO_SCALE, u32::from));
+            }
+        }
+    }
+}
