@@ -8,6 +8,9 @@
 //! bytes are what an attacker wants (RFC 1191 section 6, RFC 8201 section 6): for IPv6 the floor is its smallest MTU;
 //! for IPv4 552 bytes, as on Linux. What is reported as less over IPv4 counts as 552, and datagrams on such
 //! a path go without DF, so that the router that has no more room cuts them.
+//!
+//! What TCP finds out by itself ([`Searched`]) is kept here, too, so that the next connection need not. A guess binds
+//! TCP alone, which goes on searching; what a lost probe has proven binds all, and rises when a larger probe gets through.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -34,11 +37,25 @@ pub(crate) struct PathMtu {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    mtu: usize,
+    /// What all believe.
+    mtu: Option<usize>,
+    /// What TCP knows besides.
+    search: Option<Searched>,
     /// The path's MTU is smaller than what is believed.
     is_floored: bool,
     age: u64,
     expires: Instant,
+}
+
+/// How far TCP has come in its search for a path's MTU (RFC 4821).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Searched {
+    /// Gets through.
+    pub(crate) low: usize,
+    /// Nothing larger is worth a probe.
+    pub(crate) high: usize,
+    /// A probe was lost: it is not by chance that nothing larger gets through.
+    pub(crate) is_proven: bool,
 }
 
 impl PathMtu {
@@ -57,7 +74,43 @@ impl PathMtu {
     /// The MTU of the path to `destination` in bytes, if it is known to be smaller than its first link's.
     #[inline]
     pub(crate) fn get(&self, destination: IpAddr) -> Option<usize> {
-        self.by_destination.get(&destination).map(|entry| entry.mtu)
+        self.by_destination.get(&destination).and_then(|entry| entry.mtu)
+    }
+
+    /// How far the search for it has come, if there is one.
+    pub(crate) fn searched(&self, destination: IpAddr) -> Option<Searched> {
+        self.by_destination.get(&destination).and_then(|entry| entry.search)
+    }
+
+    /// TCP has found something out; `link` is the MTU of the first link.
+    //= RFC4821 5.2 shared
+    pub(crate) fn found(
+        &mut self,
+        destination: IpAddr,
+        found: Searched,
+        link: usize,
+        expires: Instant,
+        timers: &mut TimerWheel<TimerKey>,
+    ) {
+        if found.low >= link {
+            // Nothing is narrower than the first link.
+            self.forget(destination);
+            return;
+        }
+        let known = self.by_destination.get(&destination).copied();
+        if !found.is_proven {
+            let search = Some(found).filter(|found| found.low < found.high);
+            match self.by_destination.get_mut(&destination) {
+                // A guess makes nothing last longer that others have said.
+                Some(entry) => return entry.search = search,
+                None if search.is_none() => return,
+                None => {}
+            }
+        }
+        let mtu = if found.is_proven { Some(found.low) } else { known.and_then(|entry| entry.mtu) };
+        let is_floored = known.is_some_and(|entry| entry.is_floored);
+        self.insert(destination, mtu, Some(found), is_floored, expires);
+        self.arm(timers);
     }
 
     /// Whether the path may be even narrower than [`get`](Self::get) says: DF would make a black hole of it.
@@ -108,11 +161,20 @@ impl PathMtu {
             //= RFC8504 5.7 minimum
             IpAddr::V6(_) => !is_floored && mtu < known,
         };
-        if is_believed {
-            self.insert(destination, mtu.clamp(floor, known), is_floored, expires);
+        let search = self.searched(destination);
+        // Though it may get through less than that, nothing that is larger need be tried any more.
+        let narrows = search.is_some_and(|search| !is_floored && mtu < search.high);
+        if is_believed || narrows {
+            let believed = if is_believed { Some(mtu.clamp(floor, known)) } else { self.get(destination) };
+            let search = search.map(|search| {
+                let limit = mtu.max(floor);
+                Searched { low: search.low.min(limit), high: search.high.min(limit), ..search }
+            });
+            let is_floored = is_floored || self.needs_cutting(destination);
+            self.insert(destination, believed, search, is_floored, expires);
             self.arm(timers);
         }
-        is_believed
+        is_believed || narrows
     }
 
     /// Whether what is quoted of a packet's transport header is of one that was sent lately.
@@ -131,14 +193,21 @@ impl PathMtu {
         }
     }
 
-    fn insert(&mut self, destination: IpAddr, mtu: usize, is_floored: bool, expires: Instant) {
+    fn insert(
+        &mut self,
+        destination: IpAddr,
+        mtu: Option<usize>,
+        search: Option<Searched>,
+        is_floored: bool,
+        expires: Instant,
+    ) {
         self.forget(destination);
         if self.by_destination.len() >= self.entries_max {
             self.forget_oldest();
         }
         let age = self.next_age;
         self.next_age += 1;
-        self.by_destination.insert(destination, Entry { mtu, is_floored, age, expires });
+        self.by_destination.insert(destination, Entry { mtu, search, is_floored, age, expires });
         self.by_age.insert(age, destination);
     }
 
@@ -165,7 +234,7 @@ pub(crate) struct Sent<'a> {
 }
 
 /// No MTU smaller than this is believed.
-fn floor(destination: IpAddr) -> usize {
+pub(crate) fn floor(destination: IpAddr) -> usize {
     match destination {
         IpAddr::V4(_) => 552,
         IpAddr::V6(_) => 1280,

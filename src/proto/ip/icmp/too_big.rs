@@ -73,7 +73,7 @@ mod tests {
 
     /// Sends a datagram and returns what left.
     fn sent(world: &mut World, src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Vec<Vec<u8>> {
-        let route = Route { device: TUN, source: ip(src), mtu: 1500 };
+        let route = Route { device: TUN, source: ip(src), mtu: 1500, link_mtu: 1500 };
         send(&mut world.ctx(), &route, &header(src, dst, protocol), &[transport]);
         core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
     }

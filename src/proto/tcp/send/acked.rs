@@ -47,13 +47,15 @@ impl SendHalf {
         pool: &mut super::Pool,
         counters: &mut Counters,
     ) {
-        let facts = self.facts(acked);
+        let mut facts = self.facts(acked);
+        facts.is_duplicate = facts.is_duplicate && !self.is_about_probe(acked.at);
         self.update_window(acked);
         if let Some(rtt) = facts.rtt {
             self.rtt.sample(rtt);
             self.timed = None;
         }
         if facts.newly_acked > 0 {
+            self.path_acked(acked.ack, acked.at);
             self.advance_una(acked.ack, pool);
         }
         self.recover(&facts, counters);

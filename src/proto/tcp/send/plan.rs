@@ -3,6 +3,7 @@
 //! RFC 9293 sections 3.7.4, 3.8.6.2.1 and 3.8.6.1.
 
 use super::SendHalf;
+use super::path::ProbeTurn;
 use crate::proto::tcp::seq::SndPos;
 use crate::time::Instant;
 
@@ -15,6 +16,8 @@ pub(crate) enum Kind {
     Retransmission,
     /// The byte at SND.UNA, in spite of a window of zero.
     Probe,
+    /// Bytes that were never sent, in a segment larger than the path is known to let through (RFC 4821).
+    PathProbe,
 }
 
 /// One segment with text or FIN.
@@ -53,7 +56,7 @@ impl SendHalf {
     pub(crate) fn commit(&mut self, plan: &TextPlan, now: Instant) {
         let end = plan.end();
         match plan.kind {
-            Kind::New => {
+            Kind::New | Kind::PathProbe => {
                 //= RFC6298 3 each round trip
                 self.timed.get_or_insert((end, now));
             }
@@ -64,6 +67,7 @@ impl SendHalf {
                 self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
             }
         }
+        self.path_sent(plan, now);
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
@@ -97,6 +101,12 @@ impl SendHalf {
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
         let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
+        match self.probe_turn(unsent, window_room, cwnd_room) {
+            ProbeTurn::None => {}
+            ProbeTurn::Goes(text) => return Some(self.segment(Kind::PathProbe, self.nxt, text, false)),
+            //= RFC4821 7.4 delay
+            ProbeTurn::Waits => return None,
+        }
         //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(self.mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;

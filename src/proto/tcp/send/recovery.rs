@@ -82,6 +82,14 @@ impl Recovery {
         self.regardless = true;
     }
 
+    /// What is lost of all below `nxt` is known already, and not for congestion: duplicate ACKs for it start nothing.
+    pub(crate) fn losses_are_known(&mut self, nxt: SndPos) {
+        if self.phase == Phase::Open {
+            self.guard = Some(nxt);
+            self.duplicates = 0;
+        }
+    }
+
     /// SND.UNA has moved.
     pub(crate) fn progress(&mut self) {
         self.duplicates = 0;

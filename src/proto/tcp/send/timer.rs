@@ -165,6 +165,13 @@ impl SendHalf {
         }
     }
 
+    /// What was in flight goes again: its time begins anew.
+    pub(super) fn timer_restart(&mut self, now: Instant) {
+        if self.timer.mode == Mode::Retransmit {
+            self.arm(Mode::Retransmit, now);
+        }
+    }
+
     pub(super) fn timer_after_ack(&mut self, progress: bool, now: Instant) {
         //= RFC9293 MUST-37: whoever says that its window is zero is alive.
         //= RFC9293 SHLD-17
@@ -235,6 +242,7 @@ impl SendHalf {
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
         self.cc.on_timeout(self.flight(), first);
         self.recovery.timeout(self.nxt);
+        self.path_timed_out();
         //= RFC6298 5.4 earliest: the first of what is lost goes first.
         self.lost.insert(self.una.get()..self.nxt.get());
         self.timed = None;
