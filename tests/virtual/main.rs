@@ -13,6 +13,7 @@ mod icmp;
 mod local;
 mod memory;
 mod options;
+mod path_mtu;
 mod readiness;
 mod recovery;
 mod requirements;

@@ -240,9 +240,9 @@ impl SendHalf {
     fn retransmission_timeout(&mut self, patience: &Patience, now: Instant) -> Expiry {
         let first = self.timer.retransmissions == 0;
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
+        self.path_timed_out();
         self.cc.on_timeout(self.flight(), first);
         self.recovery.timeout(self.nxt);
-        self.path_timed_out();
         //= RFC6298 5.4 earliest: the first of what is lost goes first.
         self.lost.insert(self.una.get()..self.nxt.get());
         self.timed = None;
