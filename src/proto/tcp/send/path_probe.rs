@@ -269,7 +269,7 @@ impl PathProbe {
     /// MTU of the path.
     //= RFC4821 7.7 full stop
     pub(crate) fn timed_out(&mut self, size: u64) -> bool {
-        let Some(base) = self.smaller_base().filter(|base| size > base.size) else { return false };
+        let Some(base) = self.smaller_base(size) else { return false };
         self.timeouts += 1;
         if self.timeouts < base.timeouts {
             return false;
@@ -289,8 +289,9 @@ impl PathProbe {
         }
     }
 
-    fn smaller_base(&self) -> Option<Base> {
-        let (limits, mtu) = (self.limits?, self.mtu()?);
+    /// What to fall back to when datagrams of `size` bytes vanish.
+    fn smaller_base(&self, size: u64) -> Option<Base> {
+        let (limits, mtu) = (self.limits?, self.mtu()?.min(size));
         let may_fall = self.mode != MtuProbing::Off;
         limits.bases().iter().copied().find(|base| may_fall && base.size < mtu)
     }

@@ -93,8 +93,9 @@ fn a_black_hole_is_one_that_swallows_the_same_large_segment_twice() {
         world.passes(1500);
         assert!(!world.probe.timed_out(1500), "it got through in between");
         // Small ones are lost for other reasons.
+        let smallest = if is_ipv4 { 576 } else { 1280 };
         for _ in 0..5 {
-            assert!(!world.probe.timed_out(base));
+            assert!(!world.probe.timed_out(smallest));
         }
         assert!(world.probe.timed_out(1500));
         assert_eq!(world.mtu(), base);
@@ -118,6 +119,13 @@ fn what_is_still_lost_falls_to_the_smallest_size_of_all_and_no_further() {
     let mut world = World::new(MtuProbing::AfterBlackHole, limits(1500, false));
     world.times_out(20);
     assert_eq!(world.mtu(), 1280);
+}
+
+#[test]
+fn what_is_not_large_but_larger_than_the_smallest_size_of_all_has_more_patience() {
+    let mut world = World::new(MtuProbing::AfterBlackHole, limits(1500, true));
+    let fell = [756; 4].map(|size| world.probe.timed_out(size));
+    assert_eq!((fell, world.mtu()), ([false, false, false, true], 576));
 }
 
 #[test]
