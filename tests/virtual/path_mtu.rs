@@ -95,8 +95,8 @@ fn open(t: &mut Script, mss: usize) -> TcpId {
     t.open_passive(&format!("S 0 win 65535 <mss {mss},ws 7>"))
 }
 
-//= RFC1191 6.4 retransmit, 6.5 no congestion
-//= RFC8201 5.4 retransmit, 5.4 no congestion
+//= RFC1191 6.4 retransmit, 6.4 no congestion, 6.4 decreases, 3 reduce
+//= RFC8201 5.4 retransmit, 5.4 no congestion, 5.4 decreases, 4 reduce
 #[test]
 fn what_was_too_big_goes_again_at_once_in_segments_that_fit() {
     for ipv6 in [false, true] {
@@ -413,6 +413,37 @@ fn the_loss_of_a_probe_alone_is_no_sign_of_congestion() {
     t.peer(&format!("A 1 ack {at}"));
     t.run(200);
     probe(&mut t, at, 1_310);
+}
+
+//= RFC1191 3 DF
+//= RFC4821 5.1 DF
+#[test]
+fn nobody_may_cut_a_segment_nor_a_probe() {
+    let mut t = Script::new();
+    let at = after_black_hole(&mut t);
+    t.write(1_160);
+    assert!(t.take().dont_fragment);
+    t.peer(&format!("A 1 ack {}", at + 1_160));
+    t.write(20_000);
+    let probe = t.take();
+    assert_eq!((probe.payload.len(), probe.dont_fragment), (1_460, true));
+    t.take_all();
+}
+
+/// Where DF would make a black hole of a path, what gets through says nothing of its MTU.
+#[test]
+fn a_path_that_may_cut_our_segments_is_not_probed() {
+    let mut t = Script::new();
+    let at = after_black_hole(&mut t);
+    t.write(1_160);
+    t.expect(&format!("P{}", segment(at, 1_160)));
+    too_big(&mut t, 300, &segment(at, 1_160));
+    t.take_all();
+    t.peer(&format!("A 1 ack {}", at + 1_160));
+    t.write(100_000);
+    let sent: Vec<(usize, bool)> =
+        std::iter::from_fn(|| t.try_take()).map(|tcp| (tcp.payload.len(), tcp.dont_fragment)).collect();
+    assert!(sent.len() > 5 && sent.iter().all(|it| *it == (512, false)), "{sent:?}");
 }
 
 //= RFC4821 7.6.4 inconclusive

@@ -122,6 +122,8 @@ impl PathMtu {
     /// Forgets what was learnt too long ago.
     pub(crate) fn expire(&mut self, now: Instant, timers: &mut TimerWheel<TimerKey>) {
         self.timer = None;
+        //= RFC1191 6.3 stale, 3 raise
+        //= RFC8201 5.3 stale, 4 raise
         while self.oldest().is_some_and(|(_, expires)| expires <= now) {
             self.forget_oldest();
         }
@@ -152,10 +154,11 @@ impl PathMtu {
         timers: &mut TimerWheel<TimerKey>,
     ) -> bool {
         let known = known.min(self.get(destination).unwrap_or(usize::MAX));
+        //= RFC1191 3 never below 68
         // Our own link may take less than the floor.
         let floor = floor(destination).min(known);
         let is_floored = mtu < floor;
-        //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
+        //= RFC8201 4 never below 1280, 4 discard: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
         let is_believed = match destination {
             IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(destination)),
             //= RFC8504 5.7 minimum
@@ -171,6 +174,8 @@ impl PathMtu {
                 Searched { low: search.low.min(limit), high: search.high.min(limit), ..search }
             });
             let is_floored = is_floored || self.needs_cutting(destination);
+            //= RFC1191 3 reduce
+            //= RFC8201 4 reduce
             self.insert(destination, believed, search, is_floored, expires);
             self.arm(timers);
         }
@@ -278,7 +283,7 @@ mod tests {
         assert_eq!(world.ip.route(ip("10.9.0.3"), None).map(|route| route.mtu), Ok(1500));
     }
 
-    //= RFC8201 section 4
+    //= RFC8201 4 never below 1280, 4 discard
     //= RFC8504 5.7 minimum
     #[test]
     fn less_than_the_least_is_not_believed_over_ipv6_and_calls_for_cutting_over_ipv4() {
@@ -296,7 +301,8 @@ mod tests {
         assert_eq!(learnt(&mut world, "10.9.0.3", 0), Some(552));
     }
 
-    //= RFC8201 section 5.3
+    //= RFC8201 5.3 stale, 4 raise
+    //= RFC1191 6.3 stale, 3 raise
     #[test]
     fn what_was_learnt_is_forgotten_after_ten_minutes() {
         let mut world = World::new();

@@ -313,6 +313,7 @@ impl Socket {
             return Err(DropReason::IcmpUnrelated);
         }
         //= RFC1191 3 no increase
+        //= RFC8201 4 no increase
         let was_larger = connection.snd.datagram_at(quoted).is_some_and(|size| size > mtu as u64);
         let is_usable = mss_for(mtu, self.tuple.local.is_ipv4()) >= ctx.config.mss_min.into();
         if !was_larger || !is_usable {

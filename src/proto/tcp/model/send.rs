@@ -204,7 +204,7 @@ impl Snd {
         }
     }
 
-    /// RFC 1191 section 6.5: what is larger is lost, and goes again at once. It is no sign of congestion.
+    /// RFC 1191 section 6.4: what is larger is lost, and goes again at once. It is no sign of congestion.
     fn too_big(&mut self, size: u64, now: Instant) -> bool {
         if self.una >= self.quick.1 {
             self.quick = (0, self.nxt);

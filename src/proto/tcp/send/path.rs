@@ -1,7 +1,7 @@
 //! How the sending half follows its path: the segment size, what is too large for the path, and probes.
 //!
 //! Owns which segments are taken for lost when the path turns out narrower, and when a probe may go. What is known of the
-//! path's MTU is `path_probe`'s, in which sizes segments went out is `sizes`'. RFC 1191 section 6.5, RFC 4821 section 7.
+//! path's MTU is `path_probe`'s, in which sizes segments went out is `sizes`'. RFC 1191 section 6.4, RFC 4821 section 7.
 //!
 //! `acked`, `plan` and `timer` call here; whatever detects losses has to ask [`SendHalf::probe_was_lost`] before it takes
 //! the loss for a sign of congestion.
@@ -83,8 +83,8 @@ impl SendHalf {
 
     /// A router says that datagrams of more than `mtu` bytes don't go on, of which `believed` is believed: what is on its way
     /// in larger ones is lost for certain, and goes again at once. That is no sign of congestion. True if there was any.
-    //= RFC1191 6.4 retransmit, 6.5 no congestion
-    //= RFC8201 5.4 retransmit, 5.4 no congestion
+    //= RFC1191 6.4 retransmit, 6.4 no congestion, 6.4 decreases
+    //= RFC8201 5.4 retransmit, 5.4 no congestion, 5.4 decreases
     pub(crate) fn too_big(&mut self, mtu: u64, believed: u64, now: Instant) -> bool {
         self.path.probe.too_big(believed, now);
         self.follow_mtu();
@@ -137,6 +137,7 @@ impl SendHalf {
     /// that get through, and that is no sign of congestion.
     //= RFC4821 7.6.2 no congestion
     pub(super) fn is_about_probe(&mut self, now: Instant) -> bool {
+        //= RFC4821 7.6.4 congestion
         let is_open = self.recovery.phase() == Phase::Open;
         let Some((_, count)) = self.path.duplicates.as_mut().filter(|(at, _)| is_open && *at == self.una)
         else {

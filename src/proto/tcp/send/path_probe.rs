@@ -167,6 +167,7 @@ impl PathProbe {
     /// Takes what others know by now: before each turn of sending.
     pub(crate) fn follow(&mut self, limits: Limits, shared: Option<Searched>, now: Instant) {
         let is_first = self.limits.replace(limits).is_none();
+        //= RFC4821 7.2 switch
         if self.mode == MtuProbing::Off {
             return;
         }
@@ -267,7 +268,8 @@ impl PathProbe {
 
     /// The retransmission timer has run out for a segment whose datagram has `size` bytes. True if that makes a smaller
     /// MTU of the path.
-    //= RFC4821 7.7 full stop
+    //= RFC4821 7.7 full stop, 7.7 lower bound
+    //= RFC8504 5.7 without ICMP
     pub(crate) fn timed_out(&mut self, size: u64) -> bool {
         let Some(base) = self.smaller_base(size) else { return false };
         self.timeouts += 1;

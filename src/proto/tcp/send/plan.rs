@@ -103,6 +103,7 @@ impl SendHalf {
         let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
         match self.probe_turn(unsent, window_room, cwnd_room) {
             ProbeTurn::None => {}
+            //= RFC4821 7.5 in-band
             ProbeTurn::Goes(text) => return Some(self.segment(Kind::PathProbe, self.nxt, text, false)),
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
