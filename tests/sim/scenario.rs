@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tunstack::proto::Config;
+use tunstack::proto::config::MtuProbing;
 use tunstack::rng::Rng;
 use tunstack::sim::{LinkConfig, Loss, NodeId, Ppm};
 use tunstack::time::Instant;
@@ -64,7 +65,10 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
         if smol {
             return Box::new(SmolHost::new(host_seed, nets[side], mtu, recv, send, !nodelay));
         }
-        let config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
+        // Not drawn, so that a seed stays the run that it was.
+        let mtu_probing =
+            if host_seed.is_multiple_of(4) { MtuProbing::Always } else { MtuProbing::default() };
+        let config = Config { recv_buffer: recv, send_buffer: send, mtu_probing, ..Config::default() };
         let mut host = OurHost::new(config, host_seed, start, nets[side], mtu);
         host.options = if nodelay { |options| options.nodelay = true } else { |_| {} };
         host.node.busy = Ppm([0, 0, 0, 300_000][rng.within(0..=3) as usize]);

@@ -402,6 +402,8 @@ fn the_loss_of_a_probe_alone_is_no_sign_of_congestion() {
     t.peer(&format!("A 1 ack {at}"));
     t.expect_none();
     assert_eq!(cwnd_of(&t), before);
+    // The time-out is that of what was sent again.
+    t.wait(199);
     t.peer(&format!("A 1 ack {end}"));
     assert_eq!((t.stack.counters().tcp_fast_retransmits, t.stack.counters().tcp_timeouts), (0, 2));
     // The next would be of the middle, and it doesn't go at once.

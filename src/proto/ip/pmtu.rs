@@ -319,6 +319,74 @@ mod tests {
         assert!(world.timers.is_empty());
     }
 
+    fn finds(world: &mut World, destination: &str, low: usize, high: usize, is_proven: bool) {
+        let expires = world.now + world.config.path_mtu_expiry;
+        let found = Searched { low, high, is_proven };
+        world.ip.path_mtu.found(ip(destination), found, 1500, expires, &mut world.timers);
+    }
+
+    fn known(world: &World, destination: &str) -> (Option<usize>, Option<(usize, usize)>) {
+        let searched = world.ip.path_mtu.searched(ip(destination));
+        (world.ip.path_mtu.get(ip(destination)), searched.map(|found| (found.low, found.high)))
+    }
+
+    //= RFC4821 5.2 shared
+    #[test]
+    fn a_guess_of_tcp_s_binds_tcp_alone_and_what_it_has_proven_binds_all() {
+        let mut world = World::new();
+        let peer = "10.9.0.1";
+        finds(&mut world, peer, 1200, 1500, false);
+        assert_eq!(known(&world, peer), (None, Some((1200, 1500))));
+        finds(&mut world, peer, 1200, 1499, true);
+        assert_eq!(known(&world, peer), (Some(1200), Some((1200, 1499))));
+        // It rises when more gets through, which no router could make it do.
+        finds(&mut world, peer, 1350, 1499, true);
+        assert_eq!(known(&world, peer), (Some(1350), Some((1350, 1499))));
+        assert_eq!(learnt(&mut world, peer, 1450), Some(1350));
+        assert_eq!(known(&world, peer), (Some(1350), Some((1350, 1450))), "the search has become shorter");
+        assert_eq!(learnt(&mut world, peer, 1300), Some(1300));
+        assert_eq!(known(&world, peer), (Some(1300), Some((1300, 1300))));
+        // As large as the link: there is nothing to be known.
+        finds(&mut world, peer, 1500, 1500, true);
+        assert_eq!(known(&world, peer), (None, None));
+        pass(&mut world, Duration::from_secs(600));
+        assert!(world.timers.is_empty());
+    }
+
+    #[test]
+    fn a_guess_makes_nothing_last_longer_and_proof_does() {
+        let mut world = World::new();
+        let peer = "10.9.0.1";
+        learnt(&mut world, peer, 1400);
+        pass(&mut world, Duration::from_secs(500));
+        finds(&mut world, peer, 1200, 1400, false);
+        assert_eq!(known(&world, peer), (Some(1400), Some((1200, 1400))));
+        // All of it gets through: no search is left.
+        finds(&mut world, peer, 1400, 1400, false);
+        assert_eq!(known(&world, peer), (Some(1400), None));
+        pass(&mut world, Duration::from_secs(100));
+        assert_eq!(known(&world, peer), (None, None));
+        finds(&mut world, peer, 1400, 1400, false);
+        assert!(world.timers.is_empty(), "nothing to be kept");
+        finds(&mut world, peer, 1200, 1400, true);
+        pass(&mut world, Duration::from_secs(500));
+        finds(&mut world, peer, 1300, 1400, true);
+        pass(&mut world, Duration::from_secs(599));
+        assert_eq!(known(&world, peer), (Some(1300), Some((1300, 1400))));
+        pass(&mut world, Duration::from_secs(1));
+        assert_eq!(known(&world, peer), (None, None));
+    }
+
+    #[test]
+    fn what_may_be_cut_stays_so_whatever_tcp_finds() {
+        let mut world = World::new();
+        learnt(&mut world, "10.9.0.1", 300);
+        finds(&mut world, "10.9.0.1", 552, 552, true);
+        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        finds(&mut world, "10.9.0.1", 552, 552, false);
+        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+    }
+
     #[test]
     fn the_oldest_makes_room_and_a_forgotten_one_may_be_learnt_again() {
         let mut world = World::with(Config { path_mtus: 2, ..Config::default() });

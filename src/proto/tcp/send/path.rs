@@ -157,6 +157,7 @@ impl SendHalf {
         };
         self.path.probe.probe_failed(self.rtt.rto(), now);
         self.lost.insert(probe.start..probe.end);
+        self.timer_restart(now);
         true
     }
 
