@@ -192,9 +192,8 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
-            //= RFC9293 SHLD-10
+            //= RFC9293 SHLD-10, SHLD-11
             r1_retransmits: 3,
-            //= RFC9293 SHLD-11
             r2: Duration::from_secs(924),
             r2_syn: Duration::from_secs(180),
             syn_ack_retransmits: 5,
