@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tunstack::proto::Config;
+use tunstack::proto::config::MtuProbing;
 use tunstack::proto::tcp::{KeepAlive, SocketOptions};
 use tunstack::rng::Rng;
 use tunstack::sim::{GilbertElliott, LinkConfig, Loss, Ppm};
@@ -115,6 +116,9 @@ pub(super) fn host_config(rng: &mut Rng) -> Config {
     if rng.chance_ppm(200_000) {
         // Memory is short: less than what all connections would like, enough for each to go on.
         config.pages = rng.within(24..=100) as usize;
+    }
+    if rng.chance_ppm(250_000) {
+        config.mtu_probing = MtuProbing::Always;
     }
     config
 }
