@@ -37,6 +37,9 @@ pub struct Config {
     pub syn_ack_retransmits: u32,
     /// How long an acknowledgement may wait for company (RFC 9293 MUST-40: less than 0.5 s).
     pub delayed_ack: Duration,
+    /// Full-sized segments that are acknowledged one by one when a peer begins to send, or has to send again, so that
+    /// its window opens as fast as it may (as Linux; 0 for none).
+    pub quick_acks: u32,
     /// How long a connection that the application has dropped may stay in FIN-WAIT-2 (as Linux).
     pub fin_wait2_timeout: Duration,
     /// First keep-alive probe after this much silence, where keep-alive is on (RFC 9293 MUST-28).
@@ -50,15 +53,26 @@ pub struct Config {
     pub sws_override: Duration,
     /// Initial window in segments (RFC 6928).
     pub initial_window_segments: u32,
-    /// Bytes an application may have written that the peer has not acknowledged, per connection.
+    /// Bytes an application may have written that the peer has not acknowledged, per connection, at most: a buffer
+    /// starts at `send_buffer_initial` and grows with the congestion window. Twice the product of the largest rate and
+    /// round-trip time that one connection is to make use of.
     pub send_buffer: usize,
-    /// Bytes a peer may have sent that the application has not read, per connection. Kept below a TUN's
-    /// default queue of 1,000 packets of 1,500 bytes, so that one connection does not overflow it.
+    /// What a send buffer starts with, if `send_buffer` is not less. With [`usize::MAX`] all have that size from the start.
+    pub send_buffer_initial: usize,
+    /// Bytes a peer may have sent that the application has not read, per connection, at most: a buffer starts at
+    /// `recv_buffer_initial` and grows with what the application reads in a round trip. To be chosen as `send_buffer`; as
+    /// there, what is larger is no faster, but as large as that the application may leave unread.
     pub recv_buffer: usize,
+    /// What a receive buffer starts with, if `recv_buffer` is not less: what a SYN can offer, and more than the two
+    /// flights that come before a round trip's worth has been read. With [`usize::MAX`] all have that size from the start.
+    pub recv_buffer_initial: usize,
     /// Separate stretches of out-of-order data kept per connection.
     pub reassembly_ranges: usize,
-    /// Pages (of 4 KiB) that all connections together may hold. While less than half is left, nobody gets more
-    /// than 16 KiB a direction, however large its buffers: peers that read nothing leave room for the others.
+    /// Pages (of 4 KiB) that all connections together may hold. Windows that were offered count as if they were filled:
+    /// nothing is refused that was asked for. Each direction of a connection may have a quarter of what the others leave of
+    /// one half (and 64 KiB), 12 KiB when they leave none of it, and 4 KiB when they leave less than an eighth of all, however
+    /// large its buffers: peers and applications that read nothing leave room for the others. Only with more than 5
+    /// directions for 32 pages, all of them full, text can come that finds no place; it has to be sent again then.
     pub pages: usize,
     /// Backlog of a listener that doesn't name one (as `std`).
     pub backlog: usize,
@@ -185,6 +199,7 @@ impl Default for Config {
             r2_syn: Duration::from_secs(180),
             syn_ack_retransmits: 5,
             delayed_ack: Duration::from_millis(40),
+            quick_acks: 16,
             fin_wait2_timeout: Duration::from_secs(60),
             //= RFC9293 MUST-28
             keepalive_idle: Duration::from_secs(7200),
@@ -192,8 +207,10 @@ impl Default for Config {
             keepalive_probes: 9,
             sws_override: Duration::from_millis(200),
             initial_window_segments: 10,
-            send_buffer: 512 << 10,
-            recv_buffer: 1 << 20,
+            send_buffer: 6 << 20,
+            send_buffer_initial: 64 << 10,
+            recv_buffer: 6 << 20,
+            recv_buffer_initial: 64 << 10,
             reassembly_ranges: 256,
             pages: 128 << 10,
             backlog: 128,

@@ -15,7 +15,7 @@ use super::emit::{self, Marks, Says};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
-use super::recv::RecvHalf;
+use super::recv::{RecvHalf, RecvStart};
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
 use super::send::{SendHalf, SendStart};
@@ -92,10 +92,24 @@ pub(crate) struct Settled {
     pub(crate) snd: SendStart,
     /// The position after the peer's SYN.
     pub(crate) rcv_first: RcvPos,
+    /// The window that our SYN offered.
+    pub(crate) rcv_offered: u16,
     /// The shift of the windows we send.
     pub(crate) rcv_scale: u8,
     /// What the peer's MSS option said, or its default.
     pub(crate) peer_mss: u64,
+}
+
+impl Settled {
+    /// What was settled about their direction.
+    fn rcv_start(&self) -> RecvStart {
+        RecvStart {
+            first: self.rcv_first,
+            offered: self.rcv_offered,
+            scale: self.rcv_scale,
+            rtt: self.snd.rtt,
+        }
+    }
 }
 
 /// A synchronised connection.
@@ -122,7 +136,7 @@ impl Connection {
     pub(crate) fn new(config: &Config, settled: &Settled, now: Instant) -> Self {
         Connection {
             snd: SendHalf::new(config, &settled.snd, now),
-            rcv: RecvHalf::new(settled.rcv_first, config.recv_buffer as u64, settled.rcv_scale),
+            rcv: RecvHalf::new(config, &settled.rcv_start(), now),
             sides: Sides::OPEN,
             challenge: ChallengeBudget::new(now),
             keepalive: KeepAliveTimer::new(now),
@@ -389,7 +403,7 @@ impl Connection {
                 Kind::Probe => ctx.counters.tcp_window_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, true, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, plan.len as usize);
         }
         sent
@@ -400,7 +414,7 @@ impl Connection {
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window);
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, false, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, 0);
         }
         sent
@@ -413,7 +427,7 @@ impl Connection {
         let says = Says::ack(seq, self.rcv.nxt().wire(), window);
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, false, ctx.now);
             self.keepalive.probe_sent(ctx.now);
             ctx.counters.tcp_keepalives += 1;
             emit::note_sent(ctx, path.tuple, &says, 0);

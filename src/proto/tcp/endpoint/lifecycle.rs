@@ -102,6 +102,7 @@ impl Endpoint {
         }
         let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
         connection.signals |= Readiness::WRITABLE;
+        connection.rcv.follow_memory(ctx.pool);
         if socket.read_shut {
             connection.close_read(ctx);
         }

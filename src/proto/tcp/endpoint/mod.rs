@@ -28,7 +28,7 @@ use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
-use super::recv::RecvHalf;
+use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
 use crate::proto::config::{Config, Secrets};
@@ -208,7 +208,7 @@ impl Endpoint {
             Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
             None => self.isn.generate(ctx.now, tuple),
         };
-        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let marks = Marks::of(&listener.options);
         listener.half_open += 1;
         let id =

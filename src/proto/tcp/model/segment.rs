@@ -167,6 +167,7 @@ impl Host {
                 rtt: Some(Duration::from_millis(10)),
             },
             rcv_first: RcvPos::of_syn(SeqNr(setting.irs)).plus(1),
+            rcv_offered: setting.buffer.min(65_535) as u16,
             rcv_scale: 0,
             peer_mss: 1000,
         };
@@ -182,7 +183,7 @@ impl Host {
         let first = settled.rcv_first;
         connection.rcv.segment(&mut self.world.ctx(), first, &unread, false, 1000);
         let (_, edge) = connection.rcv.window_field();
-        connection.rcv.acknowledged(edge);
+        connection.rcv.acknowledged(edge, false, now);
         let tcb = Tcb {
             rcv_nxt: setting.irs.wrapping_add(1 + setting.unread),
             rcv_wnd: setting.buffer - setting.unread,
