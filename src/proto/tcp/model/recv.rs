@@ -74,10 +74,13 @@ impl Acks {
         self.interactive = false;
     }
 
-    fn sent(&mut self, with_text: bool, is_late: bool) {
-        if self.since.is_some() && with_text {
+    fn sent(&mut self, with_text: bool, now: Instant) {
+        let delay = Duration::from_millis(40);
+        let is_late = self.since.is_some_and(|since| now.since(since) >= delay);
+        let is_answer = with_text && self.last_text.is_some_and(|last| now.since(last) <= delay);
+        if is_answer {
             self.interactive = true;
-        } else if is_late && self.count == 0 {
+        } else if !with_text && is_late && self.count == 0 {
             self.interactive = false;
         }
         let count = self.count.saturating_sub(1);
@@ -183,7 +186,7 @@ impl Rcv {
         }
         self.tune.received(RcvPos::at(self.nxt), RcvPos::at(self.edge), now);
         // RFC 5681 section 4.2: every second full-sized segment, no later than the delay; when a gap is filled at once.
-        if self.acks.last_text.is_none_or(|last| now.since(last) > Duration::from_millis(200)) {
+        if self.acks.last_text.is_none_or(|last| now.since(last) > Duration::from_millis(240)) {
             self.acks.quick = self.acks.quick.max(self.quick());
         }
         self.acks.last_text = Some(now);
@@ -238,7 +241,7 @@ impl Rcv {
     }
 
     /// A segment goes out with a window field of `field`.
-    fn tells(&mut self, field: u16, with_text: bool, is_late: bool) {
+    fn tells(&mut self, field: u16, with_text: bool, now: Instant) {
         let unit = 1 << self.scale;
         let told = self.nxt + u64::from(field) * unit;
         // SHLD-14, RFC 7323 section 2.4: only by rounding may it look as if the edge were pulled back, and only if the
@@ -253,7 +256,7 @@ impl Rcv {
         assert!(told <= self.possible().max(self.edge) + unit, "more than the buffer takes");
         assert!(told + unit > self.wanted() || is_all, "a window that does not open");
         self.edge = self.edge.max(told);
-        self.acks.sent(with_text, is_late);
+        self.acks.sent(with_text, now);
     }
 }
 
@@ -433,8 +436,7 @@ impl Pair {
         assert_eq!(self.half.window_field(), (field, edge), "to ask for it changes nothing");
         let now = self.world.now;
         self.half.acknowledged(edge, with_text, now);
-        let is_late = self.rcv.acks.since.is_some_and(|since| now.since(since) >= Duration::from_millis(40));
-        self.rcv.tells(field, with_text, is_late);
+        self.rcv.tells(field, with_text, now);
     }
 
     /// Compares all that can be seen.

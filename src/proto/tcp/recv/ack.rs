@@ -29,10 +29,10 @@ pub(crate) struct AckIntent {
     duplicates: u8,
     /// Segments to come that are acknowledged one by one if they are full.
     quick: u32,
-    /// Text of ours has lately carried an acknowledgement that was waiting for it.
+    /// Text of ours has lately gone out while an acknowledgement could have waited for it.
     interactive: bool,
-    /// When text came in order last.
-    last_text: Option<Instant>,
+    /// Until when an acknowledgement of the last text can wait.
+    answer_by: Option<Instant>,
 }
 
 /// In-order text that has come.
@@ -50,11 +50,12 @@ impl AckIntent {
     /// In-order text has come. `quick` is how many segments a sender that begins is acknowledged one by one.
     pub(crate) fn text(&mut self, arrived: &Arrived, quick: u32, config: &Config) {
         let Arrived { len, segment_size, mss, at } = *arrived;
-        // After a pause as long as a retransmission time-out a sender begins again (RFC 5681 section 4.1).
-        if self.last_text.is_none_or(|last| at.since(last) > config.rto_min) {
+        // After a pause as long as a retransmission time-out a sender begins again (RFC 5681 section 4.1); it may have had to
+        // wait for our last acknowledgement.
+        if self.answer_by.is_none_or(|answer_by| at > answer_by + config.rto_min) {
             self.quicken(quick);
         }
-        self.last_text = Some(at);
+        self.answer_by = Some(at + config.delayed_ack);
         self.unacknowledged += len;
         let is_quick = self.quick > 0 && !self.interactive && len >= mss;
         //= RFC9293 SHLD-19: at least every second full-sized segment.
@@ -120,18 +121,15 @@ impl AckIntent {
 
     /// A segment with an acknowledgement has gone out, and with text of ours or not.
     pub(crate) fn sent(&mut self, with_text: bool, now: Instant) {
-        let interactive = match self.delayed {
-            Some(_) if with_text => true,
-            // Nobody has answered in time.
-            Some(at) if at <= now && self.is_delayed() => false,
-            Some(_) | None => self.interactive,
-        };
+        let is_answer = with_text && self.answer_by.is_some_and(|answer_by| now <= answer_by);
+        let is_late = !with_text && self.is_delayed() && self.delayed.is_some_and(|at| at <= now);
+        let interactive = is_answer || (self.interactive && !is_late);
         *self = AckIntent {
             now: self.duplicates > 0,
             duplicates: self.duplicates.saturating_sub(1),
             interactive,
             quick: self.quick,
-            last_text: self.last_text,
+            answer_by: self.answer_by,
             ..AckIntent::default()
         };
     }
@@ -233,8 +231,8 @@ mod tests {
     fn a_sender_that_begins_is_acknowledged_segment_by_segment() {
         let mut ack = AckIntent::default();
         assert_eq!(acknowledged_at_once(&mut ack, 0, 8, 4), [0, 1, 2, 3, 5, 7]);
-        assert_eq!(acknowledged_at_once(&mut ack, 200, 4, 4), [1, 3], "it goes on");
-        assert_eq!(acknowledged_at_once(&mut ack, 404, 8, 4), [0, 1, 2, 3, 5, 7], "it begins again");
+        assert_eq!(acknowledged_at_once(&mut ack, 247, 4, 4), [1, 3], "it goes on");
+        assert_eq!(acknowledged_at_once(&mut ack, 491, 8, 4), [0, 1, 2, 3, 5, 7], "it begins again");
     }
 
     #[test]
