@@ -74,6 +74,10 @@ pub struct Config {
     /// large its buffers: peers and applications that read nothing leave room for the others. Only with more than 5
     /// directions for 32 pages, all of them full, text can come that finds no place; it has to be sent again then.
     pub pages: usize,
+    /// How long memory is kept for a window of more than 64 KiB into which nothing is sent. After that it is for others, and
+    /// if the peer sends all the same and there is none, it has to send again: connections that are kept for later, and
+    /// once were busy, hold nobody up.
+    pub promise_timeout: Duration,
     /// Backlog of a listener that doesn't name one (as `std`).
     pub backlog: usize,
     /// The largest backlog a listener may ask for (Linux: somaxconn).
@@ -213,6 +217,7 @@ impl Default for Config {
             recv_buffer_initial: 64 << 10,
             reassembly_ranges: 256,
             pages: 128 << 10,
+            promise_timeout: Duration::from_secs(30),
             backlog: 128,
             backlog_max: 4096,
             syn_queue: 1024,

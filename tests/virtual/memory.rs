@@ -1,6 +1,8 @@
 //! Receiving when there is little memory: less is offered, what was offered is taken, what is in order goes before what is
 //! ahead of its turn, and what finds no page (since one pool has more borrowers than pages) is dropped and told so.
 
+use std::time::Duration;
+
 use tunstack::proto::stack::Shutdown;
 use tunstack::proto::{Config, DropReason};
 
@@ -31,6 +33,8 @@ fn fill(t: &mut Script) {
         let (from, len) = (info.bytes_received as u32 + 1, info.rcv_wnd.min(30_000));
         t.inject(&format!("A {from}:{} ack 1", from + len));
         t.take_all();
+        let taken = t.stack.tcp_info(t.id()).unwrap().bytes_received - info.bytes_received;
+        assert!(taken > 0, "{info:?}");
     }
 }
 
@@ -130,7 +134,9 @@ fn the_less_memory_is_left_the_less_a_syn_offers_and_what_it_offered_is_taken() 
 fn a_thousand_stalled_readers_keep_what_they_were_offered_and_another_goes_on() {
     const STALLED: u16 = 1_000;
     let mut t = Script::config(|config| {
-        *config = Config { backlog: 2_000, pages: 6_000, ..Config::default() };
+        // None of them is given up for idle while the others come.
+        let promise_timeout = Duration::from_secs(3_600);
+        *config = Config { backlog: 2_000, pages: 6_000, promise_timeout, ..Config::default() };
     });
     for client in 0..STALLED {
         t.client(client).open();
@@ -176,6 +182,48 @@ fn a_thousand_stalled_readers_keep_what_they_were_offered_and_another_goes_on() 
         assert!(unread(&t) >= 4_096, "{client}");
     }
     assert_eq!(t.dropped(DropReason::NoMemory), 0);
+}
+
+#[test]
+fn a_large_window_that_nobody_uses_lapses_and_is_good_again_when_there_is_memory() {
+    const PAGES: usize = 512;
+    let mut t = Script::config(|config| {
+        (config.pages, config.recv_buffer) = (PAGES, 200_000);
+    });
+    let committed = |t: &Script| t.stack.tcp_census().pages_committed;
+    // Windows grow as far as what is left allows: there is nothing to be had for one who comes later.
+    for client in 0..20 {
+        t.client(client).open_passive("S 0 win 65535 <mss 1460,ws 7>");
+        t.inject("A 1:1001 ack 1");
+        t.read(1_000);
+        t.take_all();
+    }
+    assert!(committed(&t) > PAGES / 2);
+    let late = |t: &mut Script, client| {
+        t.client(client).open();
+        window(t)
+    };
+    assert_eq!(late(&mut t, 20), 12_288);
+    t.run(30_000);
+    t.take_all();
+    assert!(committed(&t) < PAGES / 2);
+    assert_eq!(late(&mut t, 21), 65_535);
+    fill(&mut t);
+    for client in 0..20 {
+        // The window stays, and what is sent into it is taken for as long as it is read.
+        t.client(client);
+        let offered = window(&t);
+        assert!(offered >= 11_288, "{client} {offered}");
+        for nth in 0..10 {
+            let seq = 1_001 + 5_000 * nth;
+            t.inject(&format!("A {seq}:{} ack 1", seq + 5_000));
+            t.read(5_000);
+        }
+        t.run(100);
+        t.take_all();
+    }
+    assert_eq!(t.dropped(DropReason::NoMemory), 0);
+    assert!(committed(&t) <= PAGES, "{}", committed(&t));
 }
 
 #[test]

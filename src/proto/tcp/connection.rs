@@ -208,7 +208,7 @@ impl Connection {
     }
 
     /// When [`timer`](Self::timer) has something to do.
-    pub(crate) fn deadline(&self, options: &SocketOptions, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Option<Instant> {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
         [
             self.snd.timer_deadline(&self.patience(options)),
@@ -216,6 +216,7 @@ impl Connection {
             self.rcv.ack.deadline().filter(|at| *at > now),
             keepalive.map(|settings| self.keepalive.deadline(&settings)).filter(|at| *at < Instant::MAX),
             self.fin_wait2_until,
+            self.rcv.lapses_at(config),
         ]
         .into_iter()
         .flatten()
@@ -229,6 +230,7 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
+        self.rcv.lapse(ctx.config, ctx.pool, ctx.now);
         let expiry = self.snd.timer_expired(&self.patience(options), ctx.now);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),

@@ -253,7 +253,7 @@ impl Socket {
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let deadline = match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline(&self.options)),
-            Phase::Synchronised(connection) => connection.deadline(&self.options, ctx.now),
+            Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
             Phase::Over(_) => None,
         };
         match (deadline, self.timer) {

@@ -82,6 +82,10 @@ pub(crate) struct RecvHalf {
     /// Where their FIN stands, once one was seen.
     fin: Option<RcvPos>,
     tune: AutoTune,
+    /// When text came, or was read, last.
+    active: Instant,
+    /// More may come than memory is promised for, since for long nothing came.
+    lapsed: bool,
     pub(crate) window: Window,
     pub(crate) ack: AckIntent,
     /// The position after the last urgent byte (RFC 9293 MUST-62).
@@ -113,6 +117,8 @@ impl RecvHalf {
             ahead: Ranges::new(),
             fin: None,
             tune,
+            active: now,
+            lapsed: false,
             window,
             ack: AckIntent::default(),
             urgent: None,
@@ -210,6 +216,7 @@ impl RecvHalf {
             self.read = self.read.plus(count);
             self.ring.advance(self.read.get(), pool);
             self.clear_discarded(pool);
+            self.active = now;
             self.tune.read(count, now);
             self.follow_memory(pool);
             self.tell_window();
@@ -293,6 +300,7 @@ impl RecvHalf {
     }
 
     fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8], segment_size: u64) -> Text {
+        self.active = ctx.now;
         self.follow_memory(ctx.pool);
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
@@ -358,7 +366,27 @@ impl RecvHalf {
         let share = pool.share(self.ring.committed());
         self.window.resize(self.tune.size().min(bytes_of_share(share)));
         let limit = self.window.limit(self.read);
-        self.ring.promise(Ring::cover(self.read.get(), limit.get()), pool);
+        let needed = Ring::cover(self.read.get(), limit.get());
+        let pages = if self.lapsed { needed.min(share) } else { needed };
+        self.lapsed = pages < needed;
+        self.ring.promise(pages, pool);
+    }
+
+    /// When [`lapse`](Self::lapse) has something to do.
+    pub(crate) fn lapses_at(&self, config: &Config) -> Option<Instant> {
+        let has_much = self.ring.committed() > Pool::SHARE_WHEN_PLENTY && self.readable() == 0;
+        has_much.then(|| self.active + config.promise_timeout)
+    }
+
+    /// Gives the memory back that was promised for a large window, if nothing has come for long. The window stays, but is
+    /// as good as what there is when it is used: the peer may have to send again.
+    pub(crate) fn lapse(&mut self, config: &Config, pool: &mut Pool, now: Instant) {
+        if self.lapses_at(config).is_some_and(|at| at <= now) {
+            self.lapsed = true;
+            self.ring.promise(Pool::SHARE_WHEN_PLENTY, pool);
+            // Text ahead of its turn may hold more; it counts for what it is.
+            self.active = now;
+        }
     }
 
     //= RFC9293 SHLD-31
