@@ -263,7 +263,14 @@ impl IntoCidr for String {
 }
 
 fn draw_secrets() -> io::Result<Secrets> {
-    Ok(Secrets { isn: draw()?, ports: draw()?, tables: draw()?, flows: draw()?, rng: draw()? })
+    Ok(Secrets {
+        isn: draw()?,
+        ports: draw()?,
+        tables: draw()?,
+        flows: draw()?,
+        timestamps: draw()?,
+        rng: draw()?,
+    })
 }
 
 fn draw<const N: usize>() -> io::Result<[u8; N]> {

@@ -51,6 +51,12 @@ pub struct Config {
     /// How long a segment may wait against silly-window avoidance before it goes out anyway (RFC 9293
     /// section 3.8.6.2.1: 0.1 to 1.0 s).
     pub sws_override: Duration,
+    /// Whether selective acknowledgements are offered and taken (RFC 2018). With a peer that has them too, they find what
+    /// is lost (RFC 8985).
+    pub sack: bool,
+    /// Whether timestamps are offered and taken (RFC 7323): they cost 12 bytes a segment, and tell segments of the past from
+    /// those of the present, on paths so fast that sequence numbers wrap.
+    pub timestamps: bool,
     /// Initial window in segments (RFC 6928).
     pub initial_window_segments: u32,
     /// Bytes an application may have written that the peer has not acknowledged, per connection, at most: a buffer
@@ -66,6 +72,9 @@ pub struct Config {
     /// What a receive buffer starts with, if `recv_buffer` is not less: what a SYN can offer, and more than the two
     /// flights that come before a round trip's worth has been read. With [`usize::MAX`] all have that size from the start.
     pub recv_buffer_initial: usize,
+    /// Separate stretches that a peer may have reported by selective acknowledgements, per connection: more than a path with
+    /// losses makes of a large window, few enough that a peer which lies costs little (CVE-2019-11478).
+    pub sack_ranges: usize,
     /// Separate stretches of out-of-order data kept per connection.
     pub reassembly_ranges: usize,
     /// Pages (of 4 KiB) that all connections together may hold. Windows that were offered count as if they were filled:
@@ -216,11 +225,14 @@ impl Config {
         keepalive_interval: Duration::from_secs(75),
         keepalive_probes: 9,
         sws_override: Duration::from_millis(200),
+        sack: true,
+        timestamps: true,
         initial_window_segments: 10,
         send_buffer: 6 << 20,
         send_buffer_initial: 64 << 10,
         recv_buffer: 6 << 20,
         recv_buffer_initial: 64 << 10,
+        sack_ranges: 1024,
         reassembly_ranges: 256,
         pages: 128 << 10,
         promise_timeout: Duration::from_secs(30),
@@ -289,6 +301,8 @@ pub struct Secrets {
     pub tables: [u8; 16],
     /// Keys the flow labels of IPv6 (RFC 6437 section 3).
     pub flows: [u8; 16],
+    /// Keys the offsets of timestamps' clocks (RFC 7323 section 5.4).
+    pub timestamps: [u8; 16],
     /// Seeds the stack's random source.
     pub rng: [u8; 32],
 }
@@ -302,7 +316,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, flows: draw(), rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), rng: seed }
     }
 }
 

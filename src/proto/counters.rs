@@ -137,6 +137,10 @@ drop_reasons! {
     TcpAcceptQueueFull => "tcp-accept-queue-full",
     /// A segment outside the receive window.
     TcpOutOfWindow => "tcp-out-of-window",
+    /// A segment whose timestamp is older than one that has come (PAWS, RFC 7323 section 5).
+    TcpOldTimestamp => "tcp-old-timestamp",
+    /// A segment without the timestamp that was agreed upon (RFC 7323 section 3.2).
+    TcpNoTimestamp => "tcp-no-timestamp",
     /// A segment that acknowledges what was never sent, or long ago (RFC 5961).
     TcpBadAck => "tcp-bad-ack",
     /// A reset that did not hit RCV.NXT exactly, or a SYN in a synchronised state (RFC 5961).
@@ -246,6 +250,18 @@ counters! {
     tcp_timeouts,
     /// Fast retransmits (RFC 5681).
     tcp_fast_retransmits,
+    /// Tail loss probes sent (RFC 8985 section 7).
+    tcp_loss_probes,
+    /// Tail loss probes that made good for a loss.
+    tcp_loss_probes_repaired,
+    /// Times that the reordering timer found something lost (RFC 8985 section 6.2).
+    tcp_reordering_timeouts,
+    /// Recoveries that were needless, undone: a timestamp from before the first retransmission came back (RFC 3522).
+    tcp_undone_by_timestamp,
+    /// The same: all that was sent again came twice (RFC 3708).
+    tcp_undone_by_dsack,
+    /// The same: after a time-out, what had not been sent again arrived (RFC 5682).
+    tcp_undone_by_frto,
     /// Zero-window probes sent.
     tcp_window_probes,
     /// Keep-alive probes sent.

@@ -62,7 +62,8 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
         if smol {
             return Box::new(SmolHost::new(host_seed, nets[side], mtu, recv, send, !nodelay));
         }
-        let config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
+        let mut config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
+        extensions(rng, &mut config);
         let mut host = OurHost::new(config, host_seed, start, nets[side], mtu);
         host.options = if nodelay { |options| options.nodelay = true } else { |_| {} };
         host.node.busy = Ppm([0, 0, 0, 300_000][rng.within(0..=3) as usize]);
@@ -91,7 +92,9 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
         ["10.9.0.1:1000", "10.9.0.2:2000"].map(|addr| addr.parse().unwrap());
     let mut conns = [0; 2];
     let mut host = |side: usize, net: &str| -> Box<dyn Host> {
-        let config = Config { recv_buffer: rng.within(1_000..=100_000) as usize, ..Config::default() };
+        let recv_buffer = rng.within(1_000..=100_000) as usize;
+        let mut config = Config { recv_buffer, ..Config::default() };
+        extensions(&mut rng, &mut config);
         let mut host = OurHost::new(config, rng.next_u64(), start, net, 1500);
         conns[side] = host.connect_from(start, addrs[side].port(), addrs[1 - side]);
         Box::new(host)
@@ -105,6 +108,12 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
     world.run_apps(PATIENCE);
     world.run_out(PATIENCE);
     world
+}
+
+/// Selective acknowledgements and timestamps, each mostly there: on at both ends, at one or at none.
+pub(crate) fn extensions(rng: &mut Rng, config: &mut Config) {
+    config.sack = rng.chance_ppm(750_000);
+    config.timestamps = rng.chance_ppm(750_000);
 }
 
 /// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.

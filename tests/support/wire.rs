@@ -251,6 +251,10 @@ pub(crate) enum Opt {
     Mss(u16),
     WindowScale(u8),
     SackPermitted,
+    /// Blocks, by their edges.
+    Sack(Vec<(u32, u32)>),
+    /// TSval and TSecr.
+    Timestamps(u32, u32),
     Other {
         kind: u8,
         body: Vec<u8>,
@@ -267,6 +271,17 @@ impl Opt {
             Opt::Mss(mss) => out.extend_from_slice(&[2, 4, (mss >> 8) as u8, *mss as u8]),
             Opt::WindowScale(shift) => out.extend_from_slice(&[3, 3, *shift]),
             Opt::SackPermitted => out.extend_from_slice(&[4, 2]),
+            Opt::Sack(blocks) => {
+                out.extend_from_slice(&[5, 2 + 8 * blocks.len() as u8]);
+                for edge in blocks.iter().flat_map(|(left, right)| [left, right]) {
+                    out.extend_from_slice(&edge.to_be_bytes());
+                }
+            }
+            Opt::Timestamps(value, echo) => {
+                out.extend_from_slice(&[8, 10]);
+                out.extend_from_slice(&value.to_be_bytes());
+                out.extend_from_slice(&echo.to_be_bytes());
+            }
             Opt::Other { kind, body } => {
                 out.extend_from_slice(&[*kind, body.len() as u8 + 2]);
                 out.extend_from_slice(body);
@@ -293,6 +308,11 @@ impl Opt {
                         (2, &[high, low]) => Opt::Mss(u16::from_be_bytes([high, low])),
                         (3, &[shift]) => Opt::WindowScale(shift),
                         (4, &[]) => Opt::SackPermitted,
+                        (5, blocks) if blocks.len() % 8 == 0 => Opt::Sack(words(blocks)),
+                        (8, stamps) if stamps.len() == 8 => {
+                            let (value, echo) = words(stamps)[0];
+                            Opt::Timestamps(value, echo)
+                        }
                         _ => Opt::Other { kind, body: body.to_vec() },
                     });
                     bytes = &bytes[usize::from(len)..];
@@ -301,6 +321,12 @@ impl Opt {
             }
         }
     }
+}
+
+/// Pairs of 32-bit numbers.
+fn words(bytes: &[u8]) -> Vec<(u32, u32)> {
+    let word = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+    bytes.chunks_exact(8).map(|pair| (word(&pair[..4]), word(&pair[4..]))).collect()
 }
 
 /// A UDP datagram.

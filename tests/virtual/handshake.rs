@@ -99,7 +99,7 @@ fn an_active_open_takes_three_segments() {
 fn a_syn_says_mss_and_window_scale() {
     let mut t = Script::config(|config| config.recv_buffer = 1 << 20);
     t.connect();
-    t.expect("S 0 win 65535 <mss 1460,ws 5>");
+    t.expect("S 0 win 65535 <mss 1460,sackok,ts 0 0,ws 5>");
     t.peer("SA 0 ack 1 <mss 1460,ws 7>");
     // 1 MiB, less nothing: no byte has come yet.
     t.expect("A 1 ack 1 win 32768 <>");

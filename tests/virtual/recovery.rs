@@ -69,10 +69,12 @@ fn congestion_avoidance_adds_a_segment_each_round() {
 }
 
 /// Three duplicate ACKs resend the first segment at once; each further one inflates the window; a partial ACK
-/// resends the next hole; a full one ends the recovery (RFC 5681 section 3.2, RFC 6582).
+/// resends the next hole; a full one ends the recovery (RFC 5681 section 3.2, RFC 6582). The first two have something new sent
+/// each (RFC 3042).
 #[test]
 fn fast_recovery() {
-    //= RFC5681 3.2 fast retransmit, 3.2 inflation, 3.2 deflation
+    //= RFC5681 3.2 fast retransmit, 3.2 inflation, 3.2 deflation, 3.2 limited transmit
+    //= RFC3042 2 limited transmit
     let mut t = Script::new();
     t.open_passive("S 0 win 65535 <mss 1000>");
     t.remark("ten segments; the first and the fourth are lost");
@@ -92,9 +94,9 @@ fn fast_recovery() {
     t.inject("A 1 ack 3001");
     t.run(20);
     t.remark("all that was sent before the recovery has come");
-    t.inject("A 1 ack 11001");
+    t.inject("A 1 ack 12001");
     t.run(20);
-    t.inject("A 1 ack 13001");
+    t.inject("A 1 ack 14001");
     t.snapshot("fast_recovery");
     assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
     assert_eq!(t.stack.counters().tcp_timeouts, 0);

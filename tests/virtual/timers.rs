@@ -28,9 +28,11 @@ fn a_syn_is_sent_again_after_one_second_and_then_ever_later() {
     //= RFC6298 2.1 first
     let mut t = Script::new();
     let id = t.connect();
-    t.expect("S 0 win 65535 <mss 1460,ws 0>");
+    t.expect("S 0 win 65535 <mss 1460,sackok,ts 0 0,ws 0>");
+    let mut stamp = 0;
     for seconds in [1, 2, 4, 8, 16, 32, 64] {
-        t.expect_in(seconds * 1_000, "S 0 win 65535 <mss 1460,ws 0>");
+        stamp += seconds * 1_000;
+        t.expect_in(seconds * 1_000, &format!("S 0 win 65535 <mss 1460,sackok,ts {stamp} 0,ws 0>"));
     }
     // 127 s so far. R2 of a SYN is 180 s.
     //= RFC9293 MUST-22, MUST-23

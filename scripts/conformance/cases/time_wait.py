@@ -1,4 +1,4 @@
-"""TCP: TIME-WAIT, as far as it can be seen without waiting for its end (RFC 9293 sections 3.6.1 and 3.10.7.4).
+"""TCP: TIME-WAIT, as far as it can be seen without waiting for its end (RFC 9293 sections 3.6.1 and 3.10.7.4, RFC 6191).
 
 That the wait lasts four minutes (2 MSL) takes as long to see, and hardly any stack keeps to it: what is asked for is
 that it lasts at all. A reset may end it or not (RFC 1337).
@@ -8,7 +8,7 @@ import time
 
 from suite.cases import BOTH, case
 from suite.setting import DAYTIME
-from suite.tcp import MSS
+from suite.tcp import MSS, TIMESTAMP
 
 
 def time_wait(net, **how):
@@ -89,5 +89,26 @@ def connections_in_time_wait_do_not_keep_others_out(net):
     old = time_wait(net)
     new = net.connect(DAYTIME)
     assert new.expect("FA", within=2)
+    old.send(flags="FA", seq=1)
+    old.expect("A", seq=old.rcv, ack=2)
+
+
+@case("RFC6191 2 newer timestamp", needs=["daytime"], families=BOTH)
+def a_syn_with_a_newer_timestamp_opens_a_connection_out_of_time_wait(net):
+    old = time_wait(net, timestamps=True)
+    old.needs(TIMESTAMP)
+    # Its number alone would be an old one's.
+    new = net.tcp(DAYTIME, sport=old.sport, iss=(old.iss - 100_000) % (1 << 32))
+    new.send(flags="S", options=[(MSS, 1460), (TIMESTAMP, ((old.now() + 1000) % (1 << 32), 0))])
+    new.expect("SA", ack=1)
+
+
+@case("RFC6191 2 otherwise", needs=["daytime"], families=BOTH)
+def a_syn_with_an_older_timestamp_opens_nothing_out_of_time_wait(net):
+    old = time_wait(net, timestamps=True)
+    old.needs(TIMESTAMP)
+    stale = [(MSS, 1460), (TIMESTAMP, ((old.now() - 100_000) % (1 << 32), 0))]
+    old.send(flags="S", seq=-1000, options=stale)
+    old.expect_nothing(flags="SA")
     old.send(flags="FA", seq=1)
     old.expect("A", seq=old.rcv, ack=2)

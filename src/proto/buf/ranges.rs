@@ -113,6 +113,29 @@ impl Ranges {
         candidate.contains(&position).then(|| candidate.clone())
     }
 
+    /// The first range that shares a position with `range`.
+    pub fn overlapping(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let overlapped = self.overlapped_by(&range);
+        self.ranges.range(overlapped).next().cloned()
+    }
+
+    /// The stretches of `range` that are not in the set, ascending.
+    pub fn gaps(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let held = self.ranges.range(self.overlapped_by(&range));
+        let ends = core::iter::once(range.start).chain(held.clone().map(|r| r.end));
+        let starts = held.map(|r| r.start).chain(core::iter::once(range.end));
+        ends.zip(starts).map(|(end, start)| end..start).filter(|gap| !gap.is_empty())
+    }
+
+    /// The highest position below `to` that is not in the set.
+    pub fn last_missing_below(&self, to: u64) -> Option<u64> {
+        let candidate = to.checked_sub(1)?;
+        match self.containing(candidate) {
+            None => Some(candidate),
+            Some(holder) => holder.start.checked_sub(1),
+        }
+    }
+
     /// All ranges, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range<u64>> + ExactSizeIterator + '_ {
         self.ranges.iter().cloned()
@@ -301,6 +324,11 @@ mod tests {
                 prop_assert_eq!(ranges.first(), expected.first().cloned());
                 prop_assert_eq!(ranges.last(), expected.last().cloned());
                 prop_assert_eq!(ranges.covers(probe..probe + len), (probe..probe + len).all(|p| model.0.contains(&p)));
+                let overlapping = expected.iter().find(|range| range.start < probe + len && probe < range.end && len > 0);
+                prop_assert_eq!(ranges.overlapping(probe..probe + len), overlapping.cloned());
+                let missing: Vec<u64> = (probe..probe + len).filter(|p| !model.0.contains(p)).collect();
+                prop_assert_eq!(ranges.gaps(probe..probe + len).flatten().collect::<Vec<_>>(), missing);
+                prop_assert_eq!(ranges.last_missing_below(probe), (0..probe).rev().find(|p| !model.0.contains(p)));
                 prop_assert_eq!(ranges.containing(probe), expected.into_iter().find(|range| range.contains(&probe)));
             }
         }

@@ -8,7 +8,9 @@ use super::closing::{OurSide, State, TheirSide};
 use super::connection::{Connection, Ending};
 use super::recv::Text;
 use super::send::acked::Acknowledgement;
+use super::send::scoreboard::SackBlocks;
 use super::seq::RcvPos;
+use super::timestamps::Age;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Readiness;
@@ -68,15 +70,48 @@ impl Connection {
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
+        self.check_timestamp(ctx, arrival)?;
         self.check_sequence(ctx, global, arrival)?;
         self.check_reset(ctx, global, arrival)?;
         self.check_syn(ctx, global, arrival)?;
         self.check_ack(ctx, global, arrival)?;
+        self.hear_timestamp(ctx, arrival);
         self.keepalive.heard(ctx.now);
         //= RFC9293 MAY-9
         self.received_tos = arrival.tos;
         self.check_urgent(arrival);
         self.take_text(ctx, arrival)
+    }
+
+    /// Before all: does it come from the past? Then it draws an ACK, unless it is a reset (RFC 7323 section 5.3 R1).
+    fn check_timestamp(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
+        let Some(timestamps) = &self.timestamps else { return ControlFlow::Continue(()) };
+        match arrival.segment.control {
+            //= RFC7323 3.2 reset
+            Control::Rst => return ControlFlow::Continue(()),
+            // It is challenged, wherever it stands and whatever it says.
+            Control::Syn => return ControlFlow::Continue(()),
+            Control::None | Control::Fin => {}
+        }
+        match timestamps.age(arrival.segment.options.timestamps, ctx.now) {
+            Age::Fresh => ControlFlow::Continue(()),
+            //= RFC7323 5.3 PAWS
+            Age::Old => {
+                self.answer_unacceptable(ctx, arrival);
+                ControlFlow::Break(Verdict::Dropped(DropReason::TcpOldTimestamp))
+            }
+            Age::Unknown => ControlFlow::Break(Verdict::Dropped(DropReason::TcpNoTimestamp)),
+        }
+    }
+
+    /// Takes over the timestamp of a segment that is acceptable, its acknowledgement as well: who can't see our segments
+    /// shall not be able to make the peer's seem old.
+    fn hear_timestamp(&mut self, ctx: &Context<'_>, arrival: &Arrival<'_>) {
+        if let (Some(timestamps), Some((value, _))) =
+            (&mut self.timestamps, arrival.segment.options.timestamps)
+        {
+            timestamps.heard(value, arrival.seq, self.rcv.last_ack_sent(), ctx.now);
+        }
     }
 
     /// First: is any of it in the window? Otherwise it draws an ACK, unless it is a reset.
@@ -96,20 +131,25 @@ impl Connection {
             Control::Syn => return self.challenge(ctx, global, DropReason::TcpChallenged),
             Control::None | Control::Fin => {}
         }
-        // Two stacks that answer each other's bare ACKs must not do so for ever. Whatever has text or FIN can't
-        // be part of such a loop, and its sender needs the answer.
-        if !arrival.segment.is_empty() {
-            self.rcv.duplicates += 1;
-            ctx.counters.tcp_duplicates += 1;
-            self.rcv.ack.at_once();
-        } else if self.challenge.allows_answer(ctx) {
-            self.rcv.ack.at_once();
-        }
+        self.answer_unacceptable(ctx, arrival);
         self.keepalive.heard(ctx.now);
         if self.is_right_before(arrival) {
             self.check_ack(ctx, global, arrival)?;
         }
         ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow))
+    }
+
+    /// A segment that is not acceptable draws an ACK. Two stacks that answer each other's bare ACKs must not do so for
+    /// ever. Whatever has text or FIN can't be part of such a loop, and its sender needs the answer.
+    fn answer_unacceptable(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) {
+        if !arrival.segment.is_empty() {
+            self.rcv.duplicates += 1;
+            ctx.counters.tcp_duplicates += 1;
+            self.rcv.note_duplicate(arrival.seq, arrival.seq.plus(arrival.segment.payload.len() as u64));
+            self.rcv.ack.at_once();
+        } else if self.challenge.allows_answer(ctx) {
+            self.rcv.ack.at_once();
+        }
     }
 
     /// Whether a bare segment stands right before what is expected. So do all of a peer that has probed our window and
@@ -205,11 +245,19 @@ impl Connection {
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.segment.is_empty(),
                 at: ctx.now,
+                sack: self.sack_blocks_of(arrival),
+                echo: self.timestamps.and(arrival.segment.options.timestamps).map(|(_, echo)| echo),
             };
             self.snd.acknowledge(&acknowledgement, ctx.pool, ctx.counters);
             self.after_acknowledgement(ctx);
         }
         ControlFlow::Continue(())
+    }
+
+    /// The blocks that a segment reports, unwrapped.
+    fn sack_blocks_of(&self, arrival: &Arrival<'_>) -> SackBlocks {
+        let place = |nr| self.snd.una().unwrap(nr).get();
+        arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)).collect()
     }
 
     fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {

@@ -15,11 +15,13 @@ use super::emit::{self, Marks, Says};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
+use super::recv::sack::BLOCKS_MAX;
 use super::recv::{RecvHalf, RecvStart};
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
 use super::send::{SendHalf, SendStart};
 use super::seq::RcvPos;
+use super::timestamps::Timestamps;
 use crate::proto::buf::pages::PAGE_SIZE;
 use crate::proto::config::Config;
 use crate::proto::context::Context;
@@ -28,6 +30,7 @@ use crate::proto::events::Readiness;
 use crate::proto::packet::{DeviceId, PacketSink, Sent};
 use crate::proto::trace::CloseReason;
 use crate::proto::wire::tcp::Control;
+use crate::proto::wire::tcp_options::TcpOptions;
 use crate::time::Instant;
 
 /// How a connection, or an attempt at one, ended.
@@ -98,6 +101,8 @@ pub(crate) struct Settled {
     pub(crate) rcv_scale: u8,
     /// What the peer's MSS option said, or its default.
     pub(crate) peer_mss: u64,
+    /// Set if both sides have timestamps.
+    pub(crate) timestamps: Option<Timestamps>,
 }
 
 impl Settled {
@@ -108,6 +113,7 @@ impl Settled {
             offered: self.rcv_offered,
             scale: self.rcv_scale,
             rtt: self.snd.rtt,
+            sack: self.snd.sack,
         }
     }
 }
@@ -130,12 +136,16 @@ pub(crate) struct Connection {
     /// The latest soft error since the peer last acknowledged anything (RFC 9293 MUST-47).
     pub(crate) soft_error: Option<Error>,
     peer_mss: u64,
+    /// Set if both sides have timestamps.
+    pub(crate) timestamps: Option<Timestamps>,
 }
 
 impl Connection {
     pub(crate) fn new(config: &Config, settled: &Settled, now: Instant) -> Self {
+        let fixed = fixed_options_len(settled.timestamps.as_ref());
+        let start = SendStart { mss: without_options(settled.snd.mss, fixed), ..settled.snd.clone() };
         Connection {
-            snd: SendHalf::new(config, &settled.snd, now),
+            snd: SendHalf::new(config, &start, now),
             rcv: RecvHalf::new(config, &settled.rcv_start(), now),
             sides: Sides::OPEN,
             challenge: ChallengeBudget::new(now),
@@ -146,6 +156,7 @@ impl Connection {
             received_tos: 0,
             soft_error: None,
             peer_mss: settled.peer_mss,
+            timestamps: settled.timestamps,
         }
     }
 
@@ -231,7 +242,7 @@ impl Connection {
         options: &SocketOptions,
     ) -> Option<Ending> {
         self.rcv.lapse(ctx.config, ctx.pool, ctx.now);
-        let expiry = self.snd.timer_expired(&self.patience(options), ctx.now);
+        let expiry = self.snd.timer_expired(&self.patience(options), ctx.counters, ctx.now);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
             Some(Expiry::Trouble) => self.trouble(ctx, remote),
@@ -250,14 +261,16 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.snd.plan(options.nodelay).is_some() || self.rcv.ack.is_due(now) || self.wants_probe()
+        self.snd.plan(options.nodelay, self.sack_len()).is_some()
+            || self.rcv.ack.is_due(now)
+            || self.wants_probe()
     }
 
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
     pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
         //= RFC9293 MUST-59
         self.rcv.ack.may_wait(self.rcv.wnd(), now)
-            && self.snd.plan(options.nodelay).is_none()
+            && self.snd.plan(options.nodelay, self.sack_len()).is_none()
             && !self.wants_probe()
     }
 
@@ -272,7 +285,7 @@ impl Connection {
     ) -> Option<Sent> {
         let path = Path { device, tuple, marks: Marks::of(options) };
         //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
-        if let Some(plan) = self.snd.plan(options.nodelay) {
+        if let Some(plan) = self.snd.plan(options.nodelay, self.sack_len()) {
             Some(self.send_text(ctx, sink, &path, &plan))
         } else if self.rcv.ack.is_due(ctx.now) {
             Some(self.send_ack(ctx, sink, &path))
@@ -286,12 +299,14 @@ impl Connection {
     /// The largest segment for a path of `mtu` bytes.
     //= RFC9293 MUST-16
     pub(crate) fn follow_mtu(&mut self, mtu: usize, is_ipv4: bool) {
-        self.snd.set_mss(self.peer_mss.min(mss_for(mtu, is_ipv4)));
+        let fixed = fixed_options_len(self.timestamps.as_ref());
+        self.snd.set_mss(without_options(self.peer_mss.min(mss_for(mtu, is_ipv4)), fixed));
     }
 
     /// What a reset of ours says.
-    pub(crate) fn reset(&self) -> Says<'static> {
-        Says::reset(self.snd.bare_seq().wire(), Some(self.rcv.nxt().wire()))
+    pub(crate) fn reset(&self, now: Instant) -> Says {
+        //= RFC7323 3.2 reset
+        Says::reset(self.snd.bare_seq().wire(), Some(self.rcv.nxt().wire())).with(self.options(now, 0))
     }
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
@@ -313,7 +328,7 @@ impl Connection {
             min_rtt: rtt.min_rtt(),
             rto: rtt.rto(),
             backoff: self.snd.retransmissions(),
-            cwnd: self.snd.cc().cwnd(),
+            cwnd: self.snd.cwnd(),
             ssthresh: self.snd.cc().ssthresh(),
             snd_mss: self.snd.mss() as u32,
             rcv_mss: self.rcv.mss() as u32,
@@ -324,12 +339,14 @@ impl Connection {
             unsent: self.snd.unsent(),
             unacknowledged: self.snd.outstanding(),
             lost: self.snd.lost(),
+            sacked: self.snd.sacked(),
             in_recovery: self.snd.in_recovery(),
             timers: self.timers(options),
             unread: self.rcv.readable(),
             bytes_acked: self.snd.bytes_acked(),
             bytes_received: self.rcv.bytes_received(),
             retransmits: self.snd.retransmits(),
+            undone: self.snd.undone(),
             duplicates_in: self.rcv.duplicates,
             out_of_order_in: self.rcv.out_of_order,
             urgent_unread: self.rcv.urgent_unread(),
@@ -394,6 +411,7 @@ impl Connection {
             urgent: plan.urgent,
             ..Says::ack(plan.start.wire(), self.rcv.nxt().wire(), window)
         };
+        let says = says.with(self.options(ctx.now, self.sack_blocks_beside_text()));
         let sent = {
             let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
             emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &pieces)
@@ -401,7 +419,7 @@ impl Connection {
         if sent == Sent::Taken {
             match plan.kind {
                 Kind::New => {}
-                Kind::Retransmission => ctx.counters.tcp_retransmits += 1,
+                Kind::Retransmission | Kind::LossProbe => ctx.counters.tcp_retransmits += 1,
                 Kind::Probe => ctx.counters.tcp_window_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
@@ -413,7 +431,8 @@ impl Connection {
 
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
-        let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window);
+        let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window)
+            .with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge, false, ctx.now);
@@ -422,11 +441,41 @@ impl Connection {
         sent
     }
 
+    /// The options of a segment sent now, with up to `blocks` of what came ahead of its turn.
+    //= RFC7323 3.2 every segment
+    fn options(&self, now: Instant, blocks: usize) -> TcpOptions {
+        let timestamps = self.timestamps.map(|stamps| stamps.option(now));
+        let wire =
+            |block: core::ops::Range<u64>| (RcvPos::at(block.start).wire(), RcvPos::at(block.end).wire());
+        let sack = match self.rcv.has_sack_blocks() {
+            true => self.rcv.sack_blocks(blocks).into_iter().map(wire).collect(),
+            false => ArrayVec::new_const(),
+        };
+        TcpOptions { timestamps, sack, ..TcpOptions::NONE }
+    }
+
+    /// How many blocks go with text: as many as fit, but no more than leave half of the segment to the text.
+    fn sack_blocks_beside_text(&self) -> usize {
+        (self.snd.mss() / 2).saturating_sub(4) as usize / 8
+    }
+
+    /// Room in a segment with text that [`options`](Self::options) takes beside timestamps.
+    fn sack_len(&self) -> u64 {
+        if !self.rcv.has_sack_blocks() {
+            return 0;
+        }
+        let most = if self.timestamps.is_some() { BLOCKS_MAX - 1 } else { BLOCKS_MAX };
+        match self.rcv.sack_blocks(most.min(self.sack_blocks_beside_text())).len() as u64 {
+            0 => 0,
+            blocks => 4 + 8 * blocks,
+        }
+    }
+
     //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
     fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let seq = self.snd.nxt().wire().plus(u32::MAX);
-        let says = Says::ack(seq, self.rcv.nxt().wire(), window);
+        let says = Says::ack(seq, self.rcv.nxt().wire(), window).with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
             self.rcv.acknowledged(edge, false, ctx.now);
@@ -447,6 +496,16 @@ struct Path<'a> {
 
 /// Pieces that one segment's text may lie in: 64 KiB of pages, and one cut at each end.
 const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
+
+/// Room that options take in each segment.
+fn fixed_options_len(timestamps: Option<&Timestamps>) -> u64 {
+    timestamps.map_or(0, |_| Timestamps::OPTION_LEN)
+}
+
+/// The text that fits beside options (RFC 6691): an MSS option counts neither's.
+fn without_options(mss: u64, options_len: u64) -> u64 {
+    mss.saturating_sub(options_len).max(1)
+}
 
 /// The text that fits into a datagram of `mtu` bytes beside the headers.
 pub(crate) fn mss_for(mtu: usize, is_ipv4: bool) -> u64 {

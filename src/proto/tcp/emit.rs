@@ -14,21 +14,18 @@ use crate::proto::wire::tcp_options::TcpOptions;
 use crate::time::Instant;
 
 /// What a segment to be sent says, but for its ports and text.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Says<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct Says {
     pub(crate) seq: SeqNr,
     pub(crate) ack: Option<SeqNr>,
     pub(crate) control: Control,
     pub(crate) psh: bool,
     pub(crate) urgent: Option<u16>,
     pub(crate) window: u16,
-    pub(crate) options: &'a TcpOptions,
+    pub(crate) options: TcpOptions,
 }
 
-/// No options.
-pub(crate) static NO_OPTIONS: TcpOptions = TcpOptions::NONE;
-
-impl<'a> Says<'a> {
+impl Says {
     /// A bare acknowledgement.
     pub(crate) fn ack(seq: SeqNr, ack: SeqNr, window: u16) -> Self {
         Says {
@@ -39,21 +36,34 @@ impl<'a> Says<'a> {
             urgent: None,
             window,
             //= RFC9293 MUST-65: nothing but a SYN is given options that hold an MSS.
-            options: &NO_OPTIONS,
+            options: TcpOptions::NONE,
         }
     }
 
     /// A reset.
     pub(crate) fn reset(seq: SeqNr, ack: Option<SeqNr>) -> Self {
-        Says { seq, ack, control: Control::Rst, psh: false, urgent: None, window: 0, options: &NO_OPTIONS }
+        Says {
+            seq,
+            ack,
+            control: Control::Rst,
+            psh: false,
+            urgent: None,
+            window: 0,
+            options: TcpOptions::NONE,
+        }
     }
 
     /// A SYN, or with `ack` a SYN-ACK.
-    pub(crate) fn syn(isn: SeqNr, ack: Option<SeqNr>, window: u16, options: &'a TcpOptions) -> Self {
+    pub(crate) fn syn(isn: SeqNr, ack: Option<SeqNr>, window: u16, options: TcpOptions) -> Self {
         Says { seq: isn, ack, control: Control::Syn, psh: false, urgent: None, window, options }
     }
 
-    fn header(&self, tuple: &FourTuple) -> TcpHeader<'a> {
+    /// The same with other options.
+    pub(crate) fn with(self, options: TcpOptions) -> Self {
+        Says { options, ..self }
+    }
+
+    fn header(&self, tuple: &FourTuple) -> TcpHeader<'_> {
         TcpHeader {
             src_port: tuple.local_port,
             dst_port: tuple.remote_port,
@@ -63,7 +73,7 @@ impl<'a> Says<'a> {
             psh: self.psh,
             urgent: self.urgent,
             window: self.window,
-            options: self.options,
+            options: &self.options,
         }
     }
 }
@@ -113,7 +123,7 @@ pub(crate) fn send(
     device: DeviceId,
     tuple: &FourTuple,
     marks: Marks,
-    says: &Says<'_>,
+    says: &Says,
     text: &[&[u8]],
 ) -> Sent {
     let mut headers = HeaderBuf::new();
@@ -125,7 +135,7 @@ pub(crate) fn send(
 }
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
-pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says: &Says<'_>) {
+pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says: &Says) {
     let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
         ctx.counters.replies_lost += 1;
         return;
@@ -138,7 +148,7 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
 }
 
 /// Counts and traces a segment that was sent.
-pub(crate) fn note_sent(ctx: &mut Context<'_>, tuple: &FourTuple, says: &Says<'_>, len: usize) {
+pub(crate) fn note_sent(ctx: &mut Context<'_>, tuple: &FourTuple, says: &Says, len: usize) {
     ctx.counters.tcp_segments_out += 1;
     if says.control == Control::Rst {
         ctx.counters.tcp_resets_out += 1;

@@ -14,6 +14,7 @@ use super::options::SocketOptions;
 use super::recv::{self, window::Window};
 use super::send::SendStart;
 use super::seq::{RcvPos, SndPos};
+use super::timestamps::{TimestampClock, Timestamps};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -35,6 +36,10 @@ pub(crate) struct PeerSyn {
     window: u16,
     /// The window that our own SYN offers.
     offered: u16,
+    /// It understands selective acknowledgements, and so do we.
+    sack: bool,
+    /// Its timestamp, if it has timestamps and so have we.
+    timestamp: Option<u32>,
 }
 
 impl PeerSyn {
@@ -52,15 +57,18 @@ impl PeerSyn {
             scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
             window: segment.window,
             offered,
+            sack: config.sack && segment.options.sack_permitted,
+            timestamp: segment.options.timestamps.filter(|_| config.timestamps).map(|(value, _)| value),
         }
     }
 
-    /// The options of our SYN; `peer` is what theirs said, if it came first.
+    /// The options of our SYN; `peer` is what theirs said, if it came first, and `stamp` what our clock shows.
     pub(crate) fn our_options(
         config: &Config,
         mtu: usize,
         is_ipv4: bool,
         peer: Option<&PeerSyn>,
+        stamp: u32,
     ) -> TcpOptions {
         //= RFC9293 MUST-67: what the interface can receive, less both fixed headers.
         let mss = mtu.saturating_sub(header_len(is_ipv4)).min(u16::MAX.into()) as u16;
@@ -69,12 +77,25 @@ impl PeerSyn {
             //= RFC9293 MUST-14, SHLD-5/v4, SHLD-5/v6, MAY-3
             mss: Some(mss),
             window_scale: may_scale.then(|| Window::scale_for(config.recv_buffer as u64)),
+            //= RFC2018 2 permitted
+            sack_permitted: peer.map_or(config.sack, |syn| syn.sack),
+            timestamps: match peer {
+                None => config.timestamps.then_some((stamp, 0)),
+                //= RFC7323 3.2 answered
+                Some(syn) => syn.timestamp.map(|value| (stamp, value)),
+            },
             ..TcpOptions::NONE
         }
     }
 
     /// What the handshake has settled, with our SYN numbered `iss`.
-    pub(crate) fn settle(&self, config: &Config, iss: SeqNr, rtt: Option<Duration>) -> Settled {
+    pub(crate) fn settle(
+        &self,
+        ctx: &Context<'_>,
+        iss: SeqNr,
+        rtt: Option<Duration>,
+        clock: TimestampClock,
+    ) -> Settled {
         let syn = RcvPos::of_syn(self.irs);
         Settled {
             snd: SendStart {
@@ -84,11 +105,14 @@ impl PeerSyn {
                 scale: self.scale.unwrap_or(0),
                 wl1: syn,
                 rtt,
+                sack: self.sack,
+                clock: self.timestamp.map(|_| clock),
             },
             rcv_first: syn.plus(1),
             rcv_offered: self.offered,
-            rcv_scale: self.rcv_scale(config),
+            rcv_scale: self.rcv_scale(ctx.config),
             peer_mss: self.mss.into(),
+            timestamps: self.timestamps(clock, ctx.now),
         }
     }
 
@@ -120,6 +144,17 @@ impl PeerSyn {
         self.offered
     }
 
+    /// The timestamps of the connection to be, if it has any.
+    pub(crate) fn timestamps(&self, clock: TimestampClock, now: Instant) -> Option<Timestamps> {
+        self.timestamp.map(|value| Timestamps::new(clock, value, now))
+    }
+
+    /// The options of an ACK sent before the connection is open.
+    pub(crate) fn ack_options(&self, clock: TimestampClock, now: Instant) -> TcpOptions {
+        let timestamps = self.timestamps(clock, now).map(|stamps| stamps.option(now));
+        TcpOptions { timestamps, ..TcpOptions::NONE }
+    }
+
     /// RCV.NXT.
     pub(crate) fn rcv_nxt(&self) -> SeqNr {
         self.irs.plus(1)
@@ -139,6 +174,7 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Handshake {
     iss: SeqNr,
+    clock: TimestampClock,
     stage: Stage,
     /// The window that our SYN offers.
     offered: u16,
@@ -177,10 +213,12 @@ impl Handshake {
         tuple: &FourTuple,
         options: &SocketOptions,
         iss: SeqNr,
+        clock: TimestampClock,
         mtu: usize,
     ) -> Self {
         let handshake = Handshake {
             iss,
+            clock,
             stage: Stage::SynSent,
             offered: recv::syn_window(ctx),
             mtu,
@@ -207,7 +245,7 @@ impl Handshake {
     }
 
     /// What a reset of ours says: only a peer that has told us its SYN needs one (RFC 9293 section 3.10.5).
-    pub(crate) fn reset(&self) -> Option<Says<'static>> {
+    pub(crate) fn reset(&self) -> Option<Says> {
         match self.stage {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(Says::reset(self.iss.plus(1), Some(peer.rcv_nxt()))),
@@ -276,8 +314,9 @@ impl Handshake {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(peer),
         };
-        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer);
-        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, &syn_options);
+        let stamp = self.clock.at(ctx.now);
+        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
+        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, syn_options);
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
@@ -305,7 +344,7 @@ impl Handshake {
             Control::Syn => {
                 let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), self.offered);
                 if acks_our_syn {
-                    let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+                    let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
                     return Outcome::Established { settled, only_text: true };
                 }
                 self.simultaneous_open(ctx, tuple, options, peer)
@@ -377,13 +416,15 @@ impl Handshake {
     }
 
     fn established(&self, ctx: &Context<'_>, peer: &PeerSyn, only_text: bool) -> Outcome {
-        let settled = peer.settle(ctx.config, self.iss, self.measured(ctx.now));
+        let settled = peer.settle(ctx, self.iss, self.measured(ctx.now), self.clock);
         Outcome::Established { settled, only_text }
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
         let window = peer.ack_window(ctx.config);
-        emit::queue(ctx, tuple, Marks::of(options), &Says::ack(self.iss.plus(1), peer.rcv_nxt(), window));
+        let says = Says::ack(self.iss.plus(1), peer.rcv_nxt(), window);
+        let says = says.with(peer.ack_options(self.clock, ctx.now));
+        emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
     /// The round-trip time of our SYN, unless it was sent twice (Karn's rule).

@@ -19,6 +19,10 @@ bitflags::bitflags! {
         const DELAYED_ACK = 8;
         /// The peer's silence will be looked into (RFC 9293 section 3.8.4).
         const KEEP_ALIVE = 16;
+        /// Before that, what was sent last will be sent again, or something new (RFC 8985 section 7).
+        const LOSS_PROBE = 32;
+        /// Before that, what may only be late will be believed lost (RFC 8985 section 6).
+        const REORDERING = 64;
     }
 }
 
@@ -59,6 +63,8 @@ pub struct TcpInfo {
     pub unacknowledged: u64,
     /// Bytes of those that are believed lost, and not sent again yet.
     pub lost: u64,
+    /// Bytes of those that the peer has, beyond what it acknowledges (RFC 2018).
+    pub sacked: u64,
     /// Whether loss recovery, fast or after a time-out, is under way.
     pub in_recovery: bool,
     /// Which timers are running.
@@ -71,6 +77,8 @@ pub struct TcpInfo {
     pub bytes_received: u64,
     /// Segments sent that carried bytes sent before.
     pub retransmits: u64,
+    /// Recoveries that turned out to have been needless, and were undone.
+    pub undone: u64,
     /// Segments received that carried nothing new.
     pub duplicates_in: u64,
     /// Segments received ahead of their turn.
@@ -103,12 +111,14 @@ impl TcpInfo {
         unsent: 0,
         unacknowledged: 0,
         lost: 0,
+        sacked: 0,
         in_recovery: false,
         timers: Timers::empty(),
         unread: 0,
         bytes_acked: 0,
         bytes_received: 0,
         retransmits: 0,
+        undone: 0,
         duplicates_in: 0,
         out_of_order_in: 0,
         urgent_unread: None,

@@ -21,6 +21,7 @@ pub(crate) mod send;
 pub(crate) mod seq;
 pub(crate) mod syn_queue;
 pub(crate) mod time_wait;
+pub(crate) mod timestamps;
 
 #[cfg(test)]
 mod model;

@@ -11,6 +11,7 @@ use super::connection::Settled;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
+use super::timestamps::TimestampClock;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::{HalfOpenId, ListenerId};
@@ -29,6 +30,7 @@ pub(crate) struct HalfOpen {
     pub(crate) listener: ListenerId,
     iss: SeqNr,
     peer: PeerSyn,
+    clock: TimestampClock,
     marks: Marks,
     mtu: u16,
     retransmissions: u8,
@@ -58,6 +60,7 @@ impl HalfOpen {
         listener: ListenerId,
         iss: SeqNr,
         peer: PeerSyn,
+        clock: TimestampClock,
         marks: Marks,
         mtu: usize,
         now: Instant,
@@ -68,6 +71,7 @@ impl HalfOpen {
             listener,
             iss,
             peer,
+            clock,
             marks,
             mtu,
             retransmissions: 0,
@@ -162,19 +166,21 @@ impl HalfOpen {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let rtt: Option<Duration> = sent_once.then(|| ctx.now.since(self.last_sent));
-        self.peer.settle(ctx.config, self.iss, rtt)
+        self.peer.settle(ctx, self.iss, rtt, self.clock)
     }
 
     fn send_syn_ack(&self, ctx: &mut Context<'_>) {
         let is_ipv4 = self.tuple.local.is_ipv4();
-        let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer));
-        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), &options);
+        let stamp = self.clock.at(ctx.now);
+        let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer), stamp);
+        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options);
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>) {
         let window = self.peer.ack_window(ctx.config);
         let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
+        let says = says.with(self.peer.ack_options(self.clock, ctx.now));
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 }

@@ -10,6 +10,7 @@ use slotmap::SlotMap;
 use super::challenge::GlobalChallengeLimit;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
+use super::timestamps::Timestamps;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -17,6 +18,7 @@ use crate::proto::ids::{TcpTimer, TimerKey};
 use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::proto::wire::tcp_options::TcpOptions;
 
 /// An entry.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(crate) struct TimeWait {
     pub(crate) rcv_nxt: SeqNr,
     pub(crate) window: u16,
     pub(crate) marks: Marks,
+    /// Its timestamps, if it had any (RFC 6191).
+    pub(crate) timestamps: Option<Timestamps>,
     /// What its connection let others do with its port.
     pub(crate) bind_options: BindOptions,
 }
@@ -149,7 +153,9 @@ impl TimeWaitTable {
 impl TimeWait {
     /// Acknowledges all that came, their FIN included.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
-        let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window);
+        let timestamps = self.timestamps.map(|stamps| stamps.option(ctx.now));
+        let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window)
+            .with(TcpOptions { timestamps, ..TcpOptions::NONE });
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 }
@@ -171,6 +177,7 @@ mod tests {
             rcv_nxt: SeqNr(0),
             window: 0,
             marks: Marks { ttl: 64, tos: 0 },
+            timestamps: None,
             bind_options: BindOptions::NONE,
         };
         // Ten stay; of the others each is over before the next one comes.

@@ -9,7 +9,7 @@ use tunstack::proto::tcp::{KeepAlive, SocketOptions};
 use tunstack::rng::Rng;
 use tunstack::sim::{GilbertElliott, LinkConfig, Loss, Ppm};
 
-use crate::scenario::{Pairing, buffer_size};
+use crate::scenario::{Pairing, buffer_size, extensions};
 
 /// Each fault of a link is there in a run, or it is not.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +115,7 @@ pub(super) fn host_config(rng: &mut Rng) -> Config {
     let initial = [3_000, config.recv_buffer_initial, usize::MAX];
     config.recv_buffer_initial = initial[rng.within(0..=2) as usize];
     config.send_buffer_initial = initial[rng.within(0..=2) as usize];
+    extensions(rng, &mut config);
     if rng.chance_ppm(200_000) {
         // Memory is short: less than what all connections would like, enough for each to go on.
         config.pages = rng.within(24..=100) as usize;

@@ -18,9 +18,9 @@ use tunstack::proto::{
 };
 use tunstack::time::Instant;
 
-use super::seg::Seg;
+use super::seg::{Origin, Seg};
 use crate::support::seeds::{pattern_bytes, text_at};
-use crate::support::wire::{self, Ip, Tcp};
+use crate::support::wire::{self, Ip, Opt, Tcp};
 
 /// How far from its due time a timer may fire.
 const TIMER_ERROR: Duration = Duration::from_micros(100);
@@ -64,10 +64,22 @@ struct Flow {
     local_port: u16,
     peer_port: u16,
     stack_iss: Option<u32>,
+    /// The first timestamp that the stack sent.
+    stack_stamp: Option<u32>,
     peer_iss: u32,
     socket: Option<TcpId>,
     written: u64,
     read: u64,
+}
+
+impl Flow {
+    fn stack(&self) -> Origin {
+        Origin { iss: self.stack_iss.unwrap_or(0), stamp: self.stack_stamp.unwrap_or(0) }
+    }
+
+    fn peer(&self) -> Origin {
+        Origin { iss: self.peer_iss, stamp: 0 }
+    }
 }
 
 /// The stack under test, its peer, the clock and the transcript.
@@ -266,7 +278,7 @@ impl Script {
         tcp.ack = seg.ack.map_or(0, |ack| flow.stack_iss.unwrap_or(0).wrapping_add(ack));
         tcp.window = seg.win.unwrap_or(65535);
         tcp.urgent = seg.urg.unwrap_or(0);
-        for option in seg.options.iter().flatten() {
+        for option in seg.options_on_wire(flow.peer(), flow.stack()) {
             option.encode(&mut tcp.options);
         }
         tcp.payload = text_at(IN, seg.seq, seg.len);
@@ -286,7 +298,7 @@ impl Script {
         };
         let wanted = Seg::parse(line);
         let flow = self.flow();
-        let actual = Seg::of(&tcp, flow.stack_iss.unwrap_or(0), flow.peer_iss);
+        let actual = Seg::of(&tcp, flow.stack(), flow.peer());
         let ends = (tcp.src, tcp.dst) == (self.stack_addr(), self.peer_addr());
         if !wanted.matches(&actual) || !ends {
             self.fail(&format!(
@@ -338,8 +350,7 @@ impl Script {
     /// Takes all segments not expected yet, as lines.
     pub(crate) fn take_all(&mut self) -> Vec<String> {
         let flow = self.flow().clone();
-        let line =
-            |(_, tcp): (Instant, Tcp)| Seg::of(&tcp, flow.stack_iss.unwrap_or(0), flow.peer_iss).line();
+        let line = |(_, tcp): (Instant, Tcp)| Seg::of(&tcp, flow.stack(), flow.peer()).line();
         self.sent.drain(..).map(line).collect()
     }
 
@@ -601,7 +612,7 @@ impl Script {
     fn check_nothing_unexpected(&self, before: &str) {
         if let Some((at, tcp)) = self.sent.front() {
             let flow = self.flow();
-            let line = Seg::of(tcp, flow.stack_iss.unwrap_or(0), flow.peer_iss).line();
+            let line = Seg::of(tcp, flow.stack(), flow.peer()).line();
             self.fail(&format!("not expected at {:.3} s (before {before}): {line}", self.seconds(*at)));
         }
     }
@@ -648,6 +659,11 @@ impl Script {
         if let Some(flow) = self.flows.iter_mut().find(|flow| (flow.local_port, flow.peer_port) == ends) {
             if tcp.has(wire::SYN) {
                 flow.stack_iss = Some(tcp.seq);
+                let stamp = Opt::decode_all(&tcp.options).into_iter().find_map(|option| match option {
+                    Opt::Timestamps(value, _) => Some(value),
+                    _ => None,
+                });
+                flow.stack_stamp = flow.stack_stamp.or(stamp);
             }
             if let (Some(iss), false) = (flow.stack_iss, tcp.payload.is_empty()) {
                 // A keep-alive's or window probe's octet too must be the one that stands at its place.
@@ -662,7 +678,7 @@ impl Script {
 
     fn note(&mut self, tcp: &Tcp) {
         let Some(flow) = self.flows.iter().find(|flow| flow.peer_port == tcp.dst.port()) else { return };
-        let line = Seg::of(tcp, flow.stack_iss.unwrap_or(0), flow.peer_iss).line();
+        let line = Seg::of(tcp, flow.stack(), flow.peer()).line();
         self.note_line(tcp.dst.port(), '>', &line);
     }
 

@@ -7,13 +7,38 @@
 //! `FLAGS` is `-` or letters of `S F R P U A E C`. Sequence numbers are relative to the sender's initial one, so
 //! that a SYN stands at 0 and the first byte of text at 1; they may be negative. `END` is past the last byte
 //! of text (SYN and FIN not counted). `win` is the field as it stands on the wire. Options: `mss N`, `ws N`, `sackok`,
-//! `nop`, `eol`, `opt KIND HEX`, `raw HEX`; `<>` says that there are none.
+//! `sack FROM:TO ...`, `ts VALUE ECHO`, `nop`, `eol`, `opt KIND HEX`, `raw HEX`; `<>` says that there are none. Blocks are in
+//! the receiver's sequence numbers, relative like its ACK number; the stack's timestamps are told from the first that it
+//! sends on, the peer's as they are.
 //!
 //! What an expectation leaves out is not compared, but for the ACK number and the length.
 
 use std::fmt::Write as _;
 
 use crate::support::wire::{self, LETTERS, Opt, Tcp, flags_text};
+
+/// The numbers that a side began with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    pub(crate) iss: u32,
+    /// Its first timestamp.
+    pub(crate) stamp: u32,
+}
+
+/// An option with the numbers moved by what `by` makes of the origins. An echo of zero is none.
+fn renumbered(option: Opt, by: impl Fn(u32) -> u32, sender: Origin, receiver: Origin) -> Opt {
+    let move_by = |number: u32, origin: u32| number.wrapping_add(by(origin));
+    match option {
+        Opt::Sack(blocks) => {
+            let moved = |(left, right)| (move_by(left, receiver.iss), move_by(right, receiver.iss));
+            Opt::Sack(blocks.into_iter().map(moved).collect())
+        }
+        Opt::Timestamps(value, echo) => {
+            Opt::Timestamps(move_by(value, sender.stamp), move_by(echo, receiver.stamp))
+        }
+        other => other,
+    }
+}
 
 /// A segment in relative numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,17 +58,25 @@ impl Seg {
         try_parse(line).unwrap_or_else(|| panic!("not a segment: {line:?}"))
     }
 
-    /// A recorded segment, in numbers relative to the two initial ones.
-    pub(crate) fn of(tcp: &Tcp, sender_iss: u32, receiver_iss: u32) -> Seg {
+    /// A recorded segment, in numbers relative to those that its sender and its receiver began with.
+    pub(crate) fn of(tcp: &Tcp, sender: Origin, receiver: Origin) -> Seg {
+        let options = Opt::decode_all(&tcp.options).into_iter();
+        let relative = |option| renumbered(option, |iss| iss.wrapping_neg(), sender, receiver);
         Seg {
             flags: tcp.flags,
-            seq: tcp.seq.wrapping_sub(sender_iss),
+            seq: tcp.seq.wrapping_sub(sender.iss),
             len: tcp.payload.len(),
-            ack: tcp.has(wire::ACK).then(|| tcp.ack.wrapping_sub(receiver_iss)),
+            ack: tcp.has(wire::ACK).then(|| tcp.ack.wrapping_sub(receiver.iss)),
             win: Some(tcp.window),
             urg: tcp.has(wire::URG).then_some(tcp.urgent),
-            options: Some(Opt::decode_all(&tcp.options)),
+            options: Some(options.map(relative).collect()),
         }
+    }
+
+    /// The options as they stand on the wire.
+    pub(crate) fn options_on_wire(&self, sender: Origin, receiver: Origin) -> Vec<Opt> {
+        let options = self.options.iter().flatten().cloned();
+        options.map(|option| renumbered(option, |iss| iss, sender, receiver)).collect()
     }
 
     /// Whether `actual` is as this expectation says.
@@ -89,6 +122,10 @@ fn option_text(option: &Opt) -> String {
         Opt::Mss(mss) => format!("mss {mss}"),
         Opt::WindowScale(shift) => format!("ws {shift}"),
         Opt::SackPermitted => "sackok".into(),
+        Opt::Sack(blocks) => blocks
+            .iter()
+            .fold("sack".into(), |text, (left, right)| format!("{text} {}:{}", *left as i32, *right as i32)),
+        Opt::Timestamps(value, echo) => format!("ts {} {}", *value as i32, *echo as i32),
         Opt::Other { kind, body } => format!("opt {kind} {}", hex(body)),
         Opt::Raw(bytes) => format!("raw {}", hex(bytes)),
     }
@@ -137,6 +174,17 @@ fn parse_options(text: &str) -> Option<Vec<Opt>> {
             "mss" => Opt::Mss(words.next()?.parse().ok()?),
             "ws" => Opt::WindowScale(words.next()?.parse().ok()?),
             "sackok" => Opt::SackPermitted,
+            "sack" => {
+                let edge = |text: &str| text.parse::<i64>().ok().map(|edge| edge as u32);
+                let block = |(left, right)| Some((edge(left)?, edge(right)?));
+                Opt::Sack(
+                    words.by_ref().map(|text| text.split_once(':').and_then(block)).collect::<Option<_>>()?,
+                )
+            }
+            "ts" => {
+                let mut stamp = || words.next()?.parse::<i64>().ok().map(|stamp| stamp as u32);
+                Opt::Timestamps(stamp()?, stamp()?)
+            }
             "nop" => Opt::Nop,
             "eol" => Opt::End,
             "opt" => Opt::Other {
@@ -161,6 +209,7 @@ fn a_line_reads_back_as_it_was_written() {
         "PA  1:1461          ack -3      win 12",
         "R   5",
         "UA  1:3             ack 1       win 0 urg 2 <opt 254 abcd>",
+        "A   1               ack 1 <nop,nop,ts 5 -3,sack 1001:2001 -5:-2>",
         "-   -1:4",
     ] {
         assert_eq!(

@@ -19,6 +19,16 @@ pub trait Controller: Debug + Send {
     /// held the sender back; if it was not, it must not grow (RFC 7661's concern).
     fn on_ack(&mut self, acked: u64, cwnd_limited: bool);
 
+    /// Something was lost of `flight` bytes in flight, and selective acknowledgements told so: the threshold is reduced, and the
+    /// window to it. How the sender gets there is not this controller's affair (RFC 9937).
+    fn on_loss(&mut self, flight: u64);
+
+    /// The last reduction was needless: window and threshold are no smaller than before it (RFC 4015).
+    fn undo(&mut self, cwnd: u64, ssthresh: u64);
+
+    /// Loss recovery has found the window to be `cwnd` (RFC 5682 section 2.1 step 3a).
+    fn set_cwnd(&mut self, cwnd: u64);
+
     /// Fast recovery begins with `flight` bytes in flight, after three duplicate ACKs.
     fn on_enter_recovery(&mut self, flight: u64);
 

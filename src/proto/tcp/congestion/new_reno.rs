@@ -63,6 +63,21 @@ impl Controller for NewReno {
         }
     }
 
+    fn on_loss(&mut self, flight: u64) {
+        self.ssthresh = self.half(flight);
+        self.cwnd = self.ssthresh;
+        self.acked_since_growth = 0;
+    }
+
+    fn undo(&mut self, cwnd: u64, ssthresh: u64) {
+        self.cwnd = self.cwnd.max(cwnd);
+        self.ssthresh = self.ssthresh.max(ssthresh);
+    }
+
+    fn set_cwnd(&mut self, cwnd: u64) {
+        self.cwnd = cwnd;
+    }
+
     fn on_enter_recovery(&mut self, flight: u64) {
         self.ssthresh = self.half(flight);
         // Three duplicate ACKs: three segments have left the network.

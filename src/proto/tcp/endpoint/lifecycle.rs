@@ -162,20 +162,22 @@ impl Endpoint {
             }
             Phase::Synchronised(mut connection) => {
                 if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
-                    emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &connection.reset());
+                    let reset = connection.reset(ctx.now);
+                    emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &reset);
                 }
                 // Once it is forgotten, nobody else would acknowledge their FIN.
                 let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
                 connection.release(ctx);
                 let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
                 let info = TcpInfo { timers: Timers::empty(), ..connection.info(&socket.options) };
-                let Connection { rcv, snd, .. } = *connection;
+                let Connection { rcv, snd, timestamps, .. } = *connection;
                 let entry = TimeWait {
                     tuple: socket.tuple,
                     snd_nxt: snd.nxt().wire(),
                     rcv_nxt: rcv.nxt().wire(),
                     window: rcv.window_field().0,
                     marks: Marks::of(&socket.options),
+                    timestamps,
                     bind_options: socket.bind_options,
                 };
                 if owes_ack {

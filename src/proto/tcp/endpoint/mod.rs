@@ -31,6 +31,7 @@ use super::ports::PortChooser;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
+use super::timestamps::TimestampClocks;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -53,6 +54,7 @@ pub(crate) struct Endpoint {
     time_wait: TimeWaitTable,
     demux: Demux,
     isn: IsnGenerator,
+    clocks: TimestampClocks,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
     /// Connections that may have something to send, and don't wait for a device.
@@ -134,6 +136,7 @@ impl Endpoint {
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
+            clocks: TimestampClocks::new(secrets.timestamps),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
             ready: VecDeque::new(),
@@ -211,8 +214,9 @@ impl Endpoint {
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let marks = Marks::of(&listener.options);
         listener.half_open += 1;
-        let id =
-            self.half_open.insert(HalfOpen::new(*tuple, listener_id, iss, peer, marks, route.mtu, ctx.now));
+        let clock = self.clocks.of(tuple);
+        let entry = HalfOpen::new(*tuple, listener_id, iss, peer, clock, marks, route.mtu, ctx.now);
+        let id = self.half_open.insert(entry);
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
         Ok(())

@@ -145,7 +145,8 @@ impl Endpoint {
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
         let iss = self.isn.generate(ctx.now, &tuple);
         let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
-        socket.phase = Phase::Opening(Box::new(Handshake::begin(ctx, &tuple, &options, iss, mtu)));
+        let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), mtu);
+        socket.phase = Phase::Opening(Box::new(handshake));
         let id = self.sockets.insert(socket);
         self.demux.point(tuple, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;

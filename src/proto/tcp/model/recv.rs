@@ -343,7 +343,7 @@ impl Pair {
         let rtt = Some(Duration::from_millis(20)).filter(|_| irs.is_multiple_of(2));
         let mut tune = AutoTune::new(initial, max, RcvPos::at(0), offered, world.now);
         rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
-        let start = RecvStart { first, offered: offered as u16, scale, rtt };
+        let start = RecvStart { first, offered: offered as u16, scale, rtt, sack: false };
         Pair {
             half: RecvHalf::new(&world.config, &start, world.now),
             rcv: Rcv::new(tune, offered, scale),

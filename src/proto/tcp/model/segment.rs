@@ -165,11 +165,14 @@ impl Host {
                 scale: 0,
                 wl1: RcvPos::of_syn(SeqNr(setting.irs)),
                 rtt: Some(Duration::from_millis(10)),
+                sack: false,
+                clock: None,
             },
             rcv_first: RcvPos::of_syn(SeqNr(setting.irs)).plus(1),
             rcv_offered: setting.buffer.min(65_535) as u16,
             rcv_scale: 0,
             peer_mss: 1000,
+            timestamps: None,
         };
         self.world.config.recv_buffer = setting.buffer as usize;
         let now = self.world.now;
@@ -198,7 +201,7 @@ impl Host {
     fn write(&mut self, connection: &mut Connection, count: u32) {
         let now = self.world.now;
         connection.snd.write(&octets(0, count.into()), &mut self.world.pool, now);
-        while let Some(plan) = connection.snd.plan(true) {
+        while let Some(plan) = connection.snd.plan(true, 0) {
             connection.snd.commit(&plan, now);
         }
     }

@@ -47,6 +47,16 @@ enum Recovering {
     Timeout(u64),
 }
 
+/// RFC 5682 section 2: how far F-RTO has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Frto {
+    No,
+    /// Step 1: all up to here was sent again.
+    First(u64),
+    /// Step 2b: so many octets that were never sent may go.
+    New(u64),
+}
+
 /// The variables. Positions are counted from the first octet of text.
 struct Snd {
     una: u64,
@@ -65,6 +75,7 @@ struct Snd {
     urgent: Option<u64>,
     blocked: bool,
     recovering: Recovering,
+    frto: Frto,
     duplicates: u32,
     /// RFC 6582: `recover`.
     recover: Option<u64>,
@@ -100,6 +111,7 @@ impl Snd {
             urgent: None,
             blocked: false,
             recovering: Recovering::No,
+            frto: Frto::No,
             duplicates: 0,
             recover: None,
             regardless: false,
@@ -148,10 +160,23 @@ impl Snd {
             let text = u64::from(self.una < self.written);
             return Some(self.segment(Kind::Probe, self.una, text, text == 0));
         }
+        if let Frto::New(most) = self.frto {
+            return self.plan_frto(most, cwnd);
+        }
         match self.lost.first() {
             Some(first) => self.plan_lost(*first, cwnd),
             None => self.plan_new(nodelay, cwnd),
         }
+    }
+
+    /// New octets, as many as may go, though others are lost.
+    fn plan_frto(&self, most: u64, cwnd: u64) -> Option<TextPlan> {
+        let queued = self.written.saturating_sub(self.nxt);
+        let usable = (self.nxt..self.nxt + self.wnd).filter(|at| self.in_window(*at)).count() as u64;
+        let text =
+            [queued, usable, self.mss, most, cwnd.saturating_sub(self.in_flight())].into_iter().min()?;
+        let fin = self.closed && text == queued && text < usable;
+        (text > 0).then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
 
     /// What is lost goes again, with what follows it as long as that is lost too, or was never sent.
@@ -167,7 +192,9 @@ impl Snd {
     fn plan_new(&self, nodelay: bool, cwnd: u64) -> Option<TextPlan> {
         let queued = (self.nxt..self.written).count() as u64;
         let usable = (self.nxt..self.nxt + self.wnd).filter(|at| self.in_window(*at)).count() as u64;
-        let may_fly = cwnd.saturating_sub(self.in_flight());
+        // RFC 3042: two more, while two duplicates have come.
+        let more = if self.recovering == Recovering::No { self.duplicates.min(2) } else { 0 };
+        let may_fly = (cwnd + u64::from(more) * self.mss).saturating_sub(self.in_flight());
         let text = [queued, usable, self.mss, may_fly].into_iter().min()?;
         let fin = self.closed && self.nxt <= self.written && text == queued && text < usable;
         // Section 3.7.4, Nagle: a small one waits while anything is unacknowledged.
@@ -196,9 +223,15 @@ impl Snd {
     fn sent(&mut self, kind: Kind, start: u64, end: u64, now: Instant) {
         if kind == Kind::New {
             self.timed = self.timed.or(Some((end, now)));
+            if let Frto::New(most) = &mut self.frto {
+                *most -= (*most).min(end - start);
+            }
         } else {
             self.lost.retain(|at| !(start..end).contains(at));
             self.retransmits += u64::from(start < self.nxt);
+            if matches!(self.frto, Frto::First(_)) && kind == Kind::Retransmission {
+                self.frto = Frto::First(end.min(self.nxt));
+            }
             // Karn: what was sent twice measures nothing.
             self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= start);
         }
@@ -230,6 +263,7 @@ impl Snd {
         self.una = ack;
         self.lost.retain(|at| *at >= ack);
         self.urgent = self.urgent.filter(|mark| *mark > ack);
+        self.ask_frto(is_progress, is_duplicate);
         if is_progress {
             self.duplicates = 0;
             self.retransmissions = 0;
@@ -242,12 +276,31 @@ impl Snd {
         }
     }
 
+    /// RFC 5682 section 2.1, steps 2 and 3.
+    fn ask_frto(&mut self, is_progress: bool, is_duplicate: bool) {
+        match self.frto {
+            Frto::First(end) if is_progress => {
+                let covers_all = self.una == self.nxt || self.una < end;
+                let may_send = self.in_window(self.nxt) && self.nxt < self.written;
+                self.frto = if covers_all || !may_send { Frto::No } else { Frto::New(2 * self.mss) };
+            }
+            Frto::New(_) if is_progress => {
+                // The time-out was spurious: nothing is lost, nothing recovers.
+                self.lost.clear();
+                (self.recovering, self.regardless, self.frto) = (Recovering::No, false, Frto::No);
+            }
+            _ if is_duplicate => self.frto = Frto::No,
+            Frto::No | Frto::First(_) | Frto::New(_) => {}
+        }
+    }
+
     fn progress(&mut self) {
         match self.recovering {
             Recovering::No => {}
             Recovering::Fast(all) | Recovering::Timeout(all) if self.una >= all => {
                 self.recovering = Recovering::No;
                 self.regardless = false;
+                self.frto = Frto::No;
             }
             // RFC 6582 section 3.2 step 3: "retransmit the first unacknowledged segment".
             Recovering::Fast(_) => self.first_is_lost(),
@@ -260,6 +313,7 @@ impl Snd {
             self.duplicates += 1;
             if self.duplicates == 3 && self.recover.is_none_or(|recover| self.una > recover) {
                 self.recovering = Recovering::Fast(self.nxt);
+                self.frto = Frto::No;
                 self.recover = Some(self.nxt);
                 self.first_is_lost();
             }
@@ -281,6 +335,10 @@ impl Snd {
             return Some(Expiry::GoOn);
         }
         self.retransmissions += 1;
+        // Not while another recovery is under way.
+        let asks = self.recovering == Recovering::No || matches!(self.frto, Frto::First(_));
+        let first = (self.una + self.mss).min(self.nxt);
+        self.frto = if asks { Frto::First(first) } else { Frto::No };
         self.recovering = Recovering::Timeout(self.nxt);
         self.recover = Some(self.nxt);
         self.duplicates = 0;
@@ -464,7 +522,16 @@ impl Pair {
         let now = Instant::from_millis(5000);
         let syn = SndPos::of_syn(SeqNr(iss));
         let rtt = Duration::from_millis(90);
-        let start = SendStart { syn, mss, wnd, scale: 0, wl1: RcvPos::at(PEER), rtt: Some(rtt) };
+        let start = SendStart {
+            syn,
+            mss,
+            wnd,
+            scale: 0,
+            wl1: RcvPos::at(PEER),
+            rtt: Some(rtt),
+            sack: false,
+            clock: None,
+        };
         Pair {
             half: SendHalf::new(&config, &start, now),
             snd: Snd::new(mss, wnd, rtt.as_secs_f64()),
@@ -548,13 +615,13 @@ impl Pair {
 
     fn wait_until(&mut self, at: Instant) {
         self.now = at;
-        assert_eq!(self.half.timer_expired(&patience(), at), self.snd.expire(at));
+        assert_eq!(self.half.timer_expired(&patience(), &mut self.counters, at), self.snd.expire(at));
     }
 
     fn send(&mut self, count: usize, busy: bool, nodelay: bool) {
         for nth in 1..=count {
-            let Some(plan) = self.half.plan(nodelay) else { break };
-            assert_eq!(self.half.plan(nodelay), Some(plan), "to plan changes nothing");
+            let Some(plan) = self.half.plan(nodelay, 0) else { break };
+            assert_eq!(self.half.plan(nodelay, 0), Some(plan), "to plan changes nothing");
             // A busy device costs nothing: what was planned is planned again.
             if nth == count && busy {
                 break;
@@ -592,8 +659,15 @@ impl Pair {
     }
 
     fn acknowledge(&mut self, ack: u64, seq: u64, wnd: u64, is_bare: bool) {
-        let said =
-            Acknowledgement { ack: self.base.plus(ack), seq: RcvPos::at(seq), wnd, is_bare, at: self.now };
+        let said = Acknowledgement {
+            ack: self.base.plus(ack),
+            seq: RcvPos::at(seq),
+            wnd,
+            is_bare,
+            at: self.now,
+            sack: Default::default(),
+            echo: None,
+        };
         self.half.acknowledge(&said, &mut self.pool, &mut self.counters);
         self.snd.acknowledged(ack, seq, wnd, is_bare, self.now);
     }
@@ -619,7 +693,7 @@ impl Pair {
         assert_eq!(half.take_writable(), writable);
         for nodelay in [false, true] {
             let planned =
-                half.plan(nodelay).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
+                half.plan(nodelay, 0).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
             assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
         }
         let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());
@@ -648,7 +722,7 @@ impl Pair {
             let (nxt, seq) = (self.snd.nxt, self.snd.wl1 + 1);
             self.acknowledge(nxt, seq, 1500, true);
             self.check();
-            if self.half.plan(false).is_none() {
+            if self.half.plan(false, 0).is_none() {
                 self.apply(&Op::WaitForTimer);
             }
         }

@@ -16,6 +16,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod autotune;
+pub(crate) mod sack;
 pub(crate) mod window;
 
 use core::time::Duration;
@@ -30,6 +31,7 @@ use crate::time::Instant;
 
 use ack::{AckIntent, Arrived};
 use autotune::AutoTune;
+use sack::{Blocks, SackReport};
 use window::Window;
 
 /// What the handshake settled about their direction.
@@ -43,6 +45,8 @@ pub(crate) struct RecvStart {
     pub(crate) scale: u8,
     /// Round-trip time of the handshake, if nothing in it was sent twice.
     pub(crate) rtt: Option<Duration>,
+    /// The peer has said that it understands selective acknowledgements.
+    pub(crate) sack: bool,
 }
 
 /// The window that a SYN offers now: what a buffer starts with, as far as there is memory.
@@ -79,6 +83,8 @@ pub(crate) struct RecvHalf {
     ring: Ring,
     /// Text beyond `nxt` that is in the ring.
     ahead: Ranges,
+    /// What the peer is told of that, if it wants to hear it.
+    sack: Option<SackReport>,
     /// Where their FIN stands, once one was seen.
     fin: Option<RcvPos>,
     tune: AutoTune,
@@ -95,6 +101,7 @@ pub(crate) struct RecvHalf {
     /// Nobody will read from here on: text is acknowledged and thrown away.
     discard_from: Option<RcvPos>,
     first: RcvPos,
+    last_ack_sent: RcvPos,
     pub(crate) duplicates: u64,
     pub(crate) out_of_order: u64,
 }
@@ -104,7 +111,7 @@ impl RecvHalf {
     const MSS_FLOOR: u64 = 536;
 
     pub(crate) fn new(config: &Config, start: &RecvStart, now: Instant) -> Self {
-        let RecvStart { first, offered, scale, rtt } = *start;
+        let RecvStart { first, offered, scale, rtt, sack } = *start;
         let (initial, max) = (config.recv_buffer_initial as u64, config.recv_buffer as u64);
         let mut tune = AutoTune::new(initial, max, first, offered.into(), now);
         rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
@@ -115,6 +122,7 @@ impl RecvHalf {
             read: first,
             ring: Ring::new(first.get()),
             ahead: Ranges::new(),
+            sack: sack.then(SackReport::default),
             fin: None,
             tune,
             active: now,
@@ -125,6 +133,7 @@ impl RecvHalf {
             mss: Self::MSS_FLOOR,
             discard_from: None,
             first,
+            last_ack_sent: first,
             duplicates: 0,
             out_of_order: 0,
         }
@@ -244,10 +253,38 @@ impl RecvHalf {
         self.window.field(self.nxt, self.first_kept(), self.mss)
     }
 
-    /// A segment that carried the acknowledgement and `edge`, and text of ours or not, has gone out.
+    /// The blocks that an acknowledgement reports, at most `room` (RFC 2018).
+    pub(crate) fn sack_blocks(&self, room: usize) -> Blocks {
+        self.sack.as_ref().map_or_else(Blocks::new, |sack| sack.blocks(&self.ahead, room))
+    }
+
+    /// Whether there is anything to report in such blocks.
+    pub(crate) fn has_sack_blocks(&self) -> bool {
+        self.sack.as_ref().is_some_and(|sack| !sack.is_empty(&self.ahead))
+    }
+
+    /// All of a segment that stands before RCV.NXT has come before.
+    pub(crate) fn note_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
+        //= RFC2883 4 duplicate
+        if let Some(sack) = &mut self.sack {
+            sack.came_twice(seq.max(self.first).get()..end.min(self.nxt).get());
+        }
+    }
+
+    /// A segment that carried the acknowledgement and `edge`, and text of ours or not, has gone out, with a report if
+    /// there was one.
     pub(crate) fn acknowledged(&mut self, edge: RcvPos, with_text: bool, now: Instant) {
         self.window.advertised(edge);
         self.ack.sent(with_text, now);
+        self.last_ack_sent = self.nxt;
+        if let Some(sack) = &mut self.sack {
+            sack.sent();
+        }
+    }
+
+    /// Last.ACK.sent (RFC 7323 section 4.3).
+    pub(crate) fn last_ack_sent(&self) -> RcvPos {
+        self.last_ack_sent
     }
 
     /// Gives all pages back; unread bytes are lost.
@@ -305,6 +342,7 @@ impl RecvHalf {
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
         let end = seq.plus(payload.len() as u64).min(limit);
+        self.report_duplicate(seq, end);
         if start >= end {
             self.duplicates += 1;
             ctx.counters.tcp_duplicates += 1;
@@ -401,8 +439,24 @@ impl RecvHalf {
         }
         let stored = self.store(ctx, start, fresh);
         ctx.counters.tcp_out_of_order += u64::from(stored > 0);
-        self.ahead.insert(start.get()..start.get() + stored as u64);
+        let kept = start.get()..start.get() + stored as u64;
+        self.ahead.insert(kept);
+        if let Some(sack) = &mut self.sack {
+            sack.came(start.get(), &self.ahead);
+        }
         if stored < fresh.len() { Text::NoMemory } else { Text::Ahead }
+    }
+
+    /// Reports the first stretch of a segment's text that was here before, acknowledged or ahead of its turn.
+    fn report_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
+        let came = seq.max(self.nxt).get()..end.get();
+        if seq < self.nxt {
+            self.note_duplicate(seq, end);
+        } else if let Some(sack) = &mut self.sack
+            && let Some(stretch) = self.ahead.overlapping(came.clone())
+        {
+            sack.came_twice(stretch.start.max(came.start)..stretch.end.min(came.end));
+        }
     }
 
     fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {

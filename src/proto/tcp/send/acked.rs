@@ -1,18 +1,21 @@
 //! An acknowledgement has come: facts first, then decisions.
 //!
 //! The acknowledgement is turned into one [`AckFacts`]; loss recovery reads it, then congestion control.
-//! RFC 9293 section 3.10.7.4 (fifth check), RFC 5681, 6298, 6582.
+//! RFC 9293 section 3.10.7.4 (fifth check), RFC 5681, 6298. How losses are recovered stands in `recovery`.
 
+use core::ops::Range;
 use core::time::Duration;
 
 use super::SendHalf;
 use super::recovery::Phase;
+use super::scoreboard::{Report, SackBlocks};
+use super::selective::Acknowledged;
 use crate::proto::counters::Counters;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::time::Instant;
 
-/// What the ACK field and the window of an acceptable segment say.
-#[derive(Clone, Copy, Debug)]
+/// What the ACK field, the window and the options of an acceptable segment say.
+#[derive(Clone, Debug)]
 pub(crate) struct Acknowledgement {
     /// SEG.ACK, at or above SND.UNA and at or below SND.NXT.
     pub(crate) ack: SndPos,
@@ -24,19 +27,31 @@ pub(crate) struct Acknowledgement {
     pub(crate) is_bare: bool,
     /// When it arrived.
     pub(crate) at: Instant,
+    /// Its SACK blocks, unwrapped.
+    pub(crate) sack: SackBlocks,
+    /// TSecr, where timestamps are in use.
+    pub(crate) echo: Option<u32>,
 }
 
 /// What an acknowledgement tells, before anything is decided.
-#[derive(Clone, Copy, Debug)]
-struct AckFacts {
+#[derive(Clone, Debug)]
+pub(super) struct AckFacts {
+    /// When it arrived.
+    pub(super) at: Instant,
     /// Positions acknowledged for the first time.
-    newly_acked: u64,
+    pub(super) newly_acked: u64,
+    /// Positions that arrived as far as we know only now: those, and what is reported beyond them.
+    pub(super) delivered: u64,
     /// Positions in flight before.
-    prior_flight: u64,
+    pub(super) prior_flight: u64,
     /// A measurement, if the timed segment is among them.
     rtt: Option<Duration>,
     /// It is a duplicate in the sense of RFC 5681 section 2.
-    is_duplicate: bool,
+    pub(super) is_duplicate: bool,
+    /// What it reports to have come twice.
+    pub(super) duplicate: Option<Range<u64>>,
+    /// TSecr.
+    pub(super) echo: Option<u32>,
 }
 
 impl SendHalf {
@@ -47,12 +62,14 @@ impl SendHalf {
         pool: &mut super::Pool,
         counters: &mut Counters,
     ) {
-        let facts = self.facts(acked);
+        let report = match &self.selective {
+            Some(_) => Report::read(&acked.sack, acked.ack, self.first, self.nxt),
+            None => Report::default(),
+        };
+        let mut facts = self.facts(acked, &report);
         self.update_window(acked);
-        if let Some(rtt) = facts.rtt {
-            self.rtt.sample(rtt);
-            self.timed = None;
-        }
+        self.arrive(acked, &report, &mut facts);
+        self.measure(&facts);
         if facts.newly_acked > 0 {
             self.advance_una(acked.ack, pool);
         }
@@ -60,10 +77,13 @@ impl SendHalf {
         self.timer_after_ack(facts.newly_acked > 0, acked.at);
     }
 
-    fn facts(&self, acked: &Acknowledgement) -> AckFacts {
+    fn facts(&self, acked: &Acknowledgement, report: &Report) -> AckFacts {
         let timed = self.timed.filter(|(end, _)| acked.ack >= *end);
+        let newly_acked = acked.ack.since(self.una);
         AckFacts {
-            newly_acked: acked.ack.since(self.una),
+            at: acked.at,
+            newly_acked,
+            delivered: newly_acked,
             prior_flight: self.flight(),
             rtt: timed.map(|(_, sent)| acked.at.since(sent)),
             //= RFC5681 2 duplicate
@@ -73,7 +93,46 @@ impl SendHalf {
                 && acked.wnd == self.wnd
                 // Answers to window probes look the same, and tell of no segment that left the network.
                 && self.wnd > 0,
+            duplicate: report.duplicate.clone(),
+            echo: acked.echo,
         }
+    }
+
+    /// Takes over what has arrived, with SACK.
+    fn arrive(&mut self, acked: &Acknowledgement, report: &Report, facts: &mut AckFacts) {
+        let Some(selective) = &mut self.selective else { return };
+        let said = Acknowledged {
+            una: self.una,
+            ack: acked.ack,
+            report,
+            now: acked.at,
+            echo: self.clock.zip(acked.echo),
+        };
+        let arrivals = selective.arrive(&said, &mut self.lost, &self.rtt);
+        facts.delivered = arrivals.delivered;
+        if let Some(rtt) = arrivals.rtt {
+            self.rtt.observe(rtt, acked.at);
+            selective.probe.measured();
+        }
+    }
+
+    fn measure(&mut self, facts: &AckFacts) {
+        if let Some(rtt) = facts.rtt {
+            self.rtt.sample(rtt, facts.at);
+            self.timed = None;
+        } else if facts.newly_acked > 0
+            && (self.rtt.is_backed_off() || self.in_recovery())
+            && let Some(rtt) = self.echoed(facts)
+        {
+            //= RFC7323 4.1 RTTM: which transmission is acknowledged is no question with timestamps.
+            self.rtt.sample(rtt, facts.at);
+        }
+    }
+
+    /// The round trip that an echoed timestamp tells of, to a millisecond; none that is longer than the connection is old.
+    fn echoed(&self, facts: &AckFacts) -> Option<Duration> {
+        let (clock, echo) = self.clock.zip(facts.echo)?;
+        clock.since(echo, facts.at).filter(|rtt| *rtt <= facts.at.since(self.opened))
     }
 
     fn update_window(&mut self, acked: &Acknowledgement) {
@@ -96,7 +155,7 @@ impl SendHalf {
 
     /// The window was zero and is open again: what was probed with goes out afresh, in full segments.
     fn window_opened(&mut self) {
-        self.lost.insert(self.una.get()..self.nxt.get());
+        self.lose(self.una.get()..self.nxt.get());
     }
 
     fn advance_una(&mut self, ack: SndPos, pool: &mut super::Pool) {
@@ -106,54 +165,17 @@ impl SendHalf {
         self.urgent = self.urgent.filter(|mark| *mark > ack);
     }
 
-    fn recover(&mut self, facts: &AckFacts, counters: &mut Counters) {
-        if facts.newly_acked > 0 {
-            self.recovery.progress();
-            self.progress(facts);
-        } else if facts.is_duplicate {
-            self.duplicate(counters);
-        }
-    }
-
-    fn progress(&mut self, facts: &AckFacts) {
+    /// Outside of recovery the window grows.
+    pub(super) fn grow(&mut self, facts: &AckFacts) {
         match self.recovery.phase() {
             Phase::Open => {
                 let limited = self.was_cwnd_limited(facts.prior_flight);
                 self.cc.on_ack(facts.newly_acked, limited);
             }
-            Phase::Fast { recover } if self.una >= recover => {
-                self.cc.on_exit_recovery(self.flight());
-                self.recovery.end();
-            }
-            Phase::Fast { .. } => {
-                // RFC 6582 section 3.2 step 3: the segment after a partial ACK is lost, too.
-                self.mark_first_segment_lost();
-                self.recovery.partial_ack();
-                self.cc.on_partial_ack(facts.newly_acked);
-            }
-            Phase::Timeout { recover } => {
-                // RFC 3465 section 2.3: one segment an ACK while the queue behind the loss is unknown.
-                self.cc.on_ack(facts.newly_acked.min(self.mss), true);
-                if self.una >= recover {
-                    self.recovery.end();
-                }
-            }
+            Phase::Fast { .. } => {}
+            // RFC 3465 section 2.3: one segment an ACK while the queue behind the loss is unknown.
+            Phase::Timeout { .. } => self.cc.on_ack(facts.delivered.min(self.mss), true),
         }
-    }
-
-    fn duplicate(&mut self, counters: &mut Counters) {
-        if self.recovery.duplicate_ack(self.una, self.nxt) {
-            counters.tcp_fast_retransmits += 1;
-            self.cc.on_enter_recovery(self.outstanding());
-            self.mark_first_segment_lost();
-        } else if matches!(self.recovery.phase(), Phase::Fast { .. }) {
-            self.cc.on_duplicate_ack();
-        }
-    }
-
-    fn mark_first_segment_lost(&mut self) {
-        let end = self.una.plus(self.mss).min(self.nxt);
-        self.lost.insert(self.una.get()..end.get());
     }
 
     /// Whether the congestion window was what held us back (as Linux: in slow start, using half of it is

@@ -12,14 +12,22 @@
 //! Owns the send ring, the peer's window, RTT and the retransmission timer, loss recovery and congestion
 //! control. `plan` decides what to send and changes nothing; `commit` advances once the device has taken
 //! it. There is no separate path for retransmissions: whatever is lost is marked so, and planned first.
-//! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582.
+//! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582; with SACK, RFC 2018, 2883, 8985 and 9937.
 
 pub(crate) mod acked;
 pub(crate) mod buffer;
+pub(crate) mod flight;
+pub(crate) mod frto;
 pub(crate) mod plan;
+pub(crate) mod prr;
+pub(crate) mod rack;
 pub(crate) mod recovery;
 pub(crate) mod rtt;
+pub(crate) mod scoreboard;
+pub(crate) mod selective;
 pub(crate) mod timer;
+pub(crate) mod tlp;
+pub(crate) mod undo;
 
 use alloc::boxed::Box;
 use core::time::Duration;
@@ -31,11 +39,13 @@ use crate::proto::config::Config;
 use crate::proto::tcp::congestion::Controller;
 use crate::proto::tcp::congestion::new_reno::NewReno;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
+use crate::proto::tcp::timestamps::TimestampClock;
 use crate::time::Instant;
 
 use buffer::SendBuffer;
 use recovery::Recovery;
 use rtt::Rtt;
+use selective::Selective;
 use timer::SendTimer;
 
 /// What the handshake settled about our direction.
@@ -53,6 +63,10 @@ pub(crate) struct SendStart {
     pub(crate) wl1: RcvPos,
     /// Round-trip time of the handshake, if nothing in it was sent twice.
     pub(crate) rtt: Option<Duration>,
+    /// The peer reports what it has beyond SND.UNA (RFC 2018).
+    pub(crate) sack: bool,
+    /// Our clock, where timestamps are in use.
+    pub(crate) clock: Option<TimestampClock>,
 }
 
 /// The sending half.
@@ -77,6 +91,9 @@ pub(crate) struct SendHalf {
     /// In flight once, and believed lost since.
     lost: Ranges,
     recovery: Recovery,
+    /// Set if the peer reports what it has.
+    selective: Option<Selective>,
+    clock: Option<TimestampClock>,
     rtt: Rtt,
     cc: Box<dyn Controller>,
     timer: SendTimer,
@@ -87,8 +104,12 @@ pub(crate) struct SendHalf {
     /// The application was told that there is no room.
     write_blocked: bool,
     last_sent: Instant,
+    /// Where the last segment begins that was sent for the first time.
+    tail: SndPos,
+    opened: Instant,
     first: SndPos,
     retransmits: u64,
+    undone: u64,
 }
 
 impl SendHalf {
@@ -96,7 +117,7 @@ impl SendHalf {
         let mut rtt = Rtt::new(config);
         let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
         match start.rtt {
-            Some(sample) => rtt.sample(sample),
+            Some(sample) => rtt.sample(sample, now),
             None => {
                 rtt.syn_was_lost();
                 cc.start_small();
@@ -118,6 +139,8 @@ impl SendHalf {
             buffer: SendBuffer::new(config.send_buffer_initial as u64, config.send_buffer as u64),
             lost: Ranges::new(),
             recovery: Recovery::new(),
+            selective: start.sack.then(|| Selective::new(first, config.sack_ranges)),
+            clock: start.clock,
             rtt,
             cc: Box::new(cc),
             timer: SendTimer::new(config),
@@ -125,8 +148,11 @@ impl SendHalf {
             urgent: None,
             write_blocked: false,
             last_sent: now,
+            tail: first,
+            opened: now,
             first,
             retransmits: 0,
+            undone: 0,
         }
     }
 
@@ -177,6 +203,11 @@ impl SendHalf {
         self.retransmits
     }
 
+    /// Recoveries that were needless.
+    pub(crate) fn undone(&self) -> u64 {
+        self.undone
+    }
+
     /// Bytes written and not sent.
     pub(crate) fn unsent(&self) -> u64 {
         self.end.since(self.nxt)
@@ -185,6 +216,17 @@ impl SendHalf {
     /// Positions sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> u64 {
         self.nxt.since(self.una)
+    }
+
+    /// The congestion window in force: during fast recovery with SACK, that of RFC 9937.
+    pub(crate) fn cwnd(&self) -> u64 {
+        let prr = self.selective.as_ref().and_then(|selective| selective.prr.as_ref());
+        prr.map_or_else(|| self.cc.cwnd(), |prr| prr.cwnd())
+    }
+
+    /// Positions of those that the peer has, beyond SND.UNA.
+    pub(crate) fn sacked(&self) -> u64 {
+        self.selective.as_ref().map_or(0, |selective| selective.board.sacked().total())
     }
 
     /// Positions of those that are believed lost.
@@ -277,6 +319,7 @@ impl SendHalf {
 
     pub(crate) fn check_invariants(&self) {
         debug_assert!(self.una <= self.nxt && self.nxt <= self.end_with_fin());
+        debug_assert!(self.lost.total() + self.sacked() <= self.outstanding(), "{self:?}");
         debug_assert!(self.lost.first().is_none_or(|range| range.start >= self.una.get()));
         debug_assert!(self.lost.iter().next_back().is_none_or(|range| range.end <= self.nxt.get()));
     }
@@ -288,7 +331,7 @@ impl SendHalf {
 
     /// Positions believed to be in the network.
     fn flight(&self) -> u64 {
-        self.outstanding().saturating_sub(self.lost.total())
+        self.outstanding().saturating_sub(self.lost.total() + self.sacked())
     }
 
     /// SND.UNA + SND.WND: nothing at or past it may be sent, but for probes.

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Retransmission,
     /// The byte at SND.UNA, in spite of a window of zero.
     Probe,
+    /// What was sent last, again: no acknowledgement comes (RFC 8985 section 7).
+    LossProbe,
 }
 
 /// One segment with text or FIN.
@@ -40,13 +42,22 @@ impl TextPlan {
 }
 
 impl SendHalf {
-    /// The next segment, if any may go now. Changes nothing.
-    pub(crate) fn plan(&self, nodelay: bool) -> Option<TextPlan> {
+    /// The next segment, if any may go now. Changes nothing. `options_len` is the room in it that options take which not
+    /// every segment has.
+    pub(crate) fn plan(&self, nodelay: bool, options_len: u64) -> Option<TextPlan> {
+        let mss = self.mss.saturating_sub(options_len).max(1);
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
+        if self.timer.loss_probe_is_due() {
+            return self.plan_loss_probe(mss);
+        }
+        if let Some(allowance) = self.recovery.frto.new_only() {
+            // Whether anything is lost is just being found out.
+            return self.plan_despite_losses(mss.min(allowance));
+        }
         // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
-        if self.lost.is_empty() { self.plan_new(nodelay) } else { self.plan_retransmission() }
+        if self.lost.is_empty() { self.plan_new(nodelay, mss) } else { self.plan_retransmission(mss) }
     }
 
     /// The device has taken the planned segment.
@@ -56,18 +67,71 @@ impl SendHalf {
             Kind::New => {
                 //= RFC6298 3 each round trip
                 self.timed.get_or_insert((end, now));
+                self.tail = plan.start;
+                self.recovery.frto.sent_new(plan.len);
             }
-            Kind::Retransmission | Kind::Probe => {
+            Kind::Retransmission | Kind::Probe | Kind::LossProbe => {
                 self.lost.remove(plan.start.get()..end.get());
                 self.retransmits += u64::from(plan.start < self.nxt);
                 //= RFC6298 3 Karn: what was sent twice measures nothing.
                 self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
             }
         }
+        self.note_for_recovery(plan, now);
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
         self.timer_after_sending(plan.kind, now);
+    }
+
+    /// What loss recovery has to know of a segment that went out.
+    fn note_for_recovery(&mut self, plan: &TextPlan, now: Instant) {
+        let range = plan.start.get()..plan.end().get();
+        if let Some(selective) = &mut self.selective {
+            match plan.kind {
+                Kind::New => selective.flight.sent(range.clone(), now),
+                // What is lost is in the log no more.
+                Kind::Retransmission => selective.flight.sent_again(range.clone(), now),
+                Kind::Probe | Kind::LossProbe => {
+                    selective.flight.forget(&range);
+                    selective.flight.sent_again(range.clone(), now);
+                }
+            }
+            if let Some(prr) = &mut selective.prr {
+                prr.sent(range.end - range.start);
+            }
+        }
+        if self.in_recovery() && plan.kind == Kind::Retransmission {
+            let stamp = self.clock.map(|clock| clock.at(now));
+            self.recovery.sent_again(range.start..range.end.min(self.nxt.get()), stamp);
+        }
+    }
+
+    /// Something new although something else may be lost, whatever Nagle says: its acknowledgement decides.
+    //= RFC5682 2.1 step 2b
+    fn plan_despite_losses(&self, most: u64) -> Option<TextPlan> {
+        let unsent = self.end.since(self.nxt);
+        let window_room = self.right_edge().since(self.nxt);
+        let text = unsent.min(most).min(window_room).min(self.cwnd_room());
+        let fin = self.fin && text == unsent && text < window_room;
+        (text > 0).then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    /// The probe for a lost tail: something new if there is any, whatever the congestion window and Nagle say, else the last
+    /// segment again.
+    //= RFC8985 7.3 probe
+    fn plan_loss_probe(&self, mss: u64) -> Option<TextPlan> {
+        let unsent = self.end.since(self.nxt);
+        let text = unsent.min(mss).min(self.right_edge().since(self.nxt));
+        if text > 0 {
+            let fin = self.fin && text == unsent && text < self.right_edge().since(self.nxt);
+            return Some(self.segment(Kind::New, self.nxt, text, fin));
+        }
+        let fin = self.fin && self.nxt > self.end;
+        let text_end = self.end.min(self.nxt);
+        let start = self.tail.max(self.una).max(SndPos::at(text_end.get().saturating_sub(mss)));
+        let start = start.min(text_end);
+        Some(self.segment(Kind::LossProbe, start, text_end.since(start), fin))
     }
 
     //= RFC9293 MUST-36: one byte (or the FIN) at SND.UNA, whatever the window says.
@@ -76,7 +140,7 @@ impl SendHalf {
         (self.una < self.end_with_fin()).then(|| self.segment(Kind::Probe, self.una, text, text == 0))
     }
 
-    fn plan_retransmission(&self) -> Option<TextPlan> {
+    fn plan_retransmission(&self, mss: u64) -> Option<TextPlan> {
         let lost = self.lost.first()?;
         let start = SndPos::at(lost.start);
         // Where nothing in flight follows, bytes never sent fill the segment up: a probe's byte, or the small
@@ -85,32 +149,41 @@ impl SendHalf {
         let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
-        let text = end.since(start).min(room).min(self.mss);
+        let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
-        let fits = self.flight() + text <= self.cc.cwnd() || self.recovery.retransmit_regardless();
+        let fits = text <= self.cwnd_room() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
 
-    fn plan_new(&self, nodelay: bool) -> Option<TextPlan> {
+    fn plan_new(&self, nodelay: bool, mss: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
-        let cwnd_room = self.cc.cwnd().saturating_sub(self.flight());
+        let limited = self.recovery.limited_transmit() * self.mss * u64::from(self.selective.is_none());
+        let cwnd_room = self.cwnd_room().max((self.cwnd() + limited).saturating_sub(self.flight()));
         //= RFC9293 SHLD-27: what several writes have left goes together.
-        let text = unsent.min(self.mss).min(window_room).min(cwnd_room);
+        let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
-        let worth = fin || (text > 0 && self.is_worth_sending(text, unsent, nodelay));
+        let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, nodelay));
         worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    /// What the congestion window lets go. In a recovery by RFC 9937 that is a whole segment while anything is: its window
+    /// moves by octets.
+    fn cwnd_room(&self) -> u64 {
+        let room = self.cwnd().saturating_sub(self.flight());
+        let follows_arrivals = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
+        if follows_arrivals && room > 0 { room.max(self.mss) } else { room }
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.
     //= RFC9293 MUST-38
     //= RFC9293 SHLD-7
     //= RFC9293 MAY-16
-    fn is_worth_sending(&self, text: u64, unsent: u64, nodelay: bool) -> bool {
+    fn is_worth_sending(&self, text: u64, mss: u64, unsent: u64, nodelay: bool) -> bool {
         //= RFC9293 SHLD-28
-        let is_full = text >= self.mss;
+        let is_full = text >= mss;
         //= RFC9293 MUST-17
         let may_be_small = nodelay || self.outstanding() == 0;
         let ends_queue = text == unsent && (may_be_small || self.fin || self.urgent.is_some());

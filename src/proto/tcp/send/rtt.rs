@@ -5,6 +5,7 @@
 use core::time::Duration;
 
 use crate::proto::config::Config;
+use crate::time::Instant;
 
 /// The clock granularity G of RFC 6298: arrival times are exact to about a microsecond.
 const GRANULARITY: Duration = Duration::from_micros(1);
@@ -12,12 +13,41 @@ const GRANULARITY: Duration = Duration::from_micros(1);
 /// What RFC 6298 rule 5.7 falls back to after a SYN's timer has expired.
 const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
+/// The shortest of the round trips of late: of the last five minutes at most, two and a half at least, so that it follows a
+/// path that has become longer (RFC 8985 section 6.2 step 1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Shortest {
+    /// Since when `current` counts, and the shortest since.
+    current: Option<(Instant, Duration)>,
+    /// The shortest of the time before.
+    before: Option<Duration>,
+}
+
+impl Shortest {
+    const SPAN: Duration = Duration::from_secs(150);
+
+    fn observe(&mut self, rtt: Duration, now: Instant) {
+        let (since, least) = *self.current.get_or_insert((now, rtt));
+        if now.since(since) >= Self::SPAN {
+            self.before = Some(least).filter(|_| now.since(since) < 2 * Self::SPAN);
+            self.current = Some((now, rtt));
+        } else {
+            self.current = Some((since, least.min(rtt)));
+        }
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let current = self.current.map(|(_, least)| least);
+        current.map(|least| self.before.map_or(least, |before| before.min(least)))
+    }
+}
+
 /// The estimator.
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
     srtt: Option<Duration>,
     rttvar: Duration,
-    min_rtt: Option<Duration>,
+    shortest: Shortest,
     /// The time-out before back-off.
     base: Duration,
     /// Doublings in force.
@@ -31,7 +61,7 @@ impl Rtt {
         Rtt {
             srtt: None,
             rttvar: Duration::ZERO,
-            min_rtt: None,
+            shortest: Shortest::default(),
             //= RFC6298 2.1 first
             base: config.rto_initial,
             backoff: 0,
@@ -42,8 +72,8 @@ impl Rtt {
 
     /// Takes a measurement of a segment that was sent once (Karn's rule is the caller's to keep). It ends
     /// the back-off.
-    pub(crate) fn sample(&mut self, rtt: Duration) {
-        self.min_rtt = Some(self.min_rtt.map_or(rtt, |least| least.min(rtt)));
+    pub(crate) fn sample(&mut self, rtt: Duration, now: Instant) {
+        self.shortest.observe(rtt, now);
         match self.srtt {
             //= RFC6298 2.2 measured
             None => {
@@ -61,6 +91,16 @@ impl Rtt {
         self.base = srtt + (self.rttvar * 4).max(GRANULARITY);
         //= RFC6298 5 backed off: until now.
         self.backoff = 0;
+    }
+
+    /// Takes a measurement that only the shortest round trip is to know of: there may be many in one.
+    pub(crate) fn observe(&mut self, rtt: Duration, now: Instant) {
+        self.shortest.observe(rtt, now);
+    }
+
+    /// Whether the time-out was doubled and nothing was measured since.
+    pub(crate) fn is_backed_off(&self) -> bool {
+        self.backoff > 0
     }
 
     /// The timer of our SYN expired before the connection opened.
@@ -97,7 +137,7 @@ impl Rtt {
     }
 
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
-        self.min_rtt
+        self.shortest.get()
     }
 }
 
@@ -115,9 +155,9 @@ mod tests {
         //= RFC6298 2.1 first, 2.2 measured, 2.3 smoothed
         let mut rtt = Rtt::new(&Config::default());
         assert_eq!(rtt.rto(), ms(1000));
-        rtt.sample(ms(100));
+        rtt.sample(ms(100), Instant::ZERO);
         assert_eq!((rtt.srtt(), rtt.rttvar(), rtt.rto()), (Some(ms(100)), ms(50), ms(300)));
-        rtt.sample(ms(180));
+        rtt.sample(ms(180), Instant::ZERO);
         assert_eq!((rtt.srtt(), rtt.rttvar()), (Some(ms(110)), Duration::from_micros(57_500)));
         assert_eq!(rtt.rto(), ms(340));
     }
@@ -127,16 +167,34 @@ mod tests {
         let mut rtt = Rtt::new(&Config::default());
         assert_eq!(rtt.min_rtt(), None);
         for (measured, least) in [(100, 100), (180, 100), (50, 50), (100, 50)] {
-            rtt.sample(ms(measured));
+            rtt.sample(ms(measured), Instant::ZERO);
             assert_eq!(rtt.min_rtt(), Some(ms(least)));
         }
+    }
+
+    //= RFC8985 6.2 step 1
+    #[test]
+    fn the_shortest_round_trip_is_one_of_the_last_minutes() {
+        let mut rtt = Rtt::new(&Config::default());
+        let at = |secs: u64| Instant::from_millis(secs * 1000);
+        rtt.observe(ms(10), at(0));
+        rtt.observe(ms(50), at(100));
+        assert_eq!(rtt.min_rtt(), Some(ms(10)));
+        rtt.observe(ms(50), at(200));
+        assert_eq!(rtt.min_rtt(), Some(ms(10)));
+        rtt.observe(ms(60), at(351));
+        assert_eq!(rtt.min_rtt(), Some(ms(50)));
+        // After a long silence nothing before it counts.
+        rtt.observe(ms(90), at(2_000));
+        assert_eq!(rtt.min_rtt(), Some(ms(90)));
+        assert_eq!(rtt.srtt(), None, "nothing else hears of it");
     }
 
     #[test]
     fn the_timeout_keeps_to_its_floor_and_its_ceiling() {
         //= RFC6298 2.5 upper bound
         let mut rtt = Rtt::new(&Config::default());
-        rtt.sample(ms(1));
+        rtt.sample(ms(1), Instant::ZERO);
         assert_eq!(rtt.rto(), ms(200));
         for _ in 0..100 {
             rtt.back_off();
@@ -148,11 +206,11 @@ mod tests {
     fn back_off_doubles_until_the_next_measurement() {
         //= RFC6298 5.5 doubling, 5 backed off
         let mut rtt = Rtt::new(&Config::default());
-        rtt.sample(ms(100));
+        rtt.sample(ms(100), Instant::ZERO);
         rtt.back_off();
         rtt.back_off();
         assert_eq!(rtt.rto(), ms(1200));
-        rtt.sample(ms(100));
+        rtt.sample(ms(100), Instant::ZERO);
         assert_eq!(rtt.rto(), Duration::from_micros(250_000));
     }
 

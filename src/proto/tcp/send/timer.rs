@@ -1,4 +1,5 @@
-//! The sending half's one timer: retransmission, persist, or the override of silly-window avoidance.
+//! The sending half's one timer: retransmission, persist, or the override of silly-window avoidance; and, with SACK, what
+//! may come before a retransmission time-out: the tail loss probe, or a second look at what may be lost.
 //!
 //! Only one of the three can be of use at a time: with a window of zero we probe, with bytes in flight we
 //! wait for their acknowledgement, and with neither we may be waiting for a window worth sending into.
@@ -8,7 +9,9 @@ use core::time::Duration;
 
 use super::SendHalf;
 use super::plan::Kind;
+use super::tlp::{LossProbe, Repeats};
 use crate::proto::config::Config;
+use crate::proto::counters::Counters;
 use crate::proto::tcp::info::Timers;
 use crate::time::Instant;
 
@@ -25,6 +28,15 @@ enum Mode {
     Override,
 }
 
+/// What may happen before a retransmission time-out, one of them at a time (RFC 8985 section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    /// PTO: the tail loss probe is sent.
+    Probe,
+    /// What may only be late by now is lost.
+    Reordering,
+}
+
 /// The timer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendTimer {
@@ -32,6 +44,10 @@ pub(crate) struct SendTimer {
     at: Instant,
     /// It has expired in this mode, and what it asks for has not been sent yet.
     due: bool,
+    /// What happens before a retransmission time-out.
+    early: Option<(Early, Instant)>,
+    /// A tail loss probe is due and has not been sent.
+    loss_probe_due: bool,
     /// Doublings of the probe interval.
     probes: u32,
     /// Retransmissions of SND.UNA in a row.
@@ -50,6 +66,8 @@ impl SendTimer {
             mode: Mode::Off,
             at: Instant::MAX,
             due: false,
+            early: None,
+            loss_probe_due: false,
             probes: 0,
             retransmissions: 0,
             silent_since: None,
@@ -60,6 +78,24 @@ impl SendTimer {
 
     pub(crate) fn probe_is_due(&self) -> bool {
         self.due && self.mode == Mode::Persist
+    }
+
+    pub(crate) fn loss_probe_is_due(&self) -> bool {
+        self.loss_probe_due && self.mode == Mode::Retransmit
+    }
+
+    /// Whether SND.UNA's segment has not timed out before.
+    pub(super) fn is_first_timeout(&self) -> bool {
+        self.retransmissions == 0
+    }
+
+    /// When loss detection has to look again, as it has found just now.
+    //= RFC8985 8 one timer
+    pub(super) fn look_again(&mut self, at: Option<Instant>) {
+        match at {
+            Some(at) => self.early = Some((Early::Reordering, at)),
+            None => self.early = self.early.filter(|(early, _)| *early != Early::Reordering),
+        }
     }
 
     pub(crate) fn override_is_due(&self) -> bool {
@@ -101,7 +137,8 @@ impl SendHalf {
             return None;
         }
         // A timer that has fired and waits for the device only runs on to giving up.
-        let at = if self.timer.due { Instant::MAX } else { self.timer.at };
+        let early = self.timer.early.map_or(Instant::MAX, |(_, at)| at);
+        let at = if self.timer.due { Instant::MAX } else { self.timer.at.min(early) };
         let deadline = self.gives_up_at(patience).map_or(at, |give_up| give_up.min(at));
         (deadline < Instant::MAX).then_some(deadline)
     }
@@ -110,7 +147,11 @@ impl SendHalf {
     pub(crate) fn timer_running(&self) -> Timers {
         match self.timer.mode {
             Mode::Off => Timers::empty(),
-            Mode::Retransmit => Timers::RETRANSMIT,
+            Mode::Retransmit => match self.timer.early {
+                None => Timers::RETRANSMIT,
+                Some((Early::Probe, _)) => Timers::RETRANSMIT | Timers::LOSS_PROBE,
+                Some((Early::Reordering, _)) => Timers::RETRANSMIT | Timers::REORDERING,
+            },
             Mode::Persist => Timers::PERSIST,
             Mode::Override => Timers::OVERRIDE,
         }
@@ -122,12 +163,21 @@ impl SendHalf {
     }
 
     /// Lets the timer expire if its time has come. `None` if it has not.
-    pub(crate) fn timer_expired(&mut self, patience: &Patience, now: Instant) -> Option<Expiry> {
+    pub(crate) fn timer_expired(
+        &mut self,
+        patience: &Patience,
+        counters: &mut Counters,
+        now: Instant,
+    ) -> Option<Expiry> {
         if self.timer.mode == Mode::Off {
             return None;
         }
         if self.gives_up_at(patience).is_some_and(|at| at <= now) {
             return Some(Expiry::GiveUp);
+        }
+        if let Some((early, _)) = self.timer.early.filter(|(_, at)| *at <= now) {
+            self.expire_early(early, counters, now);
+            return Some(Expiry::GoOn);
         }
         if self.timer.due || self.timer.at > now {
             return None;
@@ -159,9 +209,19 @@ impl SendHalf {
     pub(crate) fn timer_after_sending(&mut self, kind: Kind, now: Instant) {
         self.timer.due = false;
         let mode = self.wanted_mode();
+        let was_loss_probe = core::mem::take(&mut self.timer.loss_probe_due);
         //= RFC6298 5.1 start: and a running one is left alone.
-        if mode != self.timer.mode || kind == Kind::Probe {
+        //= RFC8985 7.3 RTO: after a probe it runs anew.
+        if mode != self.timer.mode || kind == Kind::Probe || was_loss_probe {
             self.arm(mode, now);
+        }
+        if was_loss_probe {
+            let repeats = if kind == Kind::New { Repeats::New } else { Repeats::Last };
+            if let Some(selective) = &mut self.selective {
+                selective.probe.sent(self.nxt, repeats);
+            }
+        } else if kind == Kind::New {
+            self.schedule_loss_probe(now);
         }
     }
 
@@ -183,6 +243,47 @@ impl SendHalf {
             // A probe was taken: the next octet has been waiting since now.
             self.timer.stuck_since.get_or_insert(now);
         }
+        self.timer.loss_probe_due = false;
+        if !self.may_probe() {
+            self.timer.early = self.timer.early.filter(|(early, _)| *early != Early::Probe);
+        } else if progress {
+            self.schedule_loss_probe(now);
+        }
+    }
+
+    /// Whether a tail loss probe can tell anything that isn't known.
+    //= RFC8985 7.2 when
+    fn may_probe(&self) -> bool {
+        let rest = self.selective.as_ref().filter(|_| !self.in_recovery() && self.lost.is_empty());
+        rest.is_some_and(|selective| selective.probe.may_probe() && selective.board.sacked().is_empty())
+    }
+
+    //= RFC8985 7.2 PTO
+    fn schedule_loss_probe(&mut self, now: Instant) {
+        if self.timer.mode == Mode::Retransmit && self.may_probe() {
+            let pto = LossProbe::timeout(self.rtt.srtt(), self.outstanding() <= self.mss);
+            self.timer.early = Some((Early::Probe, (now + pto).min(self.timer.at)));
+        }
+    }
+
+    fn expire_early(&mut self, early: Early, counters: &mut Counters, now: Instant) {
+        self.timer.early = None;
+        match early {
+            Early::Probe => {
+                self.timer.loss_probe_due = true;
+                // It is the probe's turn, even if both are due.
+                self.timer.at = self.timer.at.max(now + self.rtt.rto());
+                counters.tcp_loss_probes += 1;
+            }
+            Early::Reordering => {
+                if self.detect_losses(now) {
+                    counters.tcp_reordering_timeouts += 1;
+                    if !self.in_recovery() {
+                        self.begin_recovery(0, counters);
+                    }
+                }
+            }
+        }
     }
 
     fn wanted_mode(&self) -> Mode {
@@ -203,6 +304,8 @@ impl SendHalf {
         if mode != self.timer.mode {
             self.timer.probes = 0;
             self.timer.due = false;
+            self.timer.early = None;
+            self.timer.loss_probe_due = false;
         }
         self.timer.mode = mode;
         self.timer.at = match mode {
@@ -231,12 +334,10 @@ impl SendHalf {
     /// RFC 6298 rules 5.4 to 5.6 and RFC 5681 section 3.1.
     //= RFC9293 MUST-19
     fn retransmission_timeout(&mut self, patience: &Patience, now: Instant) -> Expiry {
-        let first = self.timer.retransmissions == 0;
+        self.timer.early = None;
+        self.timer.loss_probe_due = false;
+        self.lose_on_timeout(now);
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
-        self.cc.on_timeout(self.flight(), first);
-        self.recovery.timeout(self.nxt);
-        //= RFC6298 5.4 earliest: the first of what is lost goes first.
-        self.lost.insert(self.una.get()..self.nxt.get());
         self.timed = None;
         self.rtt.back_off();
         self.timer.at = now + self.rtt.rto();

@@ -1,0 +1,143 @@
+//! What we report of text that came ahead of its turn (RFC 2018 section 4), or twice (RFC 2883).
+//!
+//! Owns the order in which stretches of text are reported, and the duplicate that is to be reported once. The
+//! stretches themselves are the receiving half's.
+
+use core::ops::Range;
+
+use arrayvec::ArrayVec;
+
+use crate::proto::buf::ranges::Ranges;
+
+/// Most blocks that fit into a header.
+pub(crate) const BLOCKS_MAX: usize = 4;
+
+/// Blocks of positions, in the order in which they are reported.
+pub(crate) type Blocks = ArrayVec<Range<u64>, BLOCKS_MAX>;
+
+/// What there is to report beside the stretches that are here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SackReport {
+    /// A position in each stretch that text came for, the latest first.
+    latest: ArrayVec<u64, BLOCKS_MAX>,
+    /// What came twice and was not reported yet.
+    duplicate: Option<Range<u64>>,
+}
+
+impl SackReport {
+    /// Text has come for the stretch that holds `position`.
+    pub(crate) fn came(&mut self, position: u64, ahead: &Ranges) {
+        let stretch = ahead.containing(position);
+        self.latest.retain(|known| stretch.as_ref().is_none_or(|stretch| !stretch.contains(known)));
+        if self.latest.is_full() {
+            self.latest.pop();
+        }
+        self.latest.insert(0, position);
+    }
+
+    /// What stands in `range` had come before. Of several before the next report the last counts: each of them draws
+    /// an acknowledgement at once.
+    pub(crate) fn came_twice(&mut self, range: Range<u64>) {
+        if !range.is_empty() {
+            self.duplicate = Some(range);
+        }
+    }
+
+    /// The blocks to be reported, at most `room`.
+    pub(crate) fn blocks(&self, ahead: &Ranges, room: usize) -> Blocks {
+        let mut blocks = Blocks::new();
+        let put = |blocks: &mut Blocks, block: Range<u64>| {
+            if blocks.len() < room.min(BLOCKS_MAX) {
+                blocks.push(block);
+            }
+        };
+        //= RFC2883 4 duplicate: before all others, and before the stretch that it lies in.
+        if let Some(duplicate) = &self.duplicate {
+            put(&mut blocks, duplicate.clone());
+        }
+        let told = blocks.len();
+        //= RFC2018 4 first
+        //= RFC2018 4 repeat
+        let latest = self.latest.iter().filter_map(|position| ahead.containing(*position));
+        //= RFC2018 4 as many: those that nothing came for lately are told as well, if there is room.
+        for stretch in latest.chain(ahead.iter()).take(2 * BLOCKS_MAX) {
+            if !blocks.iter().skip(told).any(|block| *block == stretch) {
+                put(&mut blocks, stretch);
+            }
+        }
+        blocks
+    }
+
+    /// Whether `blocks` of what is `ahead` would say anything.
+    pub(crate) fn is_empty(&self, ahead: &Ranges) -> bool {
+        self.duplicate.is_none() && ahead.is_empty()
+    }
+
+    /// A report has gone out.
+    //= RFC2883 4 once
+    pub(crate) fn sent(&mut self) {
+        self.duplicate = None;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // One block is what is meant.
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// A report after text has come for each of `ranges` in turn.
+    fn after(ranges: &[Range<u64>]) -> (SackReport, Ranges) {
+        let (mut report, mut ahead) = (SackReport::default(), Ranges::new());
+        for range in ranges {
+            ahead.insert(range.clone());
+            report.came(range.start, &ahead);
+        }
+        (report, ahead)
+    }
+
+    fn told(report: &SackReport, ahead: &Ranges, room: usize) -> Vec<Range<u64>> {
+        report.blocks(ahead, room).into_iter().collect()
+    }
+
+    #[test]
+    fn the_latest_stretch_comes_first_and_as_many_others_as_fit() {
+        //= RFC2018 4 first, 4 repeat, 4 as many
+        let (report, ahead) = after(&[10..20, 50..60, 30..40]);
+        assert_eq!(told(&report, &ahead, 4), [30..40, 50..60, 10..20]);
+        assert_eq!(told(&report, &ahead, 2), [30..40, 50..60]);
+        let (report, ahead) = after(&[10..20, 50..60, 30..40, 70..80, 90..95]);
+        assert_eq!(told(&report, &ahead, 4), [90..95, 70..80, 30..40, 50..60]);
+    }
+
+    #[test]
+    fn stretches_that_have_grown_together_are_told_once() {
+        //= RFC2018 4 first
+        let (report, ahead) = after(&[10..20, 30..40, 20..30]);
+        assert_eq!(told(&report, &ahead, 4).as_slice(), &[10..40]);
+        let (report, ahead) = after(&[10..20, 90..95, 30..40, 20..30]);
+        assert_eq!(told(&report, &ahead, 4), [10..40, 90..95]);
+    }
+
+    #[test]
+    fn what_has_been_acknowledged_since_is_not_told() {
+        let (report, mut ahead) = after(&[10..20, 30..40]);
+        ahead.remove_below(20);
+        assert_eq!(told(&report, &ahead, 4).as_slice(), &[30..40]);
+    }
+
+    #[test]
+    fn what_came_twice_is_told_once_and_before_all_others() {
+        //= RFC2883 4 duplicate, 4 once
+        let (mut report, ahead) = after(&[50..90, 100..110]);
+        report.came_twice(60..70);
+        report.came(60, &ahead);
+        assert_eq!(told(&report, &ahead, 4), [60..70, 50..90, 100..110]);
+        assert_eq!(told(&report, &ahead, 1).as_slice(), &[60..70]);
+        report.sent();
+        assert_eq!(told(&report, &ahead, 4), [50..90, 100..110]);
+        // One that is the whole of a stretch is told beside it.
+        report.came_twice(50..90);
+        assert_eq!(told(&report, &ahead, 2), [50..90, 50..90]);
+    }
+}

@@ -1,0 +1,217 @@
+//! RACK: what was sent before something that has arrived, and has not arrived itself a while later, is lost (RFC 8985
+//! section 6).
+//!
+//! Owns the transmission that was sent last of all that have arrived, and the reordering window: how much later is late.
+//! Time alone decides, so that a retransmission that is lost is found like any other.
+//!
+//! The RFC walks over segments. Here bursts are walked over, oldest first, and each leaves the log of what is on its way when
+//! it is settled, so that an acknowledgement costs what it settles.
+
+use core::ops::Range;
+use core::time::Duration;
+
+use super::flight::{Flight, Transmission};
+use crate::proto::buf::ranges::Ranges;
+use crate::proto::tcp::seq::SndPos;
+use crate::time::Instant;
+
+/// RFC 5681's three duplicate acknowledgements, as long as no reordering has been seen.
+const DUPLICATE_THRESHOLD: u64 = 3;
+
+/// Recoveries after which a reordering window that was widened is what it was (RFC 8985 section 6.2 step 4).
+const WIDE_FOR: u8 = 16;
+
+/// The state of RACK.
+#[derive(Clone, Debug)]
+pub(crate) struct Rack {
+    /// RACK.xmit_ts and RACK.end_seq: of what has arrived, what was sent last.
+    newest: Option<(Instant, u64)>,
+    /// RACK.rtt.
+    rtt: Duration,
+    /// RACK.fack: the highest position that has arrived.
+    highest: u64,
+    reordering_seen: bool,
+    /// RACK.dsack_round: until SND.UNA is here, D-SACKs do not widen the window again.
+    round: Option<SndPos>,
+    /// RACK.reo_wnd_mult, in quarters of the shortest round trip.
+    quarters: u32,
+    /// RACK.reo_wnd_persist.
+    wide_for: u8,
+}
+
+/// What the reordering window depends on beside RACK's own state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    pub(crate) min_rtt: Option<Duration>,
+    pub(crate) srtt: Option<Duration>,
+    /// Fast recovery or recovery from a time-out is under way.
+    pub(crate) recovers: bool,
+    /// About how many segments are selectively acknowledged.
+    pub(crate) segments_sacked: u64,
+}
+
+/// What has arrived, for all who are not concerned with its time.
+pub(crate) struct Arrived<'a> {
+    pub(crate) una: SndPos,
+    pub(crate) sacked: &'a Ranges,
+}
+
+impl Rack {
+    pub(crate) fn new(first: SndPos) -> Self {
+        Rack {
+            newest: None,
+            rtt: Duration::ZERO,
+            highest: first.get(),
+            reordering_seen: false,
+            round: None,
+            quarters: 1,
+            wide_for: 0,
+        }
+    }
+
+    /// Whether it can't be told which transmission of a segment has arrived: one sent again, whose acknowledgement comes too
+    /// early to be for that, or echoes a timestamp from before it.
+    //= RFC8985 6.2 step 2 ambiguous
+    pub(crate) fn is_ambiguous(
+        sent: &Transmission,
+        now: Instant,
+        min_rtt: Option<Duration>,
+        echo_is_older: bool,
+    ) -> bool {
+        sent.again && (echo_is_older || min_rtt.is_some_and(|least| now.since(sent.at) < least))
+    }
+
+    /// Of what an acknowledgement tells to have arrived, this was sent last.
+    //= RFC8985 6.2 step 2
+    pub(crate) fn arrived(&mut self, at: Instant, end: u64, now: Instant) {
+        self.rtt = now.since(at);
+        self.newest = self.newest.max(Some((at, end)));
+    }
+
+    /// What arrived stands below something that had arrived before.
+    //= RFC8985 6.2 step 3
+    pub(crate) fn note_order(&mut self, sent: &Transmission) {
+        if sent.range.end > self.highest {
+            self.highest = sent.range.end;
+        } else if sent.range.end < self.highest && !sent.again {
+            self.reordering_seen = true;
+        }
+    }
+
+    /// What was believed lost has come after all.
+    pub(crate) fn note_reordering(&mut self) {
+        self.reordering_seen = true;
+    }
+
+    /// A D-SACK has come: the window was too narrow, once a round trip.
+    //= RFC8985 6.2 step 4 widen
+    pub(crate) fn came_twice(&mut self, una: SndPos, nxt: SndPos) {
+        self.round = self.round.filter(|round| una < *round);
+        if self.round.is_none() {
+            self.round = Some(nxt);
+            self.quarters = self.quarters.saturating_add(1);
+            self.wide_for = WIDE_FOR;
+        }
+    }
+
+    /// A recovery has ended.
+    //= RFC8985 6.2 step 4 narrow
+    pub(crate) fn recovered(&mut self) {
+        self.wide_for = self.wide_for.saturating_sub(1);
+        if self.wide_for == 0 {
+            self.quarters = 1;
+        }
+    }
+
+    /// RACK.reo_wnd.
+    pub(crate) fn window(&self, path: &Path) -> Duration {
+        //= RFC8985 6.2 step 4 duplicates
+        if !self.reordering_seen && (path.recovers || path.segments_sacked >= DUPLICATE_THRESHOLD) {
+            return Duration::ZERO;
+        }
+        //= RFC8985 6.2 step 4 bound
+        let wide = path.min_rtt.unwrap_or_default().saturating_mul(self.quarters) / 4;
+        wide.min(path.srtt.unwrap_or_default())
+    }
+
+    /// Tells what is lost at `now`, and when to look again if something may be then.
+    //= RFC8985 6.2 step 5
+    pub(crate) fn detect(
+        &self,
+        flight: &mut Flight,
+        arrived: &Arrived<'_>,
+        window: Duration,
+        now: Instant,
+        mut is_lost: impl FnMut(Range<u64>),
+    ) -> Option<Instant> {
+        let newest = self.newest?;
+        let late = self.rtt + window;
+        for queue in flight.queues() {
+            while let Some(oldest) = queue.front_mut() {
+                let before = oldest.before(newest);
+                if before.is_empty() || oldest.at + late > now {
+                    break;
+                }
+                arrived.missing(before.clone(), &mut is_lost);
+                oldest.range.start = before.end;
+                if oldest.range.is_empty() {
+                    queue.pop_front();
+                }
+            }
+        }
+        // What was sent again at one time, and not in the order of positions, may hide some that is late behind some that
+        // isn't: the next acknowledgement finds it.
+        self.look_again(flight, arrived, newest).map(|sent| sent + late).filter(|at| *at > now)
+    }
+
+    /// When the last was sent of all that may be found lost without anything else arriving.
+    fn look_again(
+        &self,
+        flight: &mut Flight,
+        arrived: &Arrived<'_>,
+        newest: (Instant, u64),
+    ) -> Option<Instant> {
+        for queue in flight.queues() {
+            // What has arrived is of no interest any more.
+            while queue.front().is_some_and(|oldest| arrived.is_all_here(&oldest.range)) {
+                queue.pop_front();
+            }
+        }
+        flight.last_missing_before(newest, arrived.una.get(), arrived.sacked)
+    }
+
+    /// A retransmission time-out: tells what is lost beside the first segment, which always is.
+    //= RFC8985 6.3 time-out
+    pub(crate) fn detect_on_timeout(
+        &self,
+        flight: &mut Flight,
+        arrived: &Arrived<'_>,
+        window: Duration,
+        now: Instant,
+        mut is_lost: impl FnMut(Range<u64>),
+    ) {
+        for queue in flight.queues() {
+            while let Some(oldest) = queue.pop_front() {
+                if oldest.at + self.rtt + window > now {
+                    queue.push_front(oldest);
+                    break;
+                }
+                arrived.missing(oldest.range, &mut is_lost);
+            }
+        }
+    }
+}
+
+impl Arrived<'_> {
+    /// Tells what of `range` has not arrived.
+    fn missing(&self, range: Range<u64>, tell: &mut impl FnMut(Range<u64>)) {
+        let range = range.start.max(self.una.get())..range.end;
+        if !range.is_empty() {
+            self.sacked.gaps(range).for_each(tell);
+        }
+    }
+
+    fn is_all_here(&self, range: &Range<u64>) -> bool {
+        range.end <= self.una.get() || self.sacked.covers(range.start.max(self.una.get())..range.end)
+    }
+}

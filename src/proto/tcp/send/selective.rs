@@ -1,0 +1,162 @@
+//! What only a sender can have whose peer reports what it has (RFC 2018): loss detection by time (RFC 8985), and a window
+//! that follows what arrives (RFC 9937).
+//!
+//! Owns what these four need together. Without SACK, `recovery` counts duplicate acknowledgements instead.
+
+use core::ops::Range;
+use core::time::Duration;
+
+use super::flight::Flight;
+use super::prr::Prr;
+use super::rack::{Arrived, Path, Rack};
+use super::rtt::Rtt;
+use super::scoreboard::{Report, Scoreboard};
+use super::tlp::LossProbe;
+use crate::proto::buf::ranges::Ranges;
+use crate::proto::tcp::seq::SndPos;
+use crate::proto::tcp::timestamps::{TimestampClock, is_before};
+use crate::time::Instant;
+
+/// The state of a sender with SACK.
+#[derive(Clone, Debug)]
+pub(crate) struct Selective {
+    pub(crate) board: Scoreboard,
+    pub(crate) flight: Flight,
+    pub(crate) rack: Rack,
+    /// Set during fast recovery.
+    pub(crate) prr: Option<Prr>,
+    pub(crate) probe: LossProbe,
+}
+
+/// What an acknowledgement says to have arrived that had not been said before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Arrivals {
+    /// Octets.
+    pub(crate) delivered: u64,
+    /// The shortest round trip of what was sent once.
+    pub(crate) rtt: Option<Duration>,
+}
+
+/// An acknowledgement as far as it concerns what has arrived.
+pub(crate) struct Acknowledged<'a> {
+    pub(crate) una: SndPos,
+    pub(crate) ack: SndPos,
+    pub(crate) report: &'a Report,
+    pub(crate) now: Instant,
+    /// Our clock, and what of it the segment echoes.
+    pub(crate) echo: Option<(TimestampClock, u32)>,
+}
+
+/// What has arrived while one acknowledgement is looked at.
+struct Tally<'a> {
+    flight: &'a Flight,
+    rack: &'a mut Rack,
+    lost: &'a mut Ranges,
+    acknowledged: &'a Acknowledged<'a>,
+    min_rtt: Option<Duration>,
+    latest: Option<(Instant, u64)>,
+    arrivals: Arrivals,
+}
+
+impl Selective {
+    pub(crate) fn new(first: SndPos, ranges_max: usize) -> Self {
+        Selective {
+            board: Scoreboard::new(ranges_max),
+            flight: Flight::default(),
+            rack: Rack::new(first),
+            prr: None,
+            probe: LossProbe::default(),
+        }
+    }
+
+    /// Takes over what an acknowledgement says. What has arrived is not `lost` any more.
+    pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
+        let mut tally = Tally {
+            flight: &self.flight,
+            rack: &mut self.rack,
+            lost,
+            acknowledged: acked,
+            min_rtt: rtt.min_rtt(),
+            latest: None,
+            arrivals: Arrivals::default(),
+        };
+        self.board.acknowledge(acked.una.get(), acked.ack.get(), |new| tally.add(new));
+        // RACK looks at what has arrived in the order of its positions.
+        let mut blocks = acked.report.blocks.clone();
+        blocks.sort_unstable_by_key(|block| block.start);
+        for block in blocks {
+            self.board.report(block.start.max(acked.ack.get())..block.end, |new| tally.add(new));
+        }
+        let Tally { latest, arrivals, .. } = tally;
+        if let Some((at, end)) = latest {
+            self.rack.arrived(at, end, acked.now);
+        }
+        arrivals
+    }
+
+    /// Tells what is lost at `now`, and when to look again.
+    pub(crate) fn detect(
+        &mut self,
+        una: SndPos,
+        window: Duration,
+        now: Instant,
+        is_lost: impl FnMut(Range<u64>),
+    ) -> Option<Instant> {
+        let arrived = Arrived { una, sacked: self.board.sacked() };
+        self.rack.detect(&mut self.flight, &arrived, window, now, is_lost)
+    }
+
+    /// As [`detect`](Self::detect), when the retransmission timer has expired.
+    pub(crate) fn detect_on_timeout(
+        &mut self,
+        una: SndPos,
+        window: Duration,
+        now: Instant,
+        is_lost: impl FnMut(Range<u64>),
+    ) {
+        let arrived = Arrived { una, sacked: self.board.sacked() };
+        self.rack.detect_on_timeout(&mut self.flight, &arrived, window, now, is_lost);
+    }
+
+    /// The reordering window.
+    pub(crate) fn window(&self, rtt: &Rtt, recovers: bool, mss: u64) -> Duration {
+        let sacked = self.board.sacked();
+        let segments_sacked = (sacked.total() / mss.max(1)).max(sacked.len() as u64);
+        self.rack.window(&Path { min_rtt: rtt.min_rtt(), srtt: rtt.srtt(), recovers, segments_sacked })
+    }
+
+    /// The peer has thrown away what it had reported: what stands at SND.UNA is among it.
+    //= RFC2018 8 reneging
+    pub(crate) fn has_reneged(&self, una: SndPos) -> bool {
+        self.board.sacked().containing(una.get()).is_some()
+    }
+
+    /// What was believed lost is on its way after all. When it was sent is not known any more: at the latest now.
+    pub(crate) fn restore(&mut self, lost: &Ranges, now: Instant) {
+        for range in lost.iter() {
+            self.flight.sent_again(range, now);
+        }
+    }
+}
+
+impl Tally<'_> {
+    fn add(&mut self, new: Range<u64>) {
+        let Acknowledged { now, echo, .. } = *self.acknowledged;
+        self.arrivals.delivered += new.end - new.start;
+        self.lost.remove(new.clone());
+        let (flight, rack, min_rtt) = (self.flight, &mut *self.rack, self.min_rtt);
+        let (latest, arrivals) = (&mut self.latest, &mut self.arrivals);
+        flight.of(&new, |sent| {
+            rack.note_order(&sent);
+            let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
+            if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
+                return;
+            }
+            *latest = (*latest).max(Some((sent.at, sent.range.end)));
+            if !sent.again {
+                let rtt = now.since(sent.at);
+                arrivals.rtt = Some(arrivals.rtt.map_or(rtt, |least| least.min(rtt)));
+            }
+        });
+    }
+}

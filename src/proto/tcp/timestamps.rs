@@ -1,0 +1,192 @@
+//! Timestamps (RFC 7323 sections 3 to 5): our clock, what the peer's said last, and which segments come from the past.
+//!
+//! Owns TS.Recent and the offset of a connection's clock. What a timestamp echoed by the peer says of a round trip
+//! or of a retransmission is for `send` to know.
+
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+
+use siphasher::sip::SipHasher24;
+
+use super::demux::FourTuple;
+use super::seq::RcvPos;
+use crate::time::Instant;
+
+/// The clocks of all connections: one tick a millisecond (RFC 7323 section 5.4), each from an offset of its own, so that a
+/// peer learns neither how long we have been up nor which connections are the same host's.
+#[derive(Clone)]
+pub(crate) struct TimestampClocks {
+    key: [u8; 16],
+}
+
+impl TimestampClocks {
+    pub(crate) fn new(key: [u8; 16]) -> Self {
+        TimestampClocks { key }
+    }
+
+    /// The clock of connections between two ends. It is the same for each that they have, one after the other: the
+    /// next one's timestamps follow upon those of the last (RFC 6191).
+    //= RFC7323 5.4 offset
+    pub(crate) fn of(&self, tuple: &FourTuple) -> TimestampClock {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        tuple.hash(&mut hasher);
+        TimestampClock { offset: hasher.finish() as u32 }
+    }
+}
+
+impl core::fmt::Debug for TimestampClocks {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("TimestampClocks(..)")
+    }
+}
+
+/// One connection's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimestampClock {
+    offset: u32,
+}
+
+impl TimestampClock {
+    /// What it shows at `now`.
+    //= RFC7323 4.1 clock
+    pub(crate) fn at(self, now: Instant) -> u32 {
+        self.offset.wrapping_add((now.as_micros() / 1000) as u32)
+    }
+
+    /// How long ago it showed `value`, to a millisecond; `None` if it has not shown that in the last 24 days.
+    pub(crate) fn since(self, value: u32, now: Instant) -> Option<Duration> {
+        let ticks = self.at(now).wrapping_sub(value);
+        (ticks < 1 << 31).then(|| Duration::from_millis(ticks.into()))
+    }
+}
+
+/// The timestamps of a synchronised connection that uses them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timestamps {
+    pub(crate) clock: TimestampClock,
+    /// TS.Recent.
+    recent: u32,
+    /// When it was heard.
+    recent_at: Instant,
+}
+
+/// Whether a segment comes from the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Age {
+    /// It doesn't, as far as its timestamp tells.
+    Fresh,
+    /// It is older than one that has come.
+    Old,
+    /// It has no timestamp.
+    Unknown,
+}
+
+impl Timestamps {
+    /// TS.Recent says nothing any more after this long: the peer's clock may have come halfway round (RFC 7323 section 5.5).
+    const RECENT_FOR: Duration = Duration::from_secs(24 * 24 * 3600);
+
+    /// Bytes of the option, brought to a whole number of words.
+    pub(crate) const OPTION_LEN: u64 = 12;
+
+    /// With what the peer's SYN said.
+    pub(crate) fn new(clock: TimestampClock, syn_value: u32, now: Instant) -> Self {
+        Timestamps { clock, recent: syn_value, recent_at: now }
+    }
+
+    /// TSval and TSecr of a segment sent now.
+    //= RFC7323 4.3 echo
+    pub(crate) fn option(&self, now: Instant) -> (u32, u32) {
+        (self.clock.at(now), self.recent)
+    }
+
+    /// PAWS: whether `stamp`, a segment's TSval and TSecr, is from before what has come.
+    //= RFC7323 5.3 PAWS
+    pub(crate) fn age(&self, stamp: Option<(u32, u32)>, now: Instant) -> Age {
+        match stamp {
+            //= RFC7323 3.2 missing
+            None => Age::Unknown,
+            //= RFC7323 5.5 outdated
+            Some(_) if now.since(self.recent_at) > Self::RECENT_FOR => Age::Fresh,
+            Some((value, _)) if is_before(value, self.recent) => Age::Old,
+            Some(_) => Age::Fresh,
+        }
+    }
+
+    /// Takes over the TSval of an acceptable segment that begins at `seq`, if it is one that is to be echoed: with
+    /// acknowledgements delayed, that of the earliest segment that the next of them covers.
+    //= RFC7323 4.3 recent
+    pub(crate) fn heard(&mut self, value: u32, seq: RcvPos, last_ack_sent: RcvPos, now: Instant) {
+        let is_outdated = now.since(self.recent_at) > Self::RECENT_FOR;
+        if seq <= last_ack_sent && (is_outdated || !is_before(value, self.recent)) {
+            self.recent = value;
+            self.recent_at = now;
+        }
+    }
+}
+
+/// Order of timestamps, which wrap.
+pub(crate) fn is_before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clocks(key: u8, port: u16) -> TimestampClock {
+        let tuple = FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into());
+        TimestampClocks::new([key; 16]).of(&tuple)
+    }
+
+    //= RFC7323 5.4 offset, 4.1 clock
+    #[test]
+    fn each_connection_has_a_clock_of_its_own_that_ticks_every_millisecond() {
+        let now = Instant::from_millis(5_000);
+        assert_ne!(clocks(1, 1).at(now), clocks(1, 2).at(now));
+        assert_ne!(clocks(1, 1).at(now), clocks(2, 1).at(now));
+        assert_eq!(clocks(1, 1).at(Instant::from_millis(5_250)).wrapping_sub(clocks(1, 1).at(now)), 250);
+        let shown = clocks(1, 1).at(now);
+        assert_eq!(clocks(1, 1).since(shown, Instant::from_millis(5_250)), Some(Duration::from_millis(250)));
+        assert_eq!(clocks(1, 1).since(shown, Instant::from_millis(4_999)), None, "not shown yet");
+    }
+
+    //= RFC7323 5.3 PAWS, 3.2 missing
+    #[test]
+    fn what_is_older_than_the_last_is_old_across_the_wrap() {
+        let now = Instant::from_millis(5_000);
+        let stamps = Timestamps::new(clocks(1, 1), u32::MAX - 5, now);
+        let age = |value| stamps.age(Some((value, 0)), now);
+        assert_eq!((age(u32::MAX - 6), age(u32::MAX - 5)), (Age::Old, Age::Fresh));
+        assert_eq!((age(3), age(0x7fff_fff9), age(0x7fff_fffb)), (Age::Fresh, Age::Fresh, Age::Old));
+        assert_eq!(stamps.age(None, now), Age::Unknown);
+    }
+
+    //= RFC7323 5.5 outdated
+    #[test]
+    fn after_24_days_of_silence_any_timestamp_is_fresh() {
+        let mut stamps = Timestamps::new(clocks(1, 1), 1_000, Instant::ZERO);
+        let day = |day: u64| Instant::from_millis(day * 24 * 3_600_000);
+        assert_eq!(stamps.age(Some((999, 0)), day(24)), Age::Old);
+        assert_eq!(stamps.age(Some((999, 0)), day(25)), Age::Fresh);
+        stamps.heard(999, RcvPos::at(5), RcvPos::at(5), day(25));
+        assert_eq!(stamps.option(day(25)).1, 999);
+        assert_eq!(stamps.age(Some((998, 0)), day(25)), Age::Old);
+    }
+
+    //= RFC7323 4.3 recent, 4.3 echo
+    #[test]
+    fn the_earliest_segment_not_acknowledged_yet_is_echoed() {
+        let now = Instant::from_millis(5_000);
+        let mut stamps = Timestamps::new(clocks(1, 1), 10, now);
+        // Two segments before the next acknowledgement: the first counts. One out of order counts for nothing.
+        for (value, seq) in [(11, 100), (12, 200), (13, 900)] {
+            stamps.heard(value, RcvPos::at(seq), RcvPos::at(100), now);
+        }
+        assert_eq!(stamps.option(now).1, 11);
+        // One that is older never does.
+        stamps.heard(9, RcvPos::at(100), RcvPos::at(300), now);
+        assert_eq!(stamps.option(now).1, 11);
+        stamps.heard(14, RcvPos::at(300), RcvPos::at(300), now);
+        assert_eq!(stamps.option(now), (clocks(1, 1).at(now), 14));
+    }
+}

@@ -1,0 +1,370 @@
+//! Loss recovery with selective acknowledgements: RACK-TLP (RFC 8985), proportional rate reduction (RFC 9937), and what is
+//! undone (RFC 3522, 4015, 5682).
+
+use crate::harness::script::Script;
+
+/// A connection over a round trip of 100 ms, with segments of 1000 bytes, whose peer reports what it has.
+fn open() -> Script {
+    opened("S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1")
+}
+
+fn opened(syn: &str, ack: &str) -> Script {
+    let mut t = Script::new();
+    t.listen();
+    t.inject(syn);
+    t.take();
+    t.run(100);
+    t.inject(ack);
+    t.accept();
+    t.options(|options| options.nodelay = true);
+    t
+}
+
+/// The same with timestamps.
+fn open_stamped() -> Script {
+    opened("S 0 win 65535 <mss 1012,sackok,ts 0 0>", "A 1 ack 1 <ts 100 0>")
+}
+
+/// The window, the threshold.
+fn control(t: &Script) -> (u64, u64) {
+    let info = t.stack.tcp_info(t.id()).unwrap();
+    (info.cwnd, info.ssthresh)
+}
+
+/// Ten segments are written and sent.
+fn ten(t: &mut Script) {
+    t.write(10_000);
+    assert_eq!(t.take_all().len(), 10);
+}
+
+#[test]
+fn three_segments_reported_beyond_a_hole_have_it_sent_again_at_once() {
+    //= RFC8985 6.2 step 4 duplicates, 6.2 step 5
+    //= RFC2018 5 record
+    let mut t = open();
+    ten(&mut t);
+    t.write(10_000);
+    t.run(100);
+    t.peer("A 1 ack 1 <sack 1001:2001>");
+    t.expect("A 10001:11001 ack 1");
+    t.peer("A 1 ack 1 <sack 1001:3001>");
+    t.expect("A 11001:12001 ack 1");
+    t.peer("A 1 ack 1 <sack 1001:4001>");
+    t.expect("A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
+    // The window is halved; PRR has something sent for every second segment that arrives.
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().ssthresh, 5_000);
+    t.peer("A 1 ack 1 <sack 1001:5001>");
+    t.expect_none();
+    t.peer("A 1 ack 1 <sack 1001:6001>");
+    t.expect("A 12001:13001 ack 1");
+    t.peer("A 1 ack 1 <sack 1001:7001>");
+    t.expect_none();
+    t.peer("A 1 ack 1 <sack 1001:8001>");
+    t.expect("A 13001:14001 ack 1");
+    t.peer("A 1 ack 1 <sack 1001:9001>");
+    t.expect_none();
+    t.run(100);
+    t.take_all();
+    t.peer("A 1 ack 12001");
+    assert_eq!(control(&t).0, 5_000);
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}
+
+#[test]
+fn fewer_are_waited_for_a_quarter_of_a_round_trip() {
+    //= RFC8985 6.2 step 5
+    let mut t = open();
+    t.write(2_000);
+    t.take_all();
+    t.run(100);
+    // The second has come, the first not. A quarter of the shortest round trip later it is lost.
+    t.peer("A 1 ack 1 <sack 1001:2001>");
+    t.expect_in(25, "A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_reordering_timeouts, 1);
+    // Unless it comes first.
+    let mut t = open();
+    t.write(2_000);
+    t.take_all();
+    t.run(100);
+    t.peer("A 1 ack 1 <sack 1001:2001>");
+    t.wait(24);
+    t.peer("A 1 ack 2001");
+    t.wait(2_000);
+}
+
+#[test]
+fn where_reordering_was_seen_three_segments_beyond_a_hole_are_not_enough() {
+    //= RFC8985 6.2 step 3, 6.2 step 4 duplicates
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 1 <sack 1001:2001>");
+    t.peer("A 1 ack 2001");
+    t.peer("A 1 ack 2001 <sack 3001:6001>");
+    t.expect_none();
+    t.expect_in(25, "A 2001:3001 ack 1");
+}
+
+#[test]
+fn a_retransmission_that_is_lost_is_found() {
+    //= RFC8985 6.2 step 5 lost again
+    let mut t = open();
+    ten(&mut t);
+    t.write(20_000);
+    t.run(100);
+    t.inject("A 1 ack 1 <sack 1001:4001>");
+    t.expect("A 1:1001 ack 1");
+    t.run(10);
+    t.inject("A 1 ack 1 <sack 1001:9001>");
+    let new = t.take_all();
+    assert!(!new.is_empty() && new.iter().all(|line| !line.contains("1:1001 ")), "{new:?}");
+    // What was sent after the retransmission has come, and the retransmission not: it is lost again. No time-out was needed.
+    t.run(100);
+    t.inject("A 1 ack 1 <sack 1001:11001>");
+    t.expect("A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}
+
+#[test]
+fn the_last_segments_lost_are_found_by_a_probe() {
+    //= RFC8985 7.2 PTO, 7.2 when, 7.3 probe, 7.3 RTO, 7.4 repaired
+    // The RFC's own example (section 3.4): four segments, of which only the first arrives.
+    let mut t = open();
+    t.write(4_000);
+    t.take_all();
+    t.run(100);
+    t.peer("A 1 ack 1001");
+    // Two round trips later the last goes again.
+    t.expect_in(202, "PA 3001:4001 ack 1");
+    t.run(100);
+    t.peer("A 1 ack 1001 <sack 3001:4001>");
+    // It tells that the two before it are lost. They may have been sent before a quarter of a round trip: long ago.
+    t.expect("A 1001:2001 ack 1");
+    t.run(100);
+    t.peer("A 1 ack 2001 <sack 3001:4001>");
+    t.expect("A 2001:3001 ack 1");
+    t.run(100);
+    t.peer("A 1 ack 4001");
+    t.wait(3_000);
+    let counters = t.stack.counters();
+    assert_eq!((counters.tcp_timeouts, counters.tcp_loss_probes, counters.tcp_fast_retransmits), (0, 1, 1));
+}
+
+#[test]
+fn a_probe_is_new_text_if_there_is_any() {
+    //= RFC8985 7.3 probe
+    let mut t = open();
+    t.write(12_000);
+    assert_eq!(t.take_all().len(), 10);
+    // What the window holds back goes, a segment of it.
+    t.expect_in(202, "A 10001:11001 ack 1");
+    // And no other before the retransmission time-out, which has begun anew: 300 ms after three measurements of 100 ms.
+    t.expect_in(300, "A 1:1001 ack 1");
+}
+
+#[test]
+fn a_lone_segment_is_probed_for_only_after_its_acknowledgement_may_have_been_delayed() {
+    //= RFC8985 7.2 PTO
+    let mut t = open();
+    t.write(1_000);
+    t.expect("PA 1:1001 ack 1");
+    // 2 x 100 + 200 ms would be later than the time-out: the probe goes instead of it, and leaves the window alone.
+    t.expect_in(300, "PA 1:1001 ack 1");
+    assert_eq!((t.stack.counters().tcp_loss_probes, t.stack.counters().tcp_timeouts), (1, 0));
+    t.expect_in(300, "PA 1:1001 ack 1");
+    assert_eq!((t.stack.counters().tcp_loss_probes, t.stack.counters().tcp_timeouts), (1, 1));
+}
+
+#[test]
+fn a_probe_that_made_good_for_a_loss_has_the_window_reduced() {
+    //= RFC8985 7.4 repaired
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 9001");
+    // Two round trips and the delay are more than the time-out, which it takes the place of.
+    t.expect_in(250, "PA 9001:10001 ack 1");
+    t.run(100);
+    t.peer("A 1 ack 10001");
+    let before = control(&t).0;
+    t.write(1_000);
+    t.take_all();
+    t.run(100);
+    t.peer("A 1 ack 11001");
+    assert!(control(&t).0 < before, "{} of {before}", control(&t).0);
+    assert_eq!(t.stack.counters().tcp_loss_probes_repaired, 1);
+
+    // It was needless: the original has come as well.
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 9001");
+    // Two round trips and the delay are more than the time-out, which it takes the place of.
+    t.expect_in(250, "PA 9001:10001 ack 1");
+    t.run(10);
+    t.peer("A 1 ack 10001");
+    t.run(90);
+    t.peer("A 1 ack 10001 <sack 9001:10001>");
+    let before = control(&t).0;
+    t.write(1_000);
+    t.take_all();
+    t.run(100);
+    t.peer("A 1 ack 11001");
+    assert!(control(&t).0 >= before);
+    assert_eq!(t.stack.counters().tcp_loss_probes_repaired, 0);
+}
+
+#[test]
+fn a_timeout_has_what_was_sent_just_before_it_left_in_flight() {
+    //= RFC8985 6.3 time-out
+    let mut t = open();
+    t.write(1_000);
+    t.expect("PA 1:1001 ack 1");
+    // The probe has been sent, and two new segments just before the time-out.
+    t.expect_in(300, "PA 1:1001 ack 1");
+    t.run(290);
+    t.write(2_000);
+    t.expect("A 1001:2001 ack 1");
+    t.expect("PA 2001:3001 ack 1");
+    t.expect_in(10, "A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_timeouts, 1);
+    t.run(100);
+    t.peer("A 1 ack 3001");
+    t.wait(3_000);
+}
+
+#[test]
+fn a_peer_that_has_thrown_away_what_it_reported_is_sent_all_of_it() {
+    //= RFC2018 8 reneging
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 1 <sack 1001:10001>");
+    t.expect("A 1:1001 ack 1");
+    t.run(100);
+    // It has the first now, and says nothing of the others.
+    t.peer("A 1 ack 1001");
+    let mut next = 1_001;
+    for _ in 0..200 {
+        t.run(50);
+        for line in t.take_all() {
+            if line.contains(&format!(" {next}:")) {
+                next += 1_000;
+            }
+        }
+        t.inject(&format!("A 1 ack {next}"));
+    }
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().unacknowledged, 0);
+    assert_eq!(t.stack.counters().tcp_timeouts, 1);
+}
+
+#[test]
+fn a_recovery_that_was_needless_is_undone_when_a_timestamp_tells() {
+    //= RFC3522 3.2 older, 3.2 first
+    //= RFC4015 3.2 restore
+    let mut t = open_stamped();
+    ten(&mut t);
+    let before = control(&t);
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 200 100,sack 1001:4001>");
+    t.expect("A 1:1001 ack 1");
+    assert_ne!(control(&t), before);
+    t.run(10);
+    // The original has come after all: what is echoed was sent before the retransmission.
+    t.inject("A 1 ack 4001 <ts 210 100>");
+    let (cwnd, ssthresh) = control(&t);
+    assert_eq!(ssthresh, before.1, "to the byte");
+    assert_eq!(cwnd, before.0 + 4_000, "to the byte, and what has been acknowledged");
+    assert_eq!(t.stack.counters().tcp_undone_by_timestamp, 1);
+    t.run(10);
+    // One that echoes the retransmission tells of a loss.
+    let mut t = open_stamped();
+    ten(&mut t);
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 200 100,sack 1001:4001>");
+    t.expect("A 1:1001 ack 1");
+    t.run(100);
+    t.inject("A 1 ack 4001 <ts 300 200>");
+    assert_eq!(t.stack.counters().tcp_undone_by_timestamp, 0);
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().ssthresh, 5_000);
+}
+
+#[test]
+fn a_recovery_that_was_needless_is_undone_when_all_that_was_sent_again_came_twice() {
+    //= RFC2883 5 undo
+    //= RFC4015 3.2 restore
+    let mut t = open();
+    ten(&mut t);
+    let before = control(&t);
+    t.run(100);
+    t.inject("A 1 ack 1 <sack 1001:4001>");
+    t.expect("A 1:1001 ack 1");
+    t.inject("A 1 ack 4001");
+    t.take_all();
+    t.run(100);
+    assert_ne!(control(&t).1, before.1);
+    t.inject("A 1 ack 10001 <sack 1:1001>");
+    assert_eq!(control(&t).1, before.1, "to the byte");
+    assert!(control(&t).0 >= before.0);
+    assert_eq!(t.stack.counters().tcp_undone_by_dsack, 1);
+}
+
+#[test]
+fn a_timeout_that_was_needless_is_undone() {
+    //= RFC5682 2.1 step 1, 2.1 step 2b, 2.1 step 3b
+    //= RFC5682 3.1 step 1, 3.1 step 2b, 3.1 step 3b
+    for syn in ["S 0 win 65535 <mss 1000>", "S 0 win 65535 <mss 1000,sackok>"] {
+        let mut t = opened(syn, "A 1 ack 1");
+        ten(&mut t);
+        t.write(10_000);
+        let before = control(&t);
+        // The path has become slow: everything is late. (With SACK a probe goes first, and the timer runs anew.)
+        while t.stack.counters().tcp_timeouts == 0 {
+            t.run(1);
+        }
+        let probed = t.take_all().iter().filter(|line| line.contains("10001:")).count();
+        // Acknowledgements of the originals come. Two new segments go, and nothing that was on its way is sent again.
+        t.inject("A 1 ack 2001");
+        let new = t.take_all();
+        assert_eq!(new.len(), 2, "{new:?}");
+        assert!(new[0].contains(&format!("{}:", 10_001 + 1_000 * probed)), "{new:?}");
+        t.inject("A 1 ack 3001");
+        assert_eq!(t.stack.counters().tcp_undone_by_frto, 1, "{syn}");
+        let (cwnd, ssthresh) = control(&t);
+        assert_eq!(ssthresh, before.1, "to the byte");
+        assert!(cwnd >= before.0 && cwnd <= before.0 + 1_000, "{cwnd} after {before:?}");
+        for ack in 4..=10 {
+            t.inject(&format!("A 1 ack {ack}001"));
+        }
+        let sent = t.take_all();
+        assert!(sent.iter().all(|line| !line.starts_with("A   1:") && !line.contains(" 2001:")), "{sent:?}");
+        assert_eq!(t.stack.counters().tcp_retransmits, 1);
+    }
+}
+
+#[test]
+fn a_timeout_that_was_not_needless_is_followed_by_slow_start() {
+    //= RFC5682 2.1 step 3a, 3.1 step 3a
+    for (syn, duplicate) in [
+        ("S 0 win 65535 <mss 1000>", "A 1 ack 1001"),
+        ("S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1001 <sack 11001:12001>"),
+    ] {
+        let mut t = opened(syn, "A 1 ack 1");
+        ten(&mut t);
+        t.write(10_000);
+        while t.stack.counters().tcp_timeouts == 0 {
+            t.run(1);
+        }
+        t.take_all();
+        t.run(100);
+        t.inject("A 1 ack 1001");
+        assert_eq!(t.take_all().len(), 2);
+        t.run(100);
+        t.inject(duplicate);
+        let again = t.take_all();
+        assert!(!again.is_empty() && again[0].starts_with("A   1001:2001"), "{again:?}");
+        assert!(control(&t).0 <= 3_000);
+        assert_eq!(t.stack.counters().tcp_undone_by_frto, 0);
+    }
+}
