@@ -39,8 +39,10 @@ impl AutoTune {
     /// straddle the border of two periods of a round trip would count half in each.
     const QUARTERS: usize = 4;
 
-    /// Round trips are taken to be no shorter: a reader is not woken more often, and takes all at once that has come.
-    const RTT_MIN: Duration = Duration::from_millis(1);
+    /// Round trips are taken to be no shorter: a reader is not woken more often, and takes all at once that has come. Not
+    /// much longer than they are within a machine either, or windows become larger than its caches and cost more than they
+    /// bring.
+    const RTT_MIN: Duration = Duration::from_micros(100);
 
     /// A buffer of `initial` bytes that may grow to `max`; one that may not never changes. `first` is the position after
     /// the peer's SYN, `window` how many bytes it was offered then.
