@@ -25,7 +25,7 @@ use super::demux::FourTuple;
 use super::emit::Says;
 use super::handshake::PeerSyn;
 use super::isn::IsnGenerator;
-use super::recv::window::Window;
+use super::recv;
 use super::timestamps::{TimestampClock, TimestampClocks};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
@@ -84,7 +84,7 @@ impl Cookies {
         let peer = offer.told(peer);
         let stamp = stamp(numbers.clocks.of(tuple), &peer, ctx.now);
         let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
-        Says::syn(iss, Some(peer.rcv_nxt()), Window::syn_field(ctx.config.recv_buffer as u64), options)
+        Says::syn(iss, Some(peer.rcv_nxt()), peer.offered, options)
     }
 
     /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
@@ -182,6 +182,8 @@ impl Offer {
             scale: None,
             // The segment at hand tells more.
             window: segment.window,
+            // Unless memory has become short, it is what the SYN-ACK offered.
+            offered: recv::syn_window(ctx),
             sack: false,
             timestamp: None,
         };
@@ -222,7 +224,7 @@ mod tests {
     }
 
     fn peer(mss: u16, timestamp: Option<u32>) -> PeerSyn {
-        PeerSyn { irs: SeqNr(1000), mss, scale: Some(7), window: 1000, sack: true, timestamp }
+        PeerSyn { irs: SeqNr(1000), mss, scale: Some(7), window: 1000, offered: 1000, sack: true, timestamp }
     }
 
     /// The number in the SYN-ACK for `peer` at `now`.

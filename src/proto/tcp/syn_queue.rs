@@ -11,7 +11,6 @@ use super::connection::Settled;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
-use super::recv::window::Window;
 use super::timestamps::TimestampClock;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -131,7 +130,7 @@ impl HalfOpen {
             self.send_syn_ack(ctx);
             return Outcome::Continues;
         }
-        if !self.peer.accepts(ctx.config, segment) {
+        if !self.peer.accepts(segment) {
             if segment.control != Control::Rst && global.allows(ctx) {
                 self.send_ack(ctx);
             }
@@ -183,8 +182,7 @@ impl HalfOpen {
         let is_ipv4 = self.tuple.local.is_ipv4();
         let stamp = self.clock.at(ctx.now);
         let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer), stamp);
-        let window = Window::syn_field(ctx.config.recv_buffer as u64);
-        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), window, options);
+        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options);
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 

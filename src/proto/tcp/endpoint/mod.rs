@@ -29,7 +29,7 @@ use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
-use super::recv::RecvHalf;
+use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
 use super::timestamps::TimestampClocks;
@@ -218,7 +218,7 @@ impl Endpoint {
             admission?;
         }
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
-        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let marks = Marks::of(&listener.options);
         //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
