@@ -30,7 +30,7 @@ use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
 use super::recv::RecvHalf;
-use super::syn_queue::{self, HalfOpen, SynQueue};
+use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
 use super::timestamps::TimestampClocks;
 use crate::proto::config::{Config, Secrets};
@@ -234,8 +234,8 @@ impl Endpoint {
             None => self.isn.generate(ctx.now, tuple),
         };
         listener.half_open += 1;
-        let clock = self.clocks.of(tuple);
-        let entry = HalfOpen::new(*tuple, listener_id, iss, peer, clock, marks, route.mtu, ctx.now);
+        let ours = Ours { iss, clock: self.clocks.of(tuple) };
+        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, route.mtu, ctx.now);
         let id = self.half_open.insert(entry);
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
