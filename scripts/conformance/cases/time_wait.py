@@ -8,7 +8,7 @@ import time
 
 from suite.cases import BOTH, case
 from suite.setting import DAYTIME
-from suite.tcp import MSS
+from suite.tcp import MSS, TIMESTAMP
 
 
 def time_wait(net, **how):
@@ -59,6 +59,27 @@ def who_opens_a_connection_out_of_time_wait_begins_beyond_the_old_one(net):
     assert beyond < 1 << 31
     new.send()
     assert new.expect("FA", within=2)
+
+
+@case("RFC6191 2 newer timestamp", "RFC9293 SHLD-4", needs=["daytime"], families=BOTH)
+def a_syn_with_a_later_timestamp_opens_a_connection_out_of_time_wait_whatever_its_number(net):
+    old = time_wait(net, timestamps=True)
+    old.needs(TIMESTAMP)
+    new = net.tcp(DAYTIME, sport=old.sport, iss=(old.iss - 100_000) % (1 << 32))
+    new.send(flags="S", options=[(MSS, 1460), (TIMESTAMP, ((old.now() + 1000) % (1 << 32), 0))])
+    new.expect_next("SA", ack=1)
+    assert (new.irs - (old.irs + old.rcv)) % (1 << 32) < 1 << 31
+
+
+@case("RFC9293 3.10.7.4 TIME-WAIT", "RFC9293 3.10.7.4 syn", needs=["daytime"])
+def an_old_syn_with_an_old_timestamp_leaves_time_wait_as_it_is(net):
+    tcp = time_wait(net, timestamps=True)
+    tcp.needs(TIMESTAMP)
+    stamp = (tcp.now() - 100_000) % (1 << 32)
+    tcp.send(flags="S", seq=-1000, options=[(MSS, 1460), (TIMESTAMP, (stamp, 0))])
+    tcp.expect_next("A", seq=tcp.rcv, ack=2)
+    tcp.send(flags="FA", seq=1)
+    tcp.expect_next("A", seq=tcp.rcv, ack=2)
 
 
 @case("RFC9293 3.10.7.4 TIME-WAIT", "RFC9293 3.10.7.4 syn", needs=["daytime"])
