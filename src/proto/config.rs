@@ -138,6 +138,8 @@ pub struct Config {
     pub path_mtus: usize,
     /// How long a path MTU is believed (RFC 1191 section 6.3, RFC 8201 section 5.3: 10 minutes, and no less than 5).
     pub path_mtu_expiry: Duration,
+    /// Whether TCP finds out the MTU of paths by itself where routers are silent (Linux: tcp_mtu_probing).
+    pub mtu_probing: MtuProbing,
     /// Large datagrams of which is known that we have sent them, for ICMP errors that quote them: a round-trip
     /// time's worth. Each takes 4 bytes.
     pub sent_log: usize,
@@ -183,6 +185,18 @@ pub enum ReversePath {
     Strict,
 }
 
+/// Whether TCP finds out the MTU of paths by itself (RFC 4821), and does not only believe what routers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MtuProbing {
+    /// No: where large packets vanish without a word, connections hang until they are given up.
+    Off,
+    /// When large segments vanish (Linux: 1): a connection goes on in smaller ones, and then tries how large they may be.
+    #[default]
+    AfterBlackHole,
+    /// From the start (Linux: 2): a connection begins with small segments.
+    Always,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -190,8 +204,9 @@ impl Default for Config {
             rto_min: Duration::from_millis(200),
             rto_initial: Duration::from_secs(1),
             rto_max: Duration::from_secs(120),
-            r1_retransmits: 3,            //= RFC9293 SHLD-10
-            r2: Duration::from_secs(924), //= RFC9293 SHLD-11
+            //= RFC9293 SHLD-10, SHLD-11
+            r1_retransmits: 3,
+            r2: Duration::from_secs(924),
             r2_syn: Duration::from_secs(180),
             syn_ack_retransmits: 5,
             delayed_ack: Duration::from_millis(40),
@@ -239,6 +254,7 @@ impl Default for Config {
             reverse_path: ReversePath::default(),
             path_mtus: 4096,
             path_mtu_expiry: Duration::from_secs(600),
+            mtu_probing: MtuProbing::default(),
             sent_log: 8192,
             reassembly_timeout_v4: Duration::from_secs(30),
             reassembly_timeout_v6: Duration::from_secs(60),

@@ -264,6 +264,10 @@ counters! {
     tcp_undone_by_frto,
     /// Zero-window probes sent.
     tcp_window_probes,
+    /// Black holes of path MTU discovery: smaller segments were tried where large ones vanished (RFC 4821).
+    tcp_black_holes,
+    /// Larger segments sent to find out whether the path lets them through (RFC 4821).
+    tcp_path_probes,
     /// Keep-alive probes sent.
     tcp_keepalives,
     /// Connections opened from this side.

@@ -2,12 +2,13 @@
 
 mod offloads;
 
-use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tunstack::net::Net;
 
 use crate::harness::{
     Daemon, Host, eventually, exchange, in_namespace, make_tun, receive, run, send, sh, tunstack,
@@ -190,6 +191,45 @@ fn what_is_too_large_for_the_path_vanishes_without_a_word() {
         assert!(is_larger.contains("0 received") && !is_larger.contains("errors"), "{is_larger}");
         let [there, back] = desk.end();
         assert_eq!((there.of("too large"), there.of("arrived"), back.of("arrived")), (2, 2, 2));
+    });
+}
+
+/// A stack behind the left kernel, which forwards; only datagrams of up to 1,400 bytes reach the right.
+#[test]
+fn a_connection_gets_through_a_path_that_swallows_large_packets_within_seconds() {
+    in_namespace(|| {
+        let desk = Desk::new("--mtu-blackhole 1400/none --delay 10ms");
+        desk.left.sh("sysctl -qw net.ipv4.ip_forward=1");
+        desk.right.sh("ip route add 10.9.0.0/24 via 10.0.0.1");
+        let net = desk.left.within(|| {
+            let net = Net::builder().tun("tun0").addr("10.9.0.2/24").host_addr("10.9.0.1/24");
+            net.route("10.0.0.0/24,via=10.9.0.1").start().expect("the stack starts")
+        });
+        let listener = desk.right.within(|| TcpListener::bind("10.0.0.2:7000").expect("the port is free"));
+        let carry = |size: usize| {
+            let ours = tunstack::net::TcpStream::connect(&net, "10.0.0.2:7000").expect("it accepts");
+            let theirs = listener.accept().expect("one has connected").0;
+            let begun = Instant::now();
+            thread::scope(|scope| {
+                let received = scope.spawn(|| receive(&theirs));
+                let sent = send(&ours, size, 1);
+                ours.shutdown(Shutdown::Write).expect("the connection stands");
+                assert_eq!(received.join().expect("the receiver ends"), (size, sent));
+            });
+            (begun.elapsed(), ours.tcp_info().expect("it is still held").snd_mss)
+        };
+        let (took, mss) = carry(20_000_000);
+        assert!(took < Duration::from_secs(15), "{took:?}");
+        assert!((1_393 - 40..=1_360).contains(&mss), "{mss}");
+        assert_eq!(net.counters().tcp_black_holes, 1);
+        // The next knows what gets through.
+        let (timeouts, probes) = (net.counters().tcp_timeouts, net.counters().tcp_path_probes);
+        let (took, again) = carry(100_000);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert_eq!((again, net.counters().tcp_timeouts), (mss, timeouts));
+        drop(net);
+        let [there, _] = desk.end();
+        assert!((1..40).contains(&there.of("too large")), "{there:?}, {probes} probes");
     });
 }
 

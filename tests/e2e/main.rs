@@ -24,6 +24,7 @@ mod offload;
 mod ping;
 mod ping_command;
 mod ping_sizes;
+mod recovery;
 mod routed;
 mod scripts;
 mod services;

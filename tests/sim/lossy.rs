@@ -3,7 +3,9 @@
 //! Each run checks that every byte arrives, in order and unchanged; that no rule of the wire oracle is broken;
 //! that no timer fires for nothing; and that at the end nothing is left: no socket, timer, page or TIME-WAIT entry.
 
-use crate::scenario::{Pairing, Path, run, run_simultaneous};
+use std::time::Duration;
+
+use crate::scenario::{Pairing, Path, black_hole, run, run_simultaneous};
 use crate::support::seeds::for_each_seed;
 
 #[test]
@@ -49,6 +51,22 @@ fn a_slow_link_with_a_short_queue() {
     for_each_seed("a_slow_link_with_a_short_queue", 40, |seed| {
         drop(run(Pairing::Ours, Path::Bottleneck, seed))
     });
+}
+
+#[test]
+fn a_path_that_swallows_packets_of_1400_bytes_costs_seconds_and_no_connection() {
+    for ipv6 in [false, true] {
+        let whole = black_hole(ipv6, None);
+        let took = black_hole(ipv6, Some(1399));
+        // Two time-outs, a slow start anew, and some probes: the round trip takes 66 ms.
+        assert!(took < Duration::from_secs(5), "{took:?} instead of {whole:?}");
+        assert!(took > whole + Duration::from_millis(600), "{took:?}, {whole:?}: nothing was swallowed");
+    }
+}
+
+#[test]
+fn large_packets_vanish_without_a_word() {
+    for_each_seed("large_packets_vanish", 60, |seed| drop(run(Pairing::Ours, Path::BlackHole, seed)));
 }
 
 #[test]

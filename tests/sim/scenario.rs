@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tunstack::proto::Config;
+use tunstack::proto::config::MtuProbing;
 use tunstack::rng::Rng;
 use tunstack::sim::{LinkConfig, Loss, NodeId, Ppm};
 use tunstack::time::Instant;
@@ -32,6 +33,8 @@ pub(crate) enum Path {
     Corruption,
     /// A slow link with a short queue: losses come in bursts, by congestion.
     Bottleneck,
+    /// Large packets vanish without a word.
+    BlackHole,
     /// Some of everything.
     Everything,
 }
@@ -62,7 +65,11 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
         if smol {
             return Box::new(SmolHost::new(host_seed, nets[side], mtu, recv, send, !nodelay));
         }
-        let config = Config { recv_buffer: recv, send_buffer: send, ..Config::default() };
+        // Not drawn, so that a seed stays the run that it was.
+        let mtu_probing =
+            if host_seed.is_multiple_of(4) { MtuProbing::Always } else { MtuProbing::default() };
+        let mut config = Config { recv_buffer: recv, send_buffer: send, mtu_probing, ..Config::default() };
+        extensions(rng, &mut config);
         let mut host = OurHost::new(config, host_seed, start, nets[side], mtu);
         host.options = if nodelay { |options| options.nodelay = true } else { |_| {} };
         host.node.busy = Ppm([0, 0, 0, 300_000][rng.within(0..=3) as usize]);
@@ -70,7 +77,12 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
     };
     let client = host(0, pairing == Pairing::SmolClient, &mut rng);
     let server = host(1, pairing == Pairing::SmolServer, &mut rng);
-    let links = [link(path, &mut rng), link(path, &mut rng)];
+    let mut links = [link(path, &mut rng), link(path, &mut rng)];
+    if let Path::BlackHole = path {
+        // What every host takes gets through.
+        let least = if ipv6 { 1280 } else { 576 };
+        links.iter_mut().for_each(|link| link.mtu = Some(rng.within(least..=mtu as u32) as usize));
+    }
     let mut world = World::pair([client, server], links, mtu, seed, start);
     world.host(SERVER).listen(start, PORT);
     let smallest = *buffers.iter().min().unwrap_or(&1);
@@ -83,6 +95,34 @@ pub(crate) fn run(pairing: Pairing, path: Path, seed: u64) -> World {
     world
 }
 
+/// How long a megabyte takes over a path of 66 ms, on which datagrams larger than `mtu` vanish.
+pub(crate) fn black_hole(ipv6: bool, mtu: Option<usize>) -> Duration {
+    let start = Instant::from_millis(1);
+    let nets = if ipv6 { ["fd09::1/64", "fd09::2/64"] } else { ["10.9.0.1/24", "10.9.0.2/24"] };
+    let mut seed = 1;
+    let hosts = nets.map(|net| -> Box<dyn Host> {
+        seed += 1;
+        Box::new(OurHost::new(Config::default(), seed, start, net, 1500))
+    });
+    let link = LinkConfig { delay: Duration::from_millis(33), mtu, ..LinkConfig::default() };
+    let mut world = World::pair(hosts, [link.clone(), link], 1500, seed, start);
+    world.host(SERVER).listen(start, PORT);
+    let plan = |send, stream, expect, expect_stream| Plan {
+        send,
+        stream,
+        expect,
+        expect_stream,
+        write_size: 65_536,
+        read_size: 65_536,
+        write_pause: Duration::ZERO,
+        read_pause: Duration::ZERO,
+        answer_after_eof: false,
+    };
+    world.connect(CLIENT, SERVER, plan(1_000_000, 1, 0, 2), plan(0, 2, 1_000_000, 1));
+    world.run_apps(PATIENCE);
+    world.now() - start
+}
+
 /// Two of our stacks open the same connection at once (RFC 9293 MUST-10), and use it.
 pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
     let mut rng = Rng::from_number(seed);
@@ -91,7 +131,9 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
         ["10.9.0.1:1000", "10.9.0.2:2000"].map(|addr| addr.parse().unwrap());
     let mut conns = [0; 2];
     let mut host = |side: usize, net: &str| -> Box<dyn Host> {
-        let config = Config { recv_buffer: rng.within(1_000..=100_000) as usize, ..Config::default() };
+        let recv_buffer = rng.within(1_000..=100_000) as usize;
+        let mut config = Config { recv_buffer, ..Config::default() };
+        extensions(&mut rng, &mut config);
         let mut host = OurHost::new(config, rng.next_u64(), start, net, 1500);
         conns[side] = host.connect_from(start, addrs[side].port(), addrs[1 - side]);
         Box::new(host)
@@ -105,6 +147,12 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
     world.run_apps(PATIENCE);
     world.run_out(PATIENCE);
     world
+}
+
+/// Selective acknowledgements and timestamps, each mostly there: on at both ends, at one or at none.
+pub(crate) fn extensions(rng: &mut Rng, config: &mut Config) {
+    config.sack = rng.chance_ppm(750_000);
+    config.timestamps = rng.chance_ppm(750_000);
 }
 
 /// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.
@@ -162,7 +210,7 @@ fn link(path: Path, rng: &mut Rng) -> LinkConfig {
     let micros = |rng: &mut Rng, most: u32| Duration::from_micros(u64::from(rng.within(0..=most)));
     let mut link = LinkConfig { delay: micros(rng, 60_000), ..LinkConfig::default() };
     match path {
-        Path::Perfect => {}
+        Path::Perfect | Path::BlackHole => {}
         Path::Loss(percent) => link.loss = Loss::Random(Ppm::percent(percent)),
         Path::Reordering => {
             link.reorder = Ppm(rng.within(10_000..=400_000));

@@ -25,12 +25,14 @@ pub(crate) struct Ip {
     pub(crate) tos: u8,
     /// 0 over IPv4.
     pub(crate) flow_label: u32,
+    /// As always over IPv6.
+    pub(crate) dont_fragment: bool,
     pub(crate) payload: Vec<u8>,
 }
 
 impl Ip {
     pub(crate) fn new(src: IpAddr, dst: IpAddr, protocol: u8, payload: Vec<u8>) -> Ip {
-        Ip { src, dst, protocol, ttl: 64, tos: 0, flow_label: 0, payload }
+        Ip { src, dst, protocol, ttl: 64, tos: 0, flow_label: 0, dont_fragment: true, payload }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -42,7 +44,7 @@ impl Ip {
                         .unwrap();
                 header.dscp = (self.tos >> 2).try_into().unwrap();
                 header.ecn = (self.tos & 3).try_into().unwrap();
-                header.dont_fragment = true;
+                header.dont_fragment = self.dont_fragment;
                 header.header_checksum = header.calc_header_checksum();
                 header.to_bytes().to_vec()
             }
@@ -77,6 +79,7 @@ impl Ip {
                     ttl: header.time_to_live,
                     tos: header.dscp.value() << 2 | header.ecn.value(),
                     flow_label: 0,
+                    dont_fragment: header.dont_fragment,
                     payload: rest.to_vec(),
                 }
             }
@@ -90,6 +93,7 @@ impl Ip {
                     ttl: header.hop_limit,
                     tos: header.traffic_class,
                     flow_label: header.flow_label.value(),
+                    dont_fragment: true,
                     payload: rest.to_vec(),
                 }
             }
@@ -106,6 +110,7 @@ pub(crate) struct Tcp {
     pub(crate) ttl: u8,
     pub(crate) tos: u8,
     pub(crate) flow_label: u32,
+    pub(crate) dont_fragment: bool,
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) flags: u8,
@@ -123,6 +128,7 @@ impl Tcp {
             ttl: 64,
             tos: 0,
             flow_label: 0,
+            dont_fragment: true,
             seq: 0,
             ack: 0,
             flags: 0,
@@ -162,8 +168,9 @@ impl Tcp {
         };
         let mut segment = header.to_bytes().to_vec();
         segment.extend_from_slice(&self.payload);
-        let Tcp { ttl, tos, flow_label, .. } = *self;
-        let ip = Ip { ttl, tos, flow_label, ..Ip::new(self.src.ip(), self.dst.ip(), 6, segment) };
+        let Tcp { ttl, tos, flow_label, dont_fragment, .. } = *self;
+        let ip =
+            Ip { ttl, tos, flow_label, dont_fragment, ..Ip::new(self.src.ip(), self.dst.ip(), 6, segment) };
         ip.encode()
     }
 
@@ -190,6 +197,7 @@ impl Tcp {
             ttl: ip.ttl,
             tos: ip.tos,
             flow_label: ip.flow_label,
+            dont_fragment: ip.dont_fragment,
             seq: slice.sequence_number(),
             ack: slice.acknowledgment_number(),
             flags: slice.header_slice()[13],

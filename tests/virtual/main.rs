@@ -14,6 +14,7 @@ mod icmp;
 mod local;
 mod memory;
 mod options;
+mod path_mtu;
 mod rack;
 mod readiness;
 mod recovery;

@@ -244,7 +244,8 @@ fn traceroute_finds_every_hop_and_the_end() {
 
 #[test]
 fn tracepath_learns_the_mtu_of_each_narrower_link() {
-    //= RFC1191 section 4, RFC8200 section 5
+    //= RFC1191 4 router
+    //= RFC8200 5 nobody cuts
     for family in [0, 1] {
         let mut row = Row::new(&[1500, 1400, 1300, 1500]);
         let socket = row.listener(family);

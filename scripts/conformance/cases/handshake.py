@@ -302,6 +302,14 @@ def the_window_is_not_scaled_if_the_syn_has_not_said_so(net):
     assert 1 < max(segment.end for segment in tcp.collect(0.3)) <= 1 + 1000
 
 
+@case("RFC7323 2.2 only SYN")
+def a_window_scale_after_the_handshake_is_ignored(net):
+    tcp = net.connect(CHARGEN, mss=100, wscale=0, window=1000)
+    tcp.needs(WSCALE)
+    tcp.send(options=[("NOP", None), (WSCALE, 7)])
+    assert 1 < max(segment.end for segment in tcp.collect(0.3)) <= 1 + 1000
+
+
 @case("RFC7323 2.3 largest")
 @pytest.mark.parametrize("shift", [14, 15, 255])
 def a_window_scale_beyond_14_counts_as_14(net, shift):

@@ -160,3 +160,52 @@ def blocks_leave_room_for_timestamps(net):
         segment = tcp.expect("A", ack=1)
     assert TIMESTAMP in segment.options
     assert blocks(tcp, segment)[0] == (701, 751) and len(blocks(tcp, segment)) == 3
+
+
+@case("RFC2018 4 repeated")
+def what_has_been_reported_is_reported_again(net):
+    tcp = connect(net)
+    for seq in (301, 101, 501):
+        tcp.send(pattern(50), seq=seq)
+        segment = tcp.expect("A", ack=1)
+    assert blocks(tcp, segment) == [(501, 551), (101, 151), (301, 351)]
+
+
+@case("RFC2018 5 left edge")
+def after_a_time_out_the_first_segment_is_sent_again_even_if_it_was_reported(net):
+    tcp, sent = far(net)
+    report(tcp, 1, (sent[0].seq, sent[-1].end))
+    tcp.expect(seq=1, length=lambda length: length, within=6)
+
+
+@case("RFC2018 8 kept")
+def what_was_reported_is_kept_until_it_is_acknowledged(net):
+    tcp, sent = far(net)
+    for high in sent[2:5]:
+        report(tcp, 1, (sent[1].seq, high.end))
+    tcp.expect(seq=1, length=lambda length: length, within=6)
+    # The receiver has dropped what it had reported.
+    for lost in sent[1:5]:
+        tcp.send(ack=lost.seq)
+        again = tcp.expect(seq=lost.seq, length=lambda length: length, within=6)
+        assert again.data[:SIZE] == lost.data[:len(again.data)]
+
+
+@case("RFC2883 4 edges")
+def of_a_segment_that_came_in_part_before_that_part_is_reported(net):
+    tcp = connect(net)
+    tcp.send(pattern(50))
+    tcp.expect("A", ack=51)
+    tcp.collect(0.1)
+    tcp.send(pattern(100), seq=1)
+    assert blocks(tcp, tcp.expect("A", ack=101)) == [(1, 51)]
+
+
+@case("RFC2883 4.2 partial", "RFC2883 4 second block")
+def of_two_parts_that_came_before_the_first_is_reported(net):
+    tcp = connect(net)
+    for seq in (101, 201):
+        tcp.send(pattern(50), seq=seq)
+        tcp.expect("A", ack=1)
+    tcp.send(pattern(150), seq=101)
+    assert blocks(tcp, tcp.expect("A", ack=1)) == [(101, 151), (101, 251)]

@@ -131,3 +131,58 @@ def a_reset_from_the_past_is_heard(net):
     tcp.send(flags="R", options=stamped(tcp, now + 1000))
     tcp.send(flags="A")
     tcp.expect_reset()
+
+
+@case("RFC7323 3.2 reset")
+def a_reset_that_is_not_believed_does_not_move_the_clock(net):
+    tcp = connect(net, port=7)
+    now = tcp.now()
+    tcp.send(b"now", options=stamped(tcp, now + 5000))
+    assert tcp.read(3) == b"now"
+    tcp.send(flags="R", seq=104, options=stamped(tcp, now + 1_000_000))
+    tcp.send(b"new", options=stamped(tcp, now + 6000))
+    tcp.expect("A", data=b"new")
+
+
+@case("RFC7323 3.2 no abort")
+def segments_without_the_timestamps_agreed_upon_end_nothing(net):
+    tcp = connect(net, port=7)
+    for _ in range(5):
+        tcp.send(b"bare", seq=1, options=[])
+        tcp.expect_nothing(for_=0.1, flags="R")
+    tcp.send(b"bare")
+    assert tcp.read(4) == b"bare"
+
+
+@case("RFC7323 3.2 not agreed", families=BOTH)
+def timestamps_that_nobody_has_agreed_upon_are_ignored(net):
+    tcp = net.connect(7)
+    tcp.clock = 0  # what the options below would echo
+    for word, value in ((b"one", 5000), (b"two", 1000)):
+        tcp.send(word, options=stamped(tcp, value))
+        tcp.expect("A", data=word, options={TIMESTAMP: None})
+
+
+@case("RFC7323 5.3 when it comes")
+def what_waits_behind_a_gap_is_not_judged_again(net):
+    tcp = connect(net, port=7)
+    now = tcp.now()
+    tcp.send(b"first", options=stamped(tcp, now + 100))
+    assert tcp.read(5) == b"first"
+    tcp.send(b"third", seq=11, options=stamped(tcp, now + 200))
+    tcp.expect("A", ack=6)
+    tcp.send(b"other", options=stamped(tcp, now + 5000))
+    assert tcp.read(10) == b"otherthird"
+
+
+@case("RFC7323 5.3 PAWS")
+def a_fin_from_the_past_ends_nothing(net):
+    tcp = connect(net, port=7)
+    now = tcp.now()
+    tcp.send(b"now", options=stamped(tcp, now + 5000))
+    assert tcp.read(3) == b"now"
+    tcp.collect(0.1)
+    tcp.send(flags="FA", seq=4, options=stamped(tcp, now + 1000))
+    tcp.expect("A", ack=4, length=0)
+    tcp.send(b"new", options=stamped(tcp, now + 6000))
+    tcp.expect("A", data=b"new")

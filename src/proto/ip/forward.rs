@@ -294,7 +294,7 @@ impl<'a> Way<'a> {
         self.split(ctx, &whole, sink)
     }
 
-    //= RFC1191 section 4: a router that would have to fragment a datagram with DF set MUST say with the error
+    //= RFC1191 4 router: a router that would have to fragment a datagram with DF set MUST say with the error
     //# what the MTU of the next hop is.
     // RFC 8200 section 5: over IPv6 nobody fragments on the way.
     fn check_may_be_cut(&self, ctx: &mut Context<'_>) -> Result<(), DropReason> {

@@ -77,6 +77,7 @@ pub(crate) fn receive_transit<'a, 'p>(
     parsed: &'a mut Parsed<'p>,
 ) -> Result<Transit<'a, 'p>, DropReason> {
     //= RFC8200 4 in transit
+    //= RFC8504 5.2 forwarded
     parsed.follow_hop_by_hop()?;
     let Packet { checksum, at, gso_size, .. } = *packet;
     let transit = Transit { device, parsed, checksum, at, gso_size };
@@ -407,6 +408,7 @@ mod tests {
 
     //= RFC4443 3.4 discard, 3.4 pointer
     //= RFC8200 4.4 segments left
+    //= RFC8504 5.2 routing type 0
     #[test]
     fn a_routing_header_with_segments_left_draws_a_parameter_problem() {
         //= RFC5095 section 3

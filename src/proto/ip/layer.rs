@@ -26,8 +26,10 @@ pub struct Route {
     pub device: DeviceId,
     /// The source address to use.
     pub source: IpAddr,
-    /// The largest datagram that fits, in bytes.
+    /// The largest datagram that fits the path, as far as is known, in bytes.
     pub mtu: usize,
+    /// The largest datagram that fits its first link, in bytes.
+    pub link_mtu: usize,
 }
 
 /// The next step of a packet for somebody else.
@@ -308,6 +310,7 @@ impl Layer {
             device: out.device,
             source: source.ok_or(Error::AddrNotAvailable)?,
             mtu: self.path_mtu.get(destination).map_or(link, |path| path.min(link)),
+            link_mtu: link,
         })
     }
 
@@ -425,7 +428,12 @@ fn route_to_self(destination: IpAddr, source: Option<IpAddr>) -> Route {
         IpAddr::V4(v4) if v4.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V4(_) | IpAddr::V6(_) => destination,
     });
-    Route { device: DeviceId::LOOPBACK, source, mtu: interface::LOOPBACK_MTU }
+    Route {
+        device: DeviceId::LOOPBACK,
+        source,
+        mtu: interface::LOOPBACK_MTU,
+        link_mtu: interface::LOOPBACK_MTU,
+    }
 }
 
 impl Layer {
@@ -456,9 +464,9 @@ mod tests {
     fn a_connected_network_is_reached_from_the_address_in_it() {
         let world = World::new();
         let route = world.ip.route(ip("10.9.0.77"), None).unwrap();
-        assert_eq!(route, Route { device: TUN, source: ip("10.9.0.2"), mtu: 1500 });
+        assert_eq!(route, Route { device: TUN, source: ip("10.9.0.2"), mtu: 1500, link_mtu: 1500 });
         let route = world.ip.route(ip("fd09::1"), None).unwrap();
-        assert_eq!(route, Route { device: TUN, source: ip("fd09::2"), mtu: 1500 });
+        assert_eq!(route, Route { device: TUN, source: ip("fd09::2"), mtu: 1500, link_mtu: 1500 });
         assert_eq!(world.ip.route(ip("8.8.8.8"), None), Err(Error::NetworkUnreachable));
         assert_eq!(world.ip.route(ip("2001:db8::1"), None), Err(Error::NetworkUnreachable));
     }
@@ -474,7 +482,11 @@ mod tests {
             ("fd09::2", "fd09::2"),
         ] {
             let route = world.ip.route(ip(to), None).unwrap();
-            assert_eq!(route, Route { device: DeviceId::LOOPBACK, source: ip(from), mtu: 65_535 }, "{to}");
+            assert_eq!(
+                route,
+                Route { device: DeviceId::LOOPBACK, source: ip(from), mtu: 65_535, link_mtu: 65_535 },
+                "{to}"
+            );
         }
         let route = world.ip.route(ip("127.0.0.1"), Some(ip("10.9.0.2"))).unwrap();
         assert_eq!(route.source, ip("10.9.0.2"));
@@ -555,7 +567,7 @@ mod tests {
         world.ip.add_route(via("10.7.0.0/16", "10.2.0.1", None)).unwrap();
         world.ip.add_route(via("fd07::/16", "fd02::1", Some(other))).unwrap();
         let route = world.ip.route(ip("10.7.1.1"), None).unwrap();
-        assert_eq!(route, Route { device: other, source: ip("10.2.0.2"), mtu: 1400 });
+        assert_eq!(route, Route { device: other, source: ip("10.2.0.2"), mtu: 1400, link_mtu: 1400 });
         assert_eq!(world.ip.next_hop(ip("fd07::1")), Ok(Hop { device: other, mtu: 1400 }));
         let shown = world.ip.routes().find(|entry| entry.route.destination == net("10.7.0.0/16"));
         assert_eq!(shown.map(|entry| entry.route), Some(via("10.7.0.0/16", "10.2.0.1", Some(other))));

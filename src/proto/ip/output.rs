@@ -171,7 +171,7 @@ mod tests {
     use crate::proto::wire;
 
     fn by(device: DeviceId) -> Route {
-        Route { device, source: testing::ip("10.9.0.2"), mtu: 1500 }
+        Route { device, source: testing::ip("10.9.0.2"), mtu: 1500, link_mtu: 1500 }
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! bytes are what an attacker wants (RFC 1191 section 6, RFC 8201 section 6): for IPv6 the floor is its smallest MTU;
 //! for IPv4 552 bytes, as on Linux. What is reported as less over IPv4 counts as 552, and datagrams on such
 //! a path go without DF, so that the router that has no more room cuts them.
+//!
+//! What TCP finds out by itself ([`Searched`]) is kept here, too, so that the next connection need not. A guess binds
+//! TCP alone, which goes on searching; what a lost probe has proven binds all, and rises when a larger probe gets through.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -34,11 +37,25 @@ pub(crate) struct PathMtu {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    mtu: usize,
+    /// What all believe.
+    mtu: Option<usize>,
+    /// What TCP knows besides.
+    search: Option<Searched>,
     /// The path's MTU is smaller than what is believed.
     is_floored: bool,
     age: u64,
     expires: Instant,
+}
+
+/// How far TCP has come in its search for a path's MTU (RFC 4821).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Searched {
+    /// Gets through.
+    pub(crate) low: usize,
+    /// Nothing larger is worth a probe.
+    pub(crate) high: usize,
+    /// A probe was lost: it is not by chance that nothing larger gets through.
+    pub(crate) is_proven: bool,
 }
 
 impl PathMtu {
@@ -57,7 +74,43 @@ impl PathMtu {
     /// The MTU of the path to `destination` in bytes, if it is known to be smaller than its first link's.
     #[inline]
     pub(crate) fn get(&self, destination: IpAddr) -> Option<usize> {
-        self.by_destination.get(&destination).map(|entry| entry.mtu)
+        self.by_destination.get(&destination).and_then(|entry| entry.mtu)
+    }
+
+    /// How far the search for it has come, if there is one.
+    pub(crate) fn searched(&self, destination: IpAddr) -> Option<Searched> {
+        self.by_destination.get(&destination).and_then(|entry| entry.search)
+    }
+
+    /// TCP has found something out; `link` is the MTU of the first link.
+    //= RFC4821 5.2 shared
+    pub(crate) fn found(
+        &mut self,
+        destination: IpAddr,
+        found: Searched,
+        link: usize,
+        expires: Instant,
+        timers: &mut TimerWheel<TimerKey>,
+    ) {
+        if found.low >= link {
+            // Nothing is narrower than the first link.
+            self.forget(destination);
+            return;
+        }
+        let known = self.by_destination.get(&destination).copied();
+        if !found.is_proven {
+            let search = Some(found).filter(|found| found.low < found.high);
+            match self.by_destination.get_mut(&destination) {
+                // A guess makes nothing last longer that others have said.
+                Some(entry) => return entry.search = search,
+                None if search.is_none() => return,
+                None => {}
+            }
+        }
+        let mtu = if found.is_proven { Some(found.low) } else { known.and_then(|entry| entry.mtu) };
+        let is_floored = known.is_some_and(|entry| entry.is_floored);
+        self.insert(destination, mtu, Some(found), is_floored, expires);
+        self.arm(timers);
     }
 
     /// Whether the path may be even narrower than [`get`](Self::get) says: DF would make a black hole of it.
@@ -69,6 +122,8 @@ impl PathMtu {
     /// Forgets what was learnt too long ago.
     pub(crate) fn expire(&mut self, now: Instant, timers: &mut TimerWheel<TimerKey>) {
         self.timer = None;
+        //= RFC1191 6.3 stale, 3 raise
+        //= RFC8201 5.3 stale, 4 raise
         while self.oldest().is_some_and(|(_, expires)| expires <= now) {
             self.forget_oldest();
         }
@@ -99,20 +154,32 @@ impl PathMtu {
         timers: &mut TimerWheel<TimerKey>,
     ) -> bool {
         let known = known.min(self.get(destination).unwrap_or(usize::MAX));
+        //= RFC1191 3 never below 68
         // Our own link may take less than the floor.
         let floor = floor(destination).min(known);
         let is_floored = mtu < floor;
-        //= RFC8201 section 4: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
+        //= RFC8201 4 never below 1280, 4 discard: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
         let is_believed = match destination {
             IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(destination)),
             //= RFC8504 5.7 minimum
             IpAddr::V6(_) => !is_floored && mtu < known,
         };
-        if is_believed {
-            self.insert(destination, mtu.clamp(floor, known), is_floored, expires);
+        let search = self.searched(destination);
+        // Though it may get through less than that, nothing that is larger need be tried any more.
+        let narrows = search.is_some_and(|search| !is_floored && mtu < search.high);
+        if is_believed || narrows {
+            let believed = if is_believed { Some(mtu.clamp(floor, known)) } else { self.get(destination) };
+            let search = search.map(|search| {
+                let limit = mtu.max(floor);
+                Searched { low: search.low.min(limit), high: search.high.min(limit), ..search }
+            });
+            let is_floored = is_floored || self.needs_cutting(destination);
+            //= RFC1191 3 reduce
+            //= RFC8201 4 reduce
+            self.insert(destination, believed, search, is_floored, expires);
             self.arm(timers);
         }
-        is_believed
+        is_believed || narrows
     }
 
     /// Whether what is quoted of a packet's transport header is of one that was sent lately.
@@ -131,14 +198,21 @@ impl PathMtu {
         }
     }
 
-    fn insert(&mut self, destination: IpAddr, mtu: usize, is_floored: bool, expires: Instant) {
+    fn insert(
+        &mut self,
+        destination: IpAddr,
+        mtu: Option<usize>,
+        search: Option<Searched>,
+        is_floored: bool,
+        expires: Instant,
+    ) {
         self.forget(destination);
         if self.by_destination.len() >= self.entries_max {
             self.forget_oldest();
         }
         let age = self.next_age;
         self.next_age += 1;
-        self.by_destination.insert(destination, Entry { mtu, is_floored, age, expires });
+        self.by_destination.insert(destination, Entry { mtu, search, is_floored, age, expires });
         self.by_age.insert(age, destination);
     }
 
@@ -165,7 +239,7 @@ pub(crate) struct Sent<'a> {
 }
 
 /// No MTU smaller than this is believed.
-fn floor(destination: IpAddr) -> usize {
+pub(crate) fn floor(destination: IpAddr) -> usize {
     match destination {
         IpAddr::V4(_) => 552,
         IpAddr::V6(_) => 1280,
@@ -209,7 +283,7 @@ mod tests {
         assert_eq!(world.ip.route(ip("10.9.0.3"), None).map(|route| route.mtu), Ok(1500));
     }
 
-    //= RFC8201 section 4
+    //= RFC8201 4 never below 1280, 4 discard
     //= RFC8504 5.7 minimum
     #[test]
     fn less_than_the_least_is_not_believed_over_ipv6_and_calls_for_cutting_over_ipv4() {
@@ -227,7 +301,8 @@ mod tests {
         assert_eq!(learnt(&mut world, "10.9.0.3", 0), Some(552));
     }
 
-    //= RFC8201 section 5.3
+    //= RFC8201 5.3 stale, 4 raise
+    //= RFC1191 6.3 stale, 3 raise
     #[test]
     fn what_was_learnt_is_forgotten_after_ten_minutes() {
         let mut world = World::new();
@@ -242,6 +317,74 @@ mod tests {
         assert_eq!(world.ip.path_mtu.get(ip("10.9.0.1")), None);
         assert_eq!(world.ip.path_mtu.get(ip("fd09::1")), None);
         assert!(world.timers.is_empty());
+    }
+
+    fn finds(world: &mut World, destination: &str, low: usize, high: usize, is_proven: bool) {
+        let expires = world.now + world.config.path_mtu_expiry;
+        let found = Searched { low, high, is_proven };
+        world.ip.path_mtu.found(ip(destination), found, 1500, expires, &mut world.timers);
+    }
+
+    fn known(world: &World, destination: &str) -> (Option<usize>, Option<(usize, usize)>) {
+        let searched = world.ip.path_mtu.searched(ip(destination));
+        (world.ip.path_mtu.get(ip(destination)), searched.map(|found| (found.low, found.high)))
+    }
+
+    //= RFC4821 5.2 shared
+    #[test]
+    fn a_guess_of_tcp_s_binds_tcp_alone_and_what_it_has_proven_binds_all() {
+        let mut world = World::new();
+        let peer = "10.9.0.1";
+        finds(&mut world, peer, 1200, 1500, false);
+        assert_eq!(known(&world, peer), (None, Some((1200, 1500))));
+        finds(&mut world, peer, 1200, 1499, true);
+        assert_eq!(known(&world, peer), (Some(1200), Some((1200, 1499))));
+        // It rises when more gets through, which no router could make it do.
+        finds(&mut world, peer, 1350, 1499, true);
+        assert_eq!(known(&world, peer), (Some(1350), Some((1350, 1499))));
+        assert_eq!(learnt(&mut world, peer, 1450), Some(1350));
+        assert_eq!(known(&world, peer), (Some(1350), Some((1350, 1450))), "the search has become shorter");
+        assert_eq!(learnt(&mut world, peer, 1300), Some(1300));
+        assert_eq!(known(&world, peer), (Some(1300), Some((1300, 1300))));
+        // As large as the link: there is nothing to be known.
+        finds(&mut world, peer, 1500, 1500, true);
+        assert_eq!(known(&world, peer), (None, None));
+        pass(&mut world, Duration::from_secs(600));
+        assert!(world.timers.is_empty());
+    }
+
+    #[test]
+    fn a_guess_makes_nothing_last_longer_and_proof_does() {
+        let mut world = World::new();
+        let peer = "10.9.0.1";
+        learnt(&mut world, peer, 1400);
+        pass(&mut world, Duration::from_secs(500));
+        finds(&mut world, peer, 1200, 1400, false);
+        assert_eq!(known(&world, peer), (Some(1400), Some((1200, 1400))));
+        // All of it gets through: no search is left.
+        finds(&mut world, peer, 1400, 1400, false);
+        assert_eq!(known(&world, peer), (Some(1400), None));
+        pass(&mut world, Duration::from_secs(100));
+        assert_eq!(known(&world, peer), (None, None));
+        finds(&mut world, peer, 1400, 1400, false);
+        assert!(world.timers.is_empty(), "nothing to be kept");
+        finds(&mut world, peer, 1200, 1400, true);
+        pass(&mut world, Duration::from_secs(500));
+        finds(&mut world, peer, 1300, 1400, true);
+        pass(&mut world, Duration::from_secs(599));
+        assert_eq!(known(&world, peer), (Some(1300), Some((1300, 1400))));
+        pass(&mut world, Duration::from_secs(1));
+        assert_eq!(known(&world, peer), (None, None));
+    }
+
+    #[test]
+    fn what_may_be_cut_stays_so_whatever_tcp_finds() {
+        let mut world = World::new();
+        learnt(&mut world, "10.9.0.1", 300);
+        finds(&mut world, "10.9.0.1", 552, 552, true);
+        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        finds(&mut world, "10.9.0.1", 552, 552, false);
+        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
     }
 
     #[test]

@@ -436,6 +436,7 @@ fn check(ctx: &mut Context<'_>, part: &Part<'_>, info: FragmentInfo) -> Result<(
     }
     let is_first = info.offset_bytes == 0;
     //= RFC8200 4.5 all headers
+    //= RFC8504 5.2 headers missing
     if is_first && parsed.src.is_ipv6() && !fragment::has_all_headers(parsed.protocol, parsed.payload) {
         // RFC 8200 section 4.5: a first fragment that does not include all headers through the upper-layer header
         // should be discarded and draw a parameter problem, code 3, with a pointer of zero.

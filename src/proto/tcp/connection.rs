@@ -17,6 +17,7 @@ use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
 use super::recv::RecvHalf;
 use super::recv::sack::BLOCKS_MAX;
+use super::send::path_probe::Limits;
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
 use super::send::{SendHalf, SendStart};
@@ -27,6 +28,7 @@ use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::error::Error;
 use crate::proto::events::Readiness;
+use crate::proto::ip::Route;
 use crate::proto::packet::{DeviceId, PacketSink, Sent};
 use crate::proto::trace::CloseReason;
 use crate::proto::wire::tcp::Control;
@@ -231,7 +233,9 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
+        let mss = self.snd.mss();
         let expiry = self.snd.timer_expired(&self.patience(options), ctx.counters, ctx.now);
+        ctx.counters.tcp_black_holes += u64::from(self.snd.mss() < mss);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
             Some(Expiry::Trouble) => self.trouble(ctx, remote),
@@ -285,11 +289,33 @@ impl Connection {
         }
     }
 
-    /// The largest segment for a path of `mtu` bytes.
+    /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
+    /// asked, which is [`follow_path`](Self::follow_path).
+    pub(crate) fn tell_path(&mut self, ctx: &mut Context<'_>, route: &Route, remote: IpAddr) -> bool {
+        let news = self.snd.path().probe.take_news();
+        if let Some(found) = news {
+            let expires = ctx.now + ctx.config.path_mtu_expiry;
+            ctx.ip.path_mtu.found(remote, found, route.link_mtu, expires, ctx.timers);
+        }
+        news.is_some()
+    }
+
+    /// The largest segment for the path to `remote`, to which `route` is the way.
     //= RFC9293 MUST-16
-    pub(crate) fn follow_mtu(&mut self, mtu: usize, is_ipv4: bool) {
-        let fixed = fixed_options_len(self.timestamps.as_ref());
-        self.snd.set_mss(without_options(self.peer_mss.min(mss_for(mtu, is_ipv4)), fixed));
+    pub(crate) fn follow_path(&mut self, ctx: &Context<'_>, route: &Route, remote: IpAddr) {
+        let fixed = header_len(remote.is_ipv4()) as u64;
+        let asks = self.snd.path().probe.asks_others(route.mtu as u64);
+        let is_cut = asks && ctx.ip.path_mtu.needs_cutting(remote);
+        let limits = Limits {
+            route: route.mtu as u64,
+            // What routers may cut proves nothing.
+            link: if is_cut { route.mtu } else { route.link_mtu } as u64,
+            peer: self.peer_mss + fixed,
+            is_ipv4: remote.is_ipv4(),
+        };
+        let shared = if asks { ctx.ip.path_mtu.searched(remote) } else { None };
+        let headers = fixed + fixed_options_len(self.timestamps.as_ref());
+        self.snd.follow_path(limits, headers, shared, ctx.now);
     }
 
     /// What a reset of ours says.
@@ -335,6 +361,7 @@ impl Connection {
             bytes_acked: self.snd.bytes_acked(),
             bytes_received: self.rcv.bytes_received(),
             retransmits: self.snd.retransmits(),
+            undone: self.snd.undone(),
             duplicates_in: self.rcv.duplicates,
             out_of_order_in: self.rcv.out_of_order,
             urgent_unread: self.rcv.urgent_unread(),
@@ -409,6 +436,7 @@ impl Connection {
                 Kind::New => {}
                 Kind::Retransmission | Kind::LossProbe => ctx.counters.tcp_retransmits += 1,
                 Kind::Probe => ctx.counters.tcp_window_probes += 1,
+                Kind::PathProbe => ctx.counters.tcp_path_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
             self.rcv.acknowledged(edge);

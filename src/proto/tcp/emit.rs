@@ -96,6 +96,8 @@ impl Marks {
 
     /// Segments are not to be cut on the way, so that a path's MTU shows (RFC 1191), and being atomic need no
     /// identification (RFC 6864 section 4.1). Where a path is too narrow to be believed they may be.
+    //= RFC1191 3 DF
+    //= RFC4821 5.1 DF
     fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
         let header = IpHeader {
             src: tuple.local,

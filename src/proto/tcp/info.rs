@@ -77,6 +77,8 @@ pub struct TcpInfo {
     pub bytes_received: u64,
     /// Segments sent that carried bytes sent before.
     pub retransmits: u64,
+    /// Recoveries that turned out to have been needless, and were undone.
+    pub undone: u64,
     /// Segments received that carried nothing new.
     pub duplicates_in: u64,
     /// Segments received ahead of their turn.
@@ -116,6 +118,7 @@ impl TcpInfo {
         bytes_acked: 0,
         bytes_received: 0,
         retransmits: 0,
+        undone: 0,
         duplicates_in: 0,
         out_of_order_in: 0,
         urgent_unread: None,

@@ -5,11 +5,12 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tunstack::proto::Config;
+use tunstack::proto::config::MtuProbing;
 use tunstack::proto::tcp::{KeepAlive, SocketOptions};
 use tunstack::rng::Rng;
 use tunstack::sim::{GilbertElliott, LinkConfig, Loss, Ppm};
 
-use crate::scenario::{Pairing, buffer_size};
+use crate::scenario::{Pairing, buffer_size, extensions};
 
 /// Each fault of a link is there in a run, or it is not.
 #[derive(Clone, Copy, Debug)]
@@ -111,9 +112,13 @@ pub(super) fn host_config(rng: &mut Rng) -> Config {
         send_buffer: buffer_size(rng, Pairing::Ours).max(200),
         ..Config::default()
     };
+    extensions(rng, &mut config);
     if rng.chance_ppm(200_000) {
         // Memory is short: less than what all connections would like, enough for each to go on.
         config.pages = rng.within(24..=100) as usize;
+    }
+    if rng.chance_ppm(250_000) {
+        config.mtu_probing = MtuProbing::Always;
     }
     config
 }

@@ -22,9 +22,25 @@ struct Half {
     got: BTreeMap<u64, u64>,
     shift: u32,
     offers_scale: bool,
+    /// Its SYN had selective acknowledgements.
+    offers_sack: bool,
+    /// Timestamps: the last that was sent, if its SYN had one, and the latest that has arrived at the other end.
+    stamp: Option<u32>,
+    stamp_arrived: Option<u32>,
 }
 
 impl Half {
+    /// Whether all of a stretch has arrived at the other end.
+    fn is_there(&self, from: u64, to: u64) -> bool {
+        let mut reached = from.max(self.got_to);
+        for (start, end) in &self.got {
+            if *start <= reached {
+                reached = reached.max(*end);
+            }
+        }
+        to <= reached && (from <= self.got_to || self.got.range(..=from).any(|(_, end)| from < *end))
+    }
+
     /// A segment has arrived.
     fn arrived(&mut self, seq: u64, end: u64) {
         // What was never sent is of another connection on the same ports.
@@ -62,6 +78,9 @@ impl Monitor {
             return;
         }
         let other = self.halves.get(&back).map(|half| (half.iss, half.sent_to, half.got_to));
+        if ours {
+            self.check_options(tcp);
+        }
         let both_scale = self.scales(key, back);
         let Some(half) = self.halves.get_mut(&key) else { return };
         let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
@@ -116,6 +135,12 @@ impl Monitor {
             let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
             half.arrived(seq, seq + u64::from(tcp.seq_len()));
         }
+        if let (Some(half), Some((value, _))) =
+            (self.halves.get_mut(&key), Opt::decode_all(&tcp.options).iter().find_map(stamp_of))
+        {
+            let is_later = half.stamp_arrived.is_none_or(|known| value.wrapping_sub(known) as i32 > 0);
+            half.stamp_arrived = if is_later { Some(value) } else { half.stamp_arrived };
+        }
         if !tcp.has(wire::ACK) && !tcp.has(wire::SYN) {
             return;
         }
@@ -130,9 +155,38 @@ impl Monitor {
         }
     }
 
+    /// Timestamps go on and echo what has come; what is reported to be there is.
+    fn check_options(&mut self, tcp: &Tcp) {
+        let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
+        let Some(other) = self.halves.get(&back) else { return };
+        let options = Opt::decode_all(&tcp.options);
+        for (left, right) in options.iter().filter_map(sack_blocks).flatten() {
+            let [from, to] = [left, right].map(|edge| u64::from(edge.wrapping_sub(other.iss)));
+            // What was never sent is of another connection on the same ports.
+            if to <= other.sent_to {
+                assert!(from < to && other.is_there(from, to), "{from}..{to} reported, and not all is there");
+            }
+            assert!(other.offers_sack, "a report to somebody who doesn't want it");
+        }
+        let (theirs, arrived, is_new) = (other.stamp, other.stamp_arrived, other.sent_to <= 1);
+        let Some(half) = self.halves.get_mut(&key) else { return };
+        let stamp = options.iter().find_map(stamp_of);
+        if let (Some(last), Some(_)) = (half.stamp, theirs) {
+            //= RFC7323 3.2 every segment
+            let (value, echo) = stamp.expect("a timestamp in every segment");
+            assert!(value.wrapping_sub(last) as i32 >= 0, "timestamps went back from {last} to {value}");
+            half.stamp = Some(value);
+            // A simultaneous open's SYN has heard nothing yet.
+            if let Some(arrived) = arrived.filter(|_| !is_new) {
+                assert!(arrived.wrapping_sub(echo) as i32 >= 0, "{echo} echoed, and only {arrived} has come");
+            }
+        }
+    }
+
     fn sent_syn(&mut self, tcp: &Tcp) {
-        let scale = Opt::decode_all(&tcp.options).into_iter().find_map(|option| match option {
-            Opt::WindowScale(shift) => Some(u32::from(shift.min(14))),
+        let options = Opt::decode_all(&tcp.options);
+        let scale = options.iter().find_map(|option| match option {
+            Opt::WindowScale(shift) => Some(u32::from((*shift).min(14))),
             _ => None,
         });
         let key = (tcp.src, tcp.dst);
@@ -141,6 +195,8 @@ impl Monitor {
                 iss: tcp.seq,
                 shift: scale.unwrap_or(0),
                 offers_scale: scale.is_some(),
+                offers_sack: options.contains(&Opt::SackPermitted),
+                stamp: options.iter().find_map(stamp_of).map(|(value, _)| value),
                 may_send_to: 1,
                 ..Half::default()
             };
@@ -170,6 +226,20 @@ impl Monitor {
                 half.may_send_to = u64::MAX - 1;
             }
         }
+    }
+}
+
+fn stamp_of(option: &Opt) -> Option<(u32, u32)> {
+    match option {
+        Opt::Timestamps(value, echo) => Some((*value, *echo)),
+        _ => None,
+    }
+}
+
+fn sack_blocks(option: &Opt) -> Option<Vec<(u32, u32)>> {
+    match option {
+        Opt::Sack(blocks) => Some(blocks.clone()),
+        _ => None,
     }
 }
 

@@ -352,6 +352,11 @@ impl Script {
         }
     }
 
+    /// Takes the oldest segment not expected yet, if there is one.
+    pub(crate) fn try_take(&mut self) -> Option<Tcp> {
+        self.sent.pop_front().map(|(_, tcp)| tcp)
+    }
+
     /// Takes all segments not expected yet, as lines.
     pub(crate) fn take_all(&mut self) -> Vec<String> {
         let flow = self.flow().clone();

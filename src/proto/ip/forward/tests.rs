@@ -345,6 +345,7 @@ fn the_reverse_path_is_checked_as_configured() {
 #[test]
 fn in_transit_only_hop_by_hop_options_are_looked_at() {
     //= RFC8200 4 in transit, 4.7 no next header in transit
+    //= RFC8504 5.2 forwarded
     let mut router = Router::new();
     let unknown_option = [17, 0, 0xbe, 4, 0, 0, 0, 0];
     let routing = [17, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -40,6 +40,7 @@ pub(super) fn packet_too_big(
         return Ok(());
     }
     let (src, dst) = (error.local.ip(), error.remote.ip());
+    //= RFC8201 6 unprotected
     if !ctx.ip.path_mtu.has_sent(src, dst, error.protocol, error.transport) {
         return Err(DropReason::IcmpUnrelated);
     }
@@ -51,6 +52,7 @@ pub(super) fn packet_too_big(
 
 /// The MTU that a router reports, or what to try if it is older than RFC 1191 and reports none: the next of the
 /// sizes that links have, below the size of the packet that was too large (section 7).
+//= RFC1191 4 zero, 5 plateau
 fn next_hop_mtu(reported: u32, quoted: &[u8]) -> u32 {
     const PLATEAUS: [u16; 10] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
     match *quoted {
@@ -73,7 +75,7 @@ mod tests {
 
     /// Sends a datagram and returns what left.
     fn sent(world: &mut World, src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Vec<Vec<u8>> {
-        let route = Route { device: TUN, source: ip(src), mtu: 1500 };
+        let route = Route { device: TUN, source: ip(src), mtu: 1500, link_mtu: 1500 };
         send(&mut world.ctx(), &route, &header(src, dst, protocol), &[transport]);
         core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
     }
@@ -92,6 +94,7 @@ mod tests {
     }
 
     //= RFC5927 section 7.2
+    //= RFC8201 6 unprotected
     #[test]
     fn only_who_quotes_what_we_have_sent_is_believed() {
         for (us, them, router, icmp) in [
@@ -139,7 +142,7 @@ mod tests {
         }
     }
 
-    //= RFC1191 section 5
+    //= RFC1191 5 plateau, 4 zero
     #[test]
     fn a_router_that_names_no_mtu_means_the_next_lower_plateau() {
         let quoted = |len: u16| {

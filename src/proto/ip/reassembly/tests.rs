@@ -322,6 +322,7 @@ fn parts_that_can_be_part_of_nothing_are_dropped_alone() {
 
 //= RFC7112 section 5
 //= RFC8200 4.5 all headers
+//= RFC8504 5.2 headers missing
 #[test]
 fn a_first_part_without_all_headers_draws_a_parameter_problem() {
     let first = |protocol, data: &[u8]| {

@@ -4,6 +4,7 @@ use super::*;
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ids::{TcpTimer, TimerKey};
 use crate::proto::ip::icmp::{self, IcmpError, IcmpErrorKind};
+use crate::proto::ip::pmtu;
 use crate::proto::tcp::connection::{Ending, mss_for};
 use crate::proto::tcp::time_wait::TimeWait;
 use crate::proto::trace::{Record, TraceLevel};
@@ -57,7 +58,9 @@ impl Endpoint {
         let Some(Target::Socket(id)) = self.demux.find(&tuple) else { return Err(DropReason::IcmpUnrelated) };
         let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::IcmpUnrelated) };
         if let IcmpErrorKind::PacketTooBig(mtu) = error.kind {
-            return socket.packet_too_big(ctx, seq, mtu as usize);
+            socket.packet_too_big(ctx, seq, mtu as usize)?;
+            self.settle(ctx, id);
+            return Ok(());
         }
         let meaning = Meaning::of(error.kind).ok_or(DropReason::IcmpIgnored)?;
         let soft_error = match &mut socket.phase {
@@ -302,17 +305,35 @@ impl Socket {
 }
 
 impl Socket {
-    /// A router says that segments of more than `mtu` bytes don't go on. Believed if it quotes one that is on its
-    /// way (RFC 5927 section 7.2); what is lost is sent again in smaller segments, since every turn asks the route.
+    /// A router says that segments of more than `mtu` bytes don't go on. Believed if it quotes one that is on its way
+    /// (RFC 5927 section 7.2) and larger than that.
     fn packet_too_big(&mut self, ctx: &mut Context<'_>, seq: SeqNr, mtu: usize) -> Result<(), DropReason> {
         // A SYN is smaller than any MTU that is believed.
-        let Phase::Synchronised(connection) = &self.phase else { return Err(DropReason::IcmpUnrelated) };
+        let Phase::Synchronised(connection) = &mut self.phase else { return Err(DropReason::IcmpUnrelated) };
         let quoted = connection.snd.una().unwrap(seq);
         if quoted < connection.snd.una() || quoted >= connection.snd.nxt() {
             return Err(DropReason::IcmpUnrelated);
         }
+        //= RFC1191 3 no increase
+        //= RFC8201 4 no increase
+        let was_larger = connection.snd.datagram_at(quoted).is_some_and(|size| size > mtu as u64);
         let is_usable = mss_for(mtu, self.tuple.local.is_ipv4()) >= ctx.config.mss_min.into();
-        if is_usable && icmp::learn(ctx, self.tuple.remote, mtu) {
+        if !was_larger || !is_usable {
+            return Err(DropReason::IcmpIgnored);
+        }
+        let (remote, local, floor) = (self.tuple.remote, self.tuple.local, pmtu::floor(self.tuple.remote));
+        if let Ok(route) = ctx.ip.route(remote, Some(local)) {
+            connection.tell_path(ctx, &route, remote);
+        }
+        let is_news = icmp::learn(ctx, remote, mtu);
+        // Another connection may have heard it first. What is on its way here is lost all the same.
+        if !is_news && mtu < floor {
+            return Err(DropReason::IcmpIgnored);
+        }
+        if let Ok(route) = ctx.ip.route(remote, Some(local)) {
+            connection.follow_path(ctx, &route, remote);
+        }
+        if connection.snd.too_big(mtu as u64, mtu.max(floor) as u64, ctx.now) || is_news {
             ctx.counters.icmp_errors_in += 1;
             return Ok(());
         }

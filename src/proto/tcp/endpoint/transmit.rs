@@ -205,7 +205,11 @@ impl Socket {
             if busy.iter().any(|parked| parked.device == device && !parked.queue.is_empty()) {
                 return (Turn::Busy(device), 0);
             }
-            connection.follow_mtu(route.mtu, self.tuple.local.is_ipv4());
+            let remote = self.tuple.remote;
+            let told = connection.tell_path(ctx, &route, remote);
+            let route =
+                if told { ctx.ip.route(remote, Some(self.tuple.local)).unwrap_or(route) } else { route };
+            connection.follow_path(ctx, &route, remote);
         }
         let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
         let sink: &mut dyn PacketSink = if route.is_some() { &mut *round.sink } else { &mut nowhere };

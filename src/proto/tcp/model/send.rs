@@ -1,6 +1,6 @@
 //! The sending half: octets are queued, in flight, lost or acknowledged, one by one.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,9 +9,10 @@ use proptest::prelude::*;
 
 use super::{octet, octets};
 use crate::proto::buf::pages::Pool;
-use crate::proto::config::Config;
+use crate::proto::config::{Config, MtuProbing};
 use crate::proto::counters::Counters;
 use crate::proto::tcp::send::acked::Acknowledgement;
+use crate::proto::tcp::send::path_probe::Limits;
 use crate::proto::tcp::send::plan::{Kind, TextPlan};
 use crate::proto::tcp::send::timer::{Expiry, Patience};
 use crate::proto::tcp::send::{SendHalf, SendStart};
@@ -24,6 +25,10 @@ const R1: u32 = 3;
 const OVERRIDE: Duration = Duration::from_millis(170);
 const RTO_MIN: f64 = 0.2;
 const RTO_MAX: f64 = 120.0;
+/// How often in a flight "too big" is acted upon at once.
+const QUICK: u32 = 4;
+/// Of each datagram so much is not text: nothing here, since sizes are those of text.
+const HEADERS: u64 = 0;
 /// The peer's numbers: where its segments stand does not matter, only whether one is newer than another.
 const PEER: u64 = 1 << 40;
 
@@ -72,6 +77,10 @@ struct Snd {
     /// In flight once, and believed lost since. The FIN stands at `written`.
     lost: BTreeSet<u64>,
     mss: u64,
+    /// The text of the segment in which each octet in flight went out last.
+    sizes: BTreeMap<u64, u64>,
+    /// How often "too big" was acted upon, and which octets have to be acknowledged before it counts anew.
+    quick: (u32, u64),
     urgent: Option<u64>,
     blocked: bool,
     recovering: Recovering,
@@ -108,6 +117,8 @@ impl Snd {
             closed: false,
             lost: BTreeSet::new(),
             mss,
+            sizes: BTreeMap::new(),
+            quick: (0, 0),
             urgent: None,
             blocked: false,
             recovering: Recovering::No,
@@ -220,7 +231,29 @@ impl Snd {
         }
     }
 
-    fn sent(&mut self, kind: Kind, start: u64, end: u64, now: Instant) {
+    /// RFC 1191 section 6.4: what is larger is lost, and goes again at once. It is no sign of congestion.
+    fn too_big(&mut self, size: u64, now: Instant) -> bool {
+        if self.una >= self.quick.1 {
+            self.quick = (0, self.nxt);
+        }
+        let large: BTreeSet<u64> =
+            self.sizes.iter().filter(|(_, of)| **of > size).map(|(at, _)| *at).collect();
+        if large.is_empty() || self.quick.0 == QUICK {
+            return false;
+        }
+        self.quick.0 += 1;
+        self.lost.extend(large);
+        if self.recovering == Recovering::No {
+            (self.recover, self.duplicates) = (Some(self.nxt), 0);
+        }
+        if self.purpose == Purpose::Retransmit {
+            self.arm(now);
+        }
+        true
+    }
+
+    fn sent(&mut self, kind: Kind, start: u64, len: u64, end: u64, now: Instant) {
+        self.sizes.extend((start..end).map(|at| (at, len)));
         if kind == Kind::New {
             self.timed = self.timed.or(Some((end, now)));
             if let Frto::New(most) = &mut self.frto {
@@ -262,6 +295,7 @@ impl Snd {
         let is_progress = ack > self.una;
         self.una = ack;
         self.lost.retain(|at| *at >= ack);
+        self.sizes.retain(|at, _| *at >= ack);
         self.urgent = self.urgent.filter(|mark| *mark > ack);
         self.ask_frto(is_progress, is_duplicate);
         if is_progress {
@@ -405,6 +439,8 @@ enum Op {
     },
     Close,
     Mss(u64),
+    /// A router says that larger segments don't get through.
+    TooBig(u64),
     /// So many segments, of which the device takes the last only if it is not busy.
     Send {
         count: usize,
@@ -454,6 +490,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (len(), prop::bool::weighted(0.15)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
         1 => (0..3).prop_map(|n| if n == 0 { Op::Close } else { Op::Wait(1) }),
         2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::Mss),
+        2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::TooBig),
         12 => send().prop_map(|(count, busy, nodelay)| Op::Send { count, busy, nodelay }),
         10 => (share, -2_i64..4, wnd, any::<bool>())
             .prop_map(|(share, seq, wnd, bare)| Op::Ack { share, seq, wnd, bare }),
@@ -478,6 +515,7 @@ fn recovery_op() -> impl Strategy<Value = Op> {
         6 => share.prop_map(|share| Op::Ack { share, seq: 0, wnd: None, bare: true }),
         3 => Just(Op::AckRecovered),
         1 => (20_u64..120).prop_map(Op::Mss),
+        1 => (20_u64..120).prop_map(Op::TooBig),
         1 => (0_u64..2000).prop_map(|wnd| Op::Ack { share: 0, seq: 1, wnd: Some(wnd), bare: true }),
         1 => Just(Op::WaitForTimer),
     ]
@@ -517,6 +555,8 @@ impl Pair {
             sws_override: OVERRIDE,
             rto_min: Duration::from_secs_f64(RTO_MIN),
             rto_max: Duration::from_secs_f64(RTO_MAX),
+            // What the search for an MTU does has a model of its own.
+            mtu_probing: MtuProbing::Off,
             ..Config::default()
         };
         let now = Instant::from_millis(5000);
@@ -564,9 +604,10 @@ impl Pair {
                 self.snd.closed = true;
                 self.refresh();
             }
-            Op::Mss(mss) => {
-                self.half.set_mss(mss);
-                self.snd.mss = mss;
+            Op::Mss(mss) => self.follow(mss),
+            Op::TooBig(mss) => {
+                self.follow(mss.min(self.snd.mss));
+                assert_eq!(self.half.too_big(mss, mss, self.now), self.snd.too_big(mss, self.now));
             }
             Op::Send { count, busy, nodelay } => self.send(count, busy, nodelay),
             Op::Ack { share, seq, wnd, bare } => {
@@ -608,6 +649,13 @@ impl Pair {
         }
     }
 
+    /// The path's MTU is known to be something else.
+    fn follow(&mut self, mss: u64) {
+        let limits = Limits { route: mss, link: u64::MAX, peer: u64::MAX, is_ipv4: true };
+        self.half.follow_path(limits, HEADERS, None, self.now);
+        self.snd.mss = mss;
+    }
+
     fn refresh(&mut self) {
         self.half.timer_refresh(self.now);
         self.snd.refresh(self.now);
@@ -629,7 +677,7 @@ impl Pair {
             self.take(&plan);
             self.half.commit(&plan, self.now);
             let start = plan.start.since(self.base);
-            self.snd.sent(plan.kind, start, start + plan.len + u64::from(plan.fin), self.now);
+            self.snd.sent(plan.kind, start, plan.len, start + plan.len + u64::from(plan.fin), self.now);
             self.check();
         }
     }

@@ -67,10 +67,14 @@ impl SendHalf {
             None => Report::default(),
         };
         let mut facts = self.facts(acked, &report);
+        // With SACK, whatever detects losses asks.
+        facts.is_duplicate =
+            facts.is_duplicate && (self.selective.is_some() || !self.is_about_probe(acked.at));
         self.update_window(acked);
         self.arrive(acked, &report, &mut facts);
         self.measure(&facts);
         if facts.newly_acked > 0 {
+            self.path_acked(acked.ack, acked.at);
             self.advance_una(acked.ack, pool);
         }
         self.recover(&facts, counters);

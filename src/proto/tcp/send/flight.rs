@@ -8,6 +8,7 @@
 //! in at most one entry, so nobody can make us keep more than what was sent.
 
 use alloc::collections::VecDeque;
+use core::cmp::Ordering;
 use core::ops::Range;
 
 use crate::proto::buf::ranges::Ranges;
@@ -69,29 +70,31 @@ impl Flight {
     }
 
     /// When the last was sent of what went out before a transmission at `at` that ended at `end`, and is neither in `here` nor
-    /// below `una`. Of what was sent again, some of that may be told of as well.
+    /// below `una`.
     pub(crate) fn last_missing_before(
         &self,
-        (at, end): (Instant, u64),
+        newest: (Instant, u64),
         una: u64,
         here: &Ranges,
     ) -> Option<Instant> {
-        let again = self.again.partition_point(|entry| entry.at <= at).checked_sub(1);
-        let again = again.and_then(|last| self.again.get(last)).map(|entry| entry.at);
-        let mut next =
-            self.fresh.partition_point(|entry| entry.at < at || (entry.at == at && entry.range.start < end));
-        let mut fresh = None;
+        let is_missing = |range: Range<u64>| !here.covers(range.start.max(una)..range.end.max(una));
+        let missing = |entry: &&Transmission| is_missing(entry.before(newest));
+        let again = self.again.iter().rev().find(missing).map(|entry| entry.at);
+        again.max(self.last_fresh_missing_before(newest, una, here))
+    }
+
+    /// The same of what was sent once. Its order lets all be passed over that has arrived.
+    fn last_fresh_missing_before(&self, newest: (Instant, u64), una: u64, here: &Ranges) -> Option<Instant> {
+        let mut next = self.fresh.partition_point(|entry| !entry.before(newest).is_empty());
         while let Some(entry) = next.checked_sub(1).and_then(|last| self.fresh.get(last)) {
-            let bound = if entry.at == at { entry.range.end.min(end) } else { entry.range.end };
-            let Some(hole) = here.last_missing_below(bound).filter(|hole| *hole >= una) else { break };
+            let hole = here.last_missing_below(entry.before(newest).end).filter(|hole| *hole >= una)?;
             if hole >= entry.range.start {
-                fresh = Some(entry.at);
-                break;
+                return Some(entry.at);
             }
             // All of this one has arrived. It goes on with the one that holds the hole, or the last before that.
             next = self.fresh.partition_point(|entry| entry.range.start <= hole);
         }
-        fresh.max(again)
+        None
     }
 
     /// `range` is not on its way any more, as far as these entries tell of it.
@@ -116,7 +119,17 @@ impl Transmission {
     /// The part of it that is in `range`.
     fn within(&self, range: &Range<u64>) -> Option<Transmission> {
         let part = self.range.start.max(range.start)..self.range.end.min(range.end);
-        (!part.is_empty()).then(|| Transmission { range: part, ..*self })
+        (!part.is_empty()).then_some(Transmission { range: part, ..*self })
+    }
+
+    /// The part of it that was sent before another, given by its time and its end: what goes in one burst is in the order of
+    /// its positions.
+    pub(crate) fn before(&self, (at, end): (Instant, u64)) -> Range<u64> {
+        match self.at.cmp(&at) {
+            Ordering::Less => self.range.clone(),
+            Ordering::Equal => self.range.start..self.range.end.min(end).max(self.range.start),
+            Ordering::Greater => self.range.start..self.range.start,
+        }
     }
 
     /// What is left of it without `range`.

@@ -10,13 +10,15 @@
 //! ```
 //!
 //! Owns the send ring, the peer's window, RTT and the retransmission timer, loss recovery and congestion
-//! control. `plan` decides what to send and changes nothing; `commit` advances once the device has taken
+//! control, and what is known of the path's MTU. `plan` decides what to send and changes nothing; `commit` advances once the device has taken
 //! it. There is no separate path for retransmissions: whatever is lost is marked so, and planned first.
 //! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582; with SACK, RFC 2018, 2883, 8985 and 9937.
 
 pub(crate) mod acked;
 pub(crate) mod flight;
 pub(crate) mod frto;
+pub(crate) mod path;
+pub(crate) mod path_probe;
 pub(crate) mod plan;
 pub(crate) mod prr;
 pub(crate) mod rack;
@@ -24,6 +26,7 @@ pub(crate) mod recovery;
 pub(crate) mod rtt;
 pub(crate) mod scoreboard;
 pub(crate) mod selective;
+pub(crate) mod sizes;
 pub(crate) mod timer;
 pub(crate) mod tlp;
 pub(crate) mod undo;
@@ -41,6 +44,7 @@ use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::tcp::timestamps::TimestampClock;
 use crate::time::Instant;
 
+use path::Path;
 use recovery::Recovery;
 use rtt::Rtt;
 use selective::Selective;
@@ -85,6 +89,7 @@ pub(crate) struct SendHalf {
     wl2: SndPos,
     scale: u8,
     mss: u64,
+    path: Path,
     capacity: u64,
     /// In flight once, and believed lost since.
     lost: Ranges,
@@ -107,6 +112,7 @@ pub(crate) struct SendHalf {
     opened: Instant,
     first: SndPos,
     retransmits: u64,
+    undone: u64,
 }
 
 impl SendHalf {
@@ -133,6 +139,7 @@ impl SendHalf {
             wl2: first,
             scale: start.scale,
             mss: start.mss,
+            path: Path::new(config.mtu_probing, first),
             capacity: config.send_buffer as u64,
             lost: Ranges::new(),
             recovery: Recovery::new(),
@@ -149,6 +156,7 @@ impl SendHalf {
             opened: now,
             first,
             retransmits: 0,
+            undone: 0,
         }
     }
 
@@ -197,6 +205,11 @@ impl SendHalf {
     /// Segments sent that carried bytes sent before.
     pub(crate) fn retransmits(&self) -> u64 {
         self.retransmits
+    }
+
+    /// Recoveries that were needless.
+    pub(crate) fn undone(&self) -> u64 {
+        self.undone
     }
 
     /// Bytes written and not sent.
@@ -289,7 +302,12 @@ impl SendHalf {
         writable
     }
 
-    /// Follows the path: the largest segment is now `mss`.
+    /// What is to be told to the cache of paths.
+    pub(crate) fn path(&mut self) -> &mut Path {
+        &mut self.path
+    }
+
+    /// The largest segment is now `mss`.
     pub(crate) fn set_mss(&mut self, mss: u64) {
         if mss != self.mss {
             self.mss = mss;

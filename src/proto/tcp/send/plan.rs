@@ -3,6 +3,7 @@
 //! RFC 9293 sections 3.7.4, 3.8.6.2.1 and 3.8.6.1.
 
 use super::SendHalf;
+use super::path::ProbeTurn;
 use crate::proto::tcp::seq::SndPos;
 use crate::time::Instant;
 
@@ -17,6 +18,8 @@ pub(crate) enum Kind {
     Probe,
     /// What was sent last, again: no acknowledgement comes (RFC 8985 section 7).
     LossProbe,
+    /// Bytes that were never sent, in a segment larger than the path is known to let through (RFC 4821).
+    PathProbe,
 }
 
 /// One segment with text or FIN.
@@ -64,7 +67,7 @@ impl SendHalf {
     pub(crate) fn commit(&mut self, plan: &TextPlan, now: Instant) {
         let end = plan.end();
         match plan.kind {
-            Kind::New => {
+            Kind::New | Kind::PathProbe => {
                 //= RFC6298 3 each round trip
                 self.timed.get_or_insert((end, now));
                 self.tail = plan.start;
@@ -78,6 +81,7 @@ impl SendHalf {
             }
         }
         self.note_for_recovery(plan, now);
+        self.path_sent(plan, now);
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
@@ -89,7 +93,7 @@ impl SendHalf {
         let range = plan.start.get()..plan.end().get();
         if let Some(selective) = &mut self.selective {
             match plan.kind {
-                Kind::New => selective.flight.sent(range.clone(), now),
+                Kind::New | Kind::PathProbe => selective.flight.sent(range.clone(), now),
                 // What is lost is in the log no more.
                 Kind::Retransmission => selective.flight.sent_again(range.clone(), now),
                 Kind::Probe | Kind::LossProbe => {
@@ -112,8 +116,7 @@ impl SendHalf {
     fn plan_despite_losses(&self, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let window_room = self.right_edge().since(self.nxt);
-        let cwnd_room = self.cwnd().saturating_sub(self.flight());
-        let text = unsent.min(most).min(window_room).min(cwnd_room);
+        let text = unsent.min(most).min(window_room).min(self.cwnd_room());
         let fin = self.fin && text == unsent && text < window_room;
         (text > 0).then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
@@ -152,7 +155,7 @@ impl SendHalf {
         let room = self.right_edge().since(start);
         let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
-        let fits = self.flight() + text <= self.cwnd() || self.recovery.retransmit_regardless();
+        let fits = text <= self.cwnd_room() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
 
@@ -161,13 +164,28 @@ impl SendHalf {
         //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
+        match self.probe_turn(unsent, window_room, self.cwnd_room()) {
+            ProbeTurn::None => {}
+            //= RFC4821 7.5 in-band
+            ProbeTurn::Goes(text) => return Some(self.segment(Kind::PathProbe, self.nxt, text, false)),
+            //= RFC4821 7.4 delay
+            ProbeTurn::Waits => return None,
+        }
         let limited = self.recovery.limited_transmit() * self.mss * u64::from(self.selective.is_none());
-        let cwnd_room = (self.cwnd() + limited).saturating_sub(self.flight());
+        let cwnd_room = self.cwnd_room().max((self.cwnd() + limited).saturating_sub(self.flight()));
         //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
         let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, nodelay));
         worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
+    }
+
+    /// What the congestion window lets go. In a recovery by RFC 9937 that is a whole segment while anything is: its window
+    /// moves by octets.
+    fn cwnd_room(&self) -> u64 {
+        let room = self.cwnd().saturating_sub(self.flight());
+        let follows_arrivals = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
+        if follows_arrivals && room > 0 { room.max(self.mss) } else { room }
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.

@@ -148,7 +148,7 @@ impl Rack {
         let late = self.rtt + window;
         for queue in flight.queues() {
             while let Some(oldest) = queue.front_mut() {
-                let before = sent_before(oldest, newest);
+                let before = oldest.before(newest);
                 if before.is_empty() || oldest.at + late > now {
                     break;
                 }
@@ -159,7 +159,9 @@ impl Rack {
                 }
             }
         }
-        self.look_again(flight, arrived, newest).map(|sent| sent + late)
+        // What was sent again at one time, and not in the order of positions, may hide some that is late behind some that
+        // isn't: the next acknowledgement finds it.
+        self.look_again(flight, arrived, newest).map(|sent| sent + late).filter(|at| *at > now)
     }
 
     /// When the last was sent of all that may be found lost without anything else arriving.
@@ -211,15 +213,5 @@ impl Arrived<'_> {
 
     fn is_all_here(&self, range: &Range<u64>) -> bool {
         range.end <= self.una.get() || self.sacked.covers(range.start.max(self.una.get())..range.end)
-    }
-}
-
-/// The part of a transmission that was sent before another, given by its time and its end: what goes in one burst is in
-/// the order of its positions.
-fn sent_before(sent: &Transmission, (at, end): (Instant, u64)) -> Range<u64> {
-    match sent.at.cmp(&at) {
-        core::cmp::Ordering::Less => sent.range.clone(),
-        core::cmp::Ordering::Equal => sent.range.start..sent.range.end.min(end),
-        core::cmp::Ordering::Greater => 0..0,
     }
 }

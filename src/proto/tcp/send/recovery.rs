@@ -130,6 +130,14 @@ impl Recovery {
         self.regardless = true;
     }
 
+    /// What is lost of all below `nxt` is known already, and not for congestion: duplicate ACKs for it start nothing.
+    pub(crate) fn losses_are_known(&mut self, nxt: SndPos) {
+        if self.phase == Phase::Open {
+            self.guard = Some(nxt);
+            self.duplicates = 0;
+        }
+    }
+
     /// SND.UNA has moved.
     fn progress(&mut self) {
         self.duplicates = 0;
@@ -208,6 +216,7 @@ impl SendHalf {
             Evidence::Duplicates => counters.tcp_undone_by_dsack += 1,
             Evidence::Originals => counters.tcp_undone_by_frto += 1,
         }
+        self.undone += 1;
         //= RFC4015 3.2 restore
         self.cc.undo(undo.cwnd, undo.ssthresh);
         if !self.in_recovery() {
@@ -293,7 +302,11 @@ impl SendHalf {
             Phase::Fast { recover } | Phase::Timeout { recover } => self.una >= recover,
         };
         match self.recovery.phase() {
-            Phase::Open if newly_lost => self.begin_recovery(facts.delivered, counters),
+            Phase::Open if newly_lost => {
+                if !self.only_probe_was_lost(facts.at) {
+                    self.begin_recovery(facts.delivered, counters);
+                }
+            }
             Phase::Open => {
                 if self.probe_repaired(facts) {
                     //= RFC8985 7.4 repaired

@@ -220,8 +220,15 @@ impl SendHalf {
             if let Some(selective) = &mut self.selective {
                 selective.probe.sent(self.nxt, repeats);
             }
-        } else if kind == Kind::New {
+        } else if matches!(kind, Kind::New | Kind::PathProbe) {
             self.schedule_loss_probe(now);
+        }
+    }
+
+    /// What was in flight goes again: its time begins anew.
+    pub(super) fn timer_restart(&mut self, now: Instant) {
+        if self.timer.mode == Mode::Retransmit {
+            self.arm(Mode::Retransmit, now);
         }
     }
 
@@ -278,7 +285,7 @@ impl SendHalf {
             Early::Reordering => {
                 if self.detect_losses(now) {
                     counters.tcp_reordering_timeouts += 1;
-                    if !self.in_recovery() {
+                    if !self.in_recovery() && !self.only_probe_was_lost(now) {
                         self.begin_recovery(0, counters);
                     }
                 }
@@ -336,6 +343,7 @@ impl SendHalf {
     fn retransmission_timeout(&mut self, patience: &Patience, now: Instant) -> Expiry {
         self.timer.early = None;
         self.timer.loss_probe_due = false;
+        self.path_timed_out();
         self.lose_on_timeout(now);
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
         self.timed = None;

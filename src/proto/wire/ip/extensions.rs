@@ -161,6 +161,7 @@ fn follow_plain(parsed: &mut Parsed<'_>) -> Result<(), DropReason> {
         //= RFC8200 4 reserved
         Ipv6RawExtHeaderSlice::from_slice(parsed.payload).map_err(|_| DropReason::ExtensionHeader)?;
     parsed.problem = if parsed.protocol == ROUTING {
+        //= RFC8504 5.2 routing type 0
         //= RFC8200 4.4 no segments left, 4.4 segments left: with segments left, discard and point at the
         //# routing type; else ignore.
         match extension.payload() {
