@@ -260,6 +260,7 @@ impl Endpoint {
             return Ok(None);
         };
         let socket = self.promote(ctx, *tuple, listener_id, settled)?;
+        self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
     }
