@@ -212,8 +212,7 @@ impl Endpoint {
     ) -> Result<(), DropReason> {
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
         let admission = listener.admits_syn(ctx.config);
-        let wants_cookie =
-            admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies && old_nxt.is_none();
+        let wants_cookie = admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies;
         if !wants_cookie {
             admission?;
         }
@@ -392,6 +391,7 @@ impl Endpoint {
                     self.time_wait.acknowledge(ctx, id);
                     return Err(DropReason::TcpUnexpected);
                 };
+                // A cookie will not do: its number might not be above all the old ones.
                 listener.admits_syn(ctx.config)?;
                 self.end_time_wait(ctx, id);
                 self.begin_half_open(ctx, listener_id, tuple, segment, Some(old_nxt))
