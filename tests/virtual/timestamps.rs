@@ -15,7 +15,8 @@ const DAY: u64 = 24 * 3_600_000;
 
 /// A connection with timestamps; the peer's SYN and ACK had 70.
 fn open() -> Script {
-    let mut t = Script::new();
+    // So that an acknowledgement waits for company from the start.
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,ts 70 0>");
     t
 }
@@ -154,8 +155,29 @@ fn a_half_open_connection_answers_with_them() {
     t.peer("A 70000 ack 1 <ts 71 0>");
     t.expect("A 1 ack 1 <ts 0 70>");
     t.peer("SA 0 ack 1 <mss 1460,ts 71 0>");
-    t.expect("A 1 ack 1 <ts 0 70>");
+    t.expect("A 1 ack 1 <ts 0 71>");
     t.expect_state(State::Established);
+}
+
+#[test]
+fn a_syn_that_comes_again_has_its_timestamp_echoed_unless_it_is_an_old_one() {
+    //= RFC7323 4.3 echo
+    let mut passive = Script::new();
+    passive.listen();
+    let mut active = Script::new();
+    active.connect();
+    active.take();
+    for mut t in [passive, active] {
+        t.peer("S 0 <mss 1460,ts 70 0>");
+        t.expect("SA 0 ack 1 <mss 1460,ts 0 70>");
+        t.run(10);
+        for (value, echo) in [(1070, 1070), (70, 1070), (1070, 1070), (3070, 3070)] {
+            t.peer(&format!("S 0 <mss 1460,ts {value} 0>"));
+            t.expect(&format!("SA 0 ack 1 <mss 1460,ts 10 {echo}>"));
+        }
+        t.peer("S 0 <mss 1460>");
+        t.expect("SA 0 ack 1 <mss 1460,ts 10 3070>");
+    }
 }
 
 #[test]

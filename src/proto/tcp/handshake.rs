@@ -14,7 +14,7 @@ use super::options::SocketOptions;
 use super::recv::{self, window::Window};
 use super::send::SendStart;
 use super::seq::{RcvPos, SndPos};
-use super::timestamps::{TimestampClock, Timestamps};
+use super::timestamps::{TimestampClock, Timestamps, is_before};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -156,6 +156,16 @@ impl PeerSyn {
         self.timestamp.map(|value| Timestamps::new(clock, value, now))
     }
 
+    /// The same SYN has come again, and its timestamp is a later one.
+    //= RFC7323 4.3 echo
+    pub(crate) fn heard_again(&mut self, segment: &Segment<'_>) {
+        if let (Some(known), Some((value, _))) = (&mut self.timestamp, segment.options.timestamps)
+            && !is_before(value, *known)
+        {
+            *known = value;
+        }
+    }
+
     /// Why a segment is dropped for its timestamp, or the lack of one, before the connection is open.
     pub(crate) fn refuses_age(
         &self,
@@ -291,7 +301,13 @@ impl Handshake {
     ) -> Outcome {
         match self.stage {
             Stage::SynSent => self.in_syn_sent(ctx, tuple, options, segment),
-            Stage::SynReceived(peer) => self.in_syn_received(ctx, global, tuple, options, segment, &peer),
+            Stage::SynReceived(mut peer) => {
+                if peer.is_repeated_by(segment) {
+                    peer.heard_again(segment);
+                    self.stage = Stage::SynReceived(peer);
+                }
+                self.in_syn_received(ctx, global, tuple, options, segment, &peer)
+            }
         }
     }
 
