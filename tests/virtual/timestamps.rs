@@ -43,7 +43,7 @@ fn a_syn_with_timestamps_is_answered_with_them_and_none_without() {
 
     // Not agreed upon: those that come all the same are nothing.
     //= RFC7323 3.2 not agreed
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.listen();
     t.peer("S 0 win 65535 <mss 1000>");
     t.expect("SA 0 ack 1 <mss 1460>");
@@ -53,7 +53,7 @@ fn a_syn_with_timestamps_is_answered_with_them_and_none_without() {
     t.expect_in(40, "A 1 ack 1001 <>");
     t.read(1000);
 
-    let mut t = Script::config(|config| config.timestamps = false);
+    let mut t = Script::config(|config| (config.timestamps, config.quick_acks) = (false, 0));
     t.listen();
     t.peer("S 0 win 65535 <mss 1000,ts 70 0>");
     t.expect("SA 0 ack 1 <mss 1460>");
@@ -267,7 +267,7 @@ fn a_segment_from_the_past_draws_an_ack_and_nothing_else() {
 #[test]
 fn the_answer_to_a_segment_from_the_past_reports_it_as_a_duplicate() {
     //= RFC2883 4.3 PAWS
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,sackok,ts 70 0>");
     t.peer("A 1:1001 ack 1 <ts 1000 0>");
     t.expect_in(40, "A 1 ack 1001 <ts 40 1000>");
@@ -385,7 +385,7 @@ fn after_24_days_the_latest_timestamp_counts_for_nothing() {
 #[test]
 fn the_peers_clock_may_wrap() {
     //= RFC7323 5.3 PAWS
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,ts 4294967290 0>");
     t.peer("A 1:1001 ack 1 <ts 4294967295 0>");
     t.expect_in(40, "A 1 ack 1001 <ts 40 4294967295>");
