@@ -377,3 +377,16 @@ fn a_flood_of_a_hundred_thousand_syns_takes_no_memory_and_keeps_nobody_out() {
     let srtt = t.stack.tcp_info(t.id()).unwrap().srtt.unwrap();
     assert!(srtt < Duration::from_millis(32), "{srtt:?}");
 }
+
+#[test]
+fn the_window_that_came_with_a_cookie_is_kept_however_little_memory_there_is() {
+    // Nothing remembers what was offered, so it is the same always.
+    let mut t = full_with(|config| config.pages = 8, false, None);
+    t.client(0).peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 1 ack 1");
+    t.accept();
+    t.peer("A 65436:65536 ack 1");
+    t.expect("A 1 ack 1 win 65535");
+    assert_eq!(t.stack.counters().dropped(DropReason::TcpOutOfWindow), 0);
+}

@@ -85,7 +85,7 @@ impl Cookies {
         let peer = offer.told(peer);
         let stamp = stamp(numbers.clocks.of(tuple), &peer, ctx.now);
         let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
-        Says::syn(iss, Some(peer.rcv_nxt()), peer.offered, options)
+        Says::syn(iss, Some(peer.rcv_nxt()), recv::cookie_window(ctx.config), options)
     }
 
     /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
@@ -233,8 +233,8 @@ impl Offer {
             scale: None,
             // The segment at hand tells more.
             window: segment.window,
-            // Unless memory has become short, it is what the SYN-ACK offered.
-            offered: recv::syn_window(ctx),
+            //= RFC9293 SHLD-14: what the SYN-ACK offered, however much memory there was.
+            offered: recv::cookie_window(ctx.config),
             sack: false,
             timestamp: None,
         };

@@ -55,6 +55,11 @@ pub(crate) fn syn_window(ctx: &Context<'_>) -> u16 {
     Window::syn_field(initial.min(bytes_of_share(ctx.pool.share(0))))
 }
 
+/// The window of a SYN-ACK that is not remembered: the same at any time, so that it is known again when the answer comes.
+pub(crate) fn cookie_window(config: &Config) -> u16 {
+    Window::syn_field(config.recv_buffer_initial.min(config.recv_buffer) as u64)
+}
+
 /// The window that a share of the pool can keep, wherever in a page it begins.
 fn bytes_of_share(pages: usize) -> u64 {
     (pages.saturating_sub(1) as u64).saturating_mul(PAGE_SIZE as u64)
