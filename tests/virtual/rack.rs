@@ -9,11 +9,16 @@ fn open() -> Script {
 }
 
 fn opened(syn: &str, ack: &str) -> Script {
+    opened_over(100, syn, ack)
+}
+
+/// The same over a round trip of so many milliseconds.
+fn opened_over(round_trip: u64, syn: &str, ack: &str) -> Script {
     let mut t = Script::new();
     t.listen();
     t.inject(syn);
     t.take();
-    t.run(100);
+    t.run(round_trip);
     t.inject(ack);
     t.accept();
     t.options(|options| options.nodelay = true);
@@ -367,4 +372,24 @@ fn a_timeout_that_was_not_needless_is_followed_by_slow_start() {
         assert!(control(&t).0 <= 3_000);
         assert_eq!(t.stack.counters().tcp_undone_by_frto, 0);
     }
+}
+
+#[test]
+fn a_probe_acknowledged_together_with_what_was_sent_before_it_tells_of_no_reordering() {
+    //= RFC8985 6.2 step 3
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 5001");
+    while t.stack.counters().tcp_loss_probes == 0 {
+        t.run(1);
+    }
+    t.take_all();
+    // It was needless: everything comes, in order, and one acknowledgement says so.
+    t.inject("A 1 ack 10001");
+    ten(&mut t);
+    t.run(100);
+    // Three segments beyond a hole are enough as long as no reordering has been seen.
+    t.peer("A 1 ack 10001 <sack 11001:14001>");
+    t.expect("A 10001:11001 ack 1");
 }
