@@ -393,3 +393,21 @@ fn a_probe_acknowledged_together_with_what_was_sent_before_it_tells_of_no_reorde
     t.peer("A 1 ack 10001 <sack 11001:14001>");
     t.expect("A 10001:11001 ack 1");
 }
+
+#[test]
+fn a_probe_keeps_to_a_window_that_has_shrunk() {
+    //= RFC8985 7.3 probe
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    // All but the first four segments are beyond what the peer offers now.
+    t.peer("A 1 ack 1 win 4000");
+    let before = t.stack.counters().tcp_loss_probes;
+    while t.stack.counters().tcp_loss_probes == before && t.stack.counters().tcp_timeouts == 0 {
+        t.run(1);
+    }
+    for line in t.take_all() {
+        let end: u64 = line.split([' ', ':']).filter_map(|word| word.parse().ok()).nth(1).unwrap();
+        assert!(end <= 4_001, "{line}");
+    }
+}
