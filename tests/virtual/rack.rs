@@ -411,3 +411,38 @@ fn a_probe_keeps_to_a_window_that_has_shrunk() {
         assert!(end <= 4_001, "{line}");
     }
 }
+
+#[test]
+fn a_loss_on_a_steady_path_is_no_reason_for_a_timeout() {
+    //= RFC6298 5.1 start
+    // A round trip of 400 ms that hardly varies, so that the time-out comes to be no longer than that.
+    let mut t = opened_over(400, "S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1");
+    let mut next = 1;
+    for _ in 0..40 {
+        t.write(1_000);
+        t.take_all();
+        t.run(400);
+        next += 1_000;
+        t.inject(&format!("A 1 ack {next}"));
+    }
+    // Segments go every 20 ms; the third is lost, and so each acknowledgement comes 400 ms after its segment.
+    let at = |nth: u64| next + 1_000 * nth;
+    for _ in 0..20 {
+        t.write(1_000);
+        t.run(20);
+    }
+    t.take_all();
+    for nth in 1..=20 {
+        if nth <= 2 {
+            t.inject(&format!("A 1 ack {}", at(nth)));
+        } else if nth > 3 {
+            t.inject(&format!("A 1 ack {} <sack {}:{}>", at(2), at(3), at(nth)));
+        }
+        t.run(20);
+    }
+    t.run(60);
+    // The third was sent again 60 ms after the acknowledgement before it: that is how late its own comes.
+    t.inject(&format!("A 1 ack {}", at(20)));
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}

@@ -85,7 +85,7 @@ impl SendHalf {
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
-        self.timer_after_sending(plan.kind, now);
+        self.timer_after_sending(plan, now);
     }
 
     /// What loss recovery has to know of a segment that went out.
