@@ -49,7 +49,7 @@ pub(crate) struct Acknowledged<'a> {
 
 /// What has arrived while one acknowledgement is looked at.
 struct Tally<'a> {
-    flight: &'a Flight,
+    flight: &'a mut Flight,
     rack: &'a mut Rack,
     lost: &'a mut Ranges,
     acknowledged: &'a Acknowledged<'a>,
@@ -72,7 +72,7 @@ impl Selective {
     /// Takes over what an acknowledgement says. What has arrived is not `lost` any more.
     pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
         let mut tally = Tally {
-            flight: &self.flight,
+            flight: &mut self.flight,
             rack: &mut self.rack,
             lost,
             acknowledged: acked,
@@ -144,9 +144,9 @@ impl Tally<'_> {
         let Acknowledged { now, echo, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
         self.lost.remove(new.clone());
-        let (flight, rack, min_rtt) = (self.flight, &mut *self.rack, self.min_rtt);
+        let (flight, rack, min_rtt) = (&mut *self.flight, &mut *self.rack, self.min_rtt);
         let (latest, arrivals) = (&mut self.latest, &mut self.arrivals);
-        flight.of(&new, |sent| {
+        flight.arrived(&new, |sent| {
             rack.note_order(&sent);
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
             if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
