@@ -316,6 +316,7 @@ impl RecvHalf {
         }
         self.ack.text(stored as u64, self.mss, ctx.now, ctx.config.delayed_ack);
         //= RFC5681 3.2 gap
+        //= RFC6582 5 immediate
         if had_gap || stored < fresh.len() {
             self.ack.at_once();
         }
