@@ -220,6 +220,7 @@ impl Arrived<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
     use alloc::vec::Vec;
