@@ -3,6 +3,7 @@
 //! Nothing here reads a clock or a random device, so every run is the same run. Random networks are in `tests/sim`.
 
 mod backlog;
+mod buffers;
 mod closing;
 mod congestion;
 mod cookies;

@@ -238,7 +238,7 @@ fn a_timeout_has_what_was_sent_just_before_it_left_in_flight() {
 
 #[test]
 fn a_peer_that_has_thrown_away_what_it_reported_is_sent_all_of_it() {
-    //= RFC2018 8 kept
+    //= RFC2018 8 kept, 8 reneging
     let mut t = open();
     ten(&mut t);
     t.run(100);

@@ -1,6 +1,8 @@
-//! The sending half: octets are queued, in flight, lost or acknowledged, one by one.
+//! The sending half: octets are queued, in flight, lost or acknowledged, one by one. `variables` has the model, here it runs
+//! beside the half.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+mod variables;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -14,11 +16,12 @@ use crate::proto::counters::Counters;
 use crate::proto::tcp::send::acked::Acknowledgement;
 use crate::proto::tcp::send::path_probe::Limits;
 use crate::proto::tcp::send::plan::{Kind, TextPlan};
-use crate::proto::tcp::send::timer::{Expiry, Patience};
+use crate::proto::tcp::send::timer::Patience;
 use crate::proto::tcp::send::{SendHalf, SendStart};
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::wire::seq_nr::SeqNr;
 use crate::time::Instant;
+use variables::Snd;
 
 const CAPACITY: u64 = 2400;
 const R1: u32 = 3;
@@ -32,6 +35,7 @@ const HEADERS: u64 = 0;
 /// The peer's numbers: where its segments stand does not matter, only whether one is newer than another.
 const PEER: u64 = 1 << 40;
 
+<<<<<<< HEAD
 /// What the one timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -433,6 +437,8 @@ impl Snd {
     }
 }
 
+=======
+>>>>>>> main
 #[derive(Clone, Debug)]
 enum Op {
     Write {

@@ -172,7 +172,12 @@ impl SendHalf {
         //= RFC7323 2.4 within, 2.4 shrinking
         //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(self.nxt);
-        match self.probe_turn(unsent, window_room, self.cwnd_room()) {
+        // A probe's size is that of a segment without other options: with them it would be larger than what is asked.
+        let turn = match mss == self.mss {
+            true => self.probe_turn(unsent, window_room, self.cwnd_room()),
+            false => ProbeTurn::None,
+        };
+        match turn {
             ProbeTurn::None => {}
             //= RFC4821 7.5 in-band
             ProbeTurn::Goes(text) => return Some(self.segment(Kind::PathProbe, self.nxt, text, false)),

@@ -260,6 +260,7 @@ impl SendHalf {
 
     /// `range` is lost: it is planned before all else.
     pub(super) fn lose(&mut self, range: core::ops::Range<u64>) {
+        self.timer.forget_loss_probe();
         if let Some(selective) = &mut self.selective {
             selective.flight.forget(&range);
             for missing in selective.board.sacked().gaps(range) {

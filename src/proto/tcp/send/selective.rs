@@ -128,7 +128,7 @@ impl Selective {
     }
 
     /// The peer has thrown away what it had reported: what stands at SND.UNA is among it.
-    //= RFC2018 5 left edge
+    //= RFC2018 5 left edge, 8 reneging
     pub(crate) fn has_reneged(&self, una: SndPos) -> bool {
         self.board.sacked().containing(una.get()).is_some()
     }

@@ -89,6 +89,13 @@ impl SendTimer {
         self.retransmissions == 0
     }
 
+    /// Something is known to be lost: a probe would tell nothing.
+    //= RFC8985 7.2 when
+    pub(super) fn forget_loss_probe(&mut self) {
+        self.early = self.early.filter(|(early, _)| *early != Early::Probe);
+        self.loss_probe_due = false;
+    }
+
     /// When loss detection has to look again, as it has found just now.
     //= RFC8985 8 timers
     pub(super) fn look_again(&mut self, at: Option<Instant>) {
@@ -253,7 +260,7 @@ impl SendHalf {
         }
         self.timer.loss_probe_due = false;
         if !self.may_probe() {
-            self.timer.early = self.timer.early.filter(|(early, _)| *early != Early::Probe);
+            self.timer.forget_loss_probe();
         } else if progress {
             self.schedule_loss_probe(now);
         }
