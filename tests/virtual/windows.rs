@@ -291,6 +291,7 @@ fn a_window_probe_is_answered_with_the_window_as_it_is() {
 #[test]
 fn a_shrinking_window_breaks_nothing() {
     //= RFC9293 MUST-34, SHLD-15, SHLD-16, SHLD-17
+    //= RFC7323 2.4 within, 2.4 later retransmissions, 2.4 shrinking
     let mut t = Script::new();
     t.open_passive("S 0 win 10000 <mss 1000>");
     t.write(20_000);

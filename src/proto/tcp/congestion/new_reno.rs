@@ -90,6 +90,7 @@ impl Controller for NewReno {
         self.cwnd += self.mss;
     }
 
+    //= RFC6582 3.2 partial deflation
     fn on_partial_ack(&mut self, acked: u64) {
         self.cwnd = self.cwnd.saturating_sub(acked);
         if acked >= self.mss {
@@ -100,7 +101,7 @@ impl Controller for NewReno {
 
     fn on_exit_recovery(&mut self, flight: u64) {
         //= RFC5681 3.2 deflation
-        // RFC 6582 section 3.2 step 3, option 1: no burst when little is in flight.
+        //= RFC6582 3.2 full ACK, 3.2 burst: option 1 of step 3.
         self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss);
     }
 
@@ -166,6 +167,7 @@ mod tests {
     #[test]
     fn fast_recovery_inflates_deflates_and_ends_at_half() {
         //= RFC5681 3.2 inflation, 3.2 deflation
+        //= RFC6582 3.2 partial deflation, 3.2 full ACK, 3.2 burst
         let mut cc = NewReno::new(1000, 10);
         cc.on_enter_recovery(10_000);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
@@ -175,6 +177,8 @@ mod tests {
         assert_eq!(cc.cwnd(), 7000);
         cc.on_exit_recovery(10_000);
         assert_eq!(cc.cwnd(), 5000);
+        cc.on_exit_recovery(1000);
+        assert_eq!(cc.cwnd(), 2000);
     }
 
     #[test]

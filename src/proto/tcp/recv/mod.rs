@@ -379,6 +379,7 @@ impl RecvHalf {
         let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };
         self.ack.text(&arrived, self.quick_acks(ctx), ctx.config);
         //= RFC5681 3.2 gap
+        //= RFC6582 5 immediate
         if had_gap || stored < fresh.len() {
             self.ack.trouble(self.quick_acks(ctx));
         }

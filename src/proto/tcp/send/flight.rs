@@ -21,6 +21,7 @@ use crate::time::Instant;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transmission {
     pub(crate) range: Range<u64>,
+    //= RFC8985 4 transmission time: in nanoseconds.
     pub(crate) at: Instant,
     /// It had been sent before.
     pub(crate) again: bool,

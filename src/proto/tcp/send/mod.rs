@@ -341,6 +341,7 @@ impl SendHalf {
     }
 
     /// Positions believed to be in the network.
+    //= RFC9937 6.2 in flight: what was sent again after it was lost is lost no more.
     fn flight(&self) -> u64 {
         self.outstanding().saturating_sub(self.lost.total() + self.sacked())
     }

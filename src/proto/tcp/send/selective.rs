@@ -42,6 +42,8 @@ pub(crate) struct Acknowledged<'a> {
     pub(crate) una: SndPos,
     pub(crate) ack: SndPos,
     pub(crate) report: &'a Report,
+    /// What the recovery under way has sent again.
+    pub(crate) sent_again: Option<&'a Ranges>,
     pub(crate) now: Instant,
     /// Our clock, and what of it the segment echoes.
     pub(crate) echo: Option<(TimestampClock, u32)>,
@@ -126,7 +128,7 @@ impl Selective {
     }
 
     /// The peer has thrown away what it had reported: what stands at SND.UNA is among it.
-    //= RFC2018 8 reneging
+    //= RFC2018 5 left edge, 8 reneging
     pub(crate) fn has_reneged(&self, una: SndPos) -> bool {
         self.board.sacked().containing(una.get()).is_some()
     }
@@ -143,11 +145,14 @@ impl Tally<'_> {
     fn add(&mut self, new: Range<u64>) {
         let Acknowledged { now, echo, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
+        self.note_false_losses(&new);
         self.lost.remove(new.clone());
         let (flight, rack, min_rtt) = (&mut *self.flight, &mut *self.rack, self.min_rtt);
         let (latest, arrivals) = (&mut self.latest, &mut self.arrivals);
         flight.arrived(&new, |sent| {
-            rack.note_order(&sent);
+            if !sent.again {
+                rack.note_order(sent.range.end);
+            }
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
             if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
                 return;
@@ -158,5 +163,19 @@ impl Tally<'_> {
                 arrivals.rtt = Some(arrivals.rtt.map_or(rtt, |least| least.min(rtt)));
             }
         });
+        self.rack.reached(new.end);
+    }
+
+    /// What was believed lost is in the log no more. Where it comes before it was sent again, the original was only late.
+    fn note_false_losses(&mut self, new: &Range<u64>) {
+        let Some(sent_again) = self.acknowledged.sent_again else { return };
+        let mut rest = new.clone();
+        while let Some(lost) = self.lost.overlapping(rest.clone()) {
+            let part = lost.start.max(rest.start)..lost.end.min(rest.end);
+            rest.start = part.end;
+            if let Some(original) = sent_again.gaps(part).last() {
+                self.rack.note_order(original.end);
+            }
+        }
     }
 }
