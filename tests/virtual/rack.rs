@@ -134,6 +134,23 @@ fn a_retransmission_that_is_lost_is_found() {
 }
 
 #[test]
+fn a_retransmission_that_is_lost_is_found_though_timestamps_echo_what_is_in_order() {
+    //= RFC8985 6.2 lost
+    // While the first is missing, what is echoed is older than any retransmission: it says nothing of what is reported.
+    let mut t = open_stamped();
+    ten(&mut t);
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 200 100,sack 1001:4001>");
+    t.inject("A 1 ack 1 <ts 200 100,sack 5001:10001 1001:4001>");
+    assert!(t.take_all().iter().any(|line| line.contains(" 4001:5001")));
+    // Of the two that were sent again, the second comes.
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 300 100,sack 1001:10001>");
+    t.expect("A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}
+
+#[test]
 fn the_last_segments_lost_are_found_by_a_probe() {
     //= RFC8985 7.2 two SRTT, 7.2 scheduled, 7.3 last segment, 7.3 transmission
     // The RFC's own example (section 3.4): four segments, of which only the first arrives.

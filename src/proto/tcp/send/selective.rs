@@ -143,7 +143,7 @@ impl Selective {
 
 impl Tally<'_> {
     fn add(&mut self, new: Range<u64>) {
-        let Acknowledged { now, echo, .. } = *self.acknowledged;
+        let Acknowledged { now, echo, ack, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
         self.note_false_losses(&new);
         self.lost.remove(new.clone());
@@ -153,6 +153,8 @@ impl Tally<'_> {
             if !sent.again {
                 rack.note_order(sent.range.end);
             }
+            // What is echoed is what was in order last (RFC 7323 section 4.3): of what is only reported it says nothing.
+            let echo = echo.filter(|_| new.end <= ack.get());
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
             if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
                 return;
