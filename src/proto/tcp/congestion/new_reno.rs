@@ -102,7 +102,8 @@ impl Controller for NewReno {
     fn on_exit_recovery(&mut self, flight: u64) {
         //= RFC5681 3.2 deflation
         //= RFC6582 3.2 full ACK, 3.2 burst: option 1 of step 3.
-        self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss);
+        // Segments may have become larger than the threshold meanwhile (RFC 4821).
+        self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss).max(self.mss);
     }
 
     fn on_timeout(&mut self, flight: u64, first: bool) {
@@ -179,6 +180,15 @@ mod tests {
         assert_eq!(cc.cwnd(), 5000);
         cc.on_exit_recovery(1000);
         assert_eq!(cc.cwnd(), 2000);
+    }
+
+    #[test]
+    fn a_recovery_during_which_segments_have_grown_ends_with_one_of_them() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_enter_recovery(10_000);
+        cc.on_mss(8000);
+        cc.on_exit_recovery(3000);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
     }
 
     #[test]
