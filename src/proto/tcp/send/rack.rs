@@ -7,6 +7,9 @@
 //! The RFC walks over segments. Here bursts are walked over, oldest first, and each leaves the log of what is on its way when
 //! it is settled, so that an acknowledgement costs what it settles.
 
+#[cfg(test)]
+mod model;
+
 use core::ops::Range;
 use core::time::Duration;
 
@@ -88,14 +91,17 @@ impl Rack {
         self.newest = self.newest.max(Some((at, end)));
     }
 
-    /// What arrived stands below something that had arrived before.
+    /// RACK.fack.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// What ends at `end` has arrived, sent once or `again`; all below `highest` that there was had arrived before this
+    /// acknowledgement came.
     //= RFC8985 6.2 step 3
-    pub(crate) fn note_order(&mut self, sent: &Transmission) {
-        if sent.range.end > self.highest {
-            self.highest = sent.range.end;
-        } else if sent.range.end < self.highest && !sent.again {
-            self.reordering_seen = true;
-        }
+    pub(crate) fn note_order(&mut self, end: u64, again: bool, highest: u64) {
+        self.highest = self.highest.max(end);
+        self.reordering_seen |= end < highest && !again;
     }
 
     /// What was believed lost has come after all.
@@ -103,15 +109,17 @@ impl Rack {
         self.reordering_seen = true;
     }
 
-    /// A D-SACK has come: the window was too narrow, once a round trip.
+    /// A D-SACK has come: the window was too narrow, once a round trip. True if it is wider now.
     //= RFC8985 6.2 step 4 widen
-    pub(crate) fn came_twice(&mut self, una: SndPos, nxt: SndPos) {
+    pub(crate) fn came_twice(&mut self, una: SndPos, nxt: SndPos) -> bool {
         self.round = self.round.filter(|round| una < *round);
-        if self.round.is_none() {
+        let widens = self.round.is_none();
+        if widens {
             self.round = Some(nxt);
             self.quarters = self.quarters.saturating_add(1);
             self.wide_for = WIDE_FOR;
         }
+        widens
     }
 
     /// A recovery has ended.

@@ -227,6 +227,7 @@ impl SendHalf {
             selective.prr = None;
             selective.restore(&self.lost, now);
             selective.rack.note_reordering();
+            selective.rack.recovered();
         }
         self.lost.clear();
     }
@@ -281,7 +282,7 @@ impl SendHalf {
             Some(selective) => {
                 selective.prr = None;
                 selective.probe.reset();
-                selective.board.clear();
+                selective.forget_reports(self.una, self.nxt);
                 self.lose(self.una.get()..self.nxt.get());
             }
             //= RFC6298 5.4 earliest: the first of what is lost goes first.
@@ -293,9 +294,10 @@ impl SendHalf {
 /// With SACK.
 impl SendHalf {
     fn recover_selectively(&mut self, facts: &AckFacts, counters: &mut Counters) {
-        if let (Some(selective), Some(_)) = (&mut self.selective, &facts.duplicate) {
-            selective.rack.came_twice(self.una, self.nxt);
-        }
+        let widened = match (&mut self.selective, &facts.duplicate) {
+            (Some(selective), Some(_)) => selective.rack.came_twice(self.una, self.nxt),
+            (Some(_) | None, _) => false,
+        };
         let newly_lost = self.detect_losses(facts.at);
         let ends = match self.recovery.phase() {
             Phase::Open => false,
@@ -318,7 +320,7 @@ impl SendHalf {
             }
             Phase::Fast { .. } | Phase::Timeout { .. } if ends => {
                 self.grow(facts);
-                self.end_recovery();
+                self.end_recovery(widened);
                 // What was sent meanwhile may be lost as well: that is another reduction (RFC 9937 section 6.4).
                 if !self.lost.is_empty() {
                     self.begin_recovery(facts.delivered, counters);
@@ -375,12 +377,14 @@ impl SendHalf {
         }
     }
 
-    fn end_recovery(&mut self) {
+    fn end_recovery(&mut self, widened: bool) {
         self.recovery.end();
         if let Some(selective) = &mut self.selective {
             //= RFC9937 6.4 end: the window is the threshold, which is what congestion control made it.
             selective.prr = None;
-            selective.rack.recovered();
+            if !widened {
+                selective.rack.recovered();
+            }
         }
     }
 
