@@ -11,6 +11,7 @@ mod fragments;
 mod half_open;
 mod handshake;
 mod harness;
+mod hostile;
 mod icmp;
 mod local;
 mod loss_probe;

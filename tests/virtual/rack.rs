@@ -465,3 +465,49 @@ fn a_loss_on_a_steady_path_is_no_reason_for_a_timeout() {
     assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
     assert_eq!(t.stack.counters().tcp_timeouts, 0);
 }
+
+#[test]
+fn a_probe_does_not_take_the_place_of_a_second_look() {
+    //= RFC8985 8 timers
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    // Reordering: from now on a quarter of a round trip is waited for everything.
+    t.peer("A 1 ack 1 <sack 1001:2001>");
+    t.peer("A 1 ack 10001");
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 10001 <sack 11001:15001>");
+    t.expect_in(25, "A 10001:11001 ack 1");
+    t.run(20);
+    t.peer("A 1 ack 10001 <sack 11001:16001 17001:20001>");
+    t.run(5);
+    t.write(1_000);
+    t.expect("PA 20001:21001 ack 1");
+    t.expect_in(20, "A 16001:17001 ack 1");
+    t.run(100);
+    // That ends the recovery. What was sent again last has come, and what was sent new 20 ms before it may have been lost.
+    t.peer("A 1 ack 20001");
+    t.expect_in(5, "PA 20001:21001 ack 1");
+    assert_eq!(t.stack.counters().tcp_loss_probes, 0);
+}
+
+#[test]
+fn what_comes_late_tells_of_reordering_though_it_was_believed_lost() {
+    //= RFC8985 6.2 reordering
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    // Both of the first two are lost; one of them goes again. Then both come, the second for the first time.
+    t.peer("A 1 ack 1 <sack 2001:5001>");
+    t.expect("A 1:1001 ack 1");
+    t.expect_none();
+    t.peer("A 1 ack 5001");
+    t.peer("A 1 ack 10001");
+    t.write(5_000);
+    assert_eq!(t.take_all().len(), 5);
+    t.run(100);
+    t.peer("A 1 ack 10001 <sack 11001:14001>");
+    t.expect_none();
+    t.expect_in(25, "A 10001:11001 ack 1");
+}

@@ -109,7 +109,6 @@ impl SendHalf {
             una: self.una,
             ack: acked.ack,
             report,
-            sent_again: self.recovery.sent_again_now(),
             now: acked.at,
             echo: self.clock.zip(acked.echo),
         };

@@ -97,11 +97,11 @@ impl SendHalf {
             match plan.kind {
                 Kind::New | Kind::PathProbe => selective.flight.sent(range.clone(), now),
                 // What is lost is in the log no more.
-                Kind::Retransmission => selective.flight.sent_again(range.clone(), now),
+                Kind::Retransmission => selective.sent_again(range.clone(), now),
                 //= RFC8985 7.3 transmission
                 Kind::Probe | Kind::LossProbe => {
                     selective.flight.forget(&range);
-                    selective.flight.sent_again(range.clone(), now);
+                    selective.sent_again(range.clone(), now);
                 }
             }
             if let Some(prr) = &mut selective.prr {

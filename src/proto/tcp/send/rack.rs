@@ -7,6 +7,9 @@
 //! The RFC walks over segments. Here bursts are walked over, oldest first, and each leaves the log of what is on its way when
 //! it is settled, so that an acknowledgement costs what it settles.
 
+#[cfg(test)]
+mod model;
+
 use core::ops::Range;
 use core::time::Duration;
 
@@ -88,15 +91,17 @@ impl Rack {
         self.newest = self.newest.max(Some((at, end)));
     }
 
-    /// What was sent once has arrived, and ends at `end`: has something that stands beyond it arrived before?
-    //= RFC8985 6.2 reordering
-    pub(crate) fn note_order(&mut self, end: u64) {
-        self.reordering_seen |= end < self.highest;
+    /// RACK.fack.
+    pub(crate) fn highest(&self) -> u64 {
+        self.highest
     }
 
-    /// All up to `end` that an acknowledgement tells of has been looked at: it came together, and in order.
-    pub(crate) fn reached(&mut self, end: u64) {
+    /// What ends at `end` has arrived, sent once or `again`; all below `highest` that there was had arrived before this
+    /// acknowledgement came.
+    //= RFC8985 6.2 reordering
+    pub(crate) fn note_order(&mut self, end: u64, again: bool, highest: u64) {
         self.highest = self.highest.max(end);
+        self.reordering_seen |= end < highest && !again;
     }
 
     /// What was believed lost has come after all.
@@ -104,15 +109,17 @@ impl Rack {
         self.reordering_seen = true;
     }
 
-    /// A D-SACK has come: the window was too narrow, once a round trip.
+    /// A D-SACK has come: the window was too narrow, once a round trip. True if it is wider now.
     //= RFC8985 3.3.2 grows, 4 D-SACK adaptation
-    pub(crate) fn came_twice(&mut self, una: SndPos, nxt: SndPos) {
+    pub(crate) fn came_twice(&mut self, una: SndPos, nxt: SndPos) -> bool {
         self.round = self.round.filter(|round| una < *round);
-        if self.round.is_none() {
+        let widens = self.round.is_none();
+        if widens {
             self.round = Some(nxt);
             self.quarters = self.quarters.saturating_add(1);
             self.wide_for = WIDE_FOR;
         }
+        widens
     }
 
     /// A recovery has ended.

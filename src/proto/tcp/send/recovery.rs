@@ -9,7 +9,6 @@ use super::acked::AckFacts;
 use super::frto::{self, Frto, Heard};
 use super::prr::{Progress, Prr};
 use super::undo::{Evidence, Undo};
-use crate::proto::buf::ranges::Ranges;
 use crate::proto::counters::Counters;
 use crate::proto::tcp::seq::SndPos;
 use crate::time::Instant;
@@ -133,11 +132,6 @@ impl Recovery {
         }
     }
 
-    /// What the recovery under way has sent again, if there is one.
-    pub(super) fn sent_again_now(&self) -> Option<&Ranges> {
-        self.undo.as_ref().filter(|_| self.phase != Phase::Open).map(Undo::unexplained)
-    }
-
     /// A partial ACK: the next hole is retransmitted at once.
     fn partial_ack(&mut self) {
         self.regardless = true;
@@ -252,6 +246,7 @@ impl SendHalf {
             selective.prr = None;
             selective.restore(&self.lost, now);
             selective.rack.note_reordering();
+            selective.rack.recovered();
         }
         //= RFC4015 3.1 new data
         //= RFC5682 4 new data
@@ -310,7 +305,7 @@ impl SendHalf {
             Some(selective) => {
                 selective.prr = None;
                 selective.probe.reset();
-                selective.board.clear();
+                selective.forget_reports(self.una, self.nxt);
                 self.lose(self.una.get()..self.nxt.get());
             }
             //= RFC6298 5.4 earliest: the first of what is lost goes first.
@@ -322,9 +317,10 @@ impl SendHalf {
 /// With SACK.
 impl SendHalf {
     fn recover_selectively(&mut self, facts: &AckFacts, counters: &mut Counters) {
-        if let (Some(selective), Some(_)) = (&mut self.selective, &facts.duplicate) {
-            selective.rack.came_twice(self.una, self.nxt);
-        }
+        let widened = match (&mut self.selective, &facts.duplicate) {
+            (Some(selective), Some(_)) => selective.rack.came_twice(self.una, self.nxt),
+            (Some(_) | None, _) => false,
+        };
         let newly_lost = self.detect_losses(facts.at);
         let ends = match self.recovery.phase() {
             Phase::Open => false,
@@ -347,7 +343,7 @@ impl SendHalf {
             }
             Phase::Fast { .. } | Phase::Timeout { .. } if ends => {
                 self.grow(facts);
-                self.end_recovery();
+                self.end_recovery(widened);
                 // What was sent meanwhile may be lost as well: that is another reduction (RFC 9937 section 6.4).
                 if !self.lost.is_empty() {
                     self.begin_recovery(facts.delivered, counters);
@@ -407,12 +403,14 @@ impl SendHalf {
         }
     }
 
-    fn end_recovery(&mut self) {
+    fn end_recovery(&mut self, widened: bool) {
         self.recovery.end();
         if let Some(selective) = &mut self.selective {
             //= RFC9937 6.4 end: the window is the threshold, which is what congestion control made it.
             selective.prr = None;
-            selective.rack.recovered();
+            if !widened {
+                selective.rack.recovered();
+            }
         }
     }
 

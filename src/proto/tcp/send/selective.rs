@@ -26,6 +26,8 @@ pub(crate) struct Selective {
     /// Set during fast recovery.
     pub(crate) prr: Option<Prr>,
     pub(crate) probe: LossProbe,
+    /// What was sent again and has not arrived, wherever it stands now.
+    repeated: Ranges,
 }
 
 /// What an acknowledgement says to have arrived that had not been said before.
@@ -42,8 +44,6 @@ pub(crate) struct Acknowledged<'a> {
     pub(crate) una: SndPos,
     pub(crate) ack: SndPos,
     pub(crate) report: &'a Report,
-    /// What the recovery under way has sent again.
-    pub(crate) sent_again: Option<&'a Ranges>,
     pub(crate) now: Instant,
     /// Our clock, and what of it the segment echoes.
     pub(crate) echo: Option<(TimestampClock, u32)>,
@@ -54,6 +54,9 @@ struct Tally<'a> {
     flight: &'a mut Flight,
     rack: &'a mut Rack,
     lost: &'a mut Ranges,
+    repeated: &'a mut Ranges,
+    /// RACK.fack before.
+    highest: u64,
     acknowledged: &'a Acknowledged<'a>,
     min_rtt: Option<Duration>,
     latest: Option<(Instant, u64)>,
@@ -68,6 +71,7 @@ impl Selective {
             rack: Rack::new(first),
             prr: None,
             probe: LossProbe::default(),
+            repeated: Ranges::new(),
         }
     }
 
@@ -75,7 +79,9 @@ impl Selective {
     pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
         let mut tally = Tally {
             flight: &mut self.flight,
+            highest: self.rack.highest(),
             rack: &mut self.rack,
+            repeated: &mut self.repeated,
             lost,
             acknowledged: acked,
             min_rtt: rtt.min_rtt(),
@@ -83,7 +89,7 @@ impl Selective {
             arrivals: Arrivals::default(),
         };
         self.board.acknowledge(acked.una.get(), acked.ack.get(), |new| tally.add(new));
-        // RACK looks at what has arrived in the order of its positions.
+        // In the order of positions, so that of all this none stands below what came before it.
         let mut blocks = acked.report.blocks.clone();
         blocks.sort_unstable_by_key(|block| block.start);
         for block in blocks {
@@ -133,6 +139,18 @@ impl Selective {
         self.board.sacked().containing(una.get()).is_some()
     }
 
+    /// It has; and of what stands below `nxt` nothing is known any more, nor in which order it comes.
+    pub(crate) fn forget_reports(&mut self, una: SndPos, nxt: SndPos) {
+        self.board.clear();
+        self.repeated.insert(una.get()..nxt.get());
+    }
+
+    /// `range` was sent again.
+    pub(crate) fn sent_again(&mut self, range: Range<u64>, now: Instant) {
+        self.repeated.insert(range.clone());
+        self.flight.sent_again(range, now);
+    }
+
     /// What was believed lost is on its way after all. When it was sent is not known any more: at the latest now.
     pub(crate) fn restore(&mut self, lost: &Ranges, now: Instant) {
         for range in lost.iter() {
@@ -145,14 +163,11 @@ impl Tally<'_> {
     fn add(&mut self, new: Range<u64>) {
         let Acknowledged { now, echo, ack, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
-        self.note_false_losses(&new);
-        self.lost.remove(new.clone());
+        self.note_late(&new);
         let (flight, rack, min_rtt) = (&mut *self.flight, &mut *self.rack, self.min_rtt);
-        let (latest, arrivals) = (&mut self.latest, &mut self.arrivals);
+        let (latest, arrivals, highest) = (&mut self.latest, &mut self.arrivals, self.highest);
         flight.arrived(&new, |sent| {
-            if !sent.again {
-                rack.note_order(sent.range.end);
-            }
+            rack.note_order(sent.range.end, sent.again, highest);
             // What is echoed is what was in order last (RFC 7323 section 4.3): of what is only reported it says nothing.
             let echo = echo.filter(|_| new.end <= ack.get());
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
@@ -165,19 +180,21 @@ impl Tally<'_> {
                 arrivals.rtt = Some(arrivals.rtt.map_or(rtt, |least| least.min(rtt)));
             }
         });
-        self.rack.reached(new.end);
     }
 
-    /// What was believed lost is in the log no more. Where it comes before it was sent again, the original was only late.
-    fn note_false_losses(&mut self, new: &Range<u64>) {
-        let Some(sent_again) = self.acknowledged.sent_again else { return };
-        let mut rest = new.clone();
-        while let Some(lost) = self.lost.overlapping(rest.clone()) {
-            let part = lost.start.max(rest.start)..lost.end.min(rest.end);
-            rest.start = part.end;
-            if let Some(original) = sent_again.gaps(part).last() {
-                self.rack.note_order(original.end);
+    /// What was believed lost, and was not sent again yet, has come all the same: late, if it stands below what had come.
+    //= RFC8985 6.2 reordering
+    fn note_late(&mut self, new: &Range<u64>) {
+        let mut from = new.start;
+        while let Some(lost) = self.lost.overlapping(from..new.end) {
+            let lost = lost.start.max(from)..lost.end.min(new.end);
+            for once in self.repeated.gaps(lost.clone()) {
+                self.rack.note_order(once.end, false, self.highest);
             }
+            self.rack.note_order(lost.end, true, self.highest);
+            from = lost.end;
         }
+        self.lost.remove(new.clone());
+        self.repeated.remove(new.clone());
     }
 }

@@ -109,6 +109,16 @@ impl SendTimer {
     pub(crate) fn override_is_due(&self) -> bool {
         self.due && self.mode == Mode::Override
     }
+
+    /// When the probe and the second look at losses are due, and the timer itself.
+    #[cfg(test)]
+    pub(super) fn early(&self) -> (Option<Instant>, Option<Instant>, Instant) {
+        match self.early {
+            None => (None, None, self.at),
+            Some((Early::Probe, at)) => (Some(at), None, self.at),
+            Some((Early::Reordering, at)) => (None, Some(at), self.at),
+        }
+    }
 }
 
 /// What an expired timer means for the connection.
@@ -282,7 +292,9 @@ impl SendHalf {
 
     //= RFC8985 7.2 two SRTT, 7.3 skipped
     fn schedule_loss_probe(&mut self, now: Instant) {
-        if self.timer.mode == Mode::Retransmit && self.may_probe() {
+        // What may be late by now is known earlier, and without a probe.
+        let looks_again = matches!(self.timer.early, Some((Early::Reordering, _)));
+        if self.timer.mode == Mode::Retransmit && self.may_probe() && !looks_again {
             let pto = LossProbe::timeout(self.rtt.srtt(), self.outstanding() <= self.mss);
             self.timer.early = Some((Early::Probe, (now + pto).min(self.timer.at)));
         }

@@ -10,6 +10,10 @@ use core::ops::Range;
 use crate::proto::buf::ranges::Ranges;
 use crate::proto::tcp::timestamps::is_before;
 
+/// Pieces of what was sent again that are kept apart. A peer chooses where the holes are that it has us fill, and what of
+/// them it reports to have come twice; beyond this, a needless recovery is not undone for that.
+const PIECES_MAX: usize = 1024;
+
 /// One reduction of the window.
 #[derive(Clone, Debug)]
 pub(crate) struct Undo {
@@ -17,8 +21,8 @@ pub(crate) struct Undo {
     pub(crate) ssthresh: u64,
     /// TSval of the first retransmission.
     stamp: Option<u32>,
-    /// What was sent again and not reported to have come twice.
-    unexplained: Ranges,
+    /// What was sent again and not reported to have come twice; not kept if there are too many pieces of it.
+    unexplained: Option<Ranges>,
     /// Whether anything was sent again.
     any: bool,
 }
@@ -37,7 +41,7 @@ pub(crate) enum Evidence {
 impl Undo {
     /// Remembers how things stand before the window is reduced.
     pub(crate) fn new(cwnd: u64, ssthresh: u64) -> Self {
-        Undo { cwnd, ssthresh, stamp: None, unexplained: Ranges::new(), any: false }
+        Undo { cwnd, ssthresh, stamp: None, unexplained: Some(Ranges::new()), any: false }
     }
 
     /// Something was sent again, with this TSval.
@@ -47,22 +51,23 @@ impl Undo {
             self.stamp = stamp;
         }
         self.any = true;
-        self.unexplained.insert(range);
-    }
-
-    /// What was sent again, and has not been reported to have come twice.
-    pub(crate) fn unexplained(&self) -> &Ranges {
-        &self.unexplained
+        self.change(|pieces| pieces.insert(range));
     }
 
     /// Something was reported to have come twice.
     pub(crate) fn came_twice(&mut self, range: Range<u64>) {
-        self.unexplained.remove(range);
+        self.change(|pieces| pieces.remove(range));
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Ranges)) {
+        let mut pieces = self.unexplained.take();
+        pieces.as_mut().map(change);
+        self.unexplained = pieces.filter(|pieces| pieces.len() <= PIECES_MAX);
     }
 
     /// Whether all that was sent again came twice.
     pub(crate) fn all_came_twice(&self) -> bool {
-        self.any && self.unexplained.is_empty()
+        self.any && self.unexplained.as_ref().is_some_and(Ranges::is_empty)
     }
 
     /// Whether an acknowledgement that moves SND.UNA answers a segment from before the first retransmission.
@@ -86,6 +91,24 @@ mod tests {
         assert!(undo.answers_original(Some(99)));
         assert!(!undo.answers_original(Some(100)) && !undo.answers_original(Some(150)));
         assert!(!undo.answers_original(None));
+    }
+
+    #[test]
+    fn a_peer_that_has_every_other_octet_sent_again_is_kept_in_mind_up_to_a_limit() {
+        let mut undo = Undo::new(10, 20);
+        for octet in (0..100_000).step_by(2) {
+            undo.sent_again(octet..octet + 1, None);
+            assert!(undo.unexplained.as_ref().is_none_or(|pieces| pieces.len() <= PIECES_MAX));
+        }
+        undo.came_twice(0..100_000);
+        assert!(!undo.all_came_twice(), "what is not known is not explained");
+        // Nor are many pieces of one that came twice.
+        let mut undo = Undo::new(10, 20);
+        undo.sent_again(0..100_000, None);
+        for octet in (0..100_000).step_by(2) {
+            undo.came_twice(octet..octet + 1);
+            assert!(undo.unexplained.as_ref().is_none_or(|pieces| pieces.len() <= PIECES_MAX));
+        }
     }
 
     #[test]
