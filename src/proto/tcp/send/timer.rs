@@ -90,7 +90,7 @@ impl SendTimer {
     }
 
     /// Something is known to be lost: a probe would tell nothing.
-    //= RFC8985 7.2 when
+    //= RFC8985 7.2 scheduled
     pub(super) fn forget_loss_probe(&mut self) {
         self.early = self.early.filter(|(early, _)| *early != Early::Probe);
         self.loss_probe_due = false;

@@ -299,6 +299,8 @@ impl Snd {
                 // The time-out was spurious: nothing is lost, nothing recovers.
                 self.lost.clear();
                 (self.recovering, self.regardless, self.frto) = (Recovering::No, false, Frto::No);
+                // RFC 4015 section 4: duplicates count at once.
+                self.recover = None;
             }
             _ if is_duplicate => self.frto = Frto::No,
             Frto::No | Frto::First(_) | Frto::New(_) => {}
