@@ -9,11 +9,16 @@ pub(crate) fn open() -> Script {
 }
 
 pub(crate) fn opened(syn: &str, ack: &str) -> Script {
+    opened_over(100, syn, ack)
+}
+
+/// The same over a round trip of so many milliseconds.
+fn opened_over(round_trip: u64, syn: &str, ack: &str) -> Script {
     let mut t = Script::new();
     t.listen();
     t.inject(syn);
     t.take();
-    t.run(100);
+    t.run(round_trip);
     t.inject(ack);
     t.accept();
     t.options(|options| options.nodelay = true);
@@ -124,6 +129,23 @@ fn a_retransmission_that_is_lost_is_found() {
     // What was sent after the retransmission has come, and the retransmission not: it is lost again. No time-out was needed.
     t.run(100);
     t.inject("A 1 ack 1 <sack 1001:11001>");
+    t.expect("A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}
+
+#[test]
+fn a_retransmission_that_is_lost_is_found_though_timestamps_echo_what_is_in_order() {
+    //= RFC8985 6.2 lost
+    // While the first is missing, what is echoed is older than any retransmission: it says nothing of what is reported.
+    let mut t = open_stamped();
+    ten(&mut t);
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 200 100,sack 1001:4001>");
+    t.inject("A 1 ack 1 <ts 200 100,sack 5001:10001 1001:4001>");
+    assert!(t.take_all().iter().any(|line| line.contains(" 4001:5001")));
+    // Of the two that were sent again, the second comes.
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 300 100,sack 1001:10001>");
     t.expect("A 1:1001 ack 1");
     assert_eq!(t.stack.counters().tcp_timeouts, 0);
 }
@@ -369,4 +391,77 @@ fn a_timeout_that_was_not_needless_is_followed_by_slow_start() {
         assert!(control(&t).0 <= 3_000);
         assert_eq!(t.stack.counters().tcp_undone_by_frto, 0);
     }
+}
+
+#[test]
+fn a_probe_acknowledged_together_with_what_was_sent_before_it_tells_of_no_reordering() {
+    //= RFC8985 6.2 reordering
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    t.peer("A 1 ack 5001");
+    while t.stack.counters().tcp_loss_probes == 0 {
+        t.run(1);
+    }
+    t.take_all();
+    // It was needless: everything comes, in order, and one acknowledgement says so.
+    t.inject("A 1 ack 10001");
+    ten(&mut t);
+    t.run(100);
+    // Three segments beyond a hole are enough as long as no reordering has been seen.
+    t.peer("A 1 ack 10001 <sack 11001:14001>");
+    t.expect("A 10001:11001 ack 1");
+}
+
+#[test]
+fn a_probe_keeps_to_a_window_that_has_shrunk() {
+    //= RFC8985 7.3 last segment
+    let mut t = open();
+    ten(&mut t);
+    t.run(100);
+    // All but the first four segments are beyond what the peer offers now.
+    t.peer("A 1 ack 1 win 4000");
+    let before = t.stack.counters().tcp_loss_probes;
+    while t.stack.counters().tcp_loss_probes == before && t.stack.counters().tcp_timeouts == 0 {
+        t.run(1);
+    }
+    for line in t.take_all() {
+        let end: u64 = line.split([' ', ':']).filter_map(|word| word.parse().ok()).nth(1).unwrap();
+        assert!(end <= 4_001, "{line}");
+    }
+}
+
+#[test]
+fn a_loss_on_a_steady_path_is_no_reason_for_a_timeout() {
+    //= RFC6298 5.1 start
+    // A round trip of 400 ms that hardly varies, so that the time-out comes to be no longer than that.
+    let mut t = opened_over(400, "S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1");
+    let mut next = 1;
+    for _ in 0..40 {
+        t.write(1_000);
+        t.take_all();
+        t.run(400);
+        next += 1_000;
+        t.inject(&format!("A 1 ack {next}"));
+    }
+    // Segments go every 20 ms; the third is lost, and so each acknowledgement comes 400 ms after its segment.
+    let at = |nth: u64| next + 1_000 * nth;
+    for _ in 0..20 {
+        t.write(1_000);
+        t.run(20);
+    }
+    t.take_all();
+    for nth in 1..=20 {
+        if nth <= 2 {
+            t.inject(&format!("A 1 ack {}", at(nth)));
+        } else if nth > 3 {
+            t.inject(&format!("A 1 ack {} <sack {}:{}>", at(2), at(3), at(nth)));
+        }
+        t.run(20);
+    }
+    t.run(60);
+    // The third was sent again 60 ms after the acknowledgement before it: that is how late its own comes.
+    t.inject(&format!("A 1 ack {}", at(20)));
+    assert_eq!(t.stack.counters().tcp_fast_retransmits, 1);
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
 }

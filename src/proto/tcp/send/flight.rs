@@ -1,15 +1,18 @@
 //! What is on its way, in the order in which it was sent: when each position was sent last.
 //!
-//! Owns the times of transmissions. Which positions have arrived or are lost is for others to know (`scoreboard`): a
-//! position that has arrived stays here until those that were sent before it are gone too, one that is lost leaves at
-//! once and comes back when it is sent again.
+//! Owns the times of transmissions. Which positions have arrived or are lost is for others to know (`scoreboard`). Of what
+//! was sent once, a position that has arrived stays here until those that were sent before it are gone too. What was sent
+//! again leaves as soon as it arrives; so does whatever is lost, and comes back when it is sent again.
 //!
 //! Not a list of segments: what goes out in one burst is one entry, however many segments it takes. Each position stands
-//! in at most one entry, so nobody can make us keep more than what was sent.
+//! in at most one entry, so nobody can make us keep more than what was sent. Nor can anybody make us search: what was sent
+//! once is in the order of its positions and of time at once, what was sent again is found by either.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::cmp::Ordering;
 use core::ops::Range;
+
+use arrayvec::ArrayVec;
 
 use crate::proto::buf::ranges::Ranges;
 use crate::time::Instant;
@@ -29,35 +32,45 @@ pub(crate) struct Transmission {
 pub(crate) struct Flight {
     /// What was sent once: ordered by position and by time.
     fresh: VecDeque<Transmission>,
-    /// What was sent again: ordered by time.
-    again: VecDeque<Transmission>,
+    again: Again,
+}
+
+/// What was sent again and has not arrived.
+#[derive(Clone, Debug, Default)]
+struct Again {
+    /// When each went, and its end, by its start.
+    places: BTreeMap<u64, (u64, Instant)>,
+    /// The starts in the order of RFC 8985 section 6.2: by time, and what went at one time by its end.
+    order: BTreeMap<(Instant, u64), u64>,
 }
 
 impl Flight {
     /// `range` was sent for the first time; it follows what was sent so before.
     pub(crate) fn sent(&mut self, range: Range<u64>, at: Instant) {
-        push(&mut self.fresh, Transmission { range, at, again: false });
+        match self.fresh.back_mut() {
+            Some(last) if last.at == at && last.range.end == range.start => last.range.end = range.end,
+            Some(_) | None => self.fresh.push_back(Transmission { range, at, again: false }),
+        }
     }
 
     /// `range` was sent again.
     pub(crate) fn sent_again(&mut self, range: Range<u64>, at: Instant) {
-        push(&mut self.again, Transmission { range, at, again: true });
+        self.again.insert(range, at);
     }
 
-    /// The transmissions that `range` went with, each cut to what of it is in `range`, in no order.
-    pub(crate) fn of(&self, range: &Range<u64>, mut tell: impl FnMut(Transmission)) {
-        let mut told = 0;
-        let len = range.end.saturating_sub(range.start);
-        for entry in &self.again {
-            // Retransmissions mostly arrive in the order in which they were sent.
-            if told == len {
-                return;
-            }
-            if let Some(part) = entry.within(range) {
-                told += part.range.end - part.range.start;
-                tell(part);
-            }
+    /// `range` has arrived: tells the transmissions that it went with, each cut to what of it is in `range`, in the order of
+    /// positions.
+    pub(crate) fn arrived(&mut self, range: &Range<u64>, mut tell: impl FnMut(Transmission)) {
+        let mut from = range.start;
+        while let Some(part) = self.again.take_first(&(from..range.end)) {
+            self.tell_fresh(&(from..part.range.start), &mut tell);
+            from = part.range.end;
+            tell(part);
         }
+        self.tell_fresh(&(from..range.end), &mut tell);
+    }
+
+    fn tell_fresh(&self, range: &Range<u64>, tell: &mut impl FnMut(Transmission)) {
         let first = self.fresh.partition_point(|entry| entry.range.end <= range.start);
         for entry in self.fresh.range(first..) {
             let Some(part) = entry.within(range) else { return };
@@ -65,9 +78,37 @@ impl Flight {
         }
     }
 
-    /// The two queues, each ordered by time, to take from their fronts what is settled.
-    pub(crate) fn queues(&mut self) -> [&mut VecDeque<Transmission>; 2] {
-        [&mut self.fresh, &mut self.again]
+    /// Takes out, and tells, what was sent so early that it is late by now, and before `newest` if one is given: a
+    /// transmission by its time and its end.
+    pub(crate) fn take_late(
+        &mut self,
+        newest: Option<(Instant, u64)>,
+        is_late: impl Fn(Instant) -> bool,
+        mut tell: impl FnMut(Range<u64>),
+    ) {
+        let late = |entry: &Transmission| {
+            let part = newest.map_or(entry.range.clone(), |newest| entry.before(newest));
+            (is_late(entry.at) && !part.is_empty()).then_some(part)
+        };
+        while let Some(oldest) = self.fresh.front_mut() {
+            let Some(part) = late(oldest) else { break };
+            oldest.range.start = part.end;
+            if oldest.range.is_empty() {
+                self.fresh.pop_front();
+            }
+            tell(part);
+        }
+        while let Some(part) = self.again.oldest().and_then(|oldest| late(&oldest)) {
+            self.again.take_first(&part);
+            tell(part);
+        }
+    }
+
+    /// What of that which was sent first is of no interest any more is forgotten.
+    pub(crate) fn settle(&mut self, is_all_here: impl Fn(&Range<u64>) -> bool) {
+        while self.fresh.front().is_some_and(|oldest| is_all_here(&oldest.range)) {
+            self.fresh.pop_front();
+        }
     }
 
     /// When the last was sent of what went out before a transmission at `at` that ended at `end`, and is neither in `here` nor
@@ -78,9 +119,7 @@ impl Flight {
         una: u64,
         here: &Ranges,
     ) -> Option<Instant> {
-        let is_missing = |range: Range<u64>| !here.covers(range.start.max(una)..range.end.max(una));
-        let missing = |entry: &&Transmission| is_missing(entry.before(newest));
-        let again = self.again.iter().rev().find(missing).map(|entry| entry.at);
+        let again = self.again.order.range(..=newest).next_back().map(|((at, _), _)| *at);
         again.max(self.last_fresh_missing_before(newest, una, here))
     }
 
@@ -100,19 +139,60 @@ impl Flight {
 
     /// `range` is not on its way any more, as far as these entries tell of it.
     pub(crate) fn forget(&mut self, range: &Range<u64>) {
-        for queue in self.queues() {
-            let overlaps = |entry: &Transmission| entry.within(range).is_some();
-            if queue.iter().any(overlaps) {
-                let rest = |entry: Transmission| entry.without(range);
-                *queue = core::mem::take(queue).into_iter().flat_map(rest).collect();
-            }
+        while self.again.take_first(range).is_some() {}
+        let first = self.fresh.partition_point(|entry| entry.range.end <= range.start);
+        let end = self.fresh.partition_point(|entry| entry.range.start < range.end);
+        // What is left of those at the two edges, which may be one and the same.
+        let rest: ArrayVec<Transmission, 2> =
+            self.fresh.range(first..end.max(first)).flat_map(|entry| entry.without(range)).take(2).collect();
+        self.fresh.drain(first..end.max(first));
+        for part in rest.into_iter().rev() {
+            self.fresh.insert(first, part);
         }
     }
 
     /// Entries kept.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.fresh.len() + self.again.len()
+        self.fresh.len() + self.again.places.len()
+    }
+}
+
+impl Again {
+    /// Joined to what went at the same time and ends where it begins.
+    fn insert(&mut self, range: Range<u64>, at: Instant) {
+        let mut start = range.start;
+        if let Some((before, (end, sent))) = self.places.range(..start).next_back().map(|(at, of)| (*at, *of))
+            && (end, sent) == (start, at)
+        {
+            self.order.remove(&(at, end));
+            start = before;
+        }
+        self.places.insert(start, (range.end, at));
+        self.order.insert((at, range.end), start);
+    }
+
+    /// What was sent before all others.
+    fn oldest(&self) -> Option<Transmission> {
+        let ((at, end), start) = self.order.first_key_value()?;
+        Some(Transmission { range: *start..*end, at: *at, again: true })
+    }
+
+    /// Takes out the lowest part that is in `range`; what else went with it stays.
+    fn take_first(&mut self, range: &Range<u64>) -> Option<Transmission> {
+        if range.is_empty() {
+            return None;
+        }
+        let across = self.places.range(..range.start).next_back().filter(|(_, (end, _))| *end > range.start);
+        let (start, (end, at)) = across.or_else(|| self.places.range(range.clone()).next())?;
+        let entry = Transmission { range: *start..*end, at: *at, again: true };
+        self.places.remove(&entry.range.start);
+        self.order.remove(&(entry.at, entry.range.end));
+        for rest in entry.without(range) {
+            self.places.insert(rest.range.start, (rest.range.end, rest.at));
+            self.order.insert((rest.at, rest.range.end), rest.range.start);
+        }
+        entry.within(range)
     }
 }
 
@@ -125,7 +205,7 @@ impl Transmission {
 
     /// The part of it that was sent before another, given by its time and its end: what goes in one burst is in the order of
     /// its positions.
-    pub(crate) fn before(&self, (at, end): (Instant, u64)) -> Range<u64> {
+    fn before(&self, (at, end): (Instant, u64)) -> Range<u64> {
         match self.at.cmp(&at) {
             Ordering::Less => self.range.clone(),
             Ordering::Equal => self.range.start..self.range.end.min(end).max(self.range.start),
@@ -134,7 +214,7 @@ impl Transmission {
     }
 
     /// What is left of it without `range`.
-    fn without(self, range: &Range<u64>) -> impl Iterator<Item = Transmission> {
+    fn without(&self, range: &Range<u64>) -> impl Iterator<Item = Transmission> + use<> {
         let before = self.range.start..self.range.end.min(range.start);
         let after = self.range.start.max(range.end)..self.range.end;
         let (at, again) = (self.at, self.again);
@@ -143,16 +223,6 @@ impl Transmission {
             at,
             again,
         })
-    }
-}
-
-/// Appends, to the last entry if it went at the same time and ends where this begins.
-fn push(queue: &mut VecDeque<Transmission>, sent: Transmission) {
-    match queue.back_mut() {
-        Some(last) if last.at == sent.at && last.range.end == sent.range.start => {
-            last.range.end = sent.range.end;
-        }
-        Some(_) | None => queue.push_back(sent),
     }
 }
 
@@ -167,8 +237,7 @@ mod tests {
 
     fn of(flight: &Flight, range: Range<u64>) -> Vec<(Range<u64>, Instant, bool)> {
         let mut told = Vec::new();
-        flight.of(&range, |sent| told.push((sent.range, sent.at, sent.again)));
-        told.sort_by_key(|(range, ..)| range.start);
+        flight.clone().arrived(&range, |sent| told.push((sent.range, sent.at, sent.again)));
         told
     }
 
@@ -196,6 +265,35 @@ mod tests {
             of(&flight, 1_500..4_000),
             [(1_500..2_000, at(1), false), (2_000..3_000, at(5), true), (3_000..4_000, at(1), false)]
         );
+    }
+
+    #[test]
+    fn what_arrives_is_told_in_the_order_of_positions_however_it_was_sent() {
+        let mut flight = Flight::default();
+        flight.sent(0..10_000, at(1));
+        for part in [8_000..9_000, 2_000..4_000] {
+            flight.forget(&part);
+            flight.sent_again(part, at(5));
+        }
+        let told = of(&flight, 1_000..10_000);
+        let starts: Vec<u64> = told.iter().map(|(range, ..)| range.start).collect();
+        assert_eq!(starts, [1_000, 2_000, 4_000, 8_000, 9_000]);
+        // What was sent again is gone then, and only what of it has arrived.
+        flight.arrived(&(2_500..3_000), |_| {});
+        assert_eq!(of(&flight, 2_000..4_000), [(2_000..2_500, at(5), true), (3_000..4_000, at(5), true)]);
+    }
+
+    #[test]
+    fn what_was_sent_again_at_one_time_is_late_in_the_order_of_positions() {
+        let mut flight = Flight::default();
+        for part in [8_000..9_000, 2_000..4_000, 4_000..5_000] {
+            flight.sent_again(part, at(5));
+        }
+        let mut late = Vec::new();
+        flight.take_late(Some((at(5), 8_000)), |sent| sent <= at(5), |part| late.push(part));
+        assert_eq!(late.as_slice(), &[2_000..5_000][..1]);
+        assert_eq!(flight.last_missing_before((at(5), 8_000), 0, &Ranges::new()), None);
+        assert_eq!(flight.last_missing_before((at(6), 0), 0, &Ranges::new()), Some(at(5)));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl SendHalf {
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
-        self.timer_after_sending(plan.kind, now);
+        self.timer_after_sending(plan, now);
     }
 
     /// What loss recovery has to know of a segment that went out.
@@ -134,11 +134,12 @@ impl SendHalf {
             let fin = self.fin && text == unsent && text < self.right_edge().since(self.nxt);
             return Some(self.segment(Kind::New, self.nxt, text, fin));
         }
-        let fin = self.fin && self.nxt > self.end;
+        // A window that has shrunk may leave out some of what is on its way.
+        let limit = self.nxt.min(self.right_edge());
         //= RFC8985 7.3 last segment
-        let text_end = self.end.min(self.nxt);
-        let start = self.tail.max(self.una).max(SndPos::at(text_end.get().saturating_sub(mss)));
-        let start = start.min(text_end);
+        let (fin, text_end) = (self.fin && limit > self.end, self.end.min(limit));
+        let least = self.una.max(SndPos::at(text_end.get().saturating_sub(mss))).min(text_end);
+        let start = if self.tail < text_end || fin { self.tail.max(least).min(text_end) } else { least };
         Some(self.segment(Kind::LossProbe, start, text_end.since(start), fin))
     }
 

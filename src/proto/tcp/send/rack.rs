@@ -147,39 +147,12 @@ impl Rack {
     ) -> Option<Instant> {
         let newest = self.newest?;
         let late = self.rtt + window;
-        for queue in flight.queues() {
-            while let Some(oldest) = queue.front_mut() {
-                let before = oldest.before(newest);
-                if before.is_empty() || oldest.at + late > now {
-                    break;
-                }
-                arrived.missing(before.clone(), &mut is_lost);
-                oldest.range.start = before.end;
-                if oldest.range.is_empty() {
-                    queue.pop_front();
-                }
-            }
-        }
-        // What was sent again at one time, and not in the order of positions, may hide some that is late behind some that
-        // isn't: the next acknowledgement finds it.
-        self.look_again(flight, arrived, newest).map(|sent| sent + late).filter(|at| *at > now)
-    }
-
-    /// When the last was sent of all that may be found lost without anything else arriving.
-    //= RFC8985 6.2 timer
-    fn look_again(
-        &self,
-        flight: &mut Flight,
-        arrived: &Arrived<'_>,
-        newest: (Instant, u64),
-    ) -> Option<Instant> {
-        for queue in flight.queues() {
-            // What has arrived is of no interest any more.
-            while queue.front().is_some_and(|oldest| arrived.is_all_here(&oldest.range)) {
-                queue.pop_front();
-            }
-        }
-        flight.last_missing_before(newest, arrived.una.get(), arrived.sacked)
+        let is_late = |sent| sent + late <= now;
+        flight.take_late(Some(newest), is_late, |range| arrived.missing(range, &mut is_lost));
+        flight.settle(|range| arrived.is_all_here(range));
+        //= RFC8985 6.2 timer
+        let last = flight.last_missing_before(newest, arrived.una.get(), arrived.sacked);
+        last.map(|sent| sent + late)
     }
 
     /// A retransmission time-out: tells what is lost beside the first segment, which always is.
@@ -192,15 +165,8 @@ impl Rack {
         now: Instant,
         mut is_lost: impl FnMut(Range<u64>),
     ) {
-        for queue in flight.queues() {
-            while let Some(oldest) = queue.pop_front() {
-                if oldest.at + self.rtt + window > now {
-                    queue.push_front(oldest);
-                    break;
-                }
-                arrived.missing(oldest.range, &mut is_lost);
-            }
-        }
+        let is_late = |sent| sent + self.rtt + window <= now;
+        flight.take_late(None, is_late, |range| arrived.missing(range, &mut is_lost));
     }
 }
 

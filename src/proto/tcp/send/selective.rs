@@ -51,7 +51,7 @@ pub(crate) struct Acknowledged<'a> {
 
 /// What has arrived while one acknowledgement is looked at.
 struct Tally<'a> {
-    flight: &'a Flight,
+    flight: &'a mut Flight,
     rack: &'a mut Rack,
     lost: &'a mut Ranges,
     acknowledged: &'a Acknowledged<'a>,
@@ -74,7 +74,7 @@ impl Selective {
     /// Takes over what an acknowledgement says. What has arrived is not `lost` any more.
     pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
         let mut tally = Tally {
-            flight: &self.flight,
+            flight: &mut self.flight,
             rack: &mut self.rack,
             lost,
             acknowledged: acked,
@@ -143,16 +143,18 @@ impl Selective {
 
 impl Tally<'_> {
     fn add(&mut self, new: Range<u64>) {
-        let Acknowledged { now, echo, .. } = *self.acknowledged;
+        let Acknowledged { now, echo, ack, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
         self.note_false_losses(&new);
         self.lost.remove(new.clone());
-        let (flight, rack, min_rtt) = (self.flight, &mut *self.rack, self.min_rtt);
+        let (flight, rack, min_rtt) = (&mut *self.flight, &mut *self.rack, self.min_rtt);
         let (latest, arrivals) = (&mut self.latest, &mut self.arrivals);
-        flight.of(&new, |sent| {
+        flight.arrived(&new, |sent| {
             if !sent.again {
                 rack.note_order(sent.range.end);
             }
+            // What is echoed is what was in order last (RFC 7323 section 4.3): of what is only reported it says nothing.
+            let echo = echo.filter(|_| new.end <= ack.get());
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
             if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
                 return;

@@ -8,7 +8,8 @@
 use core::time::Duration;
 
 use super::SendHalf;
-use super::plan::Kind;
+use super::plan::{Kind, TextPlan};
+use super::recovery::Phase;
 use super::tlp::{LossProbe, Repeats};
 use crate::proto::config::Config;
 use crate::proto::counters::Counters;
@@ -213,13 +214,19 @@ impl SendHalf {
         }
     }
 
-    pub(crate) fn timer_after_sending(&mut self, kind: Kind, now: Instant) {
+    pub(crate) fn timer_after_sending(&mut self, plan: &TextPlan, now: Instant) {
+        let kind = plan.kind;
         self.timer.due = false;
         let mode = self.wanted_mode();
         let was_loss_probe = core::mem::take(&mut self.timer.loss_probe_due);
         //= RFC6298 5.1 start: and a running one is left alone.
         //= RFC8985 7.3 timer after: after a probe it runs anew.
-        if mode != self.timer.mode || kind == Kind::Probe || was_loss_probe {
+        // After the fast retransmission of the first segment, too (as Linux): it can't be acknowledged any sooner than a round
+        // trip from now, and on a steady path the time-out is hardly longer than that.
+        let is_repair = kind == Kind::Retransmission
+            && plan.start == self.una
+            && matches!(self.recovery.phase(), Phase::Fast { .. });
+        if mode != self.timer.mode || kind == Kind::Probe || was_loss_probe || is_repair {
             self.arm(mode, now);
         }
         if was_loss_probe {

@@ -248,7 +248,11 @@ impl Snd {
         self.nxt = self.nxt.max(end);
         self.regardless = false;
         self.due = false;
-        if self.purpose != self.wanted_purpose() || kind == Kind::Probe {
+        // What is repaired has the timer run anew.
+        let is_repair = kind == Kind::Retransmission
+            && start == self.una
+            && matches!(self.recovering, Recovering::Fast(_));
+        if self.purpose != self.wanted_purpose() || kind == Kind::Probe || is_repair {
             self.arm(now);
         }
     }
