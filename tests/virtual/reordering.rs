@@ -131,6 +131,7 @@ fn what_was_reported_is_not_sent_again() {
 #[test]
 fn what_is_reported_moves_no_edge_and_the_first_segment_goes_again_though_it_was_reported() {
     //= RFC2018 3 advisory, 5 left edge
+    //= RFC8985 7.2 scheduled: no probe in between.
     let mut t = open();
     ten(&mut t);
     t.run(100);
