@@ -165,7 +165,12 @@ impl SendHalf {
         //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
         //= RFC9293 SHLD-15
         let window_room = self.right_edge().since(self.nxt);
-        match self.probe_turn(unsent, window_room, self.cwnd_room()) {
+        // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
+        let turn = match mss < self.mss {
+            true => ProbeTurn::None,
+            false => self.probe_turn(unsent, window_room, self.cwnd_room()),
+        };
+        match turn {
             ProbeTurn::None => {}
             //= RFC4821 7.5 in-band
             ProbeTurn::Goes(text) => return Some(self.segment(Kind::PathProbe, self.nxt, text, false)),
