@@ -57,6 +57,8 @@ struct Flow {
     syn: Option<u32>,
     rcv_nxt: u32,
     edge: u32,
+    /// The last timestamp that the stack has sent.
+    shown: u32,
     /// There has been more than one connection, so that nobody can tell whose an octet is.
     is_mixed: bool,
 }
@@ -72,6 +74,7 @@ impl Flow {
             syn: None,
             rcv_nxt: peer_iss,
             edge: peer_iss,
+            shown: 0,
             is_mixed: false,
         }
     }
@@ -81,6 +84,10 @@ impl Flow {
         let long = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().expect("four"));
         let (seq, ack, flags) = (long(4), long(8), segment[13]);
         let body = &segment[usize::from(segment[12] >> 4) * 4..];
+        let options = &segment[20..usize::from(segment[12] >> 4) * 4];
+        if let Some(at) = options.windows(2).position(|option| option == [8, 10]).filter(|at| at % 4 == 2) {
+            self.shown = long(20 + at + 2);
+        }
         if flags & SYN != 0 {
             self.is_mixed |= self.iss.is_some_and(|iss| iss != seq);
             self.iss = Some(seq);
@@ -135,6 +142,18 @@ struct Scene {
     seen: Vec<Vec<u8>>,
     /// A peer has sent what isn't its stream's text.
     is_poisoned: bool,
+    /// The first connection's peer offers timestamps.
+    is_stamped: bool,
+    /// What the peers' clocks show.
+    ticks: u32,
+}
+
+/// The timestamps option, brought to a whole number of words.
+fn stamps(value: u32, echo: u32) -> [u8; 12] {
+    let mut option = [1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+    option[4..8].copy_from_slice(&value.to_be_bytes());
+    option[8..].copy_from_slice(&echo.to_be_bytes());
+    option
 }
 
 impl Scene {
@@ -146,6 +165,7 @@ impl Scene {
             send_buffer: if shape & 8 == 0 { 64 << 10 } else { 2_000 },
             pages: [1_000, 1, 3, 64][usize::from(shape >> 4 & 3)],
             reassembly_ranges: if shape & 64 == 0 { 4 } else { 64 },
+            sack_ranges: if shape & 64 == 0 { 1024 } else { 3 },
             syn_queue: 4,
             sent_log: 64,
             time_wait_entries: if shape & 128 == 0 { 16 } else { 1 },
@@ -170,6 +190,8 @@ impl Scene {
             held: Vec::new(),
             seen: Vec::new(),
             is_poisoned: false,
+            is_stamped: false,
+            ticks: 1_000,
         };
         let iss = input.arbitrary()?;
         scene.flows.push(Flow::new(LISTENING, KNOCKING, iss));
@@ -181,8 +203,18 @@ impl Scene {
     fn prologue(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         let (state, options): (u8, u8) = (input.arbitrary()?, input.arbitrary()?);
         let is_active = state & 0x80 != 0;
-        let mss_and_scale = [2, 4, 5, 0xb4, 3, 3, options & 15, 0];
-        let options = if options & 16 == 0 { &mss_and_scale[..] } else { &mss_and_scale[4..] };
+        let mut offer = vec![3, 3, options & 15, 1];
+        if options & 16 == 0 {
+            offer.extend([2, 4, 5, 0xb4]);
+        }
+        if options & 32 != 0 {
+            offer.extend([1, 1, 4, 2]);
+        }
+        self.is_stamped = options & 64 != 0;
+        if self.is_stamped {
+            offer.extend(stamps(self.ticks, 0));
+        }
+        let options = &offer[..];
         let stage = state & 0x0f;
         if stage == 0 {
             return Ok(());
@@ -303,14 +335,40 @@ impl Scene {
         let window = if how & 32 == 0 { 65_535 } else { input.arbitrary()? };
         let len = if how & 64 == 0 { 0 } else { usize::from(input.arbitrary::<u16>()? % 8_192) };
         let options = if how & 128 == 0 {
-            &[][..]
+            Vec::new()
         } else {
-            let count = usize::from(input.arbitrary::<u8>()? % 41).min(input.len());
-            input.bytes(count)?
+            match input.arbitrary::<u8>()? {
+                count @ 0..128 => {
+                    let count = usize::from(count % 41).min(input.len());
+                    input.bytes(count)?.to_vec()
+                }
+                blocks @ 128.. => self.reports(usize::from(blocks % 4) + 1, input)?,
+            }
         };
         let flow = usize::from(input.arbitrary::<u8>().unwrap_or(0)) % self.flows.len();
-        self.segment(flow, flags, seq, ack, window, options, len);
+        self.segment(flow, flags, seq, ack, window, &options, len);
         Ok(())
+    }
+
+    /// SACK blocks near what the stack has sent, with timestamps before them that the stack has shown of late, or never.
+    fn reports(&mut self, blocks: usize, input: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+        let Some(Flow { snd_nxt, shown, .. }) = self.flows.last() else { return Ok(Vec::new()) };
+        let (snd_nxt, shown) = (*snd_nxt, *shown);
+        let mut options = Vec::new();
+        let blocks = if self.is_stamped { blocks.min(3) } else { blocks };
+        if self.is_stamped {
+            let (ticks, echo): (u8, i16) = (input.arbitrary()?, input.arbitrary()?);
+            self.ticks = self.ticks.wrapping_add(ticks.into());
+            options.extend(stamps(self.ticks, shown.wrapping_add_signed(echo.into())));
+        }
+        options.extend([1, 1, 5, 2 + 8 * blocks as u8]);
+        for _ in 0..blocks {
+            let (back, len): (u16, i16) = (input.arbitrary()?, input.arbitrary()?);
+            let left = snd_nxt.wrapping_sub(back.into());
+            options.extend(left.to_be_bytes());
+            options.extend(left.wrapping_add_signed(len.into()).to_be_bytes());
+        }
+        Ok(options)
     }
 
     /// Bytes as they are, or in a datagram that is right up to where they begin.
@@ -390,6 +448,9 @@ impl Scene {
         len: usize,
     ) {
         let flow = &mut self.flows[flow];
+        let stamps = stamps(self.ticks, flow.shown);
+        // Without it nothing is taken where timestamps are in use.
+        let options = if self.is_stamped && options.is_empty() { &stamps[..] } else { options };
         let seq = flow.rcv_nxt.wrapping_add_signed(seq);
         if flags & SYN != 0 && flow.irs.is_none() {
             flow.is_mixed |= flow.syn.replace(seq).is_some_and(|before| before != seq);

@@ -370,3 +370,22 @@ fn a_receiver_that_stops_reading_gets_what_is_left_when_it_reads_again() {
     }
     goes_on_with(&mut t, 20_000, "win 65535");
 }
+
+#[test]
+fn a_window_that_shuts_and_opens_does_not_have_everything_sent_again_each_time() {
+    for syn in [SYN, "S 0 win 65535 <mss 1000>"] {
+        let mut t = opened(Setup::default(), syn, "A 1 ack 1");
+        t.write(10_000);
+        t.take_all();
+        for _ in 0..20 {
+            t.run(1);
+            t.inject("A 1 ack 1 win 0");
+            t.run(1);
+            t.inject("A 1 ack 1 win 65535");
+        }
+        // All of it is on its way for 40 ms of a round trip of 100.
+        let sent = t.take_all();
+        assert!(sent.is_empty(), "{} segments for 40 acknowledgements", sent.len());
+        goes_on(&mut t, 10_000);
+    }
+}

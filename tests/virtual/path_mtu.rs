@@ -605,3 +605,23 @@ fn a_false_alarm_is_over_when_what_seemed_lost_is_acknowledged() {
     t.write(1_460);
     t.expect("PA 1461:2921 ack 1");
 }
+
+#[test]
+fn a_probe_is_no_larger_than_its_size_though_there_is_something_to_report() {
+    //= RFC2018 3 room
+    let mut t = Script::config(|config| config.mtu_probing = MtuProbing::Always);
+    t.open_passive("S 0 win 65535 <mss 1460,sackok>");
+    t.peer("A 101:201 ack 1");
+    t.expect("A 1 ack 1 <sack 101:201>");
+    let mut end = 1;
+    for _ in 0..20 {
+        t.write(20_000);
+        while let Some(tcp) = t.try_take() {
+            let datagram = 40 + tcp.options.len() + tcp.payload.len();
+            assert!(datagram <= 1500, "{datagram} bytes where 1500 fit");
+            end += tcp.payload.len();
+        }
+        t.run(10);
+        t.inject(&format!("A 1 ack {end}"));
+    }
+}

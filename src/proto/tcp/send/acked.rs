@@ -151,13 +151,15 @@ impl SendHalf {
             let was_zero = self.wnd == 0;
             self.wnd = acked.wnd;
             self.max_wnd = self.max_wnd.max(acked.wnd);
-            if was_zero && self.wnd > 0 {
+            if was_zero && self.wnd > 0 && self.timer.has_probed() {
                 self.window_opened();
             }
         }
     }
 
-    /// The window was zero and is open again: what was probed with goes out afresh, in full segments.
+    /// The window was zero, for a retransmission time-out at least, and is open again: what was probed with goes out afresh,
+    /// in full segments. (What is on its way for less than that is not lost yet: a peer that shuts its window for a moment,
+    /// again and again, would have us send everything as often.)
     fn window_opened(&mut self) {
         self.lose(self.una.get()..self.nxt.get());
     }

@@ -81,6 +81,11 @@ impl SendTimer {
         self.due && self.mode == Mode::Persist
     }
 
+    /// Whether a window of zero was probed, or is about to be.
+    pub(super) fn has_probed(&self) -> bool {
+        self.mode == Mode::Persist && self.probes > 0
+    }
+
     pub(crate) fn loss_probe_is_due(&self) -> bool {
         self.loss_probe_due && self.mode == Mode::Retransmit
     }

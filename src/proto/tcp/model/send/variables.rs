@@ -264,7 +264,7 @@ impl Snd {
         // A departure: what acknowledges anything new is believed, wherever it stands.
         if self.wl1 < seq || (self.wl1 == seq && self.wl2 <= ack) || ack > self.una {
             // What was probed with goes out again once the window opens.
-            if self.wnd == 0 && wnd > 0 {
+            if self.wnd == 0 && wnd > 0 && self.probes > 0 {
                 self.lost.extend(self.una..self.nxt);
             }
             (self.wnd, self.wl1, self.wl2) = (wnd, seq, ack);
