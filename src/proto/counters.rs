@@ -250,6 +250,24 @@ counters! {
     tcp_timeouts,
     /// Fast retransmits (RFC 5681).
     tcp_fast_retransmits,
+    /// Segments sent that report what came ahead of its turn, or twice (RFC 2018).
+    tcp_sacks_out,
+    /// Of these, those that report something to have come twice (RFC 2883).
+    tcp_dsacks_out,
+    /// Acknowledgements that reported something beyond what they acknowledge.
+    tcp_sacks_in,
+    /// Acknowledgements that reported something to have come twice.
+    tcp_dsacks_in,
+    /// Peers that turned out to have thrown away what they had reported (RFC 2018 section 8).
+    tcp_reneged,
+    /// Duplicate acknowledgements that let something new go, without SACK (RFC 3042).
+    tcp_limited_transmits,
+    /// Segments acknowledged one by one: their sender begins, or begins again.
+    tcp_quick_acks,
+    /// Connections that have ended whose receive buffer had grown.
+    tcp_recv_buffers_grown,
+    /// Connections that have ended whose send buffer had grown.
+    tcp_send_buffers_grown,
     /// Tail loss probes sent (RFC 8985 section 7).
     tcp_loss_probes,
     /// Tail loss probes that made good for a loss.

@@ -73,6 +73,9 @@ fn a_full_syn_queue_keeps_nobody_out_and_nothing_is_lost_where_there_are_timesta
         assert!(report[0].contains("sack 101:201"), "{report:?}");
         t.peer("PA 1:101 ack 1 <ts 152 0>");
         t.read(200);
+        if !ipv6 {
+            t.snapshot("syn_cookie");
+        }
     }
 }
 

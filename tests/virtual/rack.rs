@@ -75,6 +75,7 @@ fn three_segments_reported_beyond_a_hole_have_it_sent_again_at_once() {
     t.peer("A 1 ack 12001");
     assert_eq!(control(&t).0, 5_000);
     assert_eq!(t.stack.counters().tcp_timeouts, 0);
+    t.snapshot("rack_and_prr");
 }
 
 #[test]
@@ -111,6 +112,7 @@ fn where_reordering_was_seen_three_segments_beyond_a_hole_are_not_enough() {
     t.peer("A 1 ack 2001 <sack 3001:6001>");
     t.expect_none();
     t.expect_in(25, "A 2001:3001 ack 1");
+    t.snapshot("reordering_window");
 }
 
 #[test]
@@ -131,6 +133,7 @@ fn a_retransmission_that_is_lost_is_found() {
     t.inject("A 1 ack 1 <sack 1001:11001>");
     t.expect("A 1:1001 ack 1");
     assert_eq!(t.stack.counters().tcp_timeouts, 0);
+    t.snapshot("lost_retransmission");
 }
 
 #[test]
@@ -173,6 +176,7 @@ fn the_last_segments_lost_are_found_by_a_probe() {
     t.wait(3_000);
     let counters = t.stack.counters();
     assert_eq!((counters.tcp_timeouts, counters.tcp_loss_probes, counters.tcp_fast_retransmits), (0, 1, 1));
+    t.snapshot("tail_loss_probe");
 }
 
 #[test]
@@ -301,6 +305,7 @@ fn a_recovery_that_was_needless_is_undone_when_a_timestamp_tells() {
     assert_eq!(ssthresh, before.1, "to the byte");
     assert_eq!(cwnd, before.0 + 4_000, "to the byte, and what has been acknowledged");
     assert_eq!(t.stack.counters().tcp_undone_by_timestamp, 1);
+    t.snapshot("undo_by_timestamp");
     t.run(10);
     // One that echoes the retransmission tells of a loss.
     let mut t = open_stamped();
@@ -332,6 +337,7 @@ fn a_recovery_that_was_needless_is_undone_when_all_that_was_sent_again_came_twic
     assert_eq!(control(&t).1, before.1, "to the byte");
     assert!(control(&t).0 >= before.0);
     assert_eq!(t.stack.counters().tcp_undone_by_dsack, 1);
+    t.snapshot("undo_by_dsack");
 }
 
 #[test]
@@ -364,6 +370,7 @@ fn a_timeout_that_was_needless_is_undone() {
         let sent = t.take_all();
         assert!(sent.iter().all(|line| !line.starts_with("A   1:") && !line.contains(" 2001:")), "{sent:?}");
         assert_eq!(t.stack.counters().tcp_retransmits, 1);
+        t.snapshot(if syn.contains("sackok") { "frto_with_sack" } else { "frto" });
     }
 }
 

@@ -54,6 +54,7 @@ fn what_is_out_of_order_is_reported_the_latest_first() {
     t.expect("A 1 ack 401 <sack 1101:1201 901:1001 701:801 501:601>");
     t.peer("A 401:1101 ack 1");
     t.expect("A 1 ack 1201 <sack 501:601>");
+    t.snapshot("sack");
 }
 
 #[test]
@@ -90,6 +91,7 @@ fn what_comes_twice_is_reported_once() {
     // The gap is filled by more than was missing.
     t.peer("A 301:451 ack 1");
     t.expect("A 1 ack 501 <sack 401:451 601:701>");
+    t.snapshot("dsack");
 }
 
 #[test]

@@ -252,6 +252,7 @@ fn a_segment_from_the_past_draws_an_ack_and_nothing_else() {
     }
     assert_eq!(t.dropped(DropReason::TcpOldTimestamp), 4);
     t.expect_state(State::Established);
+    t.snapshot("paws");
     // A bare one draws an ACK as well, but not for ever: two of us would never end.
     for _ in 0..100 {
         t.inject("A 1001 ack 1 <ts 999 0>");

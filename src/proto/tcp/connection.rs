@@ -338,6 +338,8 @@ impl Connection {
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
     pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
+        ctx.counters.tcp_send_buffers_grown += u64::from(self.snd.buffer_has_grown(ctx.config));
+        ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(ctx.config));
         self.snd.clear(ctx.pool);
         if self.orphan {
             self.rcv.clear(ctx.pool);
@@ -451,6 +453,7 @@ impl Connection {
                 Kind::PathProbe => ctx.counters.tcp_path_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
+            self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, true, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, plan.len as usize);
         }
@@ -463,6 +466,7 @@ impl Connection {
             .with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
+            self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, false, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, 0);
         }
@@ -481,6 +485,14 @@ impl Connection {
             false => ArrayVec::new_const(),
         };
         TcpOptions { timestamps, sack, ..TcpOptions::NONE }
+    }
+
+    /// A segment with these options has gone out.
+    fn count_reports(&self, ctx: &mut Context<'_>, options: &TcpOptions) {
+        if !options.sack.is_empty() {
+            ctx.counters.tcp_sacks_out += 1;
+            ctx.counters.tcp_dsacks_out += u64::from(self.rcv.reports_duplicate());
+        }
     }
 
     /// How many blocks go with text: as many as fit, but no more than leave half of the segment to the text.
@@ -508,6 +520,7 @@ impl Connection {
         let says = Says::ack(seq, self.rcv.nxt().wire(), window).with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
+            self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, false, ctx.now);
             self.keepalive.probe_sent(ctx.now);
             ctx.counters.tcp_keepalives += 1;

@@ -47,8 +47,9 @@ pub(crate) struct Arrived {
 }
 
 impl AckIntent {
-    /// In-order text has come. `quick` is how many segments a sender that begins is acknowledged one by one.
-    pub(crate) fn text(&mut self, arrived: &Arrived, quick: u32, config: &Config) {
+    /// In-order text has come. `quick` is how many segments a sender that begins is acknowledged one by one. Tells whether this
+    /// is one of them.
+    pub(crate) fn text(&mut self, arrived: &Arrived, quick: u32, config: &Config) -> bool {
         let Arrived { len, segment_size, mss, at } = *arrived;
         // After a pause as long as a retransmission time-out a sender begins again (RFC 5681 section 4.1); it may have had to
         // wait for our last acknowledgement.
@@ -67,6 +68,7 @@ impl AckIntent {
         //= RFC9293 SHLD-18
         //= RFC9293 MUST-40
         self.delayed.get_or_insert(at + config.delayed_ack);
+        is_quick
     }
 
     /// Something came that must be acknowledged without delay.

@@ -268,6 +268,16 @@ impl RecvHalf {
         self.sack.as_ref().is_some_and(|sack| !sack.is_empty(&self.ahead))
     }
 
+    /// Whether they begin with what came twice.
+    pub(crate) fn reports_duplicate(&self) -> bool {
+        self.sack.as_ref().is_some_and(SackReport::has_duplicate)
+    }
+
+    /// Whether the buffer is larger than it was at first.
+    pub(crate) fn buffer_has_grown(&self, config: &Config) -> bool {
+        self.tune.size() > config.recv_buffer_initial as u64
+    }
+
     /// All of a segment that stands before RCV.NXT has come before.
     pub(crate) fn note_duplicate(&mut self, seq: RcvPos, end: RcvPos) {
         //= RFC2883 4 duplicate, 4 edges
@@ -377,7 +387,8 @@ impl RecvHalf {
         }
         self.tune.received(self.nxt, self.window.edge(), ctx.now);
         let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };
-        self.ack.text(&arrived, self.quick_acks(ctx), ctx.config);
+        let is_quick = self.ack.text(&arrived, self.quick_acks(ctx), ctx.config);
+        ctx.counters.tcp_quick_acks += u64::from(is_quick);
         //= RFC5681 3.2 gap
         //= RFC6582 5 immediate
         if had_gap || stored < fresh.len() {

@@ -73,6 +73,11 @@ impl SackReport {
         self.duplicate.is_none() && ahead.is_empty()
     }
 
+    /// Whether something came twice and was not reported yet.
+    pub(crate) fn has_duplicate(&self) -> bool {
+        self.duplicate.is_some()
+    }
+
     /// A report has gone out.
     //= RFC2883 4 once
     pub(crate) fn sent(&mut self) {

@@ -209,6 +209,11 @@ impl SendHalf {
         self.retransmits
     }
 
+    /// Whether the send buffer is larger than it was at first.
+    pub(crate) fn buffer_has_grown(&self, config: &Config) -> bool {
+        self.buffer.size() > config.send_buffer_initial as u64
+    }
+
     /// Recoveries that were needless.
     pub(crate) fn undone(&self) -> u64 {
         self.undone

@@ -170,6 +170,8 @@ impl Recovery {
 impl SendHalf {
     /// An acknowledgement has been taken over: decides what is lost and how the window moves.
     pub(super) fn recover(&mut self, facts: &AckFacts, counters: &mut Counters) {
+        counters.tcp_dsacks_in += u64::from(facts.duplicate.is_some());
+        counters.tcp_sacks_in += u64::from(facts.delivered > facts.newly_acked);
         let frto = self.ask_frto(facts);
         if let Some(evidence) = self.is_spurious(facts, frto) {
             self.undo(evidence, facts.at, counters);
@@ -282,7 +284,7 @@ impl SendHalf {
     }
 
     /// The retransmission timer has expired: what is lost, and how the window shrinks (RFC 5681 section 3.1).
-    pub(super) fn lose_on_timeout(&mut self, now: Instant) {
+    pub(super) fn lose_on_timeout(&mut self, counters: &mut Counters, now: Instant) {
         let first = self.timer.is_first_timeout();
         let undo = self.undo_point();
         let flight = match &self.selective {
@@ -305,6 +307,7 @@ impl SendHalf {
             Some(selective) => {
                 selective.prr = None;
                 selective.probe.reset();
+                counters.tcp_reneged += 1;
                 selective.forget_reports(self.una, self.nxt);
                 self.lose(self.una.get()..self.nxt.get());
             }
@@ -449,7 +452,9 @@ impl SendHalf {
     }
 
     fn duplicate(&mut self, counters: &mut Counters) {
-        if self.recovery.duplicate_ack(self.una) {
+        let (before, starts) = (self.recovery.limited_transmit(), self.recovery.duplicate_ack(self.una));
+        counters.tcp_limited_transmits += u64::from(!starts && self.recovery.limited_transmit() > before);
+        if starts {
             counters.tcp_fast_retransmits += 1;
             let undo = self.undo_point();
             self.cc.on_enter_recovery(self.flight_size(self.outstanding()));

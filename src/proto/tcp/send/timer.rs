@@ -207,7 +207,7 @@ impl SendHalf {
         }
         match self.timer.mode {
             Mode::Off => None,
-            Mode::Retransmit => Some(self.retransmission_timeout(patience, now)),
+            Mode::Retransmit => Some(self.retransmission_timeout(patience, counters, now)),
             Mode::Persist => {
                 self.timer.due = true;
                 self.timer.silent_since.get_or_insert(now);
@@ -372,11 +372,16 @@ impl SendHalf {
 
     /// RFC 6298 rules 5.4 to 5.6 and RFC 5681 section 3.1.
     //= RFC9293 MUST-19
-    fn retransmission_timeout(&mut self, patience: &Patience, now: Instant) -> Expiry {
+    fn retransmission_timeout(
+        &mut self,
+        patience: &Patience,
+        counters: &mut Counters,
+        now: Instant,
+    ) -> Expiry {
         self.timer.early = None;
         self.timer.loss_probe_due = false;
         self.path_timed_out();
-        self.lose_on_timeout(now);
+        self.lose_on_timeout(counters, now);
         self.timer.retransmissions = self.timer.retransmissions.saturating_add(1);
         self.timed = None;
         self.rtt.back_off();
