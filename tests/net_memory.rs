@@ -328,7 +328,7 @@ fn unread_data_outlives_the_connection() {
 fn a_shutdown_waits_for_what_is_queued_and_says_how_it_went() {
     let world = world();
     let (client, server) = connection(&world);
-    let data = bytes(300_000, 4);
+    let data = bytes(100_000, 4);
     (&client).write_all(&data).unwrap();
     drop(client);
     let reader = thread::spawn(move || {

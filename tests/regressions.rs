@@ -62,6 +62,9 @@ fn new_text_waits_for_lost_text() {
     // 460 bytes of the congestion window are left: too few for what is lost, enough for ten new ones.
     t.write(10);
     t.expect_none();
+    // Then whether the rest is lost is asked with something new (RFC 5682), and a duplicate says that it is.
+    t.peer("A 1 ack 1001");
+    t.expect("PA 2921:2931 ack 1");
     t.peer("A 1 ack 1001");
     t.expect("A 1001:2461 ack 1");
 }

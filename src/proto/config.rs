@@ -37,6 +37,9 @@ pub struct Config {
     pub syn_ack_retransmits: u32,
     /// How long an acknowledgement may wait for company (RFC 9293 MUST-40: less than 0.5 s).
     pub delayed_ack: Duration,
+    /// Full-sized segments that are acknowledged one by one when a peer begins to send, or has to send again, so that
+    /// its window opens as fast as it may (as Linux; 0 for none).
+    pub quick_acks: u32,
     /// How long a connection that the application has dropped may stay in FIN-WAIT-2 (as Linux).
     pub fin_wait2_timeout: Duration,
     /// First keep-alive probe after this much silence, where keep-alive is on (RFC 9293 MUST-28).
@@ -56,19 +59,34 @@ pub struct Config {
     pub timestamps: bool,
     /// Initial window in segments (RFC 6928).
     pub initial_window_segments: u32,
-    /// Bytes an application may have written that the peer has not acknowledged, per connection.
+    /// Bytes an application may have written that the peer has not acknowledged, per connection, at most: a buffer
+    /// starts at `send_buffer_initial` and grows with the congestion window. Twice the product of the largest rate and
+    /// round-trip time that one connection is to make use of.
     pub send_buffer: usize,
-    /// Bytes a peer may have sent that the application has not read, per connection. Kept below a TUN's
-    /// default queue of 1,000 packets of 1,500 bytes, so that one connection does not overflow it.
+    /// What a send buffer starts with, if `send_buffer` is not less. With [`usize::MAX`] all have that size from the start.
+    pub send_buffer_initial: usize,
+    /// Bytes a peer may have sent that the application has not read, per connection, at most: a buffer starts at
+    /// `recv_buffer_initial` and grows with what the application reads in a round trip. To be chosen as `send_buffer`; as
+    /// there, what is larger is no faster, but as large as that the application may leave unread.
     pub recv_buffer: usize,
+    /// What a receive buffer starts with, if `recv_buffer` is not less: what a SYN can offer, and more than the two
+    /// flights that come before a round trip's worth has been read. With [`usize::MAX`] all have that size from the start.
+    pub recv_buffer_initial: usize,
     /// Separate stretches that a peer may have reported by selective acknowledgements, per connection: more than a path with
     /// losses makes of a large window, few enough that a peer which lies costs little (CVE-2019-11478).
     pub sack_ranges: usize,
     /// Separate stretches of out-of-order data kept per connection.
     pub reassembly_ranges: usize,
-    /// Pages (of 4 KiB) that all connections together may hold. While less than half is left, nobody gets more
-    /// than 16 KiB a direction, however large its buffers: peers that read nothing leave room for the others.
+    /// Pages (of 4 KiB) that all connections together may hold. Windows that were offered count as if they were filled:
+    /// nothing is refused that was asked for. Each direction of a connection may have a quarter of what the others leave of
+    /// one half (and 64 KiB), 12 KiB when they leave none of it, and 4 KiB when they leave less than an eighth of all, however
+    /// large its buffers: peers and applications that read nothing leave room for the others. Only with more than 5
+    /// directions for 32 pages, all of them full, text can come that finds no place; it has to be sent again then.
     pub pages: usize,
+    /// How long memory is kept for a window of more than 64 KiB into which nothing is sent. After that it is for others, and
+    /// if the peer sends all the same and there is none, it has to send again: connections that are kept for later, and
+    /// once were busy, hold nobody up.
+    pub promise_timeout: Duration,
     /// Backlog of a listener that doesn't name one (as `std`).
     pub backlog: usize,
     /// The largest backlog a listener may ask for (Linux: somaxconn).
@@ -199,80 +217,90 @@ pub enum MtuProbing {
 
 impl Default for Config {
     fn default() -> Self {
-        Config {
-            msl: Duration::from_secs(30),
-            rto_min: Duration::from_millis(200),
-            rto_initial: Duration::from_secs(1),
-            rto_max: Duration::from_secs(120),
-            //= RFC9293 SHLD-10, SHLD-11
-            r1_retransmits: 3,
-            r2: Duration::from_secs(924),
-            r2_syn: Duration::from_secs(180),
-            syn_ack_retransmits: 5,
-            delayed_ack: Duration::from_millis(40),
-            fin_wait2_timeout: Duration::from_secs(60),
-            keepalive_idle: Duration::from_secs(7200), //= RFC9293 MUST-28
-            keepalive_interval: Duration::from_secs(75),
-            keepalive_probes: 9,
-            sws_override: Duration::from_millis(200),
-            sack: true,
-            timestamps: true,
-            initial_window_segments: 10,
-            send_buffer: 512 << 10,
-            recv_buffer: 1 << 20,
-            sack_ranges: 1024,
-            reassembly_ranges: 256,
-            pages: 128 << 10,
-            backlog: 128,
-            backlog_max: 4096,
-            syn_queue: 1024,
-            syn_cookies: true,
-            connections: 1 << 20,
-            time_wait_entries: 1 << 16,
-            udp_sockets: 1 << 14,
-            listeners: 1 << 14,
-            udp_recv_buffer: 208 << 10,
-            raw_sockets: 256,
-            raw_recv_buffer: 208 << 10,
-            error_reports: 256,
-            ping_sockets: 1 << 12,
-            ping_recv_buffer: 208 << 10,
-            ephemeral_ports: 32768..=60999,
-            ttl: 64,
-            mss_min: 48,
-            challenge_acks: 10,
-            challenge_ack_window: Duration::from_secs(5),
-            challenge_acks_global: 1000,
-            icmp_errors_per_second: 1000,
-            icmp_errors_burst: 50,
-            addresses: 1 << 14,
-            routes: 4 << 20,
-            icmp_peer_errors_per_second: 10,
-            icmp_peer_errors_burst: 10,
-            icmp_error_peers: 4096,
-            forwarding: false, //= RFC1122 3.1 switch
-            reverse_path: ReversePath::default(),
-            path_mtus: 4096,
-            path_mtu_expiry: Duration::from_secs(600),
-            mtu_probing: MtuProbing::default(),
-            sent_log: 8192,
-            reassembly_timeout_v4: Duration::from_secs(30),
-            reassembly_timeout_v6: Duration::from_secs(60),
-            reassembly_bytes: 4 << 20,
-            reassembly_datagrams: 4096,
-            reassembly_parts: 1365,
-            outbox_packets: 4096,
-            outbox_bytes: 8 << 20,
-            transit_packets: 500,
-            transit_bytes: 2 << 20,
-            loopback_packets: 256,
-            transmit_quantum: 64,
-            transmit_budget: 256,
-        }
+        Config::DEFAULT
     }
 }
 
 impl Config {
+    /// What [`default`](Default::default) gives.
+    pub const DEFAULT: Config = Config {
+        msl: Duration::from_secs(30),
+        rto_min: Duration::from_millis(200),
+        rto_initial: Duration::from_secs(1),
+        rto_max: Duration::from_secs(120),
+        //= RFC9293 SHLD-10
+        r1_retransmits: 3,
+        //= RFC9293 SHLD-11
+        r2: Duration::from_secs(924),
+        r2_syn: Duration::from_secs(180),
+        syn_ack_retransmits: 5,
+        delayed_ack: Duration::from_millis(40),
+        quick_acks: 16,
+        fin_wait2_timeout: Duration::from_secs(60),
+        //= RFC9293 MUST-28
+        keepalive_idle: Duration::from_secs(7200),
+        keepalive_interval: Duration::from_secs(75),
+        keepalive_probes: 9,
+        sws_override: Duration::from_millis(200),
+        sack: true,
+        timestamps: true,
+        initial_window_segments: 10,
+        send_buffer: 6 << 20,
+        send_buffer_initial: 64 << 10,
+        recv_buffer: 6 << 20,
+        recv_buffer_initial: 64 << 10,
+        sack_ranges: 1024,
+        reassembly_ranges: 256,
+        pages: 128 << 10,
+        promise_timeout: Duration::from_secs(30),
+        backlog: 128,
+        backlog_max: 4096,
+        syn_queue: 1024,
+        syn_cookies: true,
+        connections: 1 << 20,
+        time_wait_entries: 1 << 16,
+        udp_sockets: 1 << 14,
+        listeners: 1 << 14,
+        udp_recv_buffer: 208 << 10,
+        raw_sockets: 256,
+        raw_recv_buffer: 208 << 10,
+        error_reports: 256,
+        ping_sockets: 1 << 12,
+        ping_recv_buffer: 208 << 10,
+        ephemeral_ports: 32768..=60999,
+        ttl: 64,
+        mss_min: 48,
+        challenge_acks: 10,
+        challenge_ack_window: Duration::from_secs(5),
+        challenge_acks_global: 1000,
+        icmp_errors_per_second: 1000,
+        icmp_errors_burst: 50,
+        addresses: 1 << 14,
+        routes: 4 << 20,
+        icmp_peer_errors_per_second: 10,
+        icmp_peer_errors_burst: 10,
+        icmp_error_peers: 4096,
+        //= RFC1122 3.1 switch
+        forwarding: false,
+        reverse_path: ReversePath::Off,
+        path_mtus: 4096,
+        path_mtu_expiry: Duration::from_secs(600),
+        mtu_probing: MtuProbing::AfterBlackHole,
+        sent_log: 8192,
+        reassembly_timeout_v4: Duration::from_secs(30),
+        reassembly_timeout_v6: Duration::from_secs(60),
+        reassembly_bytes: 4 << 20,
+        reassembly_datagrams: 4096,
+        reassembly_parts: 1365,
+        outbox_packets: 4096,
+        outbox_bytes: 8 << 20,
+        transit_packets: 500,
+        transit_bytes: 2 << 20,
+        loopback_packets: 256,
+        transmit_quantum: 64,
+        transmit_budget: 256,
+    };
+
     /// How long an entry stays in TIME-WAIT: 2 MSL (RFC 9293 MUST-13).
     pub fn time_wait(&self) -> Duration {
         self.msl.saturating_mul(2)

@@ -6,6 +6,7 @@
 mod churn;
 mod harness;
 mod internet;
+mod long_fat;
 mod lossy;
 mod oracle;
 mod scenario;

@@ -142,10 +142,10 @@ fn a_connection_that_waits_to_be_accepted_already_receives() {
     t.peer("S 0 <mss 1460>");
     t.expect("SA 0 ack 1");
     t.peer("A 1 ack 1");
-    // The first full-sized segment is acknowledged at once: nobody knows yet how large they get.
     t.peer("A 1:1461 ack 1");
     t.expect("A 1 ack 1461");
     t.peer("PA 1461:2921 ack 1");
+    t.expect("A 1 ack 2921");
     t.peer("FA 2921 ack 1");
     t.expect("A 1 ack 2922");
     t.accept();

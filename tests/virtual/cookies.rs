@@ -250,6 +250,30 @@ fn a_cookie_that_is_replayed_does_nothing_to_the_connection_that_it_opened() {
 }
 
 #[test]
+fn a_cookie_opens_one_connection_and_no_other_when_that_is_over() {
+    let mut t = full();
+    t.client(0).peer("S 0 <mss 1460,ts 70 0>");
+    t.expect("SA 0 ack 1");
+    let first = t.build("PA 1:101 ack 1 <ts 71 0>");
+    t.receive(&first.encode());
+    t.accept();
+    t.read(100);
+    t.peer("FA 101 ack 1 <ts 72 0>");
+    t.expect("A 1 ack 102");
+    t.close();
+    t.expect("FA 1 ack 102");
+    t.peer("A 102 ack 2 <ts 73 0>");
+    // The peer closed first: nothing of it is left here. A duplicate of its text would be heard a second time.
+    for ms in [0, 60_000, 60_000] {
+        run(&mut t, ms);
+        t.receive(&first.encode());
+        assert_eq!(t.take().flags, 0x04);
+        assert!(t.try_accept().is_none());
+    }
+    assert_eq!(counts(&t).1, 1);
+}
+
+#[test]
 fn a_full_accept_queue_lets_no_cookie_in_until_there_is_room() {
     let mut t = full_with(|_| (), false, Some(0));
     for client in 0..2 {
@@ -352,4 +376,17 @@ fn a_flood_of_a_hundred_thousand_syns_takes_no_memory_and_keeps_nobody_out() {
     t.take_all();
     let srtt = t.stack.tcp_info(t.id()).unwrap().srtt.unwrap();
     assert!(srtt < Duration::from_millis(32), "{srtt:?}");
+}
+
+#[test]
+fn the_window_that_came_with_a_cookie_is_kept_however_little_memory_there_is() {
+    // Nothing remembers what was offered, so it is the same always.
+    let mut t = full_with(|config| config.pages = 8, false, None);
+    t.client(0).peer("S 0 <mss 1460>");
+    t.expect("SA 0 ack 1 win 65535");
+    t.peer("A 1 ack 1");
+    t.accept();
+    t.peer("A 65436:65536 ack 1");
+    t.expect("A 1 ack 1 win 65535");
+    assert_eq!(t.stack.counters().dropped(DropReason::TcpOutOfWindow), 0);
 }

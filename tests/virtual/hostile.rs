@@ -150,8 +150,10 @@ fn a_window_of_fragments_costs_no_more_for_each_acknowledgement_than_a_small_one
 #[test]
 fn the_smallest_segments_cost_no_more_for_each_acknowledgement_in_a_large_window() {
     // CVE-2019-11477, CVE-2019-11479: an MSS of 48.
-    let best = |window: usize| (0..3).map(|_| fragment_bomb(window, 48, 400)).min().unwrap();
-    let (small, large) = (best(20 << 10), best(200 << 10));
+    // In turn, so that what else the machine does meets both.
+    let rounds = (0..8).map(|_| [20 << 10, 200 << 10].map(|window| fragment_bomb(window, 48, 400)));
+    let [small, large] =
+        rounds.reduce(|best, took| [0, 1].map(|size| best[size].min(took[size]))).expect("several rounds");
     assert!(large < 5 * small + Duration::from_millis(5), "{large:?} for ten times the window of {small:?}");
 }
 
@@ -182,7 +184,7 @@ fn a_peer_with_the_smallest_segments_that_sends_text_out_of_order_still_gets_tex
 
 #[test]
 fn a_flood_of_duplicate_reports_makes_the_reordering_window_no_wider_than_a_round_trip() {
-    //= RFC8985 6.2 step 4 bound
+    //= RFC8985 3.3.2 bounded
     let mut t = open();
     let mut una = 1;
     for _ in 0..200 {
@@ -208,7 +210,7 @@ fn a_flood_of_duplicate_reports_makes_the_reordering_window_no_wider_than_a_roun
 
 #[test]
 fn what_is_said_to_have_come_twice_gives_back_no_more_than_was_taken() {
-    //= RFC4015 3.2 restore
+    //= RFC4015 3.1 window
     let mut t = open();
     t.write(10_000);
     t.take_all();

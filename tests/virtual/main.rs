@@ -3,6 +3,7 @@
 //! Nothing here reads a clock or a random device, so every run is the same run. Random networks are in `tests/sim`.
 
 mod backlog;
+mod buffers;
 mod closing;
 mod congestion;
 mod cookies;
@@ -13,12 +14,15 @@ mod harness;
 mod hostile;
 mod icmp;
 mod local;
+mod loss_probe;
 mod memory;
 mod options;
 mod path_mtu;
+mod prr;
 mod rack;
 mod readiness;
 mod recovery;
+mod reordering;
 mod requirements;
 mod rfc5961;
 mod routing;
@@ -28,6 +32,7 @@ mod time_wait;
 mod timers;
 mod timestamps;
 mod trace;
+mod undo;
 mod urgent;
 mod windows;
 mod wrap;

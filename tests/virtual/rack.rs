@@ -4,11 +4,11 @@
 use crate::harness::script::Script;
 
 /// A connection over a round trip of 100 ms, with segments of 1000 bytes, whose peer reports what it has.
-fn open() -> Script {
+pub(crate) fn open() -> Script {
     opened("S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1")
 }
 
-fn opened(syn: &str, ack: &str) -> Script {
+pub(crate) fn opened(syn: &str, ack: &str) -> Script {
     opened_over(100, syn, ack)
 }
 
@@ -26,26 +26,27 @@ fn opened_over(round_trip: u64, syn: &str, ack: &str) -> Script {
 }
 
 /// The same with timestamps.
-fn open_stamped() -> Script {
+pub(crate) fn open_stamped() -> Script {
     opened("S 0 win 65535 <mss 1012,sackok,ts 0 0>", "A 1 ack 1 <ts 100 0>")
 }
 
 /// The window, the threshold.
-fn control(t: &Script) -> (u64, u64) {
+pub(crate) fn control(t: &Script) -> (u64, u64) {
     let info = t.stack.tcp_info(t.id()).unwrap();
     (info.cwnd, info.ssthresh)
 }
 
 /// Ten segments are written and sent.
-fn ten(t: &mut Script) {
+pub(crate) fn ten(t: &mut Script) {
     t.write(10_000);
     assert_eq!(t.take_all().len(), 10);
 }
 
 #[test]
 fn three_segments_reported_beyond_a_hole_have_it_sent_again_at_once() {
-    //= RFC8985 6.2 step 4 duplicates, 6.2 step 5
-    //= RFC2018 5 record
+    //= RFC8985 1 alternative, 3.3.2 zero, 6.2 lost
+    //= RFC9937 6.1 initialised, 6.4 end
+    //= RFC2018 5 record, 5.1 congestion control
     let mut t = open();
     ten(&mut t);
     t.write(10_000);
@@ -78,7 +79,8 @@ fn three_segments_reported_beyond_a_hole_have_it_sent_again_at_once() {
 
 #[test]
 fn fewer_are_waited_for_a_quarter_of_a_round_trip() {
-    //= RFC8985 6.2 step 5
+    //= RFC8985 3.3.2 zero, 6.2 lost, 6.2 timer
+    //= RFC2018 5.1 congestion control
     let mut t = open();
     t.write(2_000);
     t.take_all();
@@ -100,7 +102,7 @@ fn fewer_are_waited_for_a_quarter_of_a_round_trip() {
 
 #[test]
 fn where_reordering_was_seen_three_segments_beyond_a_hole_are_not_enough() {
-    //= RFC8985 6.2 step 3, 6.2 step 4 duplicates
+    //= RFC8985 6.2 reordering, 3.3.2 zero
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -113,7 +115,7 @@ fn where_reordering_was_seen_three_segments_beyond_a_hole_are_not_enough() {
 
 #[test]
 fn a_retransmission_that_is_lost_is_found() {
-    //= RFC8985 6.2 step 5 lost again
+    //= RFC8985 6.1 recorded, 6.2 lost
     let mut t = open();
     ten(&mut t);
     t.write(20_000);
@@ -132,8 +134,25 @@ fn a_retransmission_that_is_lost_is_found() {
 }
 
 #[test]
+fn a_retransmission_that_is_lost_is_found_though_timestamps_echo_what_is_in_order() {
+    //= RFC8985 6.2 lost
+    // While the first is missing, what is echoed is older than any retransmission: it says nothing of what is reported.
+    let mut t = open_stamped();
+    ten(&mut t);
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 200 100,sack 1001:4001>");
+    t.inject("A 1 ack 1 <ts 200 100,sack 5001:10001 1001:4001>");
+    assert!(t.take_all().iter().any(|line| line.contains(" 4001:5001")));
+    // Of the two that were sent again, the second comes.
+    t.run(100);
+    t.inject("A 1 ack 1 <ts 300 100,sack 1001:10001>");
+    t.expect("A 1:1001 ack 1");
+    assert_eq!(t.stack.counters().tcp_timeouts, 0);
+}
+
+#[test]
 fn the_last_segments_lost_are_found_by_a_probe() {
-    //= RFC8985 7.2 PTO, 7.2 when, 7.3 probe, 7.3 RTO, 7.4 repaired
+    //= RFC8985 7.2 two SRTT, 7.2 scheduled, 7.3 last segment, 7.3 transmission
     // The RFC's own example (section 3.4): four segments, of which only the first arrives.
     let mut t = open();
     t.write(4_000);
@@ -158,7 +177,7 @@ fn the_last_segments_lost_are_found_by_a_probe() {
 
 #[test]
 fn a_probe_is_new_text_if_there_is_any() {
-    //= RFC8985 7.3 probe
+    //= RFC8985 7.3 new data, 7.3 both, 7.3 timer after
     let mut t = open();
     t.write(12_000);
     assert_eq!(t.take_all().len(), 10);
@@ -170,7 +189,7 @@ fn a_probe_is_new_text_if_there_is_any() {
 
 #[test]
 fn a_lone_segment_is_probed_for_only_after_its_acknowledgement_may_have_been_delayed() {
-    //= RFC8985 7.2 PTO
+    //= RFC8985 7.2 two SRTT, 7.2 delayed ACK
     let mut t = open();
     t.write(1_000);
     t.expect("PA 1:1001 ack 1");
@@ -183,7 +202,7 @@ fn a_lone_segment_is_probed_for_only_after_its_acknowledgement_may_have_been_del
 
 #[test]
 fn a_probe_that_made_good_for_a_loss_has_the_window_reduced() {
-    //= RFC8985 7.4 repaired
+    //= RFC8985 7.4.2 loss assumed, 7.4.2 response
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -222,7 +241,7 @@ fn a_probe_that_made_good_for_a_loss_has_the_window_reduced() {
 
 #[test]
 fn a_timeout_has_what_was_sent_just_before_it_left_in_flight() {
-    //= RFC8985 6.3 time-out
+    //= RFC8985 6.3 first
     let mut t = open();
     t.write(1_000);
     t.expect("PA 1:1001 ack 1");
@@ -241,7 +260,7 @@ fn a_timeout_has_what_was_sent_just_before_it_left_in_flight() {
 
 #[test]
 fn a_peer_that_has_thrown_away_what_it_reported_is_sent_all_of_it() {
-    //= RFC2018 8 reneging
+    //= RFC2018 8 kept, 8 reneging
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -266,8 +285,8 @@ fn a_peer_that_has_thrown_away_what_it_reported_is_sent_all_of_it() {
 
 #[test]
 fn a_recovery_that_was_needless_is_undone_when_a_timestamp_tells() {
-    //= RFC3522 3.2 older, 3.2 first
-    //= RFC4015 3.2 restore
+    //= RFC3522 3.2 use, 3.2 timestamp, 3.2 older echo
+    //= RFC4015 3.1 use
     let mut t = open_stamped();
     ten(&mut t);
     let before = control(&t);
@@ -298,7 +317,7 @@ fn a_recovery_that_was_needless_is_undone_when_a_timestamp_tells() {
 #[test]
 fn a_recovery_that_was_needless_is_undone_when_all_that_was_sent_again_came_twice() {
     //= RFC2883 5 undo
-    //= RFC4015 3.2 restore
+    //= RFC4015 3.1 use
     let mut t = open();
     ten(&mut t);
     let before = control(&t);
@@ -317,8 +336,8 @@ fn a_recovery_that_was_needless_is_undone_when_all_that_was_sent_again_came_twic
 
 #[test]
 fn a_timeout_that_was_needless_is_undone() {
-    //= RFC5682 2.1 step 1, 2.1 step 2b, 2.1 step 3b
-    //= RFC5682 3.1 step 1, 3.1 step 2b, 3.1 step 3b
+    //= RFC5682 2.1 steps, 2.1 new data, 2.1 spurious
+    //= RFC5682 3.1 steps, 3.1 SACK, 3.1 spurious
     for syn in ["S 0 win 65535 <mss 1000>", "S 0 win 65535 <mss 1000,sackok>"] {
         let mut t = opened(syn, "A 1 ack 1");
         ten(&mut t);
@@ -350,7 +369,7 @@ fn a_timeout_that_was_needless_is_undone() {
 
 #[test]
 fn a_timeout_that_was_not_needless_is_followed_by_slow_start() {
-    //= RFC5682 2.1 step 3a, 3.1 step 3a
+    //= RFC5682 2.1 second duplicate, 3.1 beyond
     for (syn, duplicate) in [
         ("S 0 win 65535 <mss 1000>", "A 1 ack 1001"),
         ("S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1001 <sack 11001:12001>"),
@@ -376,7 +395,7 @@ fn a_timeout_that_was_not_needless_is_followed_by_slow_start() {
 
 #[test]
 fn a_probe_acknowledged_together_with_what_was_sent_before_it_tells_of_no_reordering() {
-    //= RFC8985 6.2 step 3
+    //= RFC8985 6.2 reordering
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -396,7 +415,7 @@ fn a_probe_acknowledged_together_with_what_was_sent_before_it_tells_of_no_reorde
 
 #[test]
 fn a_probe_keeps_to_a_window_that_has_shrunk() {
-    //= RFC8985 7.3 probe
+    //= RFC8985 7.3 last segment
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -449,7 +468,7 @@ fn a_loss_on_a_steady_path_is_no_reason_for_a_timeout() {
 
 #[test]
 fn a_probe_does_not_take_the_place_of_a_second_look() {
-    //= RFC8985 8 one timer
+    //= RFC8985 8 timers
     let mut t = open();
     ten(&mut t);
     t.run(100);
@@ -475,7 +494,7 @@ fn a_probe_does_not_take_the_place_of_a_second_look() {
 
 #[test]
 fn what_comes_late_tells_of_reordering_though_it_was_believed_lost() {
-    //= RFC8985 6.2 step 3
+    //= RFC8985 6.2 reordering
     let mut t = open();
     ten(&mut t);
     t.run(100);

@@ -33,7 +33,7 @@ fn only_a_peer_that_has_said_so_is_sent_selective_acknowledgements() {
 
 #[test]
 fn what_is_out_of_order_is_reported_the_latest_first() {
-    //= RFC2018 3 block, 3 room, 4 first, 4 repeat, 4 as many, 4 reported, 4 each segment
+    //= RFC2018 3 block, 3 room, 4 first, 4 repeated, 4 as many, 4 reported, 4 each segment
     let mut t = open();
     t.peer("A 101:201 ack 1");
     t.expect("A 1 ack 1 <sack 101:201>");

@@ -15,7 +15,8 @@ const DAY: u64 = 24 * 3_600_000;
 
 /// A connection with timestamps; the peer's SYN and ACK had 70.
 fn open() -> Script {
-    let mut t = Script::new();
+    // So that an acknowledgement waits for company from the start.
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,ts 70 0>");
     t
 }
@@ -42,7 +43,7 @@ fn a_syn_with_timestamps_is_answered_with_them_and_none_without() {
 
     // Not agreed upon: those that come all the same are nothing.
     //= RFC7323 3.2 not agreed
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.listen();
     t.peer("S 0 win 65535 <mss 1000>");
     t.expect("SA 0 ack 1 <mss 1460>");
@@ -52,7 +53,7 @@ fn a_syn_with_timestamps_is_answered_with_them_and_none_without() {
     t.expect_in(40, "A 1 ack 1001 <>");
     t.read(1000);
 
-    let mut t = Script::config(|config| config.timestamps = false);
+    let mut t = Script::config(|config| (config.timestamps, config.quick_acks) = (false, 0));
     t.listen();
     t.peer("S 0 win 65535 <mss 1000,ts 70 0>");
     t.expect("SA 0 ack 1 <mss 1460>");
@@ -154,8 +155,29 @@ fn a_half_open_connection_answers_with_them() {
     t.peer("A 70000 ack 1 <ts 71 0>");
     t.expect("A 1 ack 1 <ts 0 70>");
     t.peer("SA 0 ack 1 <mss 1460,ts 71 0>");
-    t.expect("A 1 ack 1 <ts 0 70>");
+    t.expect("A 1 ack 1 <ts 0 71>");
     t.expect_state(State::Established);
+}
+
+#[test]
+fn a_syn_that_comes_again_has_its_timestamp_echoed_unless_it_is_an_old_one() {
+    //= RFC7323 4.3 echo
+    let mut passive = Script::new();
+    passive.listen();
+    let mut active = Script::new();
+    active.connect();
+    active.take();
+    for mut t in [passive, active] {
+        t.peer("S 0 <mss 1460,ts 70 0>");
+        t.expect("SA 0 ack 1 <mss 1460,ts 0 70>");
+        t.run(10);
+        for (value, echo) in [(1070, 1070), (70, 1070), (1070, 1070), (3070, 3070)] {
+            t.peer(&format!("S 0 <mss 1460,ts {value} 0>"));
+            t.expect(&format!("SA 0 ack 1 <mss 1460,ts 10 {echo}>"));
+        }
+        t.peer("S 0 <mss 1460>");
+        t.expect("SA 0 ack 1 <mss 1460,ts 10 3070>");
+    }
 }
 
 #[test]
@@ -245,7 +267,7 @@ fn a_segment_from_the_past_draws_an_ack_and_nothing_else() {
 #[test]
 fn the_answer_to_a_segment_from_the_past_reports_it_as_a_duplicate() {
     //= RFC2883 4.3 PAWS
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,sackok,ts 70 0>");
     t.peer("A 1:1001 ack 1 <ts 1000 0>");
     t.expect_in(40, "A 1 ack 1001 <ts 40 1000>");
@@ -363,7 +385,7 @@ fn after_24_days_the_latest_timestamp_counts_for_nothing() {
 #[test]
 fn the_peers_clock_may_wrap() {
     //= RFC7323 5.3 PAWS
-    let mut t = Script::new();
+    let mut t = Script::config(|config| config.quick_acks = 0);
     t.open_passive("S 0 win 65535 <mss 1000,ts 4294967290 0>");
     t.peer("A 1:1001 ack 1 <ts 4294967295 0>");
     t.expect_in(40, "A 1 ack 1001 <ts 40 4294967295>");

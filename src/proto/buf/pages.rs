@@ -1,11 +1,17 @@
 //! The page pool: the one place that stream data takes memory from, with a hard limit.
 //!
-//! Owns: how many pages are lent out, and a short stack of spare ones. Does not own the pages themselves
-//! while they are lent out; whoever takes a page gives it back to the same pool. Nobody gives a page back
-//! before it wants to, and a peer that reads nothing keeps it from wanting to for ever. So the pool lends
-//! less to each the less it has: [`Pool::share`]. A page keeps what its last
-//! borrower wrote: borrowers read only what they have written, which [`super::ring::Ring`] checks in debug
-//! builds.
+//! Owns: how many pages are lent out, how many more are promised, and a short stack of spare ones. Does not own the
+//! pages themselves while they are lent out; whoever takes a page gives it back to the same pool. Nobody gives a page
+//! back before it wants to, and a peer that reads nothing, or an application, keeps it from wanting to for ever.
+//!
+//! A window that was offered is a promise: its text can't be refused afterwards (RFC 9293 SHLD-14), so whoever offers
+//! one has the pages for it promised first, and they count as if they were lent. Each may be promised or hold what
+//! [`Pool::share`] says, which is less the less is left, for everybody: those that have much shrink as they are read
+//! from. [`Pool::SHARE_LEAST`] is everybody's, be there pages for it or not, so that nobody is shut out by what others
+//! might use some day. So no page is missing that was promised as long as there are at most 5 borrowers for 32 pages
+//! (20,480 with the default's 131,072), whatever they do: below one half of the pool a borrower takes 4, below an
+//! eighth 2, and it takes that many to use all up. A page keeps what its
+//! last borrower wrote: borrowers read only what they have written, which [`super::ring::Ring`] checks in debug builds.
 
 use alloc::boxed::Box;
 #[cfg(debug_assertions)]
@@ -34,6 +40,8 @@ pub type Page = Box<[u8; PAGE_SIZE]>;
 pub struct Pool {
     limit: usize,
     in_use: usize,
+    /// Pages lent out, and those that are promised beside them.
+    committed: usize,
     /// Last in, first out, so that the page handed out next is the one most likely still in the cache.
     spare: Vec<Page>,
     #[cfg(debug_assertions)]
@@ -44,24 +52,51 @@ impl Pool {
     /// Most pages kept for the next borrower (1 MiB); more go back to the allocator.
     pub const SPARE_MAX: usize = 256;
 
-    /// What one borrower may hold while less than half of the pool is left: 16 KiB, a first flight.
+    /// What anybody may have while half of the pool is left: 64 KiB, wherever in a page they begin.
+    pub const SHARE_WHEN_PLENTY: usize = 17;
+
+    /// What one may have while less than half of the pool is left: a window of 12 KiB, about a first flight.
     pub const SHARE_WHEN_SCARCE: usize = 4;
+
+    /// What one may have in any case: a window of a page, which may begin within one.
+    pub const SHARE_LEAST: usize = 2;
+
+    /// The part of what is left above one half that one may have. A quarter leaves something for those who come later,
+    /// and is no bound where few are there: an eighth of the pool for one alone.
+    const GROWTH_DIVISOR: usize = 4;
 
     /// A pool that lends out at most `limit` pages.
     pub fn new(limit: usize) -> Self {
         Pool {
             limit,
             in_use: 0,
+            committed: 0,
             spare: Vec::new(),
             #[cfg(debug_assertions)]
             alive: Arc::new(()),
         }
     }
 
-    /// Borrows a page for one who holds `held` already, or `None` if that is its share, or at the limit. The
-    /// page's contents are arbitrary.
+    /// Borrows a page for one who holds `held` already and was promised no more, or `None` if that is its share, or at
+    /// the limit. The page's contents are arbitrary.
     pub fn take(&mut self, held: usize) -> Option<Page> {
-        if self.in_use >= self.limit || held >= self.share() {
+        if held >= self.share(held) {
+            return None;
+        }
+        let page = self.take_promised()?;
+        self.committed += 1;
+        Some(page)
+    }
+
+    /// Takes a page back that was not promised.
+    pub fn give(&mut self, page: Page) {
+        self.committed = self.committed.saturating_sub(1);
+        self.give_promised(page);
+    }
+
+    /// Borrows a page that was promised. `None` only if more is promised than there is.
+    pub(super) fn take_promised(&mut self) -> Option<Page> {
+        if self.in_use >= self.limit {
             return None;
         }
         let page = match self.spare.pop() {
@@ -72,8 +107,8 @@ impl Pool {
         Some(page)
     }
 
-    /// Takes a page back.
-    pub fn give(&mut self, page: Page) {
+    /// Takes a page back that stays promised.
+    pub(super) fn give_promised(&mut self, page: Page) {
         debug_assert!(self.in_use > 0, "a page came back that this pool did not lend");
         self.in_use = self.in_use.saturating_sub(1);
         if self.spare.len() < Self::SPARE_MAX {
@@ -81,18 +116,26 @@ impl Pool {
         }
     }
 
-    /// Pages that one borrower may hold now: as many as it likes while half of the pool is left, a few below
-    /// that, one when less than an eighth is left. Those who hold more keep it, but the connections of one
-    /// peer, however many they are, leave something for the others for a long time.
-    pub fn share(&self) -> usize {
-        let available = self.available();
-        if available.saturating_mul(2) >= self.limit {
-            usize::MAX
-        } else if available.saturating_mul(8) >= self.limit {
+    /// What one borrower holds or was promised was `before`, and is `after` now.
+    pub(super) fn commit(&mut self, before: usize, after: usize) {
+        debug_assert!(self.committed >= before, "a promise was given back that this pool did not make");
+        self.committed = (self.committed + after).saturating_sub(before);
+    }
+
+    /// Pages that one may hold or be promised who has `mine` already: some, and a part of what the others leave above
+    /// one half of the pool; a few below that, and the least when less than an eighth is left. Those who have more keep
+    /// it for as long as they must.
+    pub fn share(&self, mine: usize) -> usize {
+        let left = self.limit.saturating_add(mine).saturating_sub(self.committed).min(self.limit);
+        let half = self.limit / 2;
+        let share = if left >= half {
+            Self::SHARE_WHEN_PLENTY + (left - half) / Self::GROWTH_DIVISOR
+        } else if left.saturating_mul(8) >= self.limit {
             Self::SHARE_WHEN_SCARCE
         } else {
-            1
-        }
+            Self::SHARE_LEAST
+        };
+        share.min(left).max(Self::SHARE_LEAST)
     }
 
     /// Pages lent out now.
@@ -105,9 +148,19 @@ impl Pool {
         self.limit
     }
 
-    /// Pages that [`take`](Self::take) can still lend before some come back.
+    /// Pages lent out or promised now. More than [`limit`](Self::limit) only by the least shares of very many.
+    pub fn committed(&self) -> usize {
+        self.committed
+    }
+
+    /// Pages that are neither lent out nor promised.
     pub fn available(&self) -> usize {
-        self.limit.saturating_sub(self.in_use)
+        self.limit.saturating_sub(self.committed)
+    }
+
+    /// Whether somebody who holds nothing finds a page.
+    pub fn can_lend(&self) -> bool {
+        self.in_use < self.limit
     }
 
     /// Pages kept for the next borrower.
@@ -167,22 +220,55 @@ mod tests {
         assert_eq!((pool.in_use(), pool.spare()), (0, Pool::SPARE_MAX));
     }
 
+    /// Takes for one borrower what it can get.
+    fn greedy(pool: &mut Pool) -> Vec<Page> {
+        let mut held = Vec::new();
+        while let Some(page) = pool.take(held.len()) {
+            held.push(page);
+        }
+        held
+    }
+
     #[test]
     fn the_less_is_left_the_less_one_may_hold() {
         let mut pool = Pool::new(1_000);
-        let greedy = |pool: &mut Pool| {
-            let mut held = Vec::new();
-            while let Some(page) = pool.take(held.len()) {
-                held.push(page);
-            }
-            held.len()
-        };
-        assert_eq!(greedy(&mut pool), 501, "alone: until less than half is left");
+        let first = greedy(&mut pool).len();
+        assert_eq!(first, 17 + 500 / 4, "alone");
         let crowd: Vec<usize> =
-            core::iter::from_fn(|| Some(greedy(&mut pool)).filter(|held| *held > 0)).collect();
-        assert!(crowd.len() > 200, "{} found something", crowd.len());
-        assert!(crowd.iter().all(|held| *held <= Pool::SHARE_WHEN_SCARCE));
-        assert_eq!((crowd.last(), pool.available()), (Some(&1), 0));
+            core::iter::from_fn(|| Some(greedy(&mut pool).len()).filter(|held| *held > 0)).collect();
+        assert!(crowd.is_sorted_by(|one, next| one >= next), "{crowd:?}");
+        let of = |share| crowd.iter().filter(|held| **held == share).count();
+        assert!(of(4) >= 80 && of(2) >= 60, "{crowd:?}");
+        assert_eq!(pool.available(), 0);
+        assert!(!pool.can_lend());
+    }
+
+    #[test]
+    fn who_came_first_and_has_much_may_have_less_once_others_want_some_until_all_have_the_same() {
+        let mut pool = Pool::new(100_000);
+        let mut shares = [0; 10];
+        for round in 0..100 {
+            for share in &mut shares {
+                let fair = pool.share(*share);
+                pool.commit(*share, fair);
+                *share = fair;
+            }
+            assert!(round > 0 || shares[0] > 2 * shares[9], "{shares:?}");
+        }
+        let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+        assert!(most - least <= most / 100, "{shares:?}");
+        assert!(pool.committed() < 50_000 && pool.committed() > 30_000, "{shares:?}");
+    }
+
+    #[test]
+    fn a_page_that_was_promised_is_there_for_as_long_as_there_are_no_more_borrowers_than_5_for_32_pages() {
+        let mut pool = Pool::new(6_400);
+        let promised = pool.share(0);
+        pool.commit(0, promised);
+        let others: Vec<Page> = (0..1_000 - 8).flat_map(|_| greedy(&mut pool)).collect();
+        assert!(pool.available() < 100 && pool.in_use() == others.len(), "{}", pool.available());
+        let pages: Vec<Page> = core::iter::from_fn(|| pool.take_promised()).take(promised).collect();
+        assert_eq!(pages.len(), promised);
     }
 
     proptest! {

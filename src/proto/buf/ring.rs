@@ -49,6 +49,8 @@ pub struct Ring {
     /// The pages from the one that `start` falls in, as far as any was ever needed; `None` in gaps.
     slots: VecDeque<Option<Page>>,
     held: usize,
+    /// Pages promised by the pool, those held included.
+    promised: usize,
     #[cfg(debug_assertions)]
     audit: Audit,
 }
@@ -65,6 +67,7 @@ impl Ring {
             end: at,
             slots: VecDeque::new(),
             held: 0,
+            promised: 0,
             #[cfg(debug_assertions)]
             audit: Audit { written: Ranges::new(), lender: Weak::new() },
         }
@@ -101,7 +104,9 @@ impl Ring {
         let mut rest = data;
         for slot in self.slots.range_mut(first..=last) {
             if slot.is_none() {
-                let Some(page) = pool.take(self.held) else { break };
+                let is_promised = self.held < self.promised;
+                let page = if is_promised { pool.take_promised() } else { pool.take(self.held) };
+                let Some(page) = page else { break };
                 *slot = Some(page);
                 self.held += 1;
             }
@@ -162,7 +167,7 @@ impl Ring {
         let (emptied, _) = self.locate(to);
         for page in self.slots.drain(..emptied).flatten() {
             self.held -= 1;
-            pool.give(page);
+            Self::give(page, self.held, self.promised, pool);
         }
         self.start = to;
         #[cfg(debug_assertions)]
@@ -183,7 +188,7 @@ impl Ring {
         let (last, _) = self.locate(to - 1);
         for page in self.slots.drain(last + 1..).flatten() {
             self.held -= 1;
-            pool.give(page);
+            Self::give(page, self.held, self.promised, pool);
         }
         self.end = to;
         #[cfg(debug_assertions)]
@@ -194,9 +199,9 @@ impl Ring {
     /// [`start`](Self::start) stays where it is.
     pub fn clear(&mut self, pool: &mut Pool) {
         for page in core::mem::take(&mut self.slots).into_iter().flatten() {
-            pool.give(page);
+            self.held -= 1;
+            Self::give(page, self.held, self.promised, pool);
         }
-        self.held = 0;
         self.end = self.start;
         #[cfg(debug_assertions)]
         self.audit.written.clear();
@@ -205,6 +210,32 @@ impl Ring {
     /// Pages owned.
     pub fn pages(&self) -> usize {
         self.held
+    }
+
+    /// Pages that are this ring's: owned, or promised.
+    pub fn committed(&self) -> usize {
+        self.held.max(self.promised)
+    }
+
+    /// Has the pool promise so many pages, those owned included; not more than its share, if the promise is to be worth
+    /// something. An owner that goes away promises nothing first.
+    pub fn promise(&mut self, pages: usize, pool: &mut Pool) {
+        if pages != self.promised {
+            let before = self.committed();
+            self.promised = pages;
+            pool.commit(before, self.committed());
+        }
+    }
+
+    /// Pages that bytes at `from..to` can take up.
+    pub fn cover(from: u64, to: u64) -> usize {
+        let page = PAGE_SIZE as u64;
+        if to <= from { 0 } else { (to.div_ceil(page) - from / page) as usize }
+    }
+
+    /// Gives a page back, of which `held` are left.
+    fn give(page: Page, held: usize, promised: usize, pool: &mut Pool) {
+        if held < promised { pool.give_promised(page) } else { pool.give(page) }
     }
 
     /// The slot that holds a position at or above `start`, and the place within its page.
@@ -514,7 +545,7 @@ mod tests {
     fn write(ring: &mut Ring, model: &mut Model, pool: &mut Pool, at: u64, (len, fill): (usize, u8)) {
         let data: Vec<u8> = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
         let stored = ring.write_at(at, &data, pool);
-        assert!(stored == len || ring.pages() >= pool.share() || pool.available() == 0);
+        assert!(stored == len || ring.pages() >= pool.share(ring.pages()) || !pool.can_lend());
         model.write(at, &data[..stored]);
     }
 

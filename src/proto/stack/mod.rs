@@ -87,6 +87,8 @@ pub struct TcpCensus {
     pub timers: usize,
     /// Pages lent out.
     pub pages: usize,
+    /// Pages lent out, or promised to the windows that were offered.
+    pub pages_committed: usize,
 }
 
 /// One shard of a TCP/IP stack.
@@ -176,7 +178,12 @@ impl Stack {
 
     /// How many TCP objects exist.
     pub fn tcp_census(&self) -> TcpCensus {
-        TcpCensus { timers: self.timers.len(), pages: self.pool.in_use(), ..self.tcp.census() }
+        TcpCensus {
+            timers: self.timers.len(),
+            pages: self.pool.in_use(),
+            pages_committed: self.pool.committed(),
+            ..self.tcp.census()
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use super::emit::{self, Marks, Says};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
-use super::recv::RecvHalf;
 use super::recv::sack::BLOCKS_MAX;
+use super::recv::{RecvHalf, RecvStart};
 use super::send::path_probe::Limits;
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
@@ -97,12 +97,27 @@ pub(crate) struct Settled {
     pub(crate) snd: SendStart,
     /// The position after the peer's SYN.
     pub(crate) rcv_first: RcvPos,
+    /// The window that our SYN offered.
+    pub(crate) rcv_offered: u16,
     /// The shift of the windows we send.
     pub(crate) rcv_scale: u8,
     /// What the peer's MSS option said, or its default.
     pub(crate) peer_mss: u64,
     /// Set if both sides have timestamps.
     pub(crate) timestamps: Option<Timestamps>,
+}
+
+impl Settled {
+    /// What was settled about their direction.
+    fn rcv_start(&self) -> RecvStart {
+        RecvStart {
+            first: self.rcv_first,
+            offered: self.rcv_offered,
+            scale: self.rcv_scale,
+            rtt: self.snd.rtt,
+            sack: self.snd.sack,
+        }
+    }
 }
 
 /// A synchronised connection.
@@ -133,12 +148,7 @@ impl Connection {
         let start = SendStart { mss: without_options(settled.snd.mss, fixed), ..settled.snd.clone() };
         Connection {
             snd: SendHalf::new(config, &start, now),
-            rcv: RecvHalf::new(
-                settled.rcv_first,
-                config.recv_buffer as u64,
-                settled.rcv_scale,
-                settled.snd.sack,
-            ),
+            rcv: RecvHalf::new(config, &settled.rcv_start(), now),
             sides: Sides::OPEN,
             challenge: ChallengeBudget::new(now),
             keepalive: KeepAliveTimer::new(now),
@@ -212,7 +222,7 @@ impl Connection {
     }
 
     /// When [`timer`](Self::timer) has something to do.
-    pub(crate) fn deadline(&self, options: &SocketOptions, now: Instant) -> Option<Instant> {
+    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Option<Instant> {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
         [
             self.snd.timer_deadline(&self.patience(options)),
@@ -220,6 +230,7 @@ impl Connection {
             self.rcv.ack.deadline().filter(|at| *at > now),
             keepalive.map(|settings| self.keepalive.deadline(&settings)).filter(|at| *at < Instant::MAX),
             self.fin_wait2_until,
+            self.rcv.lapses_at(config),
         ]
         .into_iter()
         .flatten()
@@ -233,6 +244,7 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
+        self.rcv.lapse(ctx.config, ctx.pool, ctx.now);
         let mss = self.snd.mss();
         let expiry = self.snd.timer_expired(&self.patience(options), ctx.counters, ctx.now);
         ctx.counters.tcp_black_holes += u64::from(self.snd.mss() < mss);
@@ -439,7 +451,7 @@ impl Connection {
                 Kind::PathProbe => ctx.counters.tcp_path_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, true, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, plan.len as usize);
         }
         sent
@@ -451,7 +463,7 @@ impl Connection {
             .with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, false, ctx.now);
             emit::note_sent(ctx, path.tuple, &says, 0);
         }
         sent
@@ -496,7 +508,7 @@ impl Connection {
         let says = Says::ack(seq, self.rcv.nxt().wire(), window).with(self.options(ctx.now, BLOCKS_MAX));
         let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
         if sent == Sent::Taken {
-            self.rcv.acknowledged(edge);
+            self.rcv.acknowledged(edge, false, ctx.now);
             self.keepalive.probe_sent(ctx.now);
             ctx.counters.tcp_keepalives += 1;
             emit::note_sent(ctx, path.tuple, &says, 0);

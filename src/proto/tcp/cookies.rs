@@ -5,7 +5,7 @@
 //! low bits of our timestamp have the peer's window shift and whether it understands selective acknowledgements. Without
 //! timestamps there is no room for those two, and the connection goes without.
 //!
-//! Owns what such a number looks like. When one is given out and taken back is the endpoint's to decide.
+//! Owns what such a number looks like, and which have been taken back already. When one is given out and taken back is the endpoint's to decide.
 //!
 //! ```text
 //! ISN     F(ends) + │ step: 8 │ (keyed function of ends, peer's ISN, step  +  what the SYN offered) mod 2^24 │
@@ -15,6 +15,7 @@
 //! F and the step (2^24 ticks of 4 microseconds, 67 s) are those of other initial sequence numbers (RFC 6528), which these
 //! therefore keep pace with. Who can't see our SYN-ACKs has to guess both F and the keyed function: one of 2^27 numbers will do.
 
+use alloc::collections::BTreeSet;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
@@ -25,7 +26,7 @@ use super::demux::FourTuple;
 use super::emit::Says;
 use super::handshake::PeerSyn;
 use super::isn::IsnGenerator;
-use super::recv::window::Window;
+use super::recv;
 use super::timestamps::{TimestampClock, TimestampClocks};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
@@ -57,14 +58,14 @@ const NO_SCALE: u32 = 15;
 pub(crate) const LIFETIME: Duration = Duration::from_micros(STEPS * (4 << STEP_BITS));
 
 /// Makes cookies, and knows them again.
-#[derive(Clone)]
 pub(crate) struct Cookies {
     key: [u8; 16],
+    spent: Spent,
 }
 
 impl Cookies {
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Cookies { key }
+        Cookies { key, spent: Spent::default() }
     }
 
     /// The SYN-ACK for `peer`.
@@ -84,7 +85,7 @@ impl Cookies {
         let peer = offer.told(peer);
         let stamp = stamp(numbers.clocks.of(tuple), &peer, ctx.now);
         let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
-        Says::syn(iss, Some(peer.rcv_nxt()), Window::syn_field(ctx.config.recv_buffer as u64), options)
+        Says::syn(iss, Some(peer.rcv_nxt()), recv::cookie_window(ctx.config), options)
     }
 
     /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
@@ -98,9 +99,30 @@ impl Cookies {
         let iss = segment.ack?.plus(u32::MAX);
         let irs = segment.seq.plus(u32::MAX);
         let offer = self.offer(numbers.isn, tuple, irs, iss, ctx.now)?;
+        if self.spent.contains(self.name(tuple, irs, iss)) {
+            return None;
+        }
         let clock = numbers.clocks.of(tuple);
         let (peer, rtt) = offer.peer(ctx, clock, segment)?;
         Some(peer.settle(ctx, iss, rtt, clock))
+    }
+
+    /// `segment` has brought a cookie back, and its connection is open. It shall not open another: a duplicate of its first
+    /// text that was late, or is replayed, would be taken for text of a new connection once the old one is over.
+    pub(crate) fn spend(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+        if let Some(ack) = segment.ack {
+            let name = self.name(tuple, segment.seq.plus(u32::MAX), ack.plus(u32::MAX));
+            self.spent.insert(name, step_at(now));
+        }
+    }
+
+    /// What tells one cookie from any other.
+    fn name(&self, tuple: &FourTuple, irs: SeqNr, iss: SeqNr) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        tuple.hash(&mut hasher);
+        hasher.write_u32(irs.0);
+        hasher.write_u32(iss.0);
+        hasher.finish()
     }
 
     /// What the SYN offered for which `iss` was the answer.
@@ -131,6 +153,35 @@ impl Cookies {
 impl core::fmt::Debug for Cookies {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Cookies(..)")
+    }
+}
+
+/// Cookies that were taken in this step or the one before. By the next they are outdated.
+#[derive(Default)]
+struct Spent {
+    step: u64,
+    of_this: BTreeSet<u64>,
+    of_last: BTreeSet<u64>,
+}
+
+impl Spent {
+    /// Most that are remembered of a step: a thousand connections a second, in half a megabyte or so. What comes beyond them
+    /// may be replayed.
+    const MAX: usize = 1 << 16;
+
+    fn contains(&self, name: u64) -> bool {
+        self.of_this.contains(&name) || self.of_last.contains(&name)
+    }
+
+    fn insert(&mut self, name: u64, step: u64) {
+        if step != self.step {
+            let last = core::mem::take(&mut self.of_this);
+            self.of_last = if step == self.step + 1 { last } else { BTreeSet::new() };
+            self.step = step;
+        }
+        if self.of_this.len() < Self::MAX {
+            self.of_this.insert(name);
+        }
     }
 }
 
@@ -182,6 +233,8 @@ impl Offer {
             scale: None,
             // The segment at hand tells more.
             window: segment.window,
+            //= RFC9293 SHLD-14: what the SYN-ACK offered, however much memory there was.
+            offered: recv::cookie_window(ctx.config),
             sack: false,
             timestamp: None,
         };
@@ -222,7 +275,7 @@ mod tests {
     }
 
     fn peer(mss: u16, timestamp: Option<u32>) -> PeerSyn {
-        PeerSyn { irs: SeqNr(1000), mss, scale: Some(7), window: 1000, sack: true, timestamp }
+        PeerSyn { irs: SeqNr(1000), mss, scale: Some(7), window: 1000, offered: 1000, sack: true, timestamp }
     }
 
     /// The number in the SYN-ACK for `peer` at `now`.
@@ -252,6 +305,23 @@ mod tests {
             let strange = Cookies::new([7; 16]);
             assert_eq!(strange.offer(&isn, &tuple(1), SeqNr(1000), iss, at(0)), None, "of another boot");
         }
+    }
+
+    #[test]
+    fn what_was_spent_is_remembered_for_as_long_as_it_would_be_good_and_no_longer() {
+        let mut spent = Spent::default();
+        for (name, step) in [(1, 5), (2, 5), (3, 6)] {
+            spent.insert(name, step);
+        }
+        assert_eq!([1, 2, 3, 4].map(|name| spent.contains(name)), [true, true, true, false]);
+        spent.insert(4, 7);
+        assert_eq!([1, 2, 3, 4].map(|name| spent.contains(name)), [false, false, true, true]);
+        spent.insert(5, 90);
+        assert_eq!([3, 4, 5].map(|name| spent.contains(name)), [false, false, true]);
+        for name in 0..2 * Spent::MAX as u64 {
+            spent.insert(name, 91);
+        }
+        assert_eq!(spent.of_this.len(), Spent::MAX);
     }
 
     #[test]

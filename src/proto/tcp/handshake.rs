@@ -11,10 +11,10 @@ use super::connection::{Ending, Settled, header_len};
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::options::SocketOptions;
-use super::recv::window::Window;
+use super::recv::{self, window::Window};
 use super::send::SendStart;
 use super::seq::{RcvPos, SndPos};
-use super::timestamps::{TimestampClock, Timestamps};
+use super::timestamps::{TimestampClock, Timestamps, is_before};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -34,6 +34,8 @@ pub(crate) struct PeerSyn {
     pub(super) scale: Option<u8>,
     /// Its window, never scaled in a SYN.
     pub(super) window: u16,
+    /// The window that our own SYN offers.
+    pub(super) offered: u16,
     /// It understands selective acknowledgements, and so do we.
     pub(super) sack: bool,
     /// Its timestamp, if it has timestamps and so have we.
@@ -45,7 +47,7 @@ impl PeerSyn {
     //= RFC7323 2.3 largest
     const SCALE_MAX: u8 = 14;
 
-    pub(crate) fn of(config: &Config, segment: &Segment<'_>, is_ipv4: bool) -> Self {
+    pub(crate) fn of(config: &Config, segment: &Segment<'_>, is_ipv4: bool, offered: u16) -> Self {
         //= RFC9293 MUST-15/v4
         //= RFC9293 MUST-15/v6
         let default = if is_ipv4 { 536 } else { 1220 };
@@ -55,6 +57,7 @@ impl PeerSyn {
             mss: segment.options.mss.unwrap_or(default).max(config.mss_min),
             scale: segment.options.window_scale.map(|shift| shift.min(Self::SCALE_MAX)),
             window: segment.window,
+            offered,
             sack: config.sack && segment.options.sack_permitted,
             timestamp: segment.options.timestamps.filter(|_| config.timestamps).map(|(value, _)| value),
         }
@@ -112,6 +115,7 @@ impl PeerSyn {
                 clock: self.timestamp.map(|_| clock),
             },
             rcv_first: syn.plus(1),
+            rcv_offered: self.offered,
             rcv_scale: self.rcv_scale(ctx.config),
             peer_mss: self.mss.into(),
             timestamps: self.timestamps(clock, ctx.now),
@@ -120,10 +124,9 @@ impl PeerSyn {
 
     /// Whether a segment is acceptable before the connection is synchronised: at RCV.NXT, or in the window
     /// that our SYN offered.
-    pub(crate) fn accepts(&self, config: &Config, segment: &Segment<'_>) -> bool {
+    pub(crate) fn accepts(&self, segment: &Segment<'_>) -> bool {
         let offset = segment.seq.minus(self.irs.plus(1));
-        let window = i32::from(Window::syn_field(config.recv_buffer as u64));
-        (0..window.max(1)).contains(&offset)
+        (0..i32::from(self.offered).max(1)).contains(&offset)
     }
 
     /// Whether a segment repeats the peer's SYN.
@@ -140,12 +143,27 @@ impl PeerSyn {
     /// The window field of an ACK sent before the connection is open: what our SYN offered, but scaled, since
     /// only SYNs are not.
     pub(crate) fn ack_window(&self, config: &Config) -> u16 {
-        Window::syn_field(config.recv_buffer as u64) >> self.rcv_scale(config)
+        self.offered >> self.rcv_scale(config)
+    }
+
+    /// The window field of our SYN.
+    pub(crate) fn offered(&self) -> u16 {
+        self.offered
     }
 
     /// The timestamps of the connection to be, if it has any.
     pub(crate) fn timestamps(&self, clock: TimestampClock, now: Instant) -> Option<Timestamps> {
         self.timestamp.map(|value| Timestamps::new(clock, value, now))
+    }
+
+    /// The same SYN has come again, and its timestamp is a later one.
+    //= RFC7323 4.3 echo
+    pub(crate) fn heard_again(&mut self, segment: &Segment<'_>) {
+        if let (Some(known), Some((value, _))) = (&mut self.timestamp, segment.options.timestamps)
+            && !is_before(value, *known)
+        {
+            *known = value;
+        }
     }
 
     /// Why a segment is dropped for its timestamp, or the lack of one, before the connection is open.
@@ -192,6 +210,8 @@ pub(crate) struct Handshake {
     iss: SeqNr,
     clock: TimestampClock,
     stage: Stage,
+    /// The window that our SYN offers.
+    offered: u16,
     /// The path's MTU, for the MSS we announce.
     mtu: usize,
     retransmissions: u32,
@@ -234,6 +254,7 @@ impl Handshake {
             iss,
             clock,
             stage: Stage::SynSent,
+            offered: recv::syn_window(ctx),
             mtu,
             retransmissions: 0,
             sent_twice: false,
@@ -280,7 +301,13 @@ impl Handshake {
     ) -> Outcome {
         match self.stage {
             Stage::SynSent => self.in_syn_sent(ctx, tuple, options, segment),
-            Stage::SynReceived(peer) => self.in_syn_received(ctx, global, tuple, options, segment, &peer),
+            Stage::SynReceived(mut peer) => {
+                if peer.is_repeated_by(segment) {
+                    peer.heard_again(segment);
+                    self.stage = Stage::SynReceived(peer);
+                }
+                self.in_syn_received(ctx, global, tuple, options, segment, &peer)
+            }
         }
     }
 
@@ -331,10 +358,9 @@ impl Handshake {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(peer),
         };
-        let window = Window::syn_field(ctx.config.recv_buffer as u64);
         let stamp = self.clock.at(ctx.now);
         let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
-        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), window, syn_options);
+        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, syn_options);
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
@@ -360,7 +386,7 @@ impl Handshake {
             }
             // Fourth: the SYN.
             Control::Syn => {
-                let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+                let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), self.offered);
                 if acks_our_syn {
                     let rtt = self.measured(peer.echo(segment), ctx.now);
                     let settled = peer.settle(ctx, self.iss, rtt, self.clock);
@@ -407,7 +433,7 @@ impl Handshake {
             self.send(ctx, tuple, options);
             return Outcome::Continues;
         }
-        if !peer.accepts(ctx.config, segment) {
+        if !peer.accepts(segment) {
             if segment.control != Control::Rst && global.allows(ctx) {
                 self.send_ack(ctx, tuple, options, peer);
             }

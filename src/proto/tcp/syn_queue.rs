@@ -11,7 +11,6 @@ use super::connection::Settled;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
-use super::recv::window::Window;
 use super::timestamps::TimestampClock;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -30,9 +29,8 @@ pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
 pub(crate) struct HalfOpen {
     pub(crate) tuple: FourTuple,
     pub(crate) listener: ListenerId,
-    iss: SeqNr,
+    ours: Ours,
     peer: PeerSyn,
-    clock: TimestampClock,
     marks: Marks,
     mtu: u16,
     retransmissions: u8,
@@ -40,6 +38,13 @@ pub(crate) struct HalfOpen {
     sent_twice: bool,
     first_sent: Instant,
     timer: Option<TimerId>,
+}
+
+/// Our side's numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours {
+    pub(crate) iss: SeqNr,
+    pub(crate) clock: TimestampClock,
 }
 
 /// What a segment did to a half-open connection.
@@ -62,9 +67,8 @@ impl HalfOpen {
     pub(crate) fn new(
         tuple: FourTuple,
         listener: ListenerId,
-        iss: SeqNr,
+        ours: Ours,
         peer: PeerSyn,
-        clock: TimestampClock,
         marks: Marks,
         mtu: usize,
         now: Instant,
@@ -73,9 +77,8 @@ impl HalfOpen {
         HalfOpen {
             tuple,
             listener,
-            iss,
+            ours,
             peer,
-            clock,
             marks,
             mtu,
             retransmissions: 0,
@@ -125,25 +128,26 @@ impl HalfOpen {
             // Our SYN-ACK was lost, or is late. This one has as much time as the last (as Linux gives it), or a peer that
             // hears it at last finds the half-open connection forgotten.
             self.sent_twice = true;
+            self.peer.heard_again(segment);
             if let Some(timer) = self.timer {
                 ctx.timers.reschedule(timer, ctx.now + self.timeout(ctx));
             }
             self.send_syn_ack(ctx);
             return Outcome::Continues;
         }
-        if !self.peer.accepts(ctx.config, segment) {
+        if !self.peer.accepts(segment) {
             if segment.control != Control::Rst && global.allows(ctx) {
                 self.send_ack(ctx);
             }
             return Outcome::Dropped(DropReason::TcpOutOfWindow);
         }
-        if let Some(reason) = self.peer.refuses_age(self.clock, segment, ctx.now) {
+        if let Some(reason) = self.peer.refuses_age(self.ours.clock, segment, ctx.now) {
             if reason == DropReason::TcpOldTimestamp && global.allows(ctx) {
                 self.send_ack(ctx);
             }
             return Outcome::Dropped(reason);
         }
-        let acks_our_syn = segment.ack == Some(self.iss.plus(1));
+        let acks_our_syn = segment.ack == Some(self.ours.iss.plus(1));
         match (segment.control, segment.ack) {
             (Control::Rst, _) if segment.seq == self.peer.rcv_nxt() => {
                 ctx.counters.tcp_resets_in += 1;
@@ -174,24 +178,23 @@ impl HalfOpen {
     fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
-        let first_answered = self.peer.echo(segment) == Some(self.clock.at(self.first_sent));
+        let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
         let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
-        self.peer.settle(ctx, self.iss, rtt, self.clock)
+        self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock)
     }
 
     fn send_syn_ack(&self, ctx: &mut Context<'_>) {
         let is_ipv4 = self.tuple.local.is_ipv4();
-        let stamp = self.clock.at(ctx.now);
+        let stamp = self.ours.clock.at(ctx.now);
         let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer), stamp);
-        let window = Window::syn_field(ctx.config.recv_buffer as u64);
-        let says = Says::syn(self.iss, Some(self.peer.rcv_nxt()), window, options);
+        let says = Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options);
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>) {
         let window = self.peer.ack_window(ctx.config);
-        let says = Says::ack(self.iss.plus(1), self.peer.rcv_nxt(), window);
-        let says = says.with(self.peer.ack_options(self.clock, ctx.now));
+        let says = Says::ack(self.ours.iss.plus(1), self.peer.rcv_nxt(), window);
+        let says = says.with(self.peer.ack_options(self.ours.clock, ctx.now));
         emit::queue(ctx, &self.tuple, self.marks, &says);
     }
 }

@@ -194,7 +194,7 @@ impl TimeWait {
     }
 
     /// Whether an open of ours may take the place. Its timestamps will be later than all that the peer has seen, so that
-    /// the peer, should it remember the old connection, can tell the two apart (RFC 6191; ADR 19).
+    /// the peer, should it remember the old connection, can tell the two apart (RFC 6191; ADR 22).
     pub(crate) fn gives_way_to_us(&self, now: Instant) -> bool {
         self.timestamps.is_some_and(|stamps| stamps.has_rested(now))
     }

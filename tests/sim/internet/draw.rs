@@ -112,6 +112,10 @@ pub(super) fn host_config(rng: &mut Rng) -> Config {
         send_buffer: buffer_size(rng, Pairing::Ours).max(200),
         ..Config::default()
     };
+    // Buffers grow from next to nothing, from the usual, or are fixed.
+    let initial = [3_000, config.recv_buffer_initial, usize::MAX];
+    config.recv_buffer_initial = initial[rng.within(0..=2) as usize];
+    config.send_buffer_initial = initial[rng.within(0..=2) as usize];
     extensions(rng, &mut config);
     if rng.chance_ppm(200_000) {
         // Memory is short: less than what all connections would like, enough for each to go on.

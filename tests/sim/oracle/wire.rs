@@ -288,6 +288,79 @@ mod this_oracle {
         server_sends(&mut monitor, 501, 1_101, 0);
     }
 
+    /// A connection whose ends have both options, with 10 octets that have come and 10 more behind a gap.
+    fn opened_with_options() -> Monitor {
+        let mut monitor = Monitor::default();
+        let ack = wire::ACK;
+        for (from, to, flags, seq, ack, len, stamps) in [
+            (CLIENT, SERVER, wire::SYN, 100, 0, 0, (1, 0)),
+            (SERVER, CLIENT, wire::SYN | ack, 500, 101, 0, (71, 1)),
+            (CLIENT, SERVER, ack, 101, 501, 10, (2, 71)),
+            (CLIENT, SERVER, ack, 111, 501, 10, (3, 71)),
+            (CLIENT, SERVER, ack, 121, 501, 10, (4, 71)),
+        ] {
+            let mut tcp = segment(from, to, flags, seq, ack, len);
+            if flags & wire::SYN != 0 {
+                Opt::SackPermitted.encode(&mut tcp.options);
+            }
+            Opt::Timestamps(stamps.0, stamps.1).encode(&mut tcp.options);
+            monitor.sent(&tcp, true, 1_500, 60);
+            // The second is lost.
+            if seq != 111 {
+                monitor.arrived(&tcp);
+            }
+        }
+        monitor
+    }
+
+    fn server_reports(monitor: &mut Monitor, options: &[Opt]) {
+        let mut tcp = segment(SERVER, CLIENT, wire::ACK, 501, 111, 0);
+        options.iter().for_each(|option| option.encode(&mut tcp.options));
+        monitor.sent(&tcp, true, 1_500, 60);
+    }
+
+    #[test]
+    fn a_report_of_what_has_come_and_a_timestamp_that_goes_on_are_right() {
+        let mut monitor = opened_with_options();
+        server_reports(&mut monitor, &[Opt::Timestamps(72, 2), Opt::Sack(vec![(121, 131)])]);
+        // What came twice is there, too.
+        server_reports(&mut monitor, &[Opt::Timestamps(72, 2), Opt::Sack(vec![(101, 111), (121, 131)])]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not all is there")]
+    fn a_report_of_what_was_lost_is_noticed() {
+        let report = Opt::Sack(vec![(115, 131)]);
+        server_reports(&mut opened_with_options(), &[Opt::Timestamps(72, 2), report]);
+    }
+
+    #[test]
+    #[should_panic(expected = "doesn't want it")]
+    fn a_report_to_a_peer_that_does_not_want_it_is_noticed() {
+        let mut monitor = opened();
+        let text = client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        monitor.arrived(&text);
+        server_reports(&mut monitor, &[Opt::Sack(vec![(101, 111)])]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a timestamp in every segment")]
+    fn a_segment_without_a_timestamp_is_noticed() {
+        server_reports(&mut opened_with_options(), &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "timestamps went back")]
+    fn a_timestamp_that_goes_back_is_noticed() {
+        server_reports(&mut opened_with_options(), &[Opt::Timestamps(70, 2)]);
+    }
+
+    #[test]
+    #[should_panic(expected = "echoed, and only")]
+    fn an_echo_of_what_has_not_come_is_noticed() {
+        server_reports(&mut opened_with_options(), &[Opt::Timestamps(72, 5)]);
+    }
+
     #[test]
     #[should_panic(expected = "offered only 1001")]
     fn text_beyond_the_window_is_noticed() {

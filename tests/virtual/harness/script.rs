@@ -42,7 +42,14 @@ impl Default for Setup {
     fn default() -> Self {
         Setup {
             ipv6: false,
-            config: Config { recv_buffer: 65535, ..Config::default() },
+            // Buffers have their size from the start, so that windows are easy to foretell.
+            config: Config {
+                recv_buffer: 65_535,
+                recv_buffer_initial: usize::MAX,
+                send_buffer: 512 << 10,
+                send_buffer_initial: usize::MAX,
+                ..Config::default()
+            },
             secrets: 1,
             start: Instant::from_millis(1_000_000),
             peer_iss: 1_000_000,

@@ -90,6 +90,7 @@ impl Controller for NewReno {
         self.cwnd += self.mss;
     }
 
+    //= RFC6582 3.2 partial deflation
     fn on_partial_ack(&mut self, acked: u64) {
         self.cwnd = self.cwnd.saturating_sub(acked);
         if acked >= self.mss {
@@ -100,8 +101,9 @@ impl Controller for NewReno {
 
     fn on_exit_recovery(&mut self, flight: u64) {
         //= RFC5681 3.2 deflation
-        // RFC 6582 section 3.2 step 3, option 1: no burst when little is in flight.
-        self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss);
+        //= RFC6582 3.2 full ACK, 3.2 burst: option 1 of step 3.
+        // Segments may have become larger than the threshold meanwhile (RFC 4821).
+        self.cwnd = self.ssthresh.min(flight.max(self.mss) + self.mss).max(self.mss);
     }
 
     fn on_timeout(&mut self, flight: u64, first: bool) {
@@ -166,6 +168,7 @@ mod tests {
     #[test]
     fn fast_recovery_inflates_deflates_and_ends_at_half() {
         //= RFC5681 3.2 inflation, 3.2 deflation
+        //= RFC6582 3.2 partial deflation, 3.2 full ACK, 3.2 burst
         let mut cc = NewReno::new(1000, 10);
         cc.on_enter_recovery(10_000);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
@@ -175,6 +178,17 @@ mod tests {
         assert_eq!(cc.cwnd(), 7000);
         cc.on_exit_recovery(10_000);
         assert_eq!(cc.cwnd(), 5000);
+        cc.on_exit_recovery(1000);
+        assert_eq!(cc.cwnd(), 2000);
+    }
+
+    #[test]
+    fn a_recovery_during_which_segments_have_grown_ends_with_one_of_them() {
+        let mut cc = NewReno::new(1000, 10);
+        cc.on_enter_recovery(10_000);
+        cc.on_mss(8000);
+        cc.on_exit_recovery(3000);
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (8000, 5000));
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl Endpoint {
         }
         let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
         connection.signals |= Readiness::WRITABLE;
+        connection.rcv.follow_memory(ctx.pool);
         if socket.read_shut {
             connection.close_read(ctx);
         }
@@ -257,7 +258,7 @@ impl Socket {
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let deadline = match &self.phase {
             Phase::Opening(opening) => Some(opening.deadline(&self.options)),
-            Phase::Synchronised(connection) => connection.deadline(&self.options, ctx.now),
+            Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
             Phase::Over(_) => None,
         };
         match (deadline, self.timer) {

@@ -29,8 +29,8 @@ use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
-use super::recv::RecvHalf;
-use super::syn_queue::{self, HalfOpen, SynQueue};
+use super::recv::{self, RecvHalf};
+use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
 use super::timestamps::TimestampClocks;
 use crate::proto::config::{Config, Secrets};
@@ -212,13 +212,12 @@ impl Endpoint {
     ) -> Result<(), DropReason> {
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
         let admission = listener.admits_syn(ctx.config);
-        let wants_cookie =
-            admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies && old_nxt.is_none();
+        let wants_cookie = admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies;
         if !wants_cookie {
             admission?;
         }
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
-        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4());
+        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let marks = Marks::of(&listener.options);
         //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
@@ -234,8 +233,8 @@ impl Endpoint {
             None => self.isn.generate(ctx.now, tuple),
         };
         listener.half_open += 1;
-        let clock = self.clocks.of(tuple);
-        let entry = HalfOpen::new(*tuple, listener_id, iss, peer, clock, marks, route.mtu, ctx.now);
+        let ours = Ours { iss, clock: self.clocks.of(tuple) };
+        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, route.mtu, ctx.now);
         let id = self.half_open.insert(entry);
         self.demux.point(*tuple, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id);
@@ -260,6 +259,7 @@ impl Endpoint {
             return Ok(None);
         };
         let socket = self.promote(ctx, *tuple, listener_id, settled)?;
+        self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
     }
@@ -391,6 +391,7 @@ impl Endpoint {
                     self.time_wait.acknowledge(ctx, id);
                     return Err(DropReason::TcpUnexpected);
                 };
+                // A cookie will not do: its number might not be above all the old ones.
                 listener.admits_syn(ctx.config)?;
                 self.end_time_wait(ctx, id);
                 self.begin_half_open(ctx, listener_id, tuple, segment, Some(old_nxt))

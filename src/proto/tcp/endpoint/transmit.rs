@@ -176,7 +176,7 @@ impl Endpoint {
     }
 
     fn can_wake_starved(&self, pool: &Pool) -> bool {
-        !self.starved.is_empty() && pool.available() > 0
+        !self.starved.is_empty() && pool.can_lend()
     }
 }
 

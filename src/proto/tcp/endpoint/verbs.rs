@@ -249,10 +249,10 @@ impl Endpoint {
         let count = rcv.map_or(0, |rcv| match take {
             Take::Copy(out) => {
                 let count = rcv.peek(out);
-                rcv.consume(count, ctx.pool)
+                rcv.consume(count, ctx.pool, ctx.now)
             }
             Take::Look(out) => rcv.peek(out),
-            Take::Skip(max) => rcv.consume(max, ctx.pool),
+            Take::Skip(max) => rcv.consume(max, ctx.pool, ctx.now),
         });
         if count > 0 {
             self.settle(ctx, id);

@@ -2,6 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use proptest::prelude::*;
 
@@ -9,7 +10,8 @@ use super::{octet, octets};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::Config;
 use crate::proto::ip::testing::World;
-use crate::proto::tcp::recv::{RecvHalf, Text};
+use crate::proto::tcp::recv::autotune::AutoTune;
+use crate::proto::tcp::recv::{RecvHalf, RecvStart, Text};
 use crate::proto::tcp::seq::RcvPos;
 use crate::proto::wire::seq_nr::SeqNr;
 use crate::time::Instant;
@@ -27,8 +29,8 @@ struct Rcv {
     here: Vec<bool>,
     fin: Option<u64>,
     urgent: Option<u64>,
-    /// RCV.BUFF.
-    capacity: u64,
+    /// RCV.BUFF: what is told of each octet that came or was read.
+    tune: AutoTune,
     scale: u8,
     mss: u64,
     /// The application reads no further.
@@ -47,6 +49,11 @@ struct Acks {
     unacknowledged: u64,
     /// When the first of what is unacknowledged came.
     since: Option<Instant>,
+    /// Segments yet to be acknowledged one by one.
+    quick: u64,
+    /// The application answers in time.
+    interactive: bool,
+    last_text: Option<Instant>,
 }
 
 impl Acks {
@@ -61,23 +68,37 @@ impl Acks {
         self.at_once = true;
     }
 
-    fn sent(&mut self) {
+    /// The sender has to send again, or thinks so.
+    fn trouble(&mut self, quick: u64) {
+        self.quick = self.quick.max(quick);
+        self.interactive = false;
+    }
+
+    fn sent(&mut self, with_text: bool, now: Instant) {
+        let delay = Duration::from_millis(40);
+        let is_late = self.since.is_some_and(|since| now.since(since) >= delay);
+        let is_answer = with_text && self.last_text.is_some_and(|last| now.since(last) <= delay);
+        if is_answer {
+            self.interactive = true;
+        } else if !with_text && is_late && self.count == 0 {
+            self.interactive = false;
+        }
         let count = self.count.saturating_sub(1);
-        *self = Acks { count, at_once: count > 0, ..Acks::default() };
+        (self.count, self.at_once) = (count, count > 0);
+        (self.unacknowledged, self.since) = (0, None);
     }
 }
 
 impl Rcv {
-    fn new(capacity: u64, scale: u8) -> Self {
+    fn new(tune: AutoTune, offered: u64, scale: u8) -> Self {
         Rcv {
             nxt: 0,
-            // RFC 7323 section 2.2: the window of a SYN is not scaled.
-            edge: capacity.min(65_535),
+            edge: offered,
             read: 0,
             here: vec![],
             fin: None,
             urgent: None,
-            capacity,
+            tune,
             scale,
             // RFC 9293 section 3.7.1: until more is known.
             mss: 536,
@@ -114,8 +135,8 @@ impl Rcv {
                 self.fin = Some(at);
             }
         }
-        let text = if len == 0 { Text::None } else { self.text(seq, end, now) };
         self.mss = self.mss.max(size);
+        let text = if len == 0 { Text::None } else { self.text(seq, end, size, now) };
         // One that was ahead of its turn closes the gap with this text: RFC 5681 section 4.2.
         let completes = self.fin == Some(self.nxt);
         if completes {
@@ -128,13 +149,19 @@ impl Rcv {
         text
     }
 
-    fn text(&mut self, seq: i64, end: i64, now: Instant) -> Text {
+    /// Segments acknowledged one by one: 16, or half of the window, but 2 at least.
+    fn quick(&self) -> u64 {
+        (self.edge.saturating_sub(self.nxt) / self.mss / 2).clamp(2, 16)
+    }
+
+    fn text(&mut self, seq: i64, end: i64, size: u64, now: Instant) -> Text {
         // "Segments are trimmed to fit the window"; behind the FIN there is nothing.
         let fits = |at: &u64| *at >= self.nxt && *at < self.edge && self.fin.is_none_or(|fin| *at < fin);
         let fresh: Vec<u64> = (seq..end).filter_map(|at| u64::try_from(at).ok()).filter(fits).collect();
         let Some(first) = fresh.first().copied() else {
             self.duplicates += 1;
             self.acks.at_once();
+            self.acks.trouble(self.quick());
             return Text::Duplicate;
         };
         let last = first + fresh.len() as u64 - 1;
@@ -143,6 +170,7 @@ impl Rcv {
             // SHLD-31: it is queued, while there are few gaps.
             self.out_of_order += 1;
             self.acks.one_more();
+            self.acks.trouble(self.quick());
             let joins = ahead.iter().any(|(start, end)| *start <= last + 1 && first <= *end);
             if ahead.len() >= RANGES && !joins {
                 return Text::NoMemory;
@@ -156,14 +184,23 @@ impl Rcv {
         while self.has(self.nxt) {
             self.nxt += 1;
         }
+        self.tune.received(RcvPos::at(self.nxt), RcvPos::at(self.edge), now);
         // RFC 5681 section 4.2: every second full-sized segment, no later than the delay; when a gap is filled at once.
+        if self.acks.last_text.is_none_or(|last| now.since(last) > Duration::from_millis(240)) {
+            self.acks.quick = self.acks.quick.max(self.quick());
+        }
+        self.acks.last_text = Some(now);
         self.acks.unacknowledged += fresh.len() as u64;
-        if self.acks.unacknowledged >= 2 * self.mss {
+        let is_full = fresh.len() as u64 >= self.mss;
+        let is_quick = is_full && self.acks.quick > 0 && !self.acks.interactive;
+        if self.acks.unacknowledged >= 2 * self.mss || is_quick {
             self.acks.count = self.acks.count.max(1);
         }
+        self.acks.quick = self.acks.quick.saturating_sub((fresh.len() as u64).div_ceil(size));
         self.acks.since = self.acks.since.or(Some(now));
         if !ahead.is_empty() {
             self.acks.at_once();
+            self.acks.trouble(self.quick());
         }
         Text::InOrder
     }
@@ -183,14 +220,14 @@ impl Rcv {
 
     /// Where the buffer ends: text that is thrown away takes no room.
     fn possible(&self) -> u64 {
-        self.capacity + if self.discards_from.is_some() { self.nxt } else { self.read }
+        self.tune.size() + if self.discards_from.is_some() { self.nxt } else { self.read }
     }
 
     /// Section 3.8.6.2.2: "keep RCV.NXT+RCV.WND fixed until RCV.BUFF - RCV.USER - RCV.WND >= min(Fr * RCV.BUFF,
     /// Eff.snd.MSS)", with Fr = 1/2.
     fn wanted(&self) -> u64 {
         let reduction = self.possible().saturating_sub(self.edge);
-        let enough = self.mss.min(self.capacity / 2).max(1);
+        let enough = self.mss.min(self.tune.size() / 2).max(1);
         if reduction >= enough { self.possible() } else { self.edge }
     }
 
@@ -204,7 +241,7 @@ impl Rcv {
     }
 
     /// A segment goes out with a window field of `field`.
-    fn tells(&mut self, field: u16) {
+    fn tells(&mut self, field: u16, with_text: bool, now: Instant) {
         let unit = 1 << self.scale;
         let told = self.nxt + u64::from(field) * unit;
         // SHLD-14, RFC 7323 section 2.4: only by rounding may it look as if the edge were pulled back, and only if the
@@ -219,7 +256,7 @@ impl Rcv {
         assert!(told <= self.possible().max(self.edge) + unit, "more than the buffer takes");
         assert!(told + unit > self.wanted() || is_all, "a window that does not open");
         self.edge = self.edge.max(told);
-        self.acks.sent();
+        self.acks.sent(with_text, now);
     }
 }
 
@@ -245,7 +282,8 @@ enum Op {
     /// So many thousandths of what can be read, and an octet more.
     Read(u64),
     Discard,
-    Acknowledge,
+    /// By a segment with text, or without.
+    Acknowledge(bool),
     Wait(u64),
 }
 
@@ -276,9 +314,9 @@ fn op() -> impl Strategy<Value = Op> {
         6 => prop_oneof![1_u64..700, full].prop_map(|len| Op::Segment { from: (Anchor::Nxt, 0), to: Ok(len), fin: false }),
         1 => place().prop_map(|(anchor, by)| Op::Urgent(anchor, by)),
         6 => prop_oneof![Just(1000_u64), 0_u64..1000].prop_map(Op::Read),
-        1 => (0..6).prop_map(|n| if n == 0 { Op::Discard } else { Op::Acknowledge }),
-        8 => Just(Op::Acknowledge),
-        2 => (0_u64..50).prop_map(Op::Wait),
+        1 => (0..6).prop_map(|n| if n == 0 { Op::Discard } else { Op::Acknowledge(false) }),
+        8 => prop::bool::weighted(0.2).prop_map(Op::Acknowledge),
+        2 => prop_oneof![4 => 0_u64..50, 1 => 0_u64..300].prop_map(Op::Wait),
     ]
 }
 
@@ -292,12 +330,23 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(irs: u32, capacity: u64, scale: u8) -> Self {
+    fn new(irs: u32, initial: u64, max: u64, scale: u8) -> Self {
         let first = RcvPos::of_syn(SeqNr(irs)).plus(1);
-        let world = World::with(Config { reassembly_ranges: RANGES, ..Config::default() });
+        let world = World::with(Config {
+            reassembly_ranges: RANGES,
+            recv_buffer: max as usize,
+            recv_buffer_initial: initial as usize,
+            ..Config::default()
+        });
+        // RFC 7323 section 2.2: the window of a SYN is not scaled.
+        let offered = initial.min(max).min(65_535);
+        let rtt = Some(Duration::from_millis(20)).filter(|_| irs.is_multiple_of(2));
+        let mut tune = AutoTune::new(initial, max, RcvPos::at(0), offered, world.now);
+        rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
+        let start = RecvStart { first, offered: offered as u16, scale, rtt, sack: false };
         Pair {
-            half: RecvHalf::new(first, capacity, scale, false),
-            rcv: Rcv::new(capacity, scale),
+            half: RecvHalf::new(&world.config, &start, world.now),
+            rcv: Rcv::new(tune, offered, scale),
             first,
             world,
             read: vec![],
@@ -323,7 +372,7 @@ impl Pair {
             Op::Segment { from, to, fin } => {
                 let seq = self.place(*from);
                 // A wide window is seldom filled by small segments.
-                let stretch = if self.rcv.capacity > 50_000 { 12 } else { 1 };
+                let stretch = if self.rcv.tune.size() > 50_000 { 12 } else { 1 };
                 let to = to.map(|len| len * stretch);
                 let len = to.unwrap_or_else(|end| (self.place(end) - seq).clamp(0, 9000) as u64);
                 self.segment(seq, len, *fin);
@@ -344,7 +393,7 @@ impl Pair {
                 self.rcv.discards_from = self.rcv.discards_from.or(Some(self.rcv.nxt));
                 self.rcv.read_has_opened();
             }
-            Op::Acknowledge => self.acknowledge(),
+            Op::Acknowledge(with_text) => self.acknowledge(*with_text),
             Op::Wait(ms) => self.world.now += core::time::Duration::from_millis(*ms),
         }
     }
@@ -373,19 +422,21 @@ impl Pair {
             assert_eq!(self.half.peek(&mut out) as u64, count);
             assert!(out[..count as usize] == octets(self.rcv.read, self.rcv.read + count)[..]);
         }
-        assert_eq!(self.half.consume(max as usize, &mut self.world.pool) as u64, count);
+        assert_eq!(self.half.consume(max as usize, &mut self.world.pool, self.world.now) as u64, count);
         self.read.extend(&out[..count as usize]);
         self.rcv.read += count;
         if count > 0 {
+            self.rcv.tune.read(count, self.world.now);
             self.rcv.read_has_opened();
         }
     }
 
-    fn acknowledge(&mut self) {
+    fn acknowledge(&mut self, with_text: bool) {
         let (field, edge) = self.half.window_field();
         assert_eq!(self.half.window_field(), (field, edge), "to ask for it changes nothing");
-        self.half.acknowledged(edge);
-        self.rcv.tells(field);
+        let now = self.world.now;
+        self.half.acknowledged(edge, with_text, now);
+        self.rcv.tells(field, with_text, now);
     }
 
     /// Compares all that can be seen.
@@ -426,7 +477,7 @@ impl Pair {
             self.segment(nxt as i64, len, nxt + len == end);
             self.check();
             self.read(u64::from(u16::MAX));
-            self.acknowledge();
+            self.acknowledge(false);
             self.check();
         }
         assert!(self.half.fin_received() && self.half.bytes_received() == end);
@@ -455,9 +506,11 @@ proptest! {
             // More than the field can say to a peer that doesn't scale.
             1 => (100_000_u64..1 << 20, Just(0_u8)),
         ],
+        // The buffer is as large from the start, or grows to that.
+        share in prop_oneof![2 => Just(1000_u64), 1 => 100_u64..1000],
         ops in prop::collection::vec(op(), 1..70),
     ) {
-        let mut pair = Pair::new(irs, capacity, scale);
+        let mut pair = Pair::new(irs, (capacity * share / 1000).max(1), capacity, scale);
         pair.check();
         for op in ops {
             pair.apply(&op);
@@ -474,7 +527,7 @@ proptest! {
         begins in 0_u32..9000,
         ops in prop::collection::vec((op(), prop::option::of(0_usize..8)), 1..70),
     ) {
-        let mut pair = Pair::new(begins, 20_000, 0);
+        let mut pair = Pair::new(begins, 20_000, 20_000, 0);
         pair.world.pool = Pool::new(pages);
         let mut others = vec![];
         let (mut came, mut read, mut edge) = (vec![false; 200_000], 0, 20_000);
@@ -494,14 +547,14 @@ proptest! {
                     let count = pair.half.peek(&mut out);
                     prop_assert_eq!(count, out.len());
                     prop_assert!(out == octets(read, read + count as u64), "not the octets that came");
-                    pair.half.consume(count, &mut pair.world.pool);
+                    pair.half.consume(count, &mut pair.world.pool, pair.world.now);
                     read += count as u64;
                 }
-                Op::Acknowledge => {
+                Op::Acknowledge(with_text) => {
                     let (field, to) = pair.half.window_field();
                     let told = pair.half.nxt().since(pair.first) + u64::from(field);
                     prop_assert!(told >= edge && told == to.since(pair.first), "the window shrinks");
-                    pair.half.acknowledged(to);
+                    pair.half.acknowledged(to, with_text, pair.world.now);
                     edge = told;
                 }
                 Op::Urgent(..) | Op::Discard | Op::Wait(_) => {}
@@ -521,9 +574,9 @@ proptest! {
             let mut out = vec![0; pair.half.readable() as usize];
             pair.half.peek(&mut out);
             prop_assert!(out == octets(read, read + out.len() as u64), "not the octets that came");
-            read += pair.half.consume(out.len(), &mut pair.world.pool) as u64;
+            read += pair.half.consume(out.len(), &mut pair.world.pool, pair.world.now) as u64;
             let (_, to) = pair.half.window_field();
-            pair.half.acknowledged(to);
+            pair.half.acknowledged(to, false, pair.world.now);
             let nxt = pair.half.nxt();
             let seq = nxt.since(pair.first);
             pair.half.segment(&mut pair.world.ctx(), nxt, &octets(seq, seq + 700), false, 536);

@@ -169,6 +169,7 @@ impl Host {
                 clock: None,
             },
             rcv_first: RcvPos::of_syn(SeqNr(setting.irs)).plus(1),
+            rcv_offered: setting.buffer.min(65_535) as u16,
             rcv_scale: 0,
             peer_mss: 1000,
             timestamps: None,
@@ -185,7 +186,7 @@ impl Host {
         let first = settled.rcv_first;
         connection.rcv.segment(&mut self.world.ctx(), first, &unread, false, 1000);
         let (_, edge) = connection.rcv.window_field();
-        connection.rcv.acknowledged(edge);
+        connection.rcv.acknowledged(edge, false, now);
         let tcb = Tcb {
             rcv_nxt: setting.irs.wrapping_add(1 + setting.unread),
             rcv_wnd: setting.buffer - setting.unread,

@@ -9,23 +9,61 @@
 //!         └──────── capacity ─────────────────────┘
 //! ```
 //!
-//! Owns the receive ring, reassembly, the window we offer, the acknowledgement we owe and the urgent mark.
+//! Owns the receive ring and how large it may be, reassembly, the window we offer, the acknowledgement we owe and the
+//! urgent mark.
 //! Does not own the decision whether a segment is acceptable (`acceptance`), nor the sending of anything.
 //! RFC 9293 sections 3.4, 3.8.5, 3.8.6 and 3.10.7.4.
 
 pub(crate) mod ack;
+pub(crate) mod autotune;
 pub(crate) mod sack;
 pub(crate) mod window;
+
+use core::time::Duration;
 
 use crate::proto::buf::pages::{PAGE_SIZE, Pool};
 use crate::proto::buf::ranges::Ranges;
 use crate::proto::buf::ring::Ring;
+use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::tcp::seq::RcvPos;
+use crate::time::Instant;
 
-use ack::AckIntent;
+use ack::{AckIntent, Arrived};
+use autotune::AutoTune;
 use sack::{Blocks, SackReport};
 use window::Window;
+
+/// What the handshake settled about their direction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecvStart {
+    /// The position after the peer's SYN.
+    pub(crate) first: RcvPos,
+    /// The window that our SYN offered.
+    pub(crate) offered: u16,
+    /// The shift of the windows we send.
+    pub(crate) scale: u8,
+    /// Round-trip time of the handshake, if nothing in it was sent twice.
+    pub(crate) rtt: Option<Duration>,
+    /// The peer has said that it understands selective acknowledgements.
+    pub(crate) sack: bool,
+}
+
+/// The window that a SYN offers now: what a buffer starts with, as far as there is memory.
+pub(crate) fn syn_window(ctx: &Context<'_>) -> u16 {
+    let initial = ctx.config.recv_buffer_initial.min(ctx.config.recv_buffer) as u64;
+    Window::syn_field(initial.min(bytes_of_share(ctx.pool.share(0))))
+}
+
+/// The window of a SYN-ACK that is not remembered: the same at any time, so that it is known again when the answer comes.
+pub(crate) fn cookie_window(config: &Config) -> u16 {
+    Window::syn_field(config.recv_buffer_initial.min(config.recv_buffer) as u64)
+}
+
+/// The window that a share of the pool can keep, wherever in a page it begins.
+fn bytes_of_share(pages: usize) -> u64 {
+    (pages.saturating_sub(1) as u64).saturating_mul(PAGE_SIZE as u64)
+}
 
 /// What became of a segment's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +92,11 @@ pub(crate) struct RecvHalf {
     sack: Option<SackReport>,
     /// Where their FIN stands, once one was seen.
     fin: Option<RcvPos>,
+    tune: AutoTune,
+    /// When text came, or was read, last.
+    active: Instant,
+    /// More may come than memory is promised for, since for long nothing came.
+    lapsed: bool,
     pub(crate) window: Window,
     pub(crate) ack: AckIntent,
     /// The position after the last urgent byte (RFC 9293 MUST-62).
@@ -72,9 +115,13 @@ impl RecvHalf {
     /// Peers that send only small segments are acknowledged as if these were full-sized.
     const MSS_FLOOR: u64 = 536;
 
-    /// A half whose first byte stands at `first`, the position after the peer's SYN.
-    /// `sack` tells whether the peer has said that it understands selective acknowledgements.
-    pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8, sack: bool) -> Self {
+    pub(crate) fn new(config: &Config, start: &RecvStart, now: Instant) -> Self {
+        let RecvStart { first, offered, scale, rtt, sack } = *start;
+        let (initial, max) = (config.recv_buffer_initial as u64, config.recv_buffer as u64);
+        let mut tune = AutoTune::new(initial, max, first, offered.into(), now);
+        rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
+        let mut window = Window::new(first, offered.into(), scale);
+        window.resize(tune.size());
         RecvHalf {
             nxt: first,
             read: first,
@@ -82,7 +129,10 @@ impl RecvHalf {
             ahead: Ranges::new(),
             sack: sack.then(SackReport::default),
             fin: None,
-            window: Window::new(first, capacity, scale),
+            tune,
+            active: now,
+            lapsed: false,
+            window,
             ack: AckIntent::default(),
             urgent: None,
             mss: Self::MSS_FLOOR,
@@ -143,9 +193,9 @@ impl RecvHalf {
         if fin {
             self.note_fin(seq.plus(payload.len() as u64));
         }
-        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
-        let text = if payload.is_empty() { Text::None } else { self.text(ctx, seq, payload) };
         self.mss = self.mss.max(segment_size);
+        //= RFC5681 4.2 out of order: a bare acknowledgement or a new window draws nothing.
+        let text = if payload.is_empty() { Text::None } else { self.text(ctx, seq, payload, segment_size) };
         let completes = self.fin == Some(self.nxt);
         if completes {
             self.nxt = self.nxt.plus(1);
@@ -174,12 +224,14 @@ impl RecvHalf {
     }
 
     /// Counts up to `max` unread bytes as read and returns how many.
-    pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool) -> usize {
+    pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(max as u64);
         if count > 0 {
             self.read = self.read.plus(count);
             self.ring.advance(self.read.get(), pool);
             self.clear_discarded(pool);
+            self.active = now;
+            self.tune.read(count, now);
             self.follow_memory(pool);
             self.tell_window();
         }
@@ -189,6 +241,7 @@ impl RecvHalf {
     /// From now on text is thrown away; what is unread stays readable.
     pub(crate) fn discard(&mut self, pool: &mut Pool) {
         self.discard_from.get_or_insert(self.nxt);
+        self.ring.promise(0, pool);
         self.clear_discarded(pool);
     }
 
@@ -223,10 +276,11 @@ impl RecvHalf {
         }
     }
 
-    /// A segment that carried the acknowledgement and `edge` has gone out, with a report if there was one.
-    pub(crate) fn acknowledged(&mut self, edge: RcvPos) {
+    /// A segment that carried the acknowledgement and `edge`, and text of ours or not, has gone out, with a report if
+    /// there was one.
+    pub(crate) fn acknowledged(&mut self, edge: RcvPos, with_text: bool, now: Instant) {
         self.window.advertised(edge);
-        self.ack.sent();
+        self.ack.sent(with_text, now);
         self.last_ack_sent = self.nxt;
         if let Some(sack) = &mut self.sack {
             sack.sent();
@@ -240,13 +294,15 @@ impl RecvHalf {
 
     /// Gives all pages back; unread bytes are lost.
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
+        self.ring.promise(0, pool);
         self.read = self.end_of_text();
         self.ahead.clear();
         self.ring.clear(pool);
     }
 
-    /// Gives the pages of out-of-order text back: its gaps will not be filled any more.
+    /// Gives all pages back but those of unread bytes: nothing more will come.
     pub(crate) fn clear_ahead(&mut self, pool: &mut Pool) {
+        self.ring.promise(0, pool);
         self.ahead.clear();
         if self.readable() == 0 {
             self.ring.clear(pool);
@@ -285,7 +341,8 @@ impl RecvHalf {
         }
     }
 
-    fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8]) -> Text {
+    fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8], segment_size: u64) -> Text {
+        self.active = ctx.now;
         self.follow_memory(ctx.pool);
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
@@ -294,14 +351,18 @@ impl RecvHalf {
         if start >= end {
             self.duplicates += 1;
             ctx.counters.tcp_duplicates += 1;
-            self.ack.at_once();
+            self.ack.trouble(self.quick_acks(ctx));
             return Text::Duplicate;
         }
         let fresh = &payload[start.since(seq) as usize..end.since(seq) as usize];
-        if start == self.nxt { self.in_order(ctx, fresh) } else { self.out_of_order(ctx, start, fresh) }
+        if start == self.nxt {
+            self.in_order(ctx, fresh, segment_size)
+        } else {
+            self.out_of_order(ctx, start, fresh)
+        }
     }
 
-    fn in_order(&mut self, ctx: &mut Context<'_>, fresh: &[u8]) -> Text {
+    fn in_order(&mut self, ctx: &mut Context<'_>, fresh: &[u8], segment_size: u64) -> Text {
         let mut stored = self.store(ctx, self.nxt, fresh);
         if stored < fresh.len() && !self.ahead.is_empty() {
             self.forget_ahead(ctx, stored as u64);
@@ -314,10 +375,13 @@ impl RecvHalf {
             self.nxt = self.nxt.max(RcvPos::at(range.end));
             self.ahead.remove_below(self.nxt.get());
         }
-        self.ack.text(stored as u64, self.mss, ctx.now, ctx.config.delayed_ack);
+        self.tune.received(self.nxt, self.window.edge(), ctx.now);
+        let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };
+        self.ack.text(&arrived, self.quick_acks(ctx), ctx.config);
         //= RFC5681 3.2 gap
+        //= RFC6582 5 immediate
         if had_gap || stored < fresh.len() {
-            self.ack.at_once();
+            self.ack.trouble(self.quick_acks(ctx));
         }
         if stored < fresh.len() { Text::NoMemory } else { Text::InOrder }
     }
@@ -329,10 +393,44 @@ impl RecvHalf {
         self.ring.truncate(self.nxt.get() + stored, ctx.pool);
     }
 
-    /// Offers no more than the pool would lend. A window may begin and end within a page.
-    fn follow_memory(&mut self, pool: &Pool) {
-        let pages = pool.share().saturating_sub(1).max(1) as u64;
-        self.window.limit(pages.saturating_mul(PAGE_SIZE as u64));
+    /// Segments that a sender whose window is to open fast is acknowledged one by one: no more than half of what it may
+    /// send, as on Linux.
+    fn quick_acks(&self, ctx: &Context<'_>) -> u32 {
+        let half = (self.wnd() / (2 * self.mss)).max(2);
+        half.min(ctx.config.quick_acks.into()) as u32
+    }
+
+    /// Offers no more than the pool would lend, and has the pool promise what is or will be offered.
+    pub(crate) fn follow_memory(&mut self, pool: &mut Pool) {
+        if self.discard_from.is_some() {
+            // What nobody will read takes no memory.
+            self.window.resize(self.tune.size());
+            return;
+        }
+        let share = pool.share(self.ring.committed());
+        self.window.resize(self.tune.size().min(bytes_of_share(share)));
+        let limit = self.window.limit(self.read);
+        let needed = Ring::cover(self.read.get(), limit.get());
+        let pages = if self.lapsed { needed.min(share) } else { needed };
+        self.lapsed = pages < needed;
+        self.ring.promise(pages, pool);
+    }
+
+    /// When [`lapse`](Self::lapse) has something to do.
+    pub(crate) fn lapses_at(&self, config: &Config) -> Option<Instant> {
+        let has_much = self.ring.committed() > Pool::SHARE_WHEN_PLENTY && self.readable() == 0;
+        has_much.then(|| self.active + config.promise_timeout)
+    }
+
+    /// Gives the memory back that was promised for a large window, if nothing has come for long. The window stays, but is
+    /// as good as what there is when it is used: the peer may have to send again.
+    pub(crate) fn lapse(&mut self, config: &Config, pool: &mut Pool, now: Instant) {
+        if self.lapses_at(config).is_some_and(|at| at <= now) {
+            self.lapsed = true;
+            self.ring.promise(Pool::SHARE_WHEN_PLENTY, pool);
+            // Text ahead of its turn may hold more; it counts for what it is.
+            self.active = now;
+        }
     }
 
     //= RFC9293 SHLD-31
@@ -341,7 +439,7 @@ impl RecvHalf {
         //= RFC9293 MAY-13
         //= RFC5681 3.2 duplicate ACK
         //= RFC2018 4 each segment
-        self.ack.duplicate();
+        self.ack.duplicate_for(self.quick_acks(ctx));
         let range = start.get()..start.get() + fresh.len() as u64;
         if self.ahead.len() >= ctx.config.reassembly_ranges && self.ahead.would_grow(range) {
             return Text::NoMemory;

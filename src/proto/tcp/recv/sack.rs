@@ -57,7 +57,7 @@ impl SackReport {
             put(&mut blocks, duplicate.clone());
         }
         let told = blocks.len();
-        //= RFC2018 3 block, 4 first, 4 repeat, 8 no old data
+        //= RFC2018 3 block, 4 first, 4 repeated, 8 no old data
         let latest = self.latest.iter().filter_map(|position| ahead.containing(*position));
         //= RFC2018 4 as many: those that nothing came for lately are told as well, if there is room.
         for stretch in latest.chain(ahead.iter()).take(2 * BLOCKS_MAX) {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_latest_stretch_comes_first_and_as_many_others_as_fit() {
-        //= RFC2018 4 first, 4 repeat, 4 as many
+        //= RFC2018 4 first, 4 repeated, 4 as many
         let (report, ahead) = after(&[10..20, 50..60, 30..40]);
         assert_eq!(told(&report, &ahead, 4), [30..40, 50..60, 10..20]);
         assert_eq!(told(&report, &ahead, 2), [30..40, 50..60]);

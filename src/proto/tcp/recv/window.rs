@@ -9,8 +9,6 @@ pub(crate) struct Window {
     edge: RcvPos,
     /// Bytes that may be unread at once.
     capacity: u64,
-    /// The same while memory is plentiful.
-    capacity_max: u64,
     /// The shift the peer applies to our window field.
     scale: u8,
 }
@@ -22,7 +20,7 @@ impl Window {
     /// The window as it was offered in our SYN, which is never scaled (RFC 7323 section 2.2). `first` is the
     /// position after the peer's SYN.
     pub(crate) fn new(first: RcvPos, capacity: u64, scale: u8) -> Self {
-        Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, capacity_max: capacity, scale }
+        Window { edge: first.plus(Self::syn_field(capacity).into()), capacity, scale }
     }
 
     /// The window field of our SYN.
@@ -40,10 +38,16 @@ impl Window {
         self.edge
     }
 
-    /// Follows the memory there is: what is promised from now on is no more than `bytes`. What was promised
-    /// stays.
-    pub(crate) fn limit(&mut self, bytes: u64) {
-        self.capacity = self.capacity_max.min(bytes);
+    /// What is promised from now on is no more than `bytes` beyond what is read. What was promised stays.
+    pub(crate) fn resize(&mut self, bytes: u64) {
+        self.capacity = bytes;
+    }
+
+    /// The position before which all text stands that may come, now or after the next advertisement. `read` is the first
+    /// unread position.
+    pub(crate) fn limit(&self, read: RcvPos) -> RcvPos {
+        // Where the field can't say it, it is rounded up.
+        self.edge.max(read.plus(self.capacity + (1 << self.scale)))
     }
 
     /// RCV.WND.

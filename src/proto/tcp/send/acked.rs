@@ -165,6 +165,7 @@ impl SendHalf {
     }
 
     fn advance_una(&mut self, ack: SndPos, pool: &mut super::Pool) {
+        //= RFC2018 3 advisory, 8 kept: what was reported moves nothing.
         self.una = ack;
         self.lost.remove_below(ack.get());
         self.ring.advance(ack.min(self.end).get(), pool);

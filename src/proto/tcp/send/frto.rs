@@ -60,15 +60,14 @@ impl Frto {
             Frto::Off => Verdict::Undecided,
             Frto::SentFirst(end) => {
                 if heard.advances {
-                    //= RFC5682 2.1 step 2a
-                    //= RFC5682 3.1 step 2a
+                    //= RFC5682 2.1 duplicate, 3.1 two segments
                     let says_all = heard.una >= heard.nxt || heard.una < end;
-                    //= RFC5682 2.1 step 2b
-                    //= RFC5682 3.1 step 2b
+                    //= RFC5682 2.1 new data, 2.1 none, 3.1 steps
                     *self = match says_all || !heard.can_send_new {
                         true => Frto::Off,
                         false => Frto::SentNew { recover: heard.nxt, allowance: 2 * mss },
                     };
+                //= RFC5682 2.1 duplicate, 3.1 steps: with SACK it is waited for one that moves SND.UNA.
                 } else if heard.is_duplicate && !heard.sack {
                     *self = Frto::Off;
                 }
@@ -80,14 +79,15 @@ impl Frto {
 
     fn decide(&mut self, heard: &Heard, recover: SndPos) -> Verdict {
         let verdict = match heard.sack {
-            //= RFC5682 2.1 step 3b
+            //= RFC5682 2.1 spurious
             false if heard.advances => Verdict::Spurious,
-            //= RFC5682 2.1 step 3a
+            //= RFC5682 2.1 second duplicate
             false if heard.is_duplicate => Verdict::Genuine,
+            //= RFC5682 2.1 ignored
             false => return Verdict::Undecided,
-            //= RFC5682 3.1 step 3a
+            //= RFC5682 3.1 SACK, 3.1 beyond
             true if heard.highest > recover => Verdict::Genuine,
-            //= RFC5682 3.1 step 3b
+            //= RFC5682 3.1 spurious
             true if heard.any_new => Verdict::Spurious,
             true if heard.is_duplicate => Verdict::Genuine,
             true => return Verdict::Undecided,
@@ -109,5 +109,95 @@ impl Frto {
         if let Frto::SentNew { allowance, .. } = self {
             *allowance = allowance.saturating_sub(len);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(position: u64) -> SndPos {
+        SndPos::at(position)
+    }
+
+    /// Ten segments of 1000 are on their way, and the first has been sent again.
+    fn heard(una: u64, nxt: u64, sack: bool) -> Heard {
+        Heard {
+            una: at(una),
+            nxt: at(nxt),
+            advances: false,
+            is_duplicate: false,
+            highest: at(una),
+            any_new: false,
+            sack,
+            can_send_new: true,
+        }
+    }
+
+    /// Step 2 has come to an end: two new segments have been sent.
+    fn sent_new(sack: bool) -> Frto {
+        let mut frto = Frto::SentFirst(at(1_000));
+        let advances = Heard { advances: true, any_new: true, ..heard(1_000, 10_000, sack) };
+        assert_eq!(frto.acknowledged(&advances, 1_000), Verdict::Undecided);
+        assert_eq!(frto.new_only(), Some(2_000));
+        frto.sent_new(1_000);
+        frto.sent_new(1_000);
+        assert_eq!(frto.new_only(), Some(0));
+        frto
+    }
+
+    #[test]
+    fn what_is_neither_new_nor_a_duplicate_is_ignored() {
+        //= RFC5682 2.1 ignored
+        for sack in [false, true] {
+            let mut frto = Frto::SentFirst(at(1_000));
+            assert_eq!(frto.acknowledged(&heard(0, 10_000, sack), 1_000), Verdict::Undecided);
+            assert_eq!(frto, Frto::SentFirst(at(1_000)));
+            let (mut frto, before) = (sent_new(sack), sent_new(sack));
+            assert_eq!(frto.acknowledged(&heard(1_000, 12_000, sack), 1_000), Verdict::Undecided);
+            assert_eq!(frto, before);
+        }
+    }
+
+    #[test]
+    fn the_first_acknowledgement_ends_the_question_or_has_something_new_sent() {
+        //= RFC5682 2.1 steps, 2.1 duplicate, 2.1 none, 3.1 steps, 3.1 two segments
+        let first = |heard: &Heard| {
+            let mut frto = Frto::SentFirst(at(1_000));
+            assert_eq!(frto.acknowledged(heard, 1_000), Verdict::Undecided);
+            frto
+        };
+        for sack in [false, true] {
+            let advances = |una| Heard { advances: true, any_new: true, ..heard(una, 10_000, sack) };
+            assert_eq!(first(&advances(10_000)), Frto::Off, "all of it");
+            assert_eq!(first(&advances(999)), Frto::Off, "a part of what was sent again");
+            assert_eq!(first(&Heard { can_send_new: false, ..advances(1_000) }), Frto::Off);
+            assert_ne!(first(&advances(9_999)), Frto::Off);
+            let duplicate = Heard { is_duplicate: true, any_new: sack, ..heard(0, 10_000, sack) };
+            assert_eq!(first(&duplicate) == Frto::Off, !sack, "with SACK it is waited on");
+        }
+    }
+
+    #[test]
+    fn the_second_decides() {
+        //= RFC5682 2.1 spurious, 2.1 second duplicate, 3.1 spurious, 3.1 beyond
+        let second = |sack, heard: &Heard| {
+            let mut frto = sent_new(sack);
+            let verdict = frto.acknowledged(heard, 1_000);
+            assert_eq!(frto, Frto::Off);
+            verdict
+        };
+        let advances = |sack| Heard { advances: true, any_new: true, ..heard(2_000, 12_000, sack) };
+        assert_eq!(second(false, &advances(false)), Verdict::Spurious);
+        let duplicate = |sack| Heard { is_duplicate: true, ..heard(1_000, 12_000, sack) };
+        assert_eq!(second(false, &duplicate(false)), Verdict::Genuine);
+        assert_eq!(second(true, &advances(true)), Verdict::Spurious);
+        // A duplicate that reports an original that overtook others.
+        let old = Heard { any_new: true, highest: at(6_000), ..duplicate(true) };
+        assert_eq!(second(true, &old), Verdict::Spurious);
+        // One that reports what was sent after the time-out, or nothing.
+        let new = Heard { any_new: true, highest: at(11_000), ..duplicate(true) };
+        assert_eq!(second(true, &new), Verdict::Genuine);
+        assert_eq!(second(true, &duplicate(true)), Verdict::Genuine);
     }
 }

@@ -15,6 +15,7 @@
 //! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582; with SACK, RFC 2018, 2883, 8985 and 9937.
 
 pub(crate) mod acked;
+pub(crate) mod buffer;
 pub(crate) mod flight;
 pub(crate) mod frto;
 pub(crate) mod path;
@@ -44,6 +45,7 @@ use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::tcp::timestamps::TimestampClock;
 use crate::time::Instant;
 
+use buffer::SendBuffer;
 use path::Path;
 use recovery::Recovery;
 use rtt::Rtt;
@@ -90,7 +92,7 @@ pub(crate) struct SendHalf {
     scale: u8,
     mss: u64,
     path: Path,
-    capacity: u64,
+    buffer: SendBuffer,
     /// In flight once, and believed lost since.
     lost: Ranges,
     recovery: Recovery,
@@ -140,7 +142,7 @@ impl SendHalf {
             scale: start.scale,
             mss: start.mss,
             path: Path::new(config.mtu_probing, first),
-            capacity: config.send_buffer as u64,
+            buffer: SendBuffer::new(config.send_buffer_initial as u64, config.send_buffer as u64),
             lost: Ranges::new(),
             recovery: Recovery::new(),
             selective: start.sack.then(|| Selective::new(first, config.sack_ranges)),
@@ -254,7 +256,7 @@ impl SendHalf {
 
     /// Bytes that can be written now.
     pub(crate) fn room(&self) -> u64 {
-        self.capacity.saturating_sub(self.end.since(self.una))
+        self.buffer.size().saturating_sub(self.end.since(self.una))
     }
 
     /// Whether text waits or is on its way. Its acknowledgement, then, gives pages back.
@@ -292,10 +294,11 @@ impl SendHalf {
         self.fin && self.una > self.end
     }
 
-    /// Tells, once, that a blocked writer has room again: a third of the buffer, so that it wakes for more
-    /// than a few bytes.
+    /// Tells, once, that a blocked writer has room again: so much that it is worth
+    /// waking it. To be asked after each acknowledgement, which may have made the buffer larger.
     pub(crate) fn take_writable(&mut self) -> bool {
-        let writable = self.write_blocked && self.room() >= self.capacity / 3;
+        self.buffer.follow(self.cc.cwnd());
+        let writable = self.write_blocked && self.room() >= self.buffer.worth_waking();
         if writable {
             self.write_blocked = false;
         }
@@ -338,6 +341,7 @@ impl SendHalf {
     }
 
     /// Positions believed to be in the network.
+    //= RFC9937 6.2 in flight: what was sent again after it was lost is lost no more.
     fn flight(&self) -> u64 {
         self.outstanding().saturating_sub(self.lost.total() + self.sacked())
     }

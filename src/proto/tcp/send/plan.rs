@@ -69,6 +69,7 @@ impl SendHalf {
         match plan.kind {
             Kind::New | Kind::PathProbe => {
                 //= RFC6298 3 each round trip
+                //= RFC7323 4.2 history: one for a round trip, whatever timestamps would tell.
                 self.timed.get_or_insert((end, now));
                 self.tail = plan.start;
                 self.recovery.frto.sent_new(plan.len);
@@ -92,10 +93,12 @@ impl SendHalf {
     fn note_for_recovery(&mut self, plan: &TextPlan, now: Instant) {
         let range = plan.start.get()..plan.end().get();
         if let Some(selective) = &mut self.selective {
+            //= RFC8985 6.1 recorded
             match plan.kind {
                 Kind::New | Kind::PathProbe => selective.flight.sent(range.clone(), now),
                 // What is lost is in the log no more.
                 Kind::Retransmission => selective.sent_again(range.clone(), now),
+                //= RFC8985 7.3 transmission
                 Kind::Probe | Kind::LossProbe => {
                     selective.flight.forget(&range);
                     selective.sent_again(range.clone(), now);
@@ -112,7 +115,7 @@ impl SendHalf {
     }
 
     /// Something new although something else may be lost, whatever Nagle says: its acknowledgement decides.
-    //= RFC5682 2.1 step 2b
+    //= RFC5682 2.1 new data, 2.1 Nagle
     fn plan_despite_losses(&self, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let window_room = self.right_edge().since(self.nxt);
@@ -123,16 +126,17 @@ impl SendHalf {
 
     /// The probe for a lost tail: something new if there is any, whatever the congestion window and Nagle say, else the last
     /// segment again.
-    //= RFC8985 7.3 probe
     fn plan_loss_probe(&self, mss: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let text = unsent.min(mss).min(self.right_edge().since(self.nxt));
+        //= RFC8985 7.3 new data
         if text > 0 {
             let fin = self.fin && text == unsent && text < self.right_edge().since(self.nxt);
             return Some(self.segment(Kind::New, self.nxt, text, fin));
         }
         // A window that has shrunk may leave out some of what is on its way.
         let limit = self.nxt.min(self.right_edge());
+        //= RFC8985 7.3 last segment
         let (fin, text_end) = (self.fin && limit > self.end, self.end.min(limit));
         let least = self.una.max(SndPos::at(text_end.get().saturating_sub(mss))).min(text_end);
         let start = if self.tail < text_end || fin { self.tail.max(least).min(text_end) } else { least };
@@ -152,10 +156,12 @@ impl SendHalf {
         // last segment before a time-out, would otherwise travel alone and Nagle would hold the rest for it.
         let is_last = lost.end == self.nxt.get();
         let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
+        //= RFC7323 2.4 later retransmissions
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
         let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
+        //= RFC8985 9.3 congestion control
         let fits = text <= self.cwnd_room() || self.recovery.retransmit_regardless();
         ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
     }
@@ -164,11 +170,13 @@ impl SendHalf {
         let unsent = self.end.since(self.nxt);
         //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
         //= RFC9293 SHLD-15
+        //= RFC7323 2.4 within, 2.4 shrinking
+        //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(self.nxt);
-        // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
-        let turn = match mss < self.mss {
-            true => ProbeTurn::None,
-            false => self.probe_turn(unsent, window_room, self.cwnd_room()),
+        // A probe's size is that of a segment without other options: with them it would be larger than what is asked.
+        let turn = match mss == self.mss {
+            true => self.probe_turn(unsent, window_room, self.cwnd_room()),
+            false => ProbeTurn::None,
         };
         match turn {
             ProbeTurn::None => {}
@@ -177,6 +185,7 @@ impl SendHalf {
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
         }
+        //= RFC3042 2 limited transmit, 2 new reports: with SACK what has left the network is known.
         let limited = self.recovery.limited_transmit() * self.mss * u64::from(self.selective.is_none());
         let cwnd_room = self.cwnd_room().max((self.cwnd() + limited).saturating_sub(self.flight()));
         //= RFC9293 SHLD-27: what several writes have left goes together.
@@ -186,12 +195,14 @@ impl SendHalf {
         worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
 
-    /// What the congestion window lets go. In a recovery by RFC 9937 that is a whole segment while anything is: its window
-    /// moves by octets.
+    /// What the congestion window lets go. In a recovery by RFC 9937 that may be a whole segment where there is room for a part
+    /// of one: its window moves by octets.
+    //= RFC9937 3 congestion window
     fn cwnd_room(&self) -> u64 {
         let room = self.cwnd().saturating_sub(self.flight());
-        let follows_arrivals = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
-        if follows_arrivals && room > 0 { room.max(self.mss) } else { room }
+        let prr = self.selective.as_ref().and_then(|selective| selective.prr.as_ref());
+        let may_round_up = prr.is_some_and(|prr| prr.may_round_up());
+        if may_round_up && room > 0 { room.max(self.mss) } else { room }
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.

@@ -29,13 +29,13 @@ pub(crate) struct Progress {
 
 impl Prr {
     /// Begins with `recover_fs` octets that may still arrive, those of the acknowledgement that tells of the loss included.
-    //= RFC9937 6.1 begin
+    //= RFC9937 6.1 initialised
     pub(crate) fn new(ssthresh: u64, recover_fs: u64, inflight: u64) -> Self {
         Prr { ssthresh, recover_fs: recover_fs.max(1), delivered: 0, out: 0, cwnd: inflight }
     }
 
     /// An acknowledgement has come, which does not end the recovery.
-    //= RFC9937 6.2 each ACK
+    //= RFC9937 6.2 delivered
     pub(crate) fn acknowledged(&mut self, progress: Progress, mss: u64) {
         let Progress { delivered, inflight, is_safe } = progress;
         if delivered == 0 {
@@ -48,22 +48,32 @@ impl Prr {
             let out = product.div_ceil(u128::from(self.recover_fs)) as u64;
             out.saturating_sub(self.out)
         } else {
-            //= RFC9937 6.2 bound
+            //= RFC9937 6.2 conservative bound
             let bound = self.delivered.saturating_sub(self.out).max(delivered);
-            let bound = if is_safe { bound + mss } else { bound };
+            //= RFC9937 6.2 slow start bound
+            //= RFC9937 13 octets: no more than arrives, or who acknowledges octet by octet would get a segment for each.
+            let bound = if is_safe { bound + mss.min(delivered) } else { bound };
             bound.min(self.ssthresh - inflight)
         };
-        //= RFC9937 6.2 first retransmission
+        //= RFC9937 6.2 forced
         if self.out == 0 {
             count = count.max(mss);
         }
+        //= RFC9937 6.2 window
         self.cwnd = inflight + count;
     }
 
     /// `len` octets have gone out.
-    //= RFC9937 6.3 sent
+    //= RFC9937 6.3 counted
     pub(crate) fn sent(&mut self, len: u64) {
         self.out += len;
+    }
+
+    /// Whether a whole segment may go where the window has room for a part of one. Only if less was sent than has arrived: the
+    /// octets that a segment is ahead of the window come off the next one.
+    //= RFC9937 13 octets
+    pub(crate) fn may_round_up(&self) -> bool {
+        self.out < self.delivered
     }
 
     /// The congestion window.
@@ -103,20 +113,20 @@ mod tests {
 
     #[test]
     fn one_loss_has_something_sent_for_every_second_segment_that_arrives() {
-        //= RFC9937 6.1 begin, 6.2 each ACK, 6.2 proportional, 6.3 sent
+        //= RFC9937 6.1 initialised, 6.2 delivered, 6.2 proportional, 6.2 window, 6.3 counted
         // Until no more is in flight than the threshold: then one goes for each that arrives.
         assert_eq!(example(1, 20), "R-N-N-N-N-N-N-N--NNN");
     }
 
     #[test]
     fn many_losses_have_as_much_sent_as_arrives() {
-        //= RFC9937 6.2 bound
+        //= RFC9937 6.2 conservative bound
         assert_eq!(example(15, 3), "RRR");
     }
 
     #[test]
     fn while_nothing_more_is_lost_a_segment_more_goes_than_arrives() {
-        //= RFC9937 6.2 bound
+        //= RFC9937 6.2 slow start bound
         let mut prr = Prr::new(10_000, 20_000, 1_000);
         let progress = |inflight, is_safe| Progress { delivered: 1_000, inflight, is_safe };
         prr.acknowledged(progress(1_000, false), 1_000);
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_first_retransmission_goes_whatever_the_proportion_says() {
-        //= RFC9937 6.2 first retransmission
+        //= RFC9937 6.2 forced
         let mut prr = Prr::new(10_000, 1_000_000, 900_000);
         prr.acknowledged(Progress { delivered: 100, inflight: 900_000, is_safe: false }, 1_000);
         assert_eq!(prr.cwnd(), 901_000);

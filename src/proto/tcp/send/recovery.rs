@@ -52,6 +52,7 @@ impl Recovery {
         Recovery {
             phase: Phase::Open,
             duplicates: 0,
+            //= RFC6582 3.2 initial: before the first octet, which any acknowledgement is beyond.
             guard: None,
             regardless: false,
             undo: None,
@@ -74,6 +75,7 @@ impl Recovery {
     /// How many segments more than the window holds may be on their way: those that duplicate ACKs tell to have left the
     /// network, the first two.
     //= RFC3042 2 limited transmit
+    //= RFC5681 3.2 limited transmit
     pub(crate) fn limited_transmit(&self) -> u64 {
         match self.phase {
             Phase::Open => self.duplicates.min(DUPLICATE_THRESHOLD - 1).into(),
@@ -88,6 +90,7 @@ impl Recovery {
         }
         self.duplicates += 1;
         //= RFC5681 3.2 fast retransmit
+        //= RFC6582 3.2 once
         self.duplicates == DUPLICATE_THRESHOLD && self.guard.is_none_or(|guard| una > guard)
     }
 
@@ -96,20 +99,24 @@ impl Recovery {
         self.phase = Phase::Fast { recover: nxt };
         self.guard = Some(nxt);
         self.regardless = true;
+        //= RFC3522 3.2 at the beginning
         self.undo = Some(undo);
         self.frto = Frto::Off;
     }
 
     /// The retransmission timer has expired.
     fn timeout(&mut self, nxt: SndPos, first_end: SndPos, undo: Undo) {
-        //= RFC5682 2.1 step 1
-        //= RFC5682 3.1 step 1: not while another recovery is under way, but for the same segment's.
+        //= RFC5682 2.1 steps, 2.1 again, 2.1 not in recovery, 2.1 not twice
+        //= RFC5682 3.1 steps, 3.1 again, 3.1 not in recovery, 6 fast recovery: for the same segment's only.
         let may_ask = self.phase == Phase::Open || matches!(self.frto, Frto::SentFirst(_));
         self.frto = if may_ask { Frto::SentFirst(first_end) } else { Frto::Off };
+        //= RFC3522 3.2 at the beginning, 3.2 not again
+        //= RFC4015 3.1 at the beginning, 3.1 not again
         if self.phase == Phase::Open {
             self.undo = Some(undo);
         }
         self.phase = Phase::Timeout { recover: nxt };
+        //= RFC6582 3.2 time-out
         self.guard = Some(nxt);
         self.duplicates = 0;
         self.regardless = true;
@@ -149,6 +156,14 @@ impl Recovery {
         self.regardless = false;
         self.frto = Frto::Off;
     }
+
+    /// It was needless: duplicate ACKs for what was sent before it are no echoes of it.
+    //= RFC5682 2.1 spurious
+    //= RFC4015 4 NewReno
+    fn end_needless(&mut self) {
+        self.end();
+        self.guard = None;
+    }
 }
 
 /// What both kinds of senders do.
@@ -162,6 +177,7 @@ impl SendHalf {
         if facts.newly_acked > 0 {
             self.recovery.progress();
         }
+        //= RFC8985 1 alternative, 4 SACK
         if self.selective.is_some() {
             self.recover_selectively(facts, counters);
         } else if facts.newly_acked > 0 {
@@ -170,22 +186,25 @@ impl SendHalf {
             self.duplicate(counters);
         }
         if frto == frto::Verdict::Genuine {
+            //= RFC5682 2.1 second duplicate, 3.1 beyond
             // Two new ones are on their way; the third is the one to be sent again now.
             self.cc.set_cwnd(3 * self.mss);
         }
     }
 
     /// Whether an acknowledgement shows that what was sent again had not been lost.
+    //= RFC4015 2 with detection
     fn is_spurious(&mut self, facts: &AckFacts, frto: frto::Verdict) -> Option<Evidence> {
         let recovers = self.in_recovery();
         if let Some(undo) = &mut self.recovery.undo {
             if let Some(duplicate) = &facts.duplicate {
+                //= RFC2883 5 undo
                 undo.came_twice(duplicate.clone());
                 if undo.all_came_twice() {
                     return Some(Evidence::Duplicates);
                 }
             }
-            //= RFC3522 3.2 first: once SND.UNA moves.
+            //= RFC3522 3.2 use, 3.2 older echo: once SND.UNA moves.
             if recovers && facts.newly_acked > 0 && undo.answers_original(facts.echo) {
                 return Some(Evidence::Timestamp);
             }
@@ -217,23 +236,26 @@ impl SendHalf {
             Evidence::Originals => counters.tcp_undone_by_frto += 1,
         }
         self.undone += 1;
-        //= RFC4015 3.2 restore
+        //= RFC4015 3.1 use
         self.cc.undo(undo.cwnd, undo.ssthresh);
         if !self.in_recovery() {
             return;
         }
-        self.recovery.end();
+        self.recovery.end_needless();
         if let Some(selective) = &mut self.selective {
             selective.prr = None;
             selective.restore(&self.lost, now);
             selective.rack.note_reordering();
             selective.rack.recovered();
         }
+        //= RFC4015 3.1 new data
+        //= RFC5682 4 new data
         self.lost.clear();
     }
 
     /// `range` is lost: it is planned before all else.
     pub(super) fn lose(&mut self, range: core::ops::Range<u64>) {
+        self.timer.forget_loss_probe();
         if let Some(selective) = &mut self.selective {
             selective.flight.forget(&range);
             for missing in selective.board.sacked().gaps(range) {
@@ -253,8 +275,8 @@ impl SendHalf {
         Undo::new(self.cc.cwnd(), self.cc.ssthresh())
     }
 
-    /// FlightSize as a reduction counts it: without what limited transmit or a probe has sent beyond the window (RFC 3042
-    /// section 2).
+    /// FlightSize as a reduction counts it: without what limited transmit or a probe has sent beyond the window.
+    //= RFC3042 2 window unchanged
     fn flight_size(&self, outstanding: u64) -> u64 {
         outstanding.min(self.cc.cwnd())
     }
@@ -279,6 +301,7 @@ impl SendHalf {
                 selective.detect_on_timeout(self.una, window, now, |range| lost.insert(range));
                 self.mark_first_segment_lost();
             }
+            //= RFC2018 5 left edge
             Some(selective) => {
                 selective.prr = None;
                 selective.probe.reset();
@@ -311,7 +334,7 @@ impl SendHalf {
             }
             Phase::Open => {
                 if self.probe_repaired(facts) {
-                    //= RFC8985 7.4 repaired
+                    //= RFC8985 7.4.2 loss assumed, 7.4.2 response
                     self.cc.on_loss(self.flight_size(self.outstanding() + facts.newly_acked));
                     counters.tcp_loss_probes_repaired += 1;
                 } else if facts.newly_acked > 0 {
@@ -359,10 +382,13 @@ impl SendHalf {
     pub(super) fn begin_recovery(&mut self, delivered: u64, counters: &mut Counters) {
         counters.tcp_fast_retransmits += 1;
         let undo = self.undo_point();
+        //= RFC2018 5.1 congestion control
         self.cc.on_loss(self.flight_size(self.outstanding() + delivered));
         self.recovery.begin(self.nxt, undo);
         let (inflight, ssthresh) = (self.flight(), self.cc.ssthresh());
         if let Some(selective) = &mut self.selective {
+            //= RFC8985 9.3 PRR
+            //= RFC9937 5 with RACK-TLP, 6.1 initialised
             let recover_fs = self.nxt.since(self.una) - selective.board.sacked().total() + delivered;
             selective.prr = Some(Prr::new(ssthresh, recover_fs, inflight));
             selective.probe.reset();
@@ -403,11 +429,12 @@ impl SendHalf {
         match self.recovery.phase() {
             Phase::Open => self.grow(facts),
             Phase::Fast { recover } if self.una >= recover => {
+                //= RFC6582 3.2 full ACK, 6 no update
                 self.cc.on_exit_recovery(self.flight());
                 self.recovery.end();
             }
             Phase::Fast { .. } => {
-                // RFC 6582 section 3.2 step 3: the segment after a partial ACK is lost, too.
+                //= RFC6582 3.2 partial ACK: what follows it is lost, too.
                 self.mark_first_segment_lost();
                 self.recovery.partial_ack();
                 self.cc.on_partial_ack(facts.newly_acked);

@@ -26,6 +26,7 @@ struct Shortest {
 impl Shortest {
     const SPAN: Duration = Duration::from_secs(150);
 
+    //= RFC8985 6.2 min RTT
     fn observe(&mut self, rtt: Duration, now: Instant) {
         let (since, least) = *self.current.get_or_insert((now, rtt));
         if now.since(since) >= Self::SPAN {
@@ -172,7 +173,7 @@ mod tests {
         }
     }
 
-    //= RFC8985 6.2 step 1
+    //= RFC8985 6.2 min RTT
     #[test]
     fn the_shortest_round_trip_is_one_of_the_last_minutes() {
         let mut rtt = Rtt::new(&Config::default());

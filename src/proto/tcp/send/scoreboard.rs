@@ -32,7 +32,7 @@ impl Report {
         };
         let mut report = Report::default();
         let mut rest = blocks.iter();
-        //= RFC2883 5 first block: compared with the ACK field that it came with.
+        //= RFC2883 5 first block, 5 not SND.UNA: compared with the ACK field that it came with.
         if let Some(head) = blocks.first() {
             let is_below = head.end <= ack.get();
             let is_inside =
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_first_block_below_the_acknowledgement_or_inside_the_second_came_twice() {
-        //= RFC2883 5 first block
+        //= RFC2883 5 first block, 5 not SND.UNA
         assert_eq!(read(&[200..300, 500..600], 400).duplicate, Some(200..300));
         assert_eq!(read(&[200..300, 500..600], 400).blocks[..], [500..600]);
         assert_eq!(read(&[520..540, 500..600], 400).duplicate, Some(520..540));

@@ -134,7 +134,7 @@ impl Selective {
     }
 
     /// The peer has thrown away what it had reported: what stands at SND.UNA is among it.
-    //= RFC2018 8 reneging
+    //= RFC2018 5 left edge, 8 reneging
     pub(crate) fn has_reneged(&self, una: SndPos) -> bool {
         self.board.sacked().containing(una.get()).is_some()
     }
@@ -161,13 +161,15 @@ impl Selective {
 
 impl Tally<'_> {
     fn add(&mut self, new: Range<u64>) {
-        let Acknowledged { now, echo, .. } = *self.acknowledged;
+        let Acknowledged { now, echo, ack, .. } = *self.acknowledged;
         self.arrivals.delivered += new.end - new.start;
         self.note_late(&new);
         let (flight, rack, min_rtt) = (&mut *self.flight, &mut *self.rack, self.min_rtt);
         let (latest, arrivals, highest) = (&mut self.latest, &mut self.arrivals, self.highest);
         flight.arrived(&new, |sent| {
             rack.note_order(sent.range.end, sent.again, highest);
+            // What is echoed is what was in order last (RFC 7323 section 4.3): of what is only reported it says nothing.
+            let echo = echo.filter(|_| new.end <= ack.get());
             let echo_is_older = echo.is_some_and(|(clock, echo)| is_before(echo, clock.at(sent.at)));
             if Rack::is_ambiguous(&sent, now, min_rtt, echo_is_older) {
                 return;
@@ -181,7 +183,7 @@ impl Tally<'_> {
     }
 
     /// What was believed lost, and was not sent again yet, has come all the same: late, if it stands below what had come.
-    //= RFC8985 6.2 step 3
+    //= RFC8985 6.2 reordering
     fn note_late(&mut self, new: &Range<u64>) {
         let mut from = new.start;
         while let Some(lost) = self.lost.overlapping(from..new.end) {

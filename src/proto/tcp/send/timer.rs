@@ -95,8 +95,15 @@ impl SendTimer {
         self.retransmissions == 0
     }
 
+    /// Something is known to be lost: a probe would tell nothing.
+    //= RFC8985 7.2 scheduled
+    pub(super) fn forget_loss_probe(&mut self) {
+        self.early = self.early.filter(|(early, _)| *early != Early::Probe);
+        self.loss_probe_due = false;
+    }
+
     /// When loss detection has to look again, as it has found just now.
-    //= RFC8985 8 one timer
+    //= RFC8985 8 timers
     pub(super) fn look_again(&mut self, at: Option<Instant>) {
         match at {
             Some(at) => self.early = Some((Early::Reordering, at)),
@@ -228,7 +235,7 @@ impl SendHalf {
         let mode = self.wanted_mode();
         let was_loss_probe = core::mem::take(&mut self.timer.loss_probe_due);
         //= RFC6298 5.1 start: and a running one is left alone.
-        //= RFC8985 7.3 RTO: after a probe it runs anew.
+        //= RFC8985 7.3 timer after: after a probe it runs anew.
         // After the fast retransmission of the first segment, too (as Linux): it can't be acknowledged any sooner than a round
         // trip from now, and on a steady path the time-out is hardly longer than that.
         let is_repair = kind == Kind::Retransmission
@@ -266,6 +273,7 @@ impl SendHalf {
         }
         let mode = self.wanted_mode();
         //= RFC6298 5.3 restart
+        //= RFC6582 3.2 timer
         if mode != self.timer.mode || (progress && mode == Mode::Retransmit) {
             self.arm(mode, now);
         } else if mode == Mode::Persist {
@@ -274,20 +282,20 @@ impl SendHalf {
         }
         self.timer.loss_probe_due = false;
         if !self.may_probe() {
-            self.timer.early = self.timer.early.filter(|(early, _)| *early != Early::Probe);
+            self.timer.forget_loss_probe();
         } else if progress {
             self.schedule_loss_probe(now);
         }
     }
 
     /// Whether a tail loss probe can tell anything that isn't known.
-    //= RFC8985 7.2 when
+    //= RFC8985 7.2 scheduled
     fn may_probe(&self) -> bool {
         let rest = self.selective.as_ref().filter(|_| !self.in_recovery() && self.lost.is_empty());
         rest.is_some_and(|selective| selective.probe.may_probe() && selective.board.sacked().is_empty())
     }
 
-    //= RFC8985 7.2 PTO
+    //= RFC8985 7.2 two SRTT, 7.3 skipped
     fn schedule_loss_probe(&mut self, now: Instant) {
         // What may be late by now is known earlier, and without a probe.
         let looks_again = matches!(self.timer.early, Some((Early::Reordering, _)));

@@ -37,7 +37,7 @@ pub(crate) enum Repeats {
 
 impl LossProbe {
     /// PTO: how long after the last transmission or acknowledgement the probe is due.
-    //= RFC8985 7.2 PTO
+    //= RFC8985 7.2 two SRTT, 7.2 delayed ACK
     pub(crate) fn timeout(srtt: Option<Duration>, is_alone: bool) -> Duration {
         let Some(srtt) = srtt else { return UNMEASURED };
         let delayed = if is_alone { ACK_DELAY_MAX } else { SLACK };
@@ -45,7 +45,7 @@ impl LossProbe {
     }
 
     /// Whether a probe may be sent.
-    //= RFC8985 7.3 once
+    //= RFC8985 7.3 both
     pub(crate) fn may_probe(&self) -> bool {
         self.probe.is_none() && !self.is_stale
     }
@@ -68,7 +68,7 @@ impl LossProbe {
     }
 
     /// An acknowledgement has come. True if it shows that the probe made good for a loss: congestion control has to hear of it.
-    //= RFC8985 7.4 repaired
+    //= RFC8985 7.4.2 loss assumed, 7.4.2 response
     pub(crate) fn acknowledged(
         &mut self,
         ack: SndPos,
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_probe_waits_for_two_round_trips_and_for_a_delayed_acknowledgement() {
-        //= RFC8985 7.2 PTO
+        //= RFC8985 7.2 two SRTT, 7.2 delayed ACK
         let ms = Duration::from_millis;
         assert_eq!(LossProbe::timeout(None, true), ms(1_000));
         assert_eq!(LossProbe::timeout(Some(ms(50)), false), ms(102));
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn there_is_one_probe_a_round_trip() {
-        //= RFC8985 7.3 once
+        //= RFC8985 7.3 both
         let mut probe = sent(Repeats::New);
         assert!(!probe.may_probe());
         assert!(!probe.acknowledged(SndPos::at(1_000), None, false));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_probe_that_made_good_for_a_loss_is_told_of() {
-        //= RFC8985 7.4 repaired
+        //= RFC8985 7.4.2 loss assumed, 7.4.2 response
         let end = SndPos::at(1_000);
         // Below it, nothing is known.
         assert!(!sent(Repeats::Last).acknowledged(SndPos::at(999), None, false));

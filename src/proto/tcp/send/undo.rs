@@ -46,6 +46,7 @@ impl Undo {
 
     /// Something was sent again, with this TSval.
     pub(crate) fn sent_again(&mut self, range: Range<u64>, stamp: Option<u32>) {
+        //= RFC3522 3.2 timestamp
         if !self.any {
             self.stamp = stamp;
         }
@@ -70,7 +71,7 @@ impl Undo {
     }
 
     /// Whether an acknowledgement that moves SND.UNA answers a segment from before the first retransmission.
-    //= RFC3522 3.2 older
+    //= RFC3522 3.2 older echo
     pub(crate) fn answers_original(&self, echo: Option<u32>) -> bool {
         matches!((self.stamp, echo), (Some(stamp), Some(echo)) if is_before(echo, stamp))
     }
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_timestamp_from_before_the_first_retransmission_shows_that_it_was_needless() {
-        //= RFC3522 3.2 older
+        //= RFC3522 3.2 older echo
         let mut undo = Undo::new(10, 20);
         assert!(!undo.answers_original(Some(5)), "nothing was sent again");
         undo.sent_again(0..10, Some(100));

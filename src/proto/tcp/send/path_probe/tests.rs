@@ -290,8 +290,11 @@ proptest! {
         let mut world = World::new(mode, limits(link, is_ipv4));
         prop_assert!(world.until_through(mtu) <= 4);
         if let Some(share) = told {
-            // A router of the path speaks up, truly.
-            world.probe.too_big(mtu + (link - mtu) * share / 1000, world.now);
+            // A router of the path speaks up, truly. The route knows it from then on, too.
+            let said = mtu + (link - mtu) * share / 1000;
+            world.probe.too_big(said, world.now);
+            world.limits.route = said;
+            world.probe.follow(world.limits, None, world.now);
         }
         world.search(mtu);
         let found = world.mtu();
