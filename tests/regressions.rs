@@ -370,11 +370,12 @@ fn text_out_of_order_does_not_keep_text_in_order_out() {
     for page in 1..=4 {
         t.inject(&format!("A {}:{} ack 1", page * 4_096 + 1, page * 4_096 + 1_001));
     }
-    for segment in 0..15 {
+    // Three pages of the four were offered, and all that was offered is taken.
+    for segment in 0..12 {
         t.inject(&format!("A {}:{} ack 1", segment * 1_000 + 1, segment * 1_000 + 1_001));
     }
     t.take_all();
-    t.read(15_000);
+    t.read(12_000);
 }
 
 #[test]

@@ -292,7 +292,7 @@ mod tests {
         }
         let mut late = Vec::new();
         flight.take_late(Some((at(5), 8_000)), |sent| sent <= at(5), |part| late.push(part));
-        assert_eq!(late.as_slice(), &[2_000..5_000][..1]);
+        assert_eq!((late.pop(), late.pop()), (Some(2_000..5_000), None));
         assert_eq!(flight.last_missing_before((at(5), 8_000), 0, &Ranges::new()), None);
         assert_eq!(flight.last_missing_before((at(6), 0), 0, &Ranges::new()), Some(at(5)));
     }

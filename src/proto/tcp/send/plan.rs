@@ -173,10 +173,10 @@ impl SendHalf {
         //= RFC7323 2.4 within, 2.4 shrinking
         //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(self.nxt);
-        // A probe's size is that of a segment without other options: with them it would be larger than what is asked.
-        let turn = match mss == self.mss {
-            true => self.probe_turn(unsent, window_room, self.cwnd_room()),
-            false => ProbeTurn::None,
+        // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
+        let turn = match mss < self.mss {
+            true => ProbeTurn::None,
+            false => self.probe_turn(unsent, window_room, self.cwnd_room()),
         };
         match turn {
             ProbeTurn::None => {}
