@@ -227,7 +227,6 @@ impl Transmission {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
     use alloc::vec::Vec;
