@@ -1,5 +1,7 @@
 //! Selective acknowledgements (RFC 2018, RFC 2883): what the stack reports.
 
+use tunstack::proto::Packet;
+
 use crate::harness::script::Script;
 
 /// A connection whose peer understands selective acknowledgements.
@@ -146,5 +148,27 @@ fn the_examples_of_rfc_2883() {
         t.take_all();
         t.peer(&format!("A {comes} ack 1"));
         t.expect(&format!("A 1 {reported}"));
+    }
+}
+
+#[test]
+fn each_of_a_batch_of_segments_is_reported() {
+    //= RFC2018 4 first
+    // Every other segment of a flight was lost. All come in one batch, and draw an acknowledgement each.
+    let mut t = open();
+    for from in [101, 301, 501, 701, 901] {
+        let bytes = t.build(&format!("A {from}:{} ack 1", from + 100)).encode();
+        t.stack.receive(t.device, &Packet::plain(&bytes, t.now()));
+    }
+    t.inject("A 1101:1201 ack 1");
+    for blocks in [
+        "101:201 301:401 501:601 701:801",
+        "301:401 101:201 501:601 701:801",
+        "501:601 301:401 101:201 701:801",
+        "701:801 501:601 301:401 101:201",
+        "901:1001 701:801 501:601 301:401",
+        "1101:1201 901:1001 701:801 501:601",
+    ] {
+        t.expect(&format!("A 1 ack 1 <sack {blocks}>"));
     }
 }

@@ -116,6 +116,11 @@ impl AckIntent {
         self.delayed.is_some() && !self.now && !self.mergeable
     }
 
+    /// Duplicate ACKs due behind the next.
+    pub(crate) fn waiting(&self) -> usize {
+        self.duplicates.into()
+    }
+
     /// When one will be due, if none is yet.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.delayed

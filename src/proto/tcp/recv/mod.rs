@@ -260,7 +260,7 @@ impl RecvHalf {
 
     /// The blocks that an acknowledgement reports, at most `room` (RFC 2018).
     pub(crate) fn sack_blocks(&self, room: usize) -> Blocks {
-        self.sack.as_ref().map_or_else(Blocks::new, |sack| sack.blocks(&self.ahead, room))
+        self.sack.as_ref().map_or_else(Blocks::new, |sack| sack.blocks(&self.ahead, room, self.ack.waiting()))
     }
 
     /// Whether there is anything to report in such blocks.
@@ -384,6 +384,9 @@ impl RecvHalf {
         while let Some(range) = self.ahead.first().filter(|range| range.start <= self.nxt.get()) {
             self.nxt = self.nxt.max(RcvPos::at(range.end));
             self.ahead.remove_below(self.nxt.get());
+        }
+        if had_gap && self.ahead.is_empty() {
+            self.sack.iter_mut().for_each(SackReport::forget_order);
         }
         self.tune.received(self.nxt, self.window.edge(), ctx.now);
         let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };

@@ -3,6 +3,7 @@
 //! Owns the order in which stretches of text are reported, and the duplicate that is to be reported once. The
 //! stretches themselves are the receiving half's.
 
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
@@ -12,6 +13,10 @@ use crate::proto::buf::ranges::Ranges;
 /// Most blocks that fit into a header.
 pub(crate) const BLOCKS_MAX: usize = 4;
 
+/// Stretches whose order is remembered: those that a header holds, behind those of a batch that have an acknowledgement each
+/// before them (one, and as many as wait).
+const LATEST_MAX: usize = BLOCKS_MAX + 64;
+
 /// Blocks of positions, in the order in which they are reported.
 pub(crate) type Blocks = ArrayVec<Range<u64>, BLOCKS_MAX>;
 
@@ -19,7 +24,7 @@ pub(crate) type Blocks = ArrayVec<Range<u64>, BLOCKS_MAX>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SackReport {
     /// A position in each stretch that text came for, the latest first.
-    latest: ArrayVec<u64, BLOCKS_MAX>,
+    latest: Vec<u64>,
     /// What came twice and was not reported yet.
     duplicate: Option<Range<u64>>,
 }
@@ -29,9 +34,7 @@ impl SackReport {
     pub(crate) fn came(&mut self, position: u64, ahead: &Ranges) {
         let stretch = ahead.containing(position);
         self.latest.retain(|known| stretch.as_ref().is_none_or(|stretch| !stretch.contains(known)));
-        if self.latest.is_full() {
-            self.latest.pop();
-        }
+        self.latest.truncate(LATEST_MAX - 1);
         self.latest.insert(0, position);
     }
 
@@ -44,8 +47,9 @@ impl SackReport {
         }
     }
 
-    /// The blocks to be reported, at most `room`.
-    pub(crate) fn blocks(&self, ahead: &Ranges, room: usize) -> Blocks {
+    /// The blocks to be reported, at most `room`, by an acknowledgement that `waiting` others will follow: each of them begins
+    /// with the stretch that it is due for, or of a batch only the last would be reported.
+    pub(crate) fn blocks(&self, ahead: &Ranges, room: usize, waiting: usize) -> Blocks {
         let mut blocks = Blocks::new();
         let put = |blocks: &mut Blocks, block: Range<u64>| {
             if blocks.len() < room.min(BLOCKS_MAX) {
@@ -58,9 +62,10 @@ impl SackReport {
         }
         let told = blocks.len();
         //= RFC2018 3 block, 4 first, 4 repeated, 8 no old data
-        let latest = self.latest.iter().filter_map(|position| ahead.containing(*position));
+        let waiting = waiting.min(self.latest.len().saturating_sub(1));
+        let latest = self.latest.iter().skip(waiting).filter_map(|position| ahead.containing(*position));
         //= RFC2018 4 as many: those that nothing came for lately are told as well, if there is room.
-        for stretch in latest.chain(ahead.iter()).take(2 * BLOCKS_MAX) {
+        for stretch in latest.take(2 * BLOCKS_MAX).chain(ahead.iter().take(2 * BLOCKS_MAX)) {
             if !blocks.iter().skip(told).any(|block| *block == stretch) {
                 put(&mut blocks, stretch);
             }
@@ -83,6 +88,11 @@ impl SackReport {
     pub(crate) fn sent(&mut self) {
         self.duplicate = None;
     }
+
+    /// Nothing is ahead of its turn any more.
+    pub(crate) fn forget_order(&mut self) {
+        self.latest = Vec::new();
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +112,26 @@ mod tests {
     }
 
     fn told(report: &SackReport, ahead: &Ranges, room: usize) -> Vec<Range<u64>> {
-        report.blocks(ahead, room).into_iter().collect()
+        report.blocks(ahead, room, 0).into_iter().collect()
+    }
+
+    #[test]
+    fn each_acknowledgement_of_a_batch_begins_with_the_stretch_it_is_due_for() {
+        //= RFC2018 4 first
+        let (report, ahead) = after(&[10..20, 30..40, 50..60, 70..80, 90..95]);
+        let of_batch = |waiting| report.blocks(&ahead, 3, waiting).into_iter().collect::<Vec<_>>();
+        assert_eq!(of_batch(2), [50..60, 30..40, 10..20]);
+        assert_eq!(of_batch(1), [70..80, 50..60, 30..40]);
+        assert_eq!(of_batch(0), [90..95, 70..80, 50..60]);
+        // More acknowledgements than stretches: these have grown together, or what came was no news.
+        assert_eq!(of_batch(9), [10..20, 30..40, 50..60]);
+    }
+
+    #[test]
+    fn the_order_of_few_stretches_is_remembered() {
+        let ranges: Vec<_> = (0..1_000).map(|nr| 10 * nr..10 * nr + 5).collect();
+        let (report, ahead) = after(&ranges);
+        assert_eq!((report.latest.len(), ahead.len()), (LATEST_MAX, 1_000));
     }
 
     #[test]
