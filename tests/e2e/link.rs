@@ -220,7 +220,8 @@ fn a_connection_gets_through_a_path_that_swallows_large_packets_within_seconds()
         };
         let (took, mss) = carry(20_000_000);
         assert!(took < Duration::from_secs(15), "{took:?}");
-        assert!((1_393 - 40..=1_360).contains(&mss), "{mss}");
+        // Less the headers, timestamps among them.
+        assert!((1_393 - 52..=1_348).contains(&mss), "{mss}");
         assert_eq!(net.counters().tcp_black_holes, 1);
         // The next knows what gets through.
         let (timeouts, probes) = (net.counters().tcp_timeouts, net.counters().tcp_path_probes);

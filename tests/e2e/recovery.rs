@@ -172,7 +172,6 @@ fn a_kernel_that_finds_a_black_hole_is_followed() {
 }
 
 #[test]
-#[ignore = "our sender does not look for the size that passes yet (RFC 4821)"]
 fn a_black_hole_for_large_packets_is_found_and_all_arrives() {
     let faults = "--delay 15ms --rate 20mbit --mtu-blackhole 1400";
     in_namespace_for(LIMIT, || is_carried(faults, &[Way::FromStack], 1 << 20, STALL_IN_BLACK_HOLE));

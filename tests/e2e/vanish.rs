@@ -81,7 +81,7 @@ fn a_dropped_socket_whose_peer_has_vanished_is_freed_all_the_same() {
         let net = impatient();
         let (mut ours, theirs) = pair(&net, Opener::Stack);
         sh("ip address del 10.9.0.1/24 dev tun0");
-        ours.write_all(&[1; 100_000]).expect("it is only queued");
+        ours.write_all(&[1; 60_000]).expect("it is only queued");
         drop(ours);
         assert!(net.tcp_census().sockets > 0 || net.tcp_census().pages > 0, "it still tries");
         all_gone(&net, Duration::from_secs(10));
