@@ -72,7 +72,9 @@ fn bulk_goes_both_ways_over_both_families_and_comes_in_super_segments() {
         let counters = net.counters();
         // The kernel looks for IPv6's routers and listeners, which the stack is none of.
         let dropped = counters.dropped_total() - counters.dropped(DropReason::NotOurs);
-        assert_eq!((dropped, net.device_lost()), (0, 0), "{counters:?}");
+        // Where our acknowledgement is late, the kernel probes with what it sent last (RFC 8985): that has come already.
+        let probes = counters.dropped(DropReason::TcpOutOfWindow).min(counters.tcp_duplicates);
+        assert_eq!((dropped - probes, net.device_lost()), (0, 0), "{counters:?}");
     });
 }
 
