@@ -57,7 +57,8 @@ impl SendHalf {
         }
         if let Some(allowance) = self.recovery.frto.new_only() {
             // Whether anything is lost is just being found out.
-            return self.plan_despite_losses(mss.min(allowance));
+            //= RFC5682 2.1 new data, 2.1 Nagle
+            return self.plan_anything_new(mss.min(allowance).min(self.cwnd_room()));
         }
         // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
         if self.lost.is_empty() { self.plan_new(nodelay, mss) } else { self.plan_retransmission(mss) }
@@ -114,25 +115,20 @@ impl SendHalf {
         }
     }
 
-    /// Something new although something else may be lost, whatever Nagle says: its acknowledgement decides.
-    //= RFC5682 2.1 new data, 2.1 Nagle
-    fn plan_despite_losses(&self, most: u64) -> Option<TextPlan> {
+    /// Up to `most` bytes of new text, whatever the congestion window and Nagle say: its acknowledgement tells something.
+    fn plan_anything_new(&self, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let window_room = self.right_edge().since(self.nxt);
-        let text = unsent.min(most).min(window_room).min(self.cwnd_room());
+        let text = unsent.min(most).min(window_room);
         let fin = self.fin && text == unsent && text < window_room;
         (text > 0).then(|| self.segment(Kind::New, self.nxt, text, fin))
     }
 
-    /// The probe for a lost tail: something new if there is any, whatever the congestion window and Nagle say, else the last
-    /// segment again.
+    /// The probe for a lost tail: something new if there is any, else the last segment again.
     fn plan_loss_probe(&self, mss: u64) -> Option<TextPlan> {
-        let unsent = self.end.since(self.nxt);
-        let text = unsent.min(mss).min(self.right_edge().since(self.nxt));
         //= RFC8985 7.3 new data
-        if text > 0 {
-            let fin = self.fin && text == unsent && text < self.right_edge().since(self.nxt);
-            return Some(self.segment(Kind::New, self.nxt, text, fin));
+        if let Some(new) = self.plan_anything_new(mss) {
+            return Some(new);
         }
         // A window that has shrunk may leave out some of what is on its way.
         let limit = self.nxt.min(self.right_edge());
@@ -174,9 +170,10 @@ impl SendHalf {
         //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(self.nxt);
         // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
+        let cwnd_room = self.cwnd_room();
         let turn = match mss < self.mss {
             true => ProbeTurn::None,
-            false => self.probe_turn(unsent, window_room, self.cwnd_room()),
+            false => self.probe_turn(unsent, window_room, cwnd_room),
         };
         match turn {
             ProbeTurn::None => {}
@@ -185,9 +182,9 @@ impl SendHalf {
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
         }
-        //= RFC3042 2 limited transmit, 2 new reports: with SACK what has left the network is known.
-        let limited = self.recovery.limited_transmit() * self.mss * u64::from(self.selective.is_none());
-        let cwnd_room = self.cwnd_room().max((self.cwnd() + limited).saturating_sub(self.flight()));
+        //= RFC3042 2 limited transmit, 2 new reports: with SACK nothing is counted, since what has left the network is known.
+        let limited = self.recovery.limited_transmit() * self.mss;
+        let cwnd_room = cwnd_room.max((self.cwnd() + limited).saturating_sub(self.flight()));
         //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;

@@ -295,25 +295,20 @@ impl SendHalf {
         self.cc.on_timeout(flight, first);
         self.recovery.timeout(self.nxt, self.una.plus(self.mss).min(self.nxt), undo);
         let window = self.reordering_window();
-        match &mut self.selective {
-            Some(selective) if !selective.has_reneged(self.una) => {
-                selective.prr = None;
-                selective.probe.reset();
+        if let Some(selective) = &mut self.selective {
+            selective.prr = None;
+            selective.probe.reset();
+            if !selective.has_reneged(self.una) {
                 let lost = &mut self.lost;
                 selective.detect_on_timeout(self.una, window, now, |range| lost.insert(range));
-                self.mark_first_segment_lost();
+                return self.mark_first_segment_lost();
             }
             //= RFC2018 5 left edge
-            Some(selective) => {
-                selective.prr = None;
-                selective.probe.reset();
-                counters.tcp_reneged += 1;
-                selective.forget_reports(self.una, self.nxt);
-                self.lose(self.una.get()..self.nxt.get());
-            }
-            //= RFC6298 5.4 earliest: the first of what is lost goes first.
-            None => self.lose(self.una.get()..self.nxt.get()),
+            counters.tcp_reneged += 1;
+            selective.forget_reports(self.una, self.nxt);
         }
+        //= RFC6298 5.4 earliest: the first of what is lost goes first.
+        self.lose(self.una.get()..self.nxt.get());
     }
 }
 
