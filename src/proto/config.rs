@@ -184,9 +184,15 @@ pub struct Config {
     pub transit_bytes: usize,
     /// Packets on their way from the stack to itself.
     pub loopback_packets: usize,
-    /// Segments one connection may send before the next has its turn. Long runs wake a receiver once.
+    /// Segments of a wire that a super-segment of ours may stand for, where a device cuts them; with 1 there are none. As
+    /// many as fill a datagram where the MTU is 1,500 or not much less. In segments that are tiny a datagram could stand for
+    /// tens of thousands, and whoever cuts it would be kept busy for long.
+    pub super_segment_max: u64,
+    /// Segments one connection may send before the next has its turn. Long runs wake a receiver once. A super-segment counts
+    /// as the segments that it stands for, and the last may go beyond: so turns are about as many bytes for all, whether a
+    /// device takes super-segments or not, and end before a driver's patience with large datagrams does.
     pub transmit_quantum: usize,
-    /// Segments sent before the driver looks again at what has come in.
+    /// Segments sent before the driver looks again at what has come in, counted likewise.
     pub transmit_budget: usize,
 }
 
@@ -297,6 +303,7 @@ impl Config {
         transit_packets: 500,
         transit_bytes: 2 << 20,
         loopback_packets: 256,
+        super_segment_max: 64,
         transmit_quantum: 64,
         transmit_budget: 256,
     };

@@ -6,6 +6,7 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::counters::DropReason;
@@ -91,6 +92,8 @@ pub struct SegmentLine {
     pub window: u16,
     /// Bytes of text.
     pub len: usize,
+    /// Of a super-segment, the bytes of text in each segment that it stands for; the last may have less.
+    pub gso_size: Option<NonZeroU16>,
 }
 
 /// One thing that happened.

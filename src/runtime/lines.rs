@@ -70,7 +70,7 @@ impl fmt::Display for Line {
             Direction::In => (self.ends.remote, self.ends.local),
             Direction::Out => (self.ends.local, self.ends.remote),
         };
-        let SegmentLine { seq, ack, flags, window, len } = self.segment;
+        let SegmentLine { seq, ack, flags, window, len, gso_size } = self.segment;
         let ip = if from.is_ipv4() { "IP" } else { "IP6" };
         write!(f, "{ip} {} > {}: Flags [{}]", Dotted(from), Dotted(to), Flags(flags))?;
         if len > 0 {
@@ -81,7 +81,9 @@ impl fmt::Display for Line {
         if let Some(ack) = ack {
             write!(f, ", ack {ack}")?;
         }
-        write!(f, ", win {window}, length {len}")
+        write!(f, ", win {window}, length {len}")?;
+        // tcpdump doesn't know it.
+        gso_size.map_or(Ok(()), |size| write!(f, " in segments of {size}"))
     }
 }
 
@@ -111,6 +113,8 @@ impl fmt::Display for Flags {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU16;
+
     use super::*;
 
     fn line(direction: Direction, remote: &str, segment: SegmentLine) -> String {
@@ -121,20 +125,25 @@ mod tests {
 
     #[test]
     fn a_segment_reads_as_tcpdump_writes_it() {
-        let syn = SegmentLine { seq: 123, ack: None, flags: 0x02, window: 64240, len: 0 };
+        let syn = SegmentLine { seq: 123, ack: None, flags: 0x02, window: 64240, len: 0, gso_size: None };
         assert_eq!(
             line(Direction::In, "10.9.0.1:51234", syn),
             "IP 10.9.0.1.51234 > 10.9.0.2.7: Flags [S], seq 123, win 64240, length 0"
         );
-        let data = SegmentLine { seq: u32::MAX, ack: Some(9), flags: 0x18, window: 1, len: 3 };
+        let data = SegmentLine { seq: u32::MAX, ack: Some(9), flags: 0x18, window: 1, len: 3, gso_size: None };
         assert_eq!(
             line(Direction::Out, "[fd09::1]:80", data),
             "IP6 fd09::2.7 > fd09::1.80: Flags [P.], seq 4294967295:2, ack 9, win 1, length 3"
         );
-        let ack = SegmentLine { seq: 5, ack: Some(6), flags: 0x10, window: 2, len: 0 };
+        let ack = SegmentLine { seq: 5, ack: Some(6), flags: 0x10, window: 2, len: 0, gso_size: None };
         assert_eq!(
             line(Direction::Out, "10.9.0.1:1", ack),
             "IP 10.9.0.2.7 > 10.9.0.1.1: Flags [.], ack 6, win 2, length 0"
+        );
+        let gso_size = NonZeroU16::new(1448);
+        assert_eq!(
+            line(Direction::Out, "10.9.0.1:1", SegmentLine { len: 60_000, gso_size, ..data }),
+            "IP 10.9.0.2.7 > 10.9.0.1.1: Flags [P.], seq 4294967295:59999, ack 9, win 1, length 60000 in segments of 1448"
         );
         assert_eq!(Flags(0).to_string(), "none");
         assert_eq!(Flags(0xff).to_string(), "FSRP.UEW");

@@ -4,6 +4,7 @@
 //! connections exist, and what becomes of one that ends, in `endpoint`.
 
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -11,7 +12,7 @@ use arrayvec::ArrayVec;
 use super::challenge::ChallengeBudget;
 use super::closing::{OurSide, Sides, State, TheirSide};
 use super::demux::FourTuple;
-use super::emit::{self, Marks, Says};
+use super::emit::{self, Marks, Says, Way};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::SocketOptions;
@@ -266,7 +267,7 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.snd.plan(options.nodelay, self.sack_len()).is_some()
+        self.snd.plan(options.nodelay, self.sack_len(), 0).is_some()
             || self.rcv.ack.is_due(now)
             || self.wants_probe()
     }
@@ -275,11 +276,11 @@ impl Connection {
     pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
         //= RFC9293 MUST-59
         self.rcv.ack.may_wait(self.rcv.wnd(), now)
-            && self.snd.plan(options.nodelay, self.sack_len()).is_none()
+            && self.snd.plan(options.nodelay, self.sack_len(), 0).is_none()
             && !self.wants_probe()
     }
 
-    /// Sends one segment, if there is one to send. The driver asks for it once all that has come is processed.
+    /// Sends one segment or super-segment, if there is one to send. The driver asks for it once all that has come is processed.
     pub(crate) fn transmit(
         &mut self,
         ctx: &mut Context<'_>,
@@ -287,18 +288,34 @@ impl Connection {
         device: DeviceId,
         tuple: &FourTuple,
         options: &SocketOptions,
-    ) -> Option<Sent> {
-        let path = Path { device, tuple, marks: Marks::of(options) };
+    ) -> Option<Attempt> {
+        let way = Way { device, tuple, marks: Marks::of(options) };
+        let one = |sent| Attempt { sent, segments: 1 };
         //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
-        if let Some(plan) = self.snd.plan(options.nodelay, self.sack_len()) {
-            Some(self.send_text(ctx, sink, &path, &plan))
+        if let Some(plan) = self.plan(ctx, &way, options) {
+            Some(Attempt { sent: self.send_text(ctx, sink, &way, &plan), segments: plan.segments() as usize })
         } else if self.rcv.ack.is_due(ctx.now) {
-            Some(self.send_ack(ctx, sink, &path))
+            Some(one(self.send_ack(ctx, sink, &way)))
         } else if self.wants_probe() {
-            Some(self.send_keepalive(ctx, sink, &path))
+            Some(one(self.send_keepalive(ctx, sink, &way)))
         } else {
             None
         }
+    }
+
+    /// What text goes next that way.
+    fn plan(&self, ctx: &Context<'_>, way: &Way<'_>, options: &SocketOptions) -> Option<TextPlan> {
+        let sack_len = self.sack_len();
+        // All segments that a device makes of one have the same options: none that the first alone would have.
+        let differ = self.rcv.reports_duplicate() || self.rcv.ack.waiting() > 0;
+        let most = if !differ && emit::takes_supers(ctx, way) {
+            let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
+            let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
+            fits.min(self.snd.mss() * ctx.config.super_segment_max)
+        } else {
+            0
+        };
+        self.snd.plan(options.nodelay, sack_len, most)
     }
 
     /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
@@ -430,7 +447,7 @@ impl Connection {
         &mut self,
         ctx: &mut Context<'_>,
         sink: &mut dyn PacketSink,
-        path: &Path<'_>,
+        way: &Way<'_>,
         plan: &TextPlan,
     ) -> Sent {
         let (window, edge) = self.rcv.window_field();
@@ -441,34 +458,35 @@ impl Connection {
             ..Says::ack(plan.start.wire(), self.rcv.nxt().wire(), window)
         };
         let says = says.with(self.options(ctx.now, self.sack_blocks_beside_text()));
+        let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
         let sent = {
             let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
-            emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &pieces)
+            emit::send(ctx, sink, way, &says, &pieces, gso_size)
         };
         if sent == Sent::Taken {
             match plan.kind {
                 Kind::New => {}
-                Kind::Retransmission | Kind::LossProbe => ctx.counters.tcp_retransmits += 1,
+                Kind::Retransmission | Kind::LossProbe => ctx.counters.tcp_retransmits += plan.segments(),
                 Kind::Probe => ctx.counters.tcp_window_probes += 1,
                 Kind::PathProbe => ctx.counters.tcp_path_probes += 1,
             }
             self.snd.commit(plan, ctx.now);
             self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, true, ctx.now);
-            emit::note_sent(ctx, path.tuple, &says, plan.len as usize);
+            emit::note_sent(ctx, way.tuple, &says, plan.len as usize, gso_size);
         }
         sent
     }
 
-    fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
+    fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window)
             .with(self.options(ctx.now, BLOCKS_MAX));
-        let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
+        let sent = emit::send(ctx, sink, way, &says, &[], None);
         if sent == Sent::Taken {
             self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, false, ctx.now);
-            emit::note_sent(ctx, path.tuple, &says, 0);
+            emit::note_sent(ctx, way.tuple, &says, 0, None);
         }
         sent
     }
@@ -514,28 +532,32 @@ impl Connection {
     }
 
     //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
-    fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, path: &Path<'_>) -> Sent {
+    fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let seq = self.snd.nxt().wire().plus(u32::MAX);
         let says = Says::ack(seq, self.rcv.nxt().wire(), window).with(self.options(ctx.now, BLOCKS_MAX));
-        let sent = emit::send(ctx, sink, path.device, path.tuple, path.marks, &says, &[]);
+        let sent = emit::send(ctx, sink, way, &says, &[], None);
         if sent == Sent::Taken {
             self.count_reports(ctx, &says.options);
             self.rcv.acknowledged(edge, false, ctx.now);
             self.keepalive.probe_sent(ctx.now);
             ctx.counters.tcp_keepalives += 1;
-            emit::note_sent(ctx, path.tuple, &says, 0);
+            emit::note_sent(ctx, way.tuple, &says, 0, None);
         }
         sent
     }
 }
 
-/// How a connection's segments travel.
-struct Path<'a> {
-    device: DeviceId,
-    tuple: &'a FourTuple,
-    marks: Marks,
+/// An attempt to send a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) sent: Sent,
+    /// Segments on the wire that it is, or would have been.
+    pub(crate) segments: usize,
 }
+
+/// No IP datagram without the jumbo option is larger.
+const DATAGRAM_MAX: u64 = 65_535;
 
 /// Pieces that one segment's text may lie in: 64 KiB of pages, and one cut at each end.
 const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;

@@ -1,15 +1,17 @@
 //! Segments on their way out: headers from a connection's numbers, and control segments for the outbox.
 
+use core::num::NonZeroU16;
+
 use super::demux::FourTuple;
 use super::options::SocketOptions;
 use crate::proto::context::Context;
 use crate::proto::ip;
 use crate::proto::ip::Datagram;
-use crate::proto::packet::{DeviceId, Egress, PacketSink, Sent};
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent};
 use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
-use crate::proto::wire::tcp::{Control, Segment, SeqNr, TcpHeader};
+use crate::proto::wire::tcp::{CHECKSUM_AT, Control, Segment, SeqNr, TcpHeader};
 use crate::proto::wire::tcp_options::TcpOptions;
 use crate::time::Instant;
 
@@ -118,22 +120,48 @@ impl Marks {
     }
 }
 
-/// Hands a segment with `text` to the sink.
+/// How a connection's segments travel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) device: DeviceId,
+    pub(crate) tuple: &'a FourTuple,
+    pub(crate) marks: Marks,
+}
+
+/// Hands a segment with `text` to the sink. With `gso_size` it is a super-segment, for a device that
+/// [takes it](takes_supers).
 pub(crate) fn send(
     ctx: &mut Context<'_>,
     sink: &mut dyn PacketSink,
-    device: DeviceId,
-    tuple: &FourTuple,
-    marks: Marks,
+    way: &Way<'_>,
     says: &Says,
     text: &[&[u8]],
+    gso_size: Option<NonZeroU16>,
 ) -> Sent {
-    let mut headers = HeaderBuf::new();
+    let Way { device, tuple, marks } = *way;
+    let mut header = HeaderBuf::new();
     let tcp = says.header(tuple);
-    let len = tcp.len() + text.iter().map(|piece| piece.len()).sum::<usize>();
-    marks.ip_header(ctx, tuple).write(len, &mut headers);
-    tcp.write(tuple.local, tuple.remote, text, &mut headers);
-    sink.send(Egress::plain(device, &headers, text))
+    let text_len = text.iter().map(|piece| piece.len()).sum::<usize>();
+    marks.ip_header(ctx, tuple).write(tcp.len() + text_len, &mut header);
+    let checksum = if ctx.ip.interfaces.offloads(device).checksum {
+        // No header of IP is that long.
+        let start = header.len() as u16;
+        tcp.write_seeded(tuple.local, tuple.remote, text_len, &mut header);
+        EgressChecksum::Partial { start, offset: CHECKSUM_AT }
+    } else {
+        tcp.write(tuple.local, tuple.remote, text, &mut header);
+        EgressChecksum::Complete
+    };
+    sink.send(Egress { device, header: &header, payload: text, gso_size, checksum })
+}
+
+/// Whether super-segments may go this way: the device cuts them, and nobody has to cut what it makes of them.
+pub(crate) fn takes_supers(ctx: &Context<'_>, way: &Way<'_>) -> bool {
+    let remote = way.tuple.remote;
+    let Offloads { checksum, tso4, tso6, .. } = ctx.ip.interfaces.offloads(way.device);
+    let takes_kind = if remote.is_ipv4() { tso4 } else { tso6 };
+    // The fragments of each need an identification of their own.
+    checksum && takes_kind && !ctx.ip.path_mtu.needs_cutting(remote)
 }
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
@@ -146,12 +174,18 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
     says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
     let ip_header = marks.ip_header(ctx, tuple);
     ip::send(ctx, &route, &ip_header, &[&header]);
-    note_sent(ctx, tuple, says, 0);
+    note_sent(ctx, tuple, says, 0, None);
 }
 
-/// Counts and traces a segment that was sent.
-pub(crate) fn note_sent(ctx: &mut Context<'_>, tuple: &FourTuple, says: &Says, len: usize) {
-    ctx.counters.tcp_segments_out += 1;
+/// Counts and traces a segment that was sent, with `len` bytes of text; a super-segment counts as those it is cut into.
+pub(crate) fn note_sent(
+    ctx: &mut Context<'_>,
+    tuple: &FourTuple,
+    says: &Says,
+    len: usize,
+    gso_size: Option<NonZeroU16>,
+) {
+    ctx.counters.tcp_segments_out += gso_size.map_or(1, |size| len.div_ceil(size.get().into()) as u64);
     if says.control == Control::Rst {
         ctx.counters.tcp_resets_out += 1;
     }
@@ -162,13 +196,20 @@ pub(crate) fn note_sent(ctx: &mut Context<'_>, tuple: &FourTuple, says: &Says, l
             flags: says.header(tuple).flags(),
             window: says.window,
             len,
+            gso_size,
         };
         Record::Segment { direction: Direction::Out, ends: tuple.ends(), segment }
     });
 }
 
 /// Traces a segment that was received.
-pub(crate) fn trace_received(trace: &mut Trace, at: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
+pub(crate) fn trace_received(
+    trace: &mut Trace,
+    at: Instant,
+    tuple: &FourTuple,
+    segment: &Segment<'_>,
+    gso_size: Option<NonZeroU16>,
+) {
     trace.record(at, TraceLevel::Trace, || {
         let line = SegmentLine {
             seq: segment.seq.0,
@@ -176,6 +217,7 @@ pub(crate) fn trace_received(trace: &mut Trace, at: Instant, tuple: &FourTuple, 
             flags: segment.flags,
             window: segment.window,
             len: segment.payload.len(),
+            gso_size: gso_size.filter(|size| usize::from(size.get()) < segment.payload.len()),
         };
         Record::Segment { direction: Direction::In, ends: tuple.ends(), segment: line }
     });

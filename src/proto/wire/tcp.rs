@@ -21,6 +21,9 @@ use crate::proto::packet::ChecksumState;
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
 
+/// Where the checksum lies in the header.
+pub const CHECKSUM_AT: u16 = 16;
+
 /// FIN in the flags octet.
 pub const FLAG_FIN: u8 = 0x01;
 /// SYN in the flags octet.
@@ -213,6 +216,31 @@ impl TcpHeader<'_> {
     /// If `out` has no room for the header.
     pub fn write(&self, src: IpAddr, dst: IpAddr, payload: &[&[u8]], out: &mut HeaderBuf) {
         let start = out.len();
+        self.write_unsummed(out);
+        let payload_len = payload.iter().map(|piece| piece.len()).sum::<usize>();
+        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, self.len() + payload_len);
+        sum.add(&out[start..]);
+        for piece in payload {
+            sum.add(piece);
+        }
+        //= RFC9293 MUST-2
+        put_checksum(out, start, sum.finish());
+    }
+
+    /// Appends the header for a device that completes the checksum, which is to cover `payload_len` bytes of payload: its
+    /// field holds the pseudo-header's sum.
+    ///
+    /// # Panics
+    /// If `out` has no room for the header.
+    pub fn write_seeded(&self, src: IpAddr, dst: IpAddr, payload_len: usize, out: &mut HeaderBuf) {
+        let start = out.len();
+        self.write_unsummed(out);
+        let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, self.len() + payload_len);
+        //= RFC9293 MUST-2: the device does the rest.
+        put_checksum(out, start, !seed.finish());
+    }
+
+    fn write_unsummed(&self, out: &mut HeaderBuf) {
         let header_len = self.len();
         let mut fixed = FixedHeader::new(self.src_port, self.dst_port, self.seq.0, self.window);
         fixed.acknowledgment_number = self.ack.unwrap_or_default().0;
@@ -225,14 +253,6 @@ impl TcpHeader<'_> {
         if header_len > HEADER_LEN {
             self.options.write(out);
         }
-        let payload_len = payload.iter().map(|piece| piece.len()).sum::<usize>();
-        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
-        sum.add(&out[start..]);
-        for piece in payload {
-            sum.add(piece);
-        }
-        //= RFC9293 MUST-2
-        out[start + 16..start + 18].copy_from_slice(&sum.finish().to_be_bytes());
     }
 
     /// Header length in bytes, options included.
@@ -248,6 +268,11 @@ impl TcpHeader<'_> {
         let urg = if self.urgent.is_some() { FLAG_URG } else { 0 };
         self.control.flag() | ack | psh | urg
     }
+}
+
+fn put_checksum(out: &mut HeaderBuf, start: usize, checksum: u16) {
+    let at = start + usize::from(CHECKSUM_AT);
+    out[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Endpoint {
         let segment = Segment::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
         ctx.counters.tcp_segments_in += 1;
         let tuple = emit::tuple_of(datagram, &segment);
-        emit::trace_received(ctx.trace, ctx.now, &tuple, &segment);
+        emit::trace_received(ctx.trace, ctx.now, &tuple, &segment, datagram.gso_size);
         match self.demux.find(&tuple) {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &segment, datagram),

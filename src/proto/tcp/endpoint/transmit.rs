@@ -133,7 +133,8 @@ impl Endpoint {
         };
         let Some(socket) = self.sockets.get_mut(id) else { return (Turn::Done, 0) };
         let (turn, sent) = socket.take_turn(ctx, round, busy, more_to_come);
-        round.budget -= sent;
+        // The last may have been a super-segment.
+        round.budget = round.budget.saturating_sub(sent);
         socket.is_ready = turn != Turn::Done;
         socket.rearm(ctx, id);
         match turn {
@@ -214,14 +215,17 @@ impl Socket {
         let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
         let sink: &mut dyn PacketSink = if route.is_some() { &mut *round.sink } else { &mut nowhere };
         let quantum = ctx.config.transmit_quantum.min(round.budget);
-        for sent in 0..quantum {
-            match connection.transmit(ctx, sink, device, &self.tuple, &self.options) {
+        let mut segments = 0;
+        while segments < quantum {
+            let attempt = connection.transmit(ctx, sink, device, &self.tuple, &self.options);
+            match attempt.map(|attempt| attempt.sent) {
                 Some(Sent::Taken) => {}
-                Some(Sent::Busy) => return (Turn::Busy(device), sent),
-                Some(Sent::Enough) => return (Turn::Enough, sent),
-                None => return (Turn::Done, sent),
+                Some(Sent::Busy) => return (Turn::Busy(device), segments),
+                Some(Sent::Enough) => return (Turn::Enough, segments),
+                None => return (Turn::Done, segments),
             }
+            segments += attempt.map_or(0, |attempt| attempt.segments);
         }
-        (Turn::More, quantum)
+        (Turn::More, segments)
     }
 }

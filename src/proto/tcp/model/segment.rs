@@ -201,7 +201,7 @@ impl Host {
     fn write(&mut self, connection: &mut Connection, count: u32) {
         let now = self.world.now;
         connection.snd.write(&octets(0, count.into()), &mut self.world.pool, now);
-        while let Some(plan) = connection.snd.plan(true, 0) {
+        while let Some(plan) = connection.snd.plan(true, 0, 0) {
             connection.snd.commit(&plan, now);
         }
     }

@@ -45,9 +45,10 @@ enum Op {
     Mss(u64),
     /// A router says that larger segments don't get through.
     TooBig(u64),
-    /// So many segments, of which the device takes the last only if it is not busy.
+    /// So many segments, or super-segments of so many octets at most, of which the device takes the last only if it is not busy.
     Send {
         count: usize,
+        most: u64,
         busy: bool,
         nodelay: bool,
     },
@@ -76,6 +77,11 @@ fn round(max: u64) -> impl Strategy<Value = u64> {
     (1..=max).prop_map(|n| 50 * n)
 }
 
+/// How much a super-segment may hold.
+fn most() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0_u64), 1_u64..3000]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     // `None`: as it was.
     let wnd = prop_oneof![
@@ -89,13 +95,13 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     let share = prop_oneof![2 => Just(0_u64), 3 => Just(1000), 4 => 0_u64..=1000];
     let len = || prop_oneof![1_u64..100, round(6), 1_u64..1000, 1000_u64..2500];
-    let send = || (1_usize..12, prop::bool::weighted(0.2), prop::bool::weighted(0.3));
+    let send = || (1_usize..12, most(), prop::bool::weighted(0.2), prop::bool::weighted(0.3));
     prop_oneof![
         8 => (len(), prop::bool::weighted(0.15)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
         1 => (0..3).prop_map(|n| if n == 0 { Op::Close } else { Op::Wait(1) }),
         2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::Mss),
         2 => prop_oneof![20_u64..300, round(6)].prop_map(Op::TooBig),
-        12 => send().prop_map(|(count, busy, nodelay)| Op::Send { count, busy, nodelay }),
+        12 => send().prop_map(|(count, most, busy, nodelay)| Op::Send { count, most, busy, nodelay }),
         10 => (share, -2_i64..4, wnd, any::<bool>())
             .prop_map(|(share, seq, wnd, bare)| Op::Ack { share, seq, wnd, bare }),
         5 => (1_u8..6).prop_map(Op::Duplicates),
@@ -110,12 +116,12 @@ fn op() -> impl Strategy<Value = Op> {
 /// What happens in and around fast recovery: many segments in flight, of which the first are lost.
 fn recovery_op() -> impl Strategy<Value = Op> {
     let share = prop_oneof![3 => 1_u64..400, 1 => 0_u64..1000];
-    let send = |busy| move |count| Op::Send { count, busy, nodelay: true };
+    let send = |busy| move |(count, most)| Op::Send { count, most, busy, nodelay: true };
     prop_oneof![
         3 => Just(Op::Fill),
         6 => (3_u8..8).prop_map(Op::Duplicates),
-        6 => (1_usize..3).prop_map(send(false)),
-        1 => (1_usize..3).prop_map(send(true)),
+        6 => (1_usize..3, most()).prop_map(send(false)),
+        1 => (1_usize..3, most()).prop_map(send(true)),
         6 => share.prop_map(|share| Op::Ack { share, seq: 0, wnd: None, bare: true }),
         3 => Just(Op::AckRecovered),
         1 => (20_u64..120).prop_map(Op::Mss),
@@ -129,7 +135,8 @@ fn recovery_op() -> impl Strategy<Value = Op> {
 fn typing_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (1_u64..10, prop::bool::weighted(0.3)).prop_map(|(len, urgent)| Op::Write { len, urgent }),
-        4 => (1_usize..3).prop_map(|count| Op::Send { count, busy: false, nodelay: false }),
+        4 => (1_usize..3, most())
+            .prop_map(|(count, most)| Op::Send { count, most, busy: false, nodelay: false }),
         3 => Just(Op::Settle),
         2 => (0_u64..1000).prop_map(|share| Op::Ack { share, seq: 0, wnd: None, bare: true }),
     ]
@@ -213,7 +220,7 @@ impl Pair {
                 self.follow(mss.min(self.snd.mss));
                 assert_eq!(self.half.too_big(mss, mss, self.now), self.snd.too_big(mss, self.now));
             }
-            Op::Send { count, busy, nodelay } => self.send(count, busy, nodelay),
+            Op::Send { count, most, busy, nodelay } => self.send(count, most, busy, nodelay),
             Op::Ack { share, seq, wnd, bare } => {
                 let ack = self.snd.una + (self.snd.nxt - self.snd.una) * share / 1000;
                 let wnd = wnd.map_or(self.snd.wnd, |wnd| wnd % self.widest);
@@ -233,10 +240,10 @@ impl Pair {
             Op::Fill => {
                 self.acknowledge(self.snd.una, self.snd.wl1 + 1, 2000 % self.widest, true);
                 self.apply(&Op::Write { len: 1200, urgent: false });
-                self.send(usize::MAX, false, true);
+                self.send(usize::MAX, 500, false, true);
             }
             Op::Settle => {
-                self.send(usize::MAX, false, true);
+                self.send(usize::MAX, 500, false, true);
                 self.acknowledge(self.snd.nxt, self.snd.wl1, self.snd.wnd, true);
             }
             Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(ms)),
@@ -270,18 +277,24 @@ impl Pair {
         assert_eq!(self.half.timer_expired(&patience(), &mut self.counters, at), self.snd.expire(at));
     }
 
-    fn send(&mut self, count: usize, busy: bool, nodelay: bool) {
+    fn send(&mut self, count: usize, most: u64, busy: bool, nodelay: bool) {
         for nth in 1..=count {
-            let Some(plan) = self.half.plan(nodelay, 0) else { break };
-            assert_eq!(self.half.plan(nodelay, 0), Some(plan), "to plan changes nothing");
+            let Some(plan) = self.half.plan(nodelay, 0, most) else { break };
+            assert_eq!(self.half.plan(nodelay, 0, most), Some(plan), "to plan changes nothing");
             // A busy device costs nothing: what was planned is planned again.
             if nth == count && busy {
                 break;
             }
-            self.take(&plan);
+            assert!(!plan.is_super() || plan.len <= most);
+            for piece in plan.cut() {
+                let start = piece.start.since(self.base);
+                let expected = self.snd.plan(nodelay, self.half.cc().cwnd());
+                assert_eq!(Some(TextPlan { start: SndPos::at(start), ..piece }), expected);
+                self.take(&piece);
+                let end = start + piece.len + u64::from(piece.fin);
+                self.snd.sent(piece.kind, start, piece.len, end, self.now);
+            }
             self.half.commit(&plan, self.now);
-            let start = plan.start.since(self.base);
-            self.snd.sent(plan.kind, start, plan.len, start + plan.len + u64::from(plan.fin), self.now);
             self.check();
         }
     }
@@ -345,7 +358,7 @@ impl Pair {
         assert_eq!(half.take_writable(), writable);
         for nodelay in [false, true] {
             let planned =
-                half.plan(nodelay, 0).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
+                half.plan(nodelay, 0, 0).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
             assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
         }
         let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());
@@ -370,11 +383,11 @@ impl Pair {
             if !self.half.is_unfinished() {
                 break;
             }
-            self.send(usize::MAX, false, false);
+            self.send(usize::MAX, 500, false, false);
             let (nxt, seq) = (self.snd.nxt, self.snd.wl1 + 1);
             self.acknowledge(nxt, seq, 1500, true);
             self.check();
-            if self.half.plan(false, 0).is_none() {
+            if self.half.plan(false, 0, 0).is_none() {
                 self.apply(&Op::WaitForTimer);
             }
         }

@@ -118,7 +118,15 @@ impl SendHalf {
             self.path.probe.probe_sent(Probe { start, end, size: plan.len + self.path.headers });
             self.path.duplicates = Some((plan.start, 0));
         }
-        self.path.sizes.sent(start..end, plan.len);
+        // The last of several may be shorter.
+        let last = plan.last();
+        let last_len = plan.start.plus(plan.len).since(last);
+        if last_len < plan.size {
+            self.path.sizes.sent(start..last.get(), plan.size);
+            self.path.sizes.sent(last.get()..end, last_len);
+        } else {
+            self.path.sizes.sent(start..end, plan.size);
+        }
     }
 
     /// All below `ack` is acknowledged.

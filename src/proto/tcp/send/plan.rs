@@ -1,6 +1,13 @@
 //! What to send next: lost bytes first, then new ones, as windows, Nagle and silly-window avoidance allow.
 //!
+//! A plan is one segment or, where a device cuts them, a super-segment: what it is cut into are exactly the segments that
+//! would have gone one after another at the same instant, so nobody else has to know. No loop tells how many they are. All
+//! rules are asked what they would say behind so many bytes; full segments may go as long as no rule stops them, and the one
+//! behind those is asked for by itself. Where that would not do, a super-segment ends early, and the next plan goes on.
+//!
 //! RFC 9293 sections 3.7.4, 3.8.6.2.1 and 3.8.6.1.
+
+use core::ops::Range;
 
 use super::SendHalf;
 use super::path::ProbeTurn;
@@ -22,13 +29,15 @@ pub(crate) enum Kind {
     PathProbe,
 }
 
-/// One segment with text or FIN.
+/// One segment with text or FIN, or a super-segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextPlan {
     pub(crate) kind: Kind,
     pub(crate) start: SndPos,
     /// Bytes of text.
     pub(crate) len: u64,
+    /// Bytes of text in each segment on the wire; the last may have less. As many as `len` if there is only one.
+    pub(crate) size: u64,
     /// FIN follows the text.
     pub(crate) fin: bool,
     /// It empties the send queue (RFC 9293 MUST-61).
@@ -42,12 +51,71 @@ impl TextPlan {
     pub(crate) fn end(&self) -> SndPos {
         self.start.plus(self.len + u64::from(self.fin))
     }
+
+    /// Whether it stands for more than one segment.
+    pub(crate) fn is_super(&self) -> bool {
+        self.len > self.size
+    }
+
+    /// Segments on the wire.
+    pub(crate) fn segments(&self) -> u64 {
+        if self.is_super() { self.len.div_ceil(self.size) } else { 1 }
+    }
+
+    /// Where the first segment ends.
+    fn first_end(&self) -> SndPos {
+        if self.is_super() { self.start.plus(self.size) } else { self.end() }
+    }
+
+    /// Where the last segment begins.
+    pub(super) fn last(&self) -> SndPos {
+        self.start.plus((self.segments() - 1) * self.size)
+    }
+
+    /// The segments that it is cut into.
+    #[cfg(test)]
+    pub(crate) fn cut(self) -> impl Iterator<Item = TextPlan> {
+        (0..self.segments()).map(move |nth| {
+            let start = self.start.plus(nth * self.size);
+            let len = self.size.min(self.len - nth * self.size);
+            let is_last = nth + 1 == self.segments();
+            let (fin, psh) = (self.fin && is_last, self.psh && is_last);
+            TextPlan { start, len, size: len, fin, psh, ..self }
+        })
+    }
+}
+
+/// What one segment takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Piece {
+    text: u64,
+    fin: bool,
+}
+
+/// How far a run of full segments may go.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Bytes of text in a full segment.
+    size: u64,
+    /// As far as segments are full whatever a rule may add.
+    full: u64,
+    /// The most text that may be planned at once.
+    most: u64,
+}
+
+/// What is known of a segment that is not full.
+#[derive(Clone, Copy, Debug)]
+struct Small {
+    /// Nothing waits for an acknowledgement, or nobody cares.
+    may_go: bool,
+    /// The override of silly-window avoidance is due.
+    has_waited: bool,
 }
 
 impl SendHalf {
     /// The next segment, if any may go now. Changes nothing. `options_len` is the room in it that options take which not
-    /// every segment has.
-    pub(crate) fn plan(&self, nodelay: bool, options_len: u64) -> Option<TextPlan> {
+    /// every segment has. Of what goes in full segments up to `most` bytes of text may be planned at once, as a super-segment.
+    pub(crate) fn plan(&self, nodelay: bool, options_len: u64, most: u64) -> Option<TextPlan> {
         let mss = self.mss.saturating_sub(options_len).max(1);
         if self.timer.probe_is_due() {
             return self.plan_probe();
@@ -58,10 +126,13 @@ impl SendHalf {
         if let Some(allowance) = self.recovery.frto.new_only() {
             // Whether anything is lost is just being found out.
             //= RFC5682 2.1 new data, 2.1 Nagle
-            return self.plan_anything_new(mss.min(allowance).min(self.cwnd_room()));
+            return self.plan_anything_new(mss.min(allowance).min(self.cwnd_room(0)));
         }
         // What is lost has left the network, so it waits for nothing that new text would not wait for, too.
-        if self.lost.is_empty() { self.plan_new(nodelay, mss) } else { self.plan_retransmission(mss) }
+        match self.lost.first() {
+            None => self.plan_new(nodelay, mss, most),
+            Some(lost) => self.plan_retransmission(&lost, mss, most),
+        }
     }
 
     /// The device has taken the planned segment.
@@ -71,13 +142,13 @@ impl SendHalf {
             Kind::New | Kind::PathProbe => {
                 //= RFC6298 3 each round trip
                 //= RFC7323 4.2 history: one for a round trip, whatever timestamps would tell.
-                self.timed.get_or_insert((end, now));
-                self.tail = plan.start;
+                self.timed.get_or_insert((plan.first_end(), now));
+                self.tail = plan.last();
                 self.recovery.frto.sent_new(plan.len);
             }
             Kind::Retransmission | Kind::Probe | Kind::LossProbe => {
                 self.lost.remove(plan.start.get()..end.get());
-                self.retransmits += u64::from(plan.start < self.nxt);
+                self.retransmits += if plan.start < self.nxt { plan.segments() } else { 0 };
                 //= RFC6298 3 Karn: what was sent twice measures nothing.
                 self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
             }
@@ -145,35 +216,44 @@ impl SendHalf {
         (self.una < self.end_with_fin()).then(|| self.segment(Kind::Probe, self.una, text, text == 0))
     }
 
-    fn plan_retransmission(&self, mss: u64) -> Option<TextPlan> {
-        let lost = self.lost.first()?;
+    fn plan_retransmission(&self, lost: &Range<u64>, mss: u64, most: u64) -> Option<TextPlan> {
         let start = SndPos::at(lost.start);
+        let room = self.right_edge().since(start).min(self.cwnd().saturating_sub(self.flight()));
+        // What fills the last up is new, and behind it new text has rules of its own.
+        let len = lost.end - lost.start;
+        let len = if lost.end == self.nxt.get() { len.next_multiple_of(mss) } else { len };
+        let full = len.min(self.end.since(start)).min(room);
+        self.run(Kind::Retransmission, start, Run { size: mss, full, most }, |ahead| {
+            self.lost_piece(lost, mss, ahead)
+        })
+    }
+
+    /// What goes again of `lost` behind the `ahead` bytes of it that went before, in full segments.
+    fn lost_piece(&self, lost: &Range<u64>, mss: u64, ahead: u64) -> Option<Piece> {
+        let start = SndPos::at(lost.start).plus(ahead);
         // Where nothing in flight follows, bytes never sent fill the segment up: a probe's byte, or the small
         // last segment before a time-out, would otherwise travel alone and Nagle would hold the rest for it.
         let is_last = lost.end == self.nxt.get();
-        let end = if is_last { self.end } else { self.end.min(SndPos::at(lost.end)) };
+        let fills_up = is_last && start.get() < lost.end;
+        let end = if fills_up { self.end } else { self.end.min(SndPos::at(lost.end)) };
         //= RFC7323 2.4 later retransmissions
         //= RFC9293 SHLD-16: after a shrink, what still fits is retransmitted as usual.
         let room = self.right_edge().since(start);
         let text = end.since(start).min(room).min(mss);
         let fin = self.fin && is_last && start.plus(text) == self.end && text < room;
         //= RFC8985 9.3 congestion control
-        let fits = text <= self.cwnd_room() || self.recovery.retransmit_regardless();
-        ((text > 0 || fin) && fits).then(|| self.segment(Kind::Retransmission, start, text, fin))
+        let is_first = ahead == 0;
+        let fits = text <= self.cwnd_room(ahead) || (is_first && self.recovery.retransmit_regardless());
+        ((text > 0 || fin) && fits).then_some(Piece { text, fin })
     }
 
-    fn plan_new(&self, nodelay: bool, mss: u64) -> Option<TextPlan> {
+    fn plan_new(&self, nodelay: bool, mss: u64, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
-        //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
-        //= RFC9293 SHLD-15
-        //= RFC7323 2.4 within, 2.4 shrinking
-        //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(self.nxt);
         // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
-        let cwnd_room = self.cwnd_room();
         let turn = match mss < self.mss {
             true => ProbeTurn::None,
-            false => self.probe_turn(unsent, window_room, cwnd_room),
+            false => self.probe_turn(unsent, window_room, self.cwnd_room(0)),
         };
         match turn {
             ProbeTurn::None => {}
@@ -182,39 +262,85 @@ impl SendHalf {
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
         }
-        //= RFC3042 2 limited transmit, 2 new reports: with SACK nothing is counted, since what has left the network is known.
-        let limited = self.recovery.limited_transmit() * self.mss;
-        let cwnd_room = cwnd_room.max((self.cwnd() + limited).saturating_sub(self.flight()));
-        //= RFC9293 SHLD-27: what several writes have left goes together.
-        let text = unsent.min(mss).min(window_room).min(cwnd_room);
-        let fin = self.fin && self.nxt <= self.end && text == unsent && text < window_room;
-        let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, nodelay));
-        worth.then(|| self.segment(Kind::New, self.nxt, text, fin))
+        let full = unsent.min(window_room).min(self.new_room(0));
+        self.run(Kind::New, self.nxt, Run { size: mss, full, most }, |ahead| {
+            self.new_piece(nodelay, mss, ahead)
+        })
     }
 
-    /// What the congestion window lets go. In a recovery by RFC 9937 that may be a whole segment where there is room for a part
-    /// of one: its window moves by octets.
+    /// What goes of new text behind the `ahead` bytes of it that went before, in full segments.
+    fn new_piece(&self, nodelay: bool, mss: u64, ahead: u64) -> Option<Piece> {
+        let start = self.nxt.plus(ahead);
+        let unsent = self.end.since(start);
+        //= RFC9293 MUST-34: the usable window may be negative; `since` makes that zero.
+        //= RFC9293 SHLD-15
+        //= RFC7323 2.4 within, 2.4 shrinking
+        //= RFC9937 3 receiver's window
+        let window_room = self.right_edge().since(start);
+        let cwnd_room = self.cwnd_room(ahead).max(self.new_room(ahead));
+        //= RFC9293 SHLD-27: what several writes have left goes together.
+        let text = unsent.min(mss).min(window_room).min(cwnd_room);
+        let fin = self.fin && start <= self.end && text == unsent && text < window_room;
+        let small = Small {
+            //= RFC9293 MUST-17
+            may_go: nodelay || self.outstanding() + ahead == 0,
+            has_waited: ahead == 0 && self.timer.override_is_due(),
+        };
+        let worth = fin || (text > 0 && self.is_worth_sending(text, mss, unsent, small));
+        worth.then_some(Piece { text, fin })
+    }
+
+    /// As many segments of text from `start` on as go at once and may be one super-segment. `next` tells what goes behind so
+    /// many bytes, all of which are in full segments.
+    fn run(
+        &self,
+        kind: Kind,
+        start: SndPos,
+        run: Run,
+        next: impl Fn(u64) -> Option<Piece>,
+    ) -> Option<TextPlan> {
+        let Run { size, full, most } = run;
+        let first = next(0)?;
+        // Each segment tells how far ahead an urgent mark is; of those that a device makes all would tell the same.
+        let is_urgent = self.urgent.is_some_and(|mark| mark > start);
+        if first.text < size || first.fin || most <= size || is_urgent {
+            return Some(self.segment(kind, start, first.text, first.fin));
+        }
+        // The first is full, whatever room there is.
+        let full = (full.min(most) / size).max(1) * size;
+        let last = next(full).filter(|last| full + last.text <= most).unwrap_or_default();
+        let whole = self.segment(kind, start, full + last.text, last.fin);
+        Some(TextPlan { size: size.min(whole.len), ..whole })
+    }
+
+    /// What the congestion window lets go behind `ahead` bytes. In a recovery by RFC 9937 that may be a whole segment where
+    /// there is room for a part of one: its window moves by octets.
     //= RFC9937 3 congestion window
-    fn cwnd_room(&self) -> u64 {
-        let room = self.cwnd().saturating_sub(self.flight());
+    fn cwnd_room(&self, ahead: u64) -> u64 {
+        let room = self.cwnd().saturating_sub(self.flight() + ahead);
         let prr = self.selective.as_ref().and_then(|selective| selective.prr.as_ref());
-        let may_round_up = prr.is_some_and(|prr| prr.may_round_up());
+        let may_round_up = prr.is_some_and(|prr| prr.may_round_up(ahead));
         if may_round_up && room > 0 { room.max(self.mss) } else { room }
+    }
+
+    /// The same for new text, to the octet.
+    fn new_room(&self, ahead: u64) -> u64 {
+        //= RFC3042 2 limited transmit, 2 new reports: with SACK nothing is counted, since what has left the network is known.
+        let limited = self.recovery.limited_transmit() * self.mss;
+        (self.cwnd() + limited).saturating_sub(self.flight() + ahead)
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.
     //= RFC9293 MUST-38
     //= RFC9293 SHLD-7
     //= RFC9293 MAY-16
-    fn is_worth_sending(&self, text: u64, mss: u64, unsent: u64, nodelay: bool) -> bool {
+    fn is_worth_sending(&self, text: u64, mss: u64, unsent: u64, small: Small) -> bool {
         //= RFC9293 SHLD-28
         let is_full = text >= mss;
-        //= RFC9293 MUST-17
-        let may_be_small = nodelay || self.outstanding() == 0;
-        let ends_queue = text == unsent && (may_be_small || self.fin || self.urgent.is_some());
-        let half_window = 2 * text >= self.max_wnd && may_be_small;
+        let ends_queue = text == unsent && (small.may_go || self.fin || self.urgent.is_some());
+        let half_window = 2 * text >= self.max_wnd && small.may_go;
         //= RFC9293 MUST-60
-        is_full || ends_queue || half_window || self.timer.override_is_due()
+        is_full || ends_queue || half_window || small.has_waited
     }
 
     fn segment(&self, kind: Kind, start: SndPos, text: u64, fin: bool) -> TextPlan {
@@ -223,6 +349,7 @@ impl SendHalf {
             kind,
             start,
             len: text,
+            size: text,
             fin,
             //= RFC9293 MUST-61
             psh: text > 0 && start.plus(text) == self.end,
@@ -232,3 +359,6 @@ impl SendHalf {
         }
     }
 }
+
+#[cfg(test)]
+mod supers;

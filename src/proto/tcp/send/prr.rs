@@ -69,11 +69,11 @@ impl Prr {
         self.out += len;
     }
 
-    /// Whether a whole segment may go where the window has room for a part of one. Only if less was sent than has arrived: the
-    /// octets that a segment is ahead of the window come off the next one.
+    /// Whether, when `ahead` octets more are out, a whole segment may go where the window has room for a part of one. Only if
+    /// less was sent than has arrived: the octets that a segment is ahead of the window come off the next one.
     //= RFC9937 13 octets
-    pub(crate) fn may_round_up(&self) -> bool {
-        self.out < self.delivered
+    pub(crate) fn may_round_up(&self, ahead: u64) -> bool {
+        self.out + ahead < self.delivered
     }
 
     /// The congestion window.

@@ -202,6 +202,7 @@ impl Snd {
             kind,
             start: SndPos::at(start),
             len,
+            size: len,
             fin,
             psh: len > 0 && start + len == self.written,
             urgent: urgent.map(|mark| u16::try_from(mark - start).unwrap_or(u16::MAX)),

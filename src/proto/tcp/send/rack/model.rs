@@ -332,10 +332,11 @@ impl Model {
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// So many full segments are written, and of all that may go so many sent.
+    /// So many full segments are written, and of all that may go so many are sent, or super-segments of so many octets at most.
     Send {
         write: u64,
         count: usize,
+        most: u64,
     },
     /// So many of what is in flight, in thousandths, are acknowledged, and stretches of it reported, each by its start in
     /// thousandths and its length in half segments.
@@ -355,7 +356,8 @@ fn op() -> impl Strategy<Value = Op> {
     let dsack = prop::option::weighted(0.1, 0_u64..2000);
     let echo = prop::option::weighted(0.3, 0_u64..300);
     prop_oneof![
-        5 => (0_u64..14, 0_usize..14).prop_map(|(write, count)| Op::Send { write, count }),
+        5 => (0_u64..14, 0_usize..14, 0_u64..1500)
+            .prop_map(|(write, count, most)| Op::Send { write, count, most }),
         8 => (share, blocks, dsack, echo)
             .prop_map(|(share, blocks, dsack, echo)| Op::Ack { share, blocks, dsack, echo }),
         4 => (0_u64..60).prop_map(Op::Wait),
@@ -418,7 +420,7 @@ impl Pair {
 
     fn apply(&mut self, op: &Op) {
         match op {
-            Op::Send { write, count } => self.send(*write, *count),
+            Op::Send { write, count, most } => self.send(*write, *count, *most),
             Op::Ack { share, blocks, dsack, echo } => self.report(*share, blocks, *dsack, *echo),
             Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(*ms)),
             Op::WaitForTimer => {
@@ -429,16 +431,18 @@ impl Pair {
         }
     }
 
-    fn send(&mut self, write: u64, count: usize) {
+    fn send(&mut self, write: u64, count: usize, most: u64) {
         let text = alloc::vec![0; (write * MSS) as usize];
         self.model.written += self.half.write(&text, &mut self.pool, self.now) as u64;
         self.half.timer_refresh(self.now);
         for _ in 0..count {
-            let Some(plan) = self.half.plan(true, 0) else { return };
+            let Some(plan) = self.half.plan(true, 0, most) else { return };
             self.check_probe(&plan);
             self.half.commit(&plan, self.now);
-            let (start, end) = (plan.start.since(self.base), plan.end().since(self.base));
-            self.model.transmit(start, end, self.now);
+            for piece in plan.cut() {
+                let (start, end) = (piece.start.since(self.base), piece.end().since(self.base));
+                self.model.transmit(start, end, self.now);
+            }
             if core::mem::take(&mut self.model.tlp_due) {
                 self.model.tlp_is_retrans = plan.kind == Kind::LossProbe;
                 (self.model.tlp_end_seq, self.model.tlp_stale) = (Some(self.model.nxt), true);
