@@ -118,6 +118,8 @@ pub(crate) struct Tcp {
     pub(crate) urgent: u16,
     pub(crate) options: Vec<u8>,
     pub(crate) payload: Vec<u8>,
+    /// How much text each segment has that this super-segment stands for. Not a part of what goes on a wire.
+    pub(crate) gso_size: Option<usize>,
 }
 
 impl Tcp {
@@ -136,6 +138,7 @@ impl Tcp {
             urgent: 0,
             options: Vec::new(),
             payload: Vec::new(),
+            gso_size: None,
         }
     }
 
@@ -205,6 +208,7 @@ impl Tcp {
             urgent: slice.urgent_pointer(),
             options: slice.options().to_vec(),
             payload: slice.payload().to_vec(),
+            gso_size: None,
         })
     }
 }

@@ -28,6 +28,7 @@ mod rfc5961;
 mod routing;
 mod sack;
 mod states;
+mod supers;
 mod time_wait;
 mod timers;
 mod timestamps;

@@ -13,11 +13,12 @@ use tunstack::proto::stack::{Progress, Shutdown};
 use tunstack::proto::tcp::SocketOptions;
 use tunstack::proto::tcp::closing::State;
 use tunstack::proto::{
-    Config, DeviceId, Egress, Error, Event, ListenerId, Owner, Packet, Readiness, Secrets, Sent, SocketId,
-    Stack, TcpId,
+    Config, DeviceId, Egress, Error, Event, ListenerId, Offloads, Owner, Packet, Readiness, Secrets, Sent,
+    SocketId, Stack, TcpId,
 };
 use tunstack::time::Instant;
 
+use super::device::Given;
 use super::seg::{Origin, Seg};
 use crate::support::seeds::{pattern_bytes, text_at};
 use crate::support::wire::{self, Ip, Opt, Tcp};
@@ -36,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) start: Instant,
     pub(crate) peer_iss: u32,
     pub(crate) mtu: usize,
+    /// What the stack leaves to the device.
+    pub(crate) offloads: Offloads,
 }
 
 impl Default for Setup {
@@ -54,6 +57,7 @@ impl Default for Setup {
             start: Instant::from_millis(1_000_000),
             peer_iss: 1_000_000,
             mtu: 1500,
+            offloads: Offloads::default(),
         }
     }
 }
@@ -100,6 +104,9 @@ pub(crate) struct Script {
     events: Vec<Event>,
     /// The device refuses packets while set.
     pub(crate) busy: bool,
+    offloads: Offloads,
+    /// What the device cuts super-segments into is seen, and not they.
+    pub(crate) sees_pieces: bool,
     /// TTL and TOS of the peer's packets.
     pub(crate) peer_tos: u8,
 }
@@ -123,6 +130,7 @@ impl Script {
     pub(crate) fn with(setup: Setup) -> Script {
         let mut stack = Stack::new(setup.config, &Secrets::from_number(setup.secrets), setup.start);
         let device = stack.add_interface(setup.mtu);
+        stack.set_offloads(device, setup.offloads);
         let (net, peer) = if setup.ipv6 { ("fd09::2/64", "fd09::1") } else { ("10.9.0.2/24", "10.9.0.1") };
         let net: tunstack::ipnet::IpNet = net.parse().unwrap();
         stack.add_address(device, net).unwrap();
@@ -143,6 +151,8 @@ impl Script {
             transcript: String::new(),
             events: Vec::new(),
             busy: false,
+            offloads: setup.offloads,
+            sees_pieces: false,
             peer_tos: 0,
         }
     }
@@ -344,6 +354,11 @@ impl Script {
             self.fail(&format!("nothing was sent at {:.3} s, when {line} was due", self.seconds(due)));
         }
         self.expect(line);
+    }
+
+    /// The sequence number of the stack's SYN.
+    pub(crate) fn stack_iss(&self) -> u32 {
+        self.flow().stack_iss.expect("a SYN of the stack's")
     }
 
     /// Nothing has been sent that was not expected.
@@ -572,17 +587,15 @@ impl Script {
 
     /// Sends what waits, as a driver does after every verb.
     pub(crate) fn flush(&mut self) {
-        let (device, busy, now) = (self.device, self.busy, self.now);
+        let (device, offloads, busy, now) = (self.device, self.offloads, self.busy, self.now);
         let mut packets = Vec::new();
         for _ in 0..10_000 {
             let progress = self.stack.transmit(now, &mut |egress: Egress<'_>| {
-                assert_eq!((egress.device, egress.gso_size), (device, None));
+                assert_eq!(egress.device, device);
                 if busy {
                     return Sent::Busy;
                 }
-                let mut bytes = Vec::new();
-                egress.copy_to(&mut bytes);
-                packets.push(bytes);
+                packets.push(Given::of(&egress, offloads));
                 Sent::Taken
             });
             if progress != Progress::More {
@@ -590,8 +603,10 @@ impl Script {
                 break;
             }
         }
-        for bytes in packets {
-            self.record(&bytes);
+        for given in packets {
+            let cut = || given.pieces.iter().map(|piece| (Tcp::decode(piece), &piece[..])).collect();
+            let seen: Vec<_> = if self.sees_pieces { cut() } else { vec![(given.tcp(), &given.pieces[0])] };
+            seen.into_iter().for_each(|(tcp, bytes)| self.record(tcp, bytes));
         }
         while let Some(event) = self.stack.next_event() {
             self.events.push(event);
@@ -665,8 +680,8 @@ impl Script {
         self.flush();
     }
 
-    fn record(&mut self, bytes: &[u8]) {
-        let Some(tcp) = Tcp::decode(bytes) else {
+    fn record(&mut self, tcp: Option<Tcp>, bytes: &[u8]) {
+        let Some(tcp) = tcp else {
             let ip = Ip::decode(bytes);
             let _ = writeln!(self.transcript, "{:>9.3} > protocol {}", self.seconds(self.now), ip.protocol);
             self.others.push_back(ip);

@@ -1,12 +1,12 @@
 //! How tests write a segment, and how a recorded one is printed: the same short line both ways.
 //!
 //! ```text
-//! FLAGS SEQ[:END] [ack N] [win N] [urg N] [<option,...>]
+//! FLAGS SEQ[:END[/SIZE]] [ack N] [win N] [urg N] [<option,...>]
 //! ```
 //!
 //! `FLAGS` is `-` or letters of `S F R P U A E C`. Sequence numbers are relative to the sender's initial one, so
 //! that a SYN stands at 0 and the first byte of text at 1; they may be negative. `END` is past the last byte
-//! of text (SYN and FIN not counted). `win` is the field as it stands on the wire. Options: `mss N`, `ws N`, `sackok`,
+//! of text (SYN and FIN not counted). `SIZE` marks a super-segment: it stands for segments of so much text. `win` is the field as it stands on the wire. Options: `mss N`, `ws N`, `sackok`,
 //! `sack FROM:TO ...`, `ts VALUE ECHO`, `nop`, `eol`, `opt KIND HEX`, `raw HEX`; `<>` says that there are none. Blocks are in
 //! the receiver's sequence numbers, relative like its ACK number; the stack's timestamps are told from the first that it
 //! sends on, the peer's as they are.
@@ -46,6 +46,7 @@ pub(crate) struct Seg {
     pub(crate) flags: u8,
     pub(crate) seq: u32,
     pub(crate) len: usize,
+    pub(crate) size: Option<usize>,
     pub(crate) ack: Option<u32>,
     pub(crate) win: Option<u16>,
     pub(crate) urg: Option<u16>,
@@ -66,6 +67,7 @@ impl Seg {
             flags: tcp.flags,
             seq: tcp.seq.wrapping_sub(sender.iss),
             len: tcp.payload.len(),
+            size: tcp.gso_size,
             ack: tcp.has(wire::ACK).then(|| tcp.ack.wrapping_sub(receiver.iss)),
             win: Some(tcp.window),
             urg: tcp.has(wire::URG).then_some(tcp.urgent),
@@ -84,6 +86,7 @@ impl Seg {
         self.flags == actual.flags
             && self.seq == actual.seq
             && self.len == actual.len
+            && self.size == actual.size
             && self.ack == actual.ack
             && (self.win.is_none() || self.win == actual.win)
             && (self.urg.is_none() || self.urg == actual.urg)
@@ -98,6 +101,9 @@ impl Seg {
             0 => format!("{flags:<3} {seq}"),
             len => format!("{flags:<3} {seq}:{}", i64::from(seq) + len as i64),
         };
+        if let Some(size) = self.size {
+            let _ = write!(line, "/{size}");
+        }
         if let Some(ack) = self.ack {
             let _ = write!(line, "{:pad$} ack {}", "", ack as i32, pad = 19usize.saturating_sub(line.len()));
         }
@@ -145,7 +151,11 @@ fn try_parse(line: &str) -> Option<Seg> {
     for letter in words.next()?.chars().filter(|letter| *letter != '-') {
         flags |= LETTERS.iter().find(|(name, _)| *name == letter)?.1;
     }
-    let (seq, len) = match words.next()?.split_once(':') {
+    let (place, size) = match words.next()?.split_once('/') {
+        Some((place, size)) => (place, Some(size.parse().ok()?)),
+        None => (head.split_whitespace().nth(1)?, None),
+    };
+    let (seq, len) = match place.split_once(':') {
         Some((from, to)) => {
             let from: i64 = from.parse().ok()?;
             (from, usize::try_from(to.parse::<i64>().ok()? - from).ok()?)
@@ -153,7 +163,7 @@ fn try_parse(line: &str) -> Option<Seg> {
         None => (0, 0),
     };
     let seq = if len == 0 { head.split_whitespace().nth(1)?.split(':').next()?.parse().ok()? } else { seq };
-    let mut seg = Seg { flags, seq: seq as u32, len, ack: None, win: None, urg: None, options };
+    let mut seg = Seg { flags, seq: seq as u32, len, size, ack: None, win: None, urg: None, options };
     while let Some(word) = words.next() {
         let value: i64 = words.next()?.parse().ok()?;
         match word {
@@ -207,6 +217,7 @@ fn a_line_reads_back_as_it_was_written() {
     for line in [
         "SA  0               ack 1       win 65535 <mss 1460,nop,ws 7>",
         "PA  1:1461          ack -3      win 12",
+        "A   1:14601/1460    ack 1       win 12",
         "R   5",
         "UA  1:3             ack 1       win 0 urg 2 <opt 254 abcd>",
         "A   1               ack 1 <nop,nop,ts 5 -3,sack 1001:2001 -5:-2>",
