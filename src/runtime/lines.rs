@@ -130,7 +130,8 @@ mod tests {
             line(Direction::In, "10.9.0.1:51234", syn),
             "IP 10.9.0.1.51234 > 10.9.0.2.7: Flags [S], seq 123, win 64240, length 0"
         );
-        let data = SegmentLine { seq: u32::MAX, ack: Some(9), flags: 0x18, window: 1, len: 3, gso_size: None };
+        let data =
+            SegmentLine { seq: u32::MAX, ack: Some(9), flags: 0x18, window: 1, len: 3, gso_size: None };
         assert_eq!(
             line(Direction::Out, "[fd09::1]:80", data),
             "IP6 fd09::2.7 > fd09::1.80: Flags [P.], seq 4294967295:2, ack 9, win 1, length 3"

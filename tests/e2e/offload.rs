@@ -42,6 +42,13 @@ fn packets_in(net: &Net, work: impl FnOnce()) -> u64 {
     net.counters().packets_in - before
 }
 
+/// Packets that went out while `work` was done.
+fn packets_out(net: &Net, work: impl FnOnce()) -> u64 {
+    let before = net.counters().packets_out;
+    work();
+    net.counters().packets_out - before
+}
+
 /// Sends so much from the kernel to the stack, and compares hashes.
 fn upload(net: &Net, ip: &str, size: usize) {
     let (ours, theirs) = pair_over(net, Opener::Kernel, ip);
@@ -61,13 +68,17 @@ fn download(net: &Net, ip: &str, size: usize) {
 }
 
 #[test]
-fn bulk_goes_both_ways_over_both_families_and_comes_in_super_segments() {
+fn bulk_goes_both_ways_over_both_families_in_super_segments() {
     in_namespace_for(LIMIT, || {
         let net = stack(OffloadMode::On);
         for (ours, theirs) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
             let came = packets_in(&net, || upload(&net, ours, SIZE));
             assert!(came < (SIZE / MSS / 4) as u64, "{came} packets for {SIZE} bytes, to {ours}");
-            download(&net, theirs, SIZE);
+            let segments = net.counters().tcp_segments_out;
+            let went = packets_out(&net, || download(&net, theirs, SIZE));
+            assert!(went < (SIZE / MSS / 4) as u64, "{went} packets for {SIZE} bytes, to {theirs}");
+            let segments = net.counters().tcp_segments_out - segments;
+            assert!(segments >= (SIZE / MSS) as u64, "{segments} segments for {SIZE} bytes, to {theirs}");
         }
         let counters = net.counters();
         // The kernel looks for IPv6's routers and listeners, which the stack is none of.
@@ -215,6 +226,24 @@ impl Way {
         self.net.counters().packets_in - before
     }
 
+    /// Moves so much text of the stack's own to right over both families; returns how many packets have gone out.
+    fn send_own(&self, size: usize) -> u64 {
+        packets_out(&self.net, || {
+            for ip in ["10.3.0.2", "fd03::2"] {
+                let ip: IpAddr = ip.parse().expect("an address");
+                let listener =
+                    self.right.within(|| TcpListener::bind((ip, 0)).expect("the address is right's"));
+                let address = listener.local_addr().expect("a listener has an address");
+                let near = net::TcpStream::connect(&self.net, address).expect("it answers");
+                let (far, _) = listener.accept().expect("one has connected");
+                let receiver = thread::spawn(move || receive(&far));
+                let sent = send(&near, size, 3);
+                drop(near);
+                assert_eq!(receiver.join().expect("the receiver ends"), (size, sent), "{ip}");
+            }
+        })
+    }
+
     /// Datagrams have their checksums, too, of odd lengths as well.
     fn move_datagrams(&self, ip: IpAddr) {
         let any = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -258,6 +287,23 @@ fn between_two_devices_with_offloads_super_segments_pass_whole_with_seeds_that_a
         let all = (2 * SIZE / MSS) as u64;
         assert!(forwarded < all * 3 / 4, "{forwarded} packets for what fits into {all}");
         way.check();
+    });
+}
+
+#[test]
+fn our_own_super_segments_are_right_when_somebody_else_cuts_them() {
+    in_namespace_for(LIMIT, || {
+        let all = (2 * (SIZE / 4) / MSS) as u64;
+        for at_middle in [OffloadMode::On, OffloadMode::Off] {
+            let way = Way::new(OffloadMode::Off, at_middle);
+            let went = way.send_own(SIZE / 4);
+            assert_eq!(
+                went < all / 2,
+                at_middle == OffloadMode::On,
+                "{went} packets for what fits into {all}"
+            );
+            way.check();
+        }
     });
 }
 

@@ -90,15 +90,8 @@ fn the_fin_goes_with_the_last_piece() {
     t.expect("A 2001:3001 ack 1");
     t.expect("FPA 3001:4001 ack 1");
     t.wait(50);
-    t.peer("A 1 ack 1 <sack 3001:4002>");
-    t.expect_none();
-    // Three were lost, two may go at once.
-    t.sees_pieces = false;
-    t.run(100);
-    let again = t.take_all();
     t.peer("A 1 ack 4002");
     t.expect_none();
-    assert_eq!(again, Vec::<String>::new());
 }
 
 #[test]
@@ -248,7 +241,8 @@ fn what_came_twice_is_reported_by_one_segment_and_what_is_missing_by_each() {
 
 #[test]
 fn a_datagram_is_never_too_long_and_stands_for_no_more_than_so_many_segments() {
-    for (syn, size) in [("S 0 win 65535 <mss 1012,ws 7,sackok,ts 9 0>", 1_000), ("S 0 win 65535 <mss 100>", 100)]
+    for (syn, size) in
+        [("S 0 win 65535 <mss 1012,ws 7,sackok,ts 9 0>", 1_000), ("S 0 win 65535 <mss 100>", 100)]
     {
         let mut t = opened(ALL, syn, "A 1 ack 1 win 65535 <ts 100 0>");
         let mut longest = 0;

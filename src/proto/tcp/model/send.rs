@@ -357,8 +357,9 @@ impl Pair {
         snd.blocked &= !writable;
         assert_eq!(half.take_writable(), writable);
         for nodelay in [false, true] {
-            let planned =
-                half.plan(nodelay, 0, 0).map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
+            let planned = half
+                .plan(nodelay, 0, 0)
+                .map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
             assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
         }
         let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());

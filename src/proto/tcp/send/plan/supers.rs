@@ -27,15 +27,30 @@ const MSS: u64 = 100;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Write { len: u64, urgent: bool },
+    Write {
+        len: u64,
+        urgent: bool,
+    },
     Close,
     /// So many plans, each of so much text at most, in segments beside so many octets of options.
-    Send { count: usize, most: u64, options_len: u64, nodelay: bool },
+    Send {
+        count: usize,
+        most: u64,
+        options_len: u64,
+        nodelay: bool,
+    },
     /// So many of what is in flight, in thousandths, are acknowledged, stretches of it reported, and something to have come
     /// twice; the window is this, or as it was.
-    Ack { share: u64, blocks: Vec<(u64, u64)>, dsack: bool, wnd: Option<u64> },
+    Ack {
+        share: u64,
+        blocks: Vec<(u64, u64)>,
+        dsack: bool,
+        wnd: Option<u64>,
+    },
     /// All that was in flight is acknowledged or reported, but for every so many-th segment.
-    Holes { every: u64 },
+    Holes {
+        every: u64,
+    },
     /// The same acknowledgement again and again.
     Duplicates(u8),
     Mss(u64),
@@ -84,7 +99,8 @@ struct Setting {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let probing = prop_oneof![Just(MtuProbing::Off), Just(MtuProbing::AfterBlackHole), Just(MtuProbing::Always)];
+    let probing =
+        prop_oneof![Just(MtuProbing::Off), Just(MtuProbing::AfterBlackHole), Just(MtuProbing::Always)];
     (prop::bool::weighted(0.7), any::<bool>(), probing, 500_u64..30_000)
         .prop_map(|(sack, timestamps, probing, wnd)| Setting { sack, timestamps, probing, wnd })
 }
@@ -136,8 +152,7 @@ impl Pair {
         };
         let (with, without) = (side(), side());
         let base = syn.plus(1);
-        let mut pair =
-            Pair { with, without, base, clock, now, closed: false, supers: [0; 2] };
+        let mut pair = Pair { with, without, base, clock, now, closed: false, supers: [0; 2] };
         pair.follow(MSS);
         pair
     }
@@ -261,8 +276,7 @@ impl Pair {
         let echo = Some(self.clock.at(Instant::from_nanos(now.as_nanos() - 40_000_000)));
         let wnd = wnd.unwrap_or(self.with.half.wnd);
         let sack = ranges.into_iter().collect();
-        let said =
-            Acknowledgement { ack, seq: RcvPos::at(1), wnd, is_bare: true, at: now, sack, echo };
+        let said = Acknowledgement { ack, seq: RcvPos::at(1), wnd, is_bare: true, at: now, sack, echo };
         self.both(|side| {
             side.half.acknowledge(&said, &mut side.pool, &mut side.counters);
             side.half.take_writable();
