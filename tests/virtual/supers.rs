@@ -1,8 +1,11 @@
 //! Super-segments of ours: where a device cuts them, what goes at once goes as one, and what it is cut into are the segments
 //! that a device without offloads would have been given.
 
+use std::num::NonZeroU16;
+
 use tunstack::proto::stack::Shutdown;
-use tunstack::proto::{Config, Offloads};
+use tunstack::proto::trace::{Direction, Record, TraceLevel};
+use tunstack::proto::{ChecksumState, Config, Offloads, Packet};
 
 use crate::harness::device::ALL;
 use crate::harness::script::{Script, Setup};
@@ -313,4 +316,31 @@ fn turns_are_counted_in_segments() {
     let (first, others) = sent.split_at(4);
     assert_eq!(first, [(1, 3), (1, 3), (1, 3), (1, 1)]);
     assert_eq!(others, [(0, 3), (0, 3), (2, 3), (2, 3), (0, 3), (0, 1), (2, 3), (2, 1)]);
+}
+
+#[test]
+fn a_trace_tells_what_a_super_segment_stands_for() {
+    let mut t = open();
+    t.stack.trace().set_level(TraceLevel::Trace);
+    t.write(3_000);
+    t.expect("PA 1:3001/1000 ack 1");
+    let bytes = t.build("A 1:2501 ack 3001").encode();
+    let packet = Packet {
+        checksum: ChecksumState::Trusted,
+        gso_size: NonZeroU16::new(1_000),
+        ..Packet::plain(&bytes, t.now())
+    };
+    t.stack.receive(t.device, &packet);
+    let (records, _) = t.stack.trace().take();
+    let segments: Vec<_> = records
+        .iter()
+        .filter_map(|(_, record)| match record {
+            Record::Segment { direction, segment, .. } => Some((*direction, segment.len, segment.gso_size)),
+            _ => None,
+        })
+        .collect();
+    let size = NonZeroU16::new(1_000);
+    assert_eq!(segments, [(Direction::Out, 3_000, size), (Direction::In, 2_500, size)]);
+    t.flush();
+    t.take_all();
 }

@@ -505,6 +505,15 @@ mod tests {
             prop_assert_eq!(out.len(), before.len() + header.len());
             let bytes = [&out[before.len()..], &text.concat()].concat();
 
+            // A device that sums all from the header on comes to the same.
+            let mut seeded: HeaderBuf = before.iter().copied().collect();
+            header.write_seeded(src, dst, text.concat().len(), &mut seeded);
+            let mut completed = [&seeded[before.len()..], &text.concat()].concat();
+            let mut sum = Sum::new();
+            sum.add(&completed);
+            completed[16..18].copy_from_slice(&sum.finish().to_be_bytes());
+            prop_assert_eq!(&completed, &bytes);
+
             let segment = Segment::parse(&bytes, src, dst, UNVERIFIED).unwrap();
             prop_assert_eq!((segment.src_port, segment.dst_port), ports);
             prop_assert_eq!((segment.seq, segment.ack, segment.control), (SeqNr(seq), ack, control));
