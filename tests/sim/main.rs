@@ -10,6 +10,7 @@ mod long_fat;
 mod lossy;
 mod oracle;
 mod scenario;
+mod slow_start;
 mod smoltcp_peer;
 mod soak;
 

@@ -3,9 +3,32 @@
 //! A controller owns the congestion window and nothing else: loss recovery tells it what happened, and
 //! asks how large the window is now.
 
+mod hystart;
 pub mod new_reno;
 
 use core::fmt::Debug;
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// An acknowledgement of new data, as a controller sees it. Positions and sizes are bytes of sequence space.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// When it arrived.
+    pub at: Instant,
+    /// How much it newly acknowledges.
+    pub acked: u64,
+    /// Whether the window was what held the sender back; if it was not, it must not grow (RFC 7661's concern).
+    pub cwnd_limited: bool,
+    /// SND.UNA, behind it.
+    pub una: u64,
+    /// SND.NXT.
+    pub nxt: u64,
+    /// A round trip that it measures.
+    pub rtt: Option<Duration>,
+    /// The shortest round trip of late.
+    pub min_rtt: Option<Duration>,
+}
 
 /// A congestion controller. Sizes are bytes of sequence space.
 pub trait Controller: Debug + Send {
@@ -15,9 +38,12 @@ pub trait Controller: Debug + Send {
     /// The slow-start threshold; `u64::MAX` while unset.
     fn ssthresh(&self) -> u64;
 
-    /// New data was acknowledged outside fast recovery. `cwnd_limited` tells whether the window was what
-    /// held the sender back; if it was not, it must not grow (RFC 7661's concern).
-    fn on_ack(&mut self, acked: u64, cwnd_limited: bool);
+    /// New data was acknowledged outside of loss recovery.
+    fn on_ack(&mut self, ack: &Progress);
+
+    /// Up to `acked` bytes have arrived while what a time-out has lost is sent again: slow start, and no more than that is to be
+    /// learnt of it.
+    fn on_ack_after_timeout(&mut self, acked: u64);
 
     /// Something was lost of `flight` bytes in flight, and selective acknowledgements told so: the threshold is reduced, and the
     /// window to it. How the sender gets there is not this controller's affair (RFC 9937).

@@ -1,6 +1,11 @@
-//! NewReno: RFC 5681 with RFC 6582's fast recovery and RFC 6928's initial window.
+//! NewReno: RFC 5681 with RFC 6582's fast recovery, RFC 6928's initial window, and RFC 9406's end of slow start.
 
-use super::Controller;
+use super::hystart::{HyStart, Pace};
+use super::{Controller, Progress};
+
+/// In conservative slow start the window grows by a fourth of what is acknowledged.
+//= RFC9406 4.3 constants
+const CONSERVATIVE_DIVISOR: u64 = 4;
 
 /// The NewReno controller.
 #[derive(Clone, Debug)]
@@ -11,6 +16,7 @@ pub struct NewReno {
     initial_window: u64,
     /// Bytes acknowledged in congestion avoidance since the window last grew (RFC 3465).
     acked_since_growth: u64,
+    hystart: HyStart,
 }
 
 impl NewReno {
@@ -19,13 +25,55 @@ impl NewReno {
     pub fn new(mss: u64, segments: u64) -> Self {
         //= RFC5681 3.1 initial window
         let initial_window = (segments * mss).min((2 * mss).max(14_600));
-        NewReno { cwnd: initial_window, ssthresh: u64::MAX, mss, initial_window, acked_since_growth: 0 }
+        NewReno {
+            cwnd: initial_window,
+            ssthresh: u64::MAX,
+            mss,
+            initial_window,
+            acked_since_growth: 0,
+            hystart: HyStart::default(),
+        }
     }
 
     /// After a lost SYN or SYN-ACK the window starts at one segment.
     //= RFC5681 3.1 lost SYN
     pub fn start_small(&mut self) {
         self.cwnd = self.mss;
+    }
+
+    /// Grows until losses or round trips tell that it is enough.
+    fn first_slow_start(&mut self, ack: &Progress) {
+        let pace = self.hystart.on_ack(ack);
+        //= RFC9406 4.2 growth
+        let growth = match pace {
+            Pace::Standard => ack.acked,
+            Pace::Conservative => ack.acked / CONSERVATIVE_DIVISOR,
+            Pace::Over => {
+                //= RFC9406 4.2 end
+                self.ssthresh = self.cwnd;
+                0
+            }
+        };
+        if ack.cwnd_limited {
+            self.cwnd += growth;
+        }
+    }
+
+    /// Slow start up to the threshold, then congestion avoidance.
+    fn grow(&mut self, acked: u64) {
+        if self.cwnd < self.ssthresh {
+            //= RFC5681 3.1 slow start
+            // Appropriate byte counting without RFC 3465's limit L: receivers acknowledge whole batches,
+            // and a limit per ACK would turn slow start into a crawl.
+            self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd + self.mss));
+            return;
+        }
+        //= RFC5681 3.1 congestion avoidance
+        self.acked_since_growth += acked;
+        if self.acked_since_growth >= self.cwnd {
+            self.acked_since_growth -= self.cwnd;
+            self.cwnd += self.mss;
+        }
     }
 
     //= RFC5681 3.1 RTO ssthresh
@@ -44,23 +92,17 @@ impl Controller for NewReno {
     }
 
     //= RFC9293 MUST-19: slow start and congestion avoidance.
-    fn on_ack(&mut self, acked: u64, cwnd_limited: bool) {
-        if !cwnd_limited {
-            return;
+    fn on_ack(&mut self, ack: &Progress) {
+        //= RFC9406 4.3 initial: the threshold has never been found out.
+        if self.ssthresh == u64::MAX {
+            self.first_slow_start(ack);
+        } else if ack.cwnd_limited {
+            self.grow(ack.acked);
         }
-        if self.cwnd < self.ssthresh {
-            //= RFC5681 3.1 slow start
-            // Appropriate byte counting without RFC 3465's limit L: receivers acknowledge whole batches,
-            // and a limit per ACK would turn slow start into a crawl.
-            self.cwnd = (self.cwnd + acked).min(self.ssthresh.max(self.cwnd + self.mss));
-            return;
-        }
-        //= RFC5681 3.1 congestion avoidance
-        self.acked_since_growth += acked;
-        if self.acked_since_growth >= self.cwnd {
-            self.acked_since_growth -= self.cwnd;
-            self.cwnd += self.mss;
-        }
+    }
+
+    fn on_ack_after_timeout(&mut self, acked: u64) {
+        self.grow(acked);
     }
 
     fn on_loss(&mut self, flight: u64) {
@@ -130,6 +172,12 @@ impl Controller for NewReno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
+
+    fn acked(acked: u64, cwnd_limited: bool) -> Progress {
+        let at = crate::time::Instant::ZERO;
+        Progress { at, acked, cwnd_limited, una: 0, nxt: 1, rtt: None, min_rtt: None }
+    }
 
     #[test]
     fn the_initial_window_is_that_of_rfc_6928() {
@@ -144,24 +192,54 @@ mod tests {
     fn slow_start_doubles_and_congestion_avoidance_adds_a_segment_per_window() {
         //= RFC5681 3.1 slow start, 3.1 congestion avoidance, 3.1 loss window, 3.1 RTO ssthresh
         let mut cc = NewReno::new(1000, 10);
-        cc.on_ack(10_000, true);
+        cc.on_ack(&acked(10_000, true));
         assert_eq!(cc.cwnd(), 20_000);
         cc.on_timeout(20_000, true);
         assert_eq!((cc.cwnd(), cc.ssthresh()), (1000, 10_000));
         for _ in 0..9 {
-            cc.on_ack(1000, true);
+            cc.on_ack(&acked(1000, true));
         }
         assert_eq!(cc.cwnd(), 10_000);
         for _ in 0..10 {
-            cc.on_ack(1000, true);
+            cc.on_ack(&acked(1000, true));
         }
         assert_eq!(cc.cwnd(), 11_000);
     }
 
     #[test]
+    fn the_first_slow_start_ends_when_round_trips_grow_and_others_end_at_the_threshold() {
+        //= RFC9406 4.2 growth, 4.2 end, 4.3 initial
+        let ack = |n: u64, rtt_ms: u64| {
+            let at = crate::time::Instant::from_millis(n);
+            let rtt = Some(Duration::from_millis(rtt_ms));
+            // Twenty acknowledgements a round.
+            Progress { at, acked: 1000, cwnd_limited: true, una: n, nxt: n + 19, rtt, min_rtt: None }
+        };
+        let mut cc = NewReno::new(1000, 10);
+        for n in 1..=20 {
+            cc.on_ack(&ack(n, 80));
+        }
+        assert_eq!(cc.cwnd(), 30_000);
+        // Seven of the round go by before it is known, then a fourth of what they would have added is added by the rest.
+        for n in 21..=40 {
+            cc.on_ack(&ack(n, 100));
+        }
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (37_000 + 13 * 250, u64::MAX));
+        for n in 41..=60 {
+            cc.on_ack(&ack(n, 120));
+        }
+        assert_eq!(cc.cwnd(), cc.ssthresh());
+        cc.on_timeout(20_000, true);
+        for n in 61..=69 {
+            cc.on_ack(&ack(n, 80 * (n - 60)));
+        }
+        assert_eq!((cc.cwnd(), cc.ssthresh()), (10_000, 10_000));
+    }
+
+    #[test]
     fn a_window_that_was_not_used_does_not_grow() {
         let mut cc = NewReno::new(1000, 10);
-        cc.on_ack(5000, false);
+        cc.on_ack(&acked(5000, false));
         assert_eq!(cc.cwnd(), 10_000);
     }
 

@@ -11,6 +11,7 @@ use super::recovery::Phase;
 use super::scoreboard::{Report, SackBlocks};
 use super::selective::Acknowledged;
 use crate::proto::counters::Counters;
+use crate::proto::tcp::congestion::Progress;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::time::Instant;
 
@@ -46,6 +47,8 @@ pub(super) struct AckFacts {
     pub(super) prior_flight: u64,
     /// A measurement, if the timed segment is among them.
     rtt: Option<Duration>,
+    /// The shortest round trip of what arrived and was sent once, with SACK.
+    arrived_after: Option<Duration>,
     /// It is a duplicate in the sense of RFC 5681 section 2.
     pub(super) is_duplicate: bool,
     /// What it reports to have come twice.
@@ -90,6 +93,7 @@ impl SendHalf {
             delivered: newly_acked,
             prior_flight: self.flight(),
             rtt: timed.map(|(_, sent)| acked.at.since(sent)),
+            arrived_after: None,
             //= RFC5681 2 duplicate
             is_duplicate: acked.ack == self.una
                 && self.outstanding() > 0
@@ -114,6 +118,7 @@ impl SendHalf {
         };
         let arrivals = selective.arrive(&said, &mut self.lost, &self.rtt);
         facts.delivered = arrivals.delivered;
+        facts.arrived_after = arrivals.rtt;
         if let Some(rtt) = arrivals.rtt {
             self.rtt.observe(rtt, acked.at);
             selective.probe.measured();
@@ -176,12 +181,20 @@ impl SendHalf {
     pub(super) fn grow(&mut self, facts: &AckFacts) {
         match self.recovery.phase() {
             Phase::Open => {
-                let limited = self.was_cwnd_limited(facts.prior_flight);
-                self.cc.on_ack(facts.newly_acked, limited);
+                let progress = Progress {
+                    at: facts.at,
+                    acked: facts.newly_acked,
+                    cwnd_limited: self.was_cwnd_limited(facts.prior_flight),
+                    una: self.una.get(),
+                    nxt: self.nxt.get(),
+                    rtt: facts.arrived_after.or(facts.rtt).or_else(|| self.echoed(facts)),
+                    min_rtt: self.rtt.min_rtt(),
+                };
+                self.cc.on_ack(&progress);
             }
             Phase::Fast { .. } => {}
             // RFC 3465 section 2.3: one segment an ACK while the queue behind the loss is unknown.
-            Phase::Timeout { .. } => self.cc.on_ack(facts.delivered.min(self.mss), true),
+            Phase::Timeout { .. } => self.cc.on_ack_after_timeout(facts.delivered.min(self.mss)),
         }
     }
 
