@@ -219,10 +219,8 @@ impl SendHalf {
     fn plan_retransmission(&self, lost: &Range<u64>, mss: u64, most: u64) -> Option<TextPlan> {
         let start = SndPos::at(lost.start);
         let room = self.right_edge().since(start).min(self.cwnd().saturating_sub(self.flight()));
-        // What fills the last up is new, and behind it new text has rules of its own.
-        let len = lost.end - lost.start;
-        let len = if lost.end == self.nxt.get() { len.next_multiple_of(mss) } else { len };
-        let full = len.min(self.end.since(start)).min(room);
+        // Behind it new text has rules of its own.
+        let full = (lost.end - lost.start).min(self.end.since(start)).min(room);
         self.run(Kind::Retransmission, start, Run { size: mss, full, most }, |ahead| {
             self.lost_piece(lost, mss, ahead)
         })
