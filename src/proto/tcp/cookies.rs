@@ -99,7 +99,7 @@ impl Cookies {
         let iss = segment.ack?.plus(u32::MAX);
         let irs = segment.seq.plus(u32::MAX);
         let offer = self.offer(numbers.isn, tuple, irs, iss, ctx.now)?;
-        if self.spent.contains(self.name(tuple, irs, iss)) {
+        if self.spent.contains(self.name(tuple, iss)) {
             return None;
         }
         let clock = numbers.clocks.of(tuple);
@@ -107,20 +107,35 @@ impl Cookies {
         Some(peer.settle(ctx, iss, rtt, clock))
     }
 
+    /// Whether `segment`, which settles nothing, may come from a peer that was given a cookie of late: then what it sent first
+    /// is lost or late. It will send that again, unless a reset takes the connection from it that it believes to have. The
+    /// proof can't be looked at, since it has the peer's initial sequence number in it; the step can, and of strangers' numbers
+    /// one in 128 has one of these.
+    pub(crate) fn may_come(
+        &self,
+        ctx: &Context<'_>,
+        numbers: &Numbers<'_>,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> bool {
+        let Some(iss) = segment.ack.map(|ack| ack.plus(u32::MAX)) else { return false };
+        let is_recent = baked_at(numbers.isn, tuple, iss, ctx.now).is_some();
+        is_recent && !self.spent.contains(self.name(tuple, iss))
+    }
+
     /// `segment` has brought a cookie back, and its connection is open. It shall not open another: a duplicate of its first
     /// text that was late, or is replayed, would be taken for text of a new connection once the old one is over.
     pub(crate) fn spend(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
         if let Some(ack) = segment.ack {
-            let name = self.name(tuple, segment.seq.plus(u32::MAX), ack.plus(u32::MAX));
+            let name = self.name(tuple, ack.plus(u32::MAX));
             self.spent.insert(name, step_at(now));
         }
     }
 
     /// What tells one cookie from any other.
-    fn name(&self, tuple: &FourTuple, irs: SeqNr, iss: SeqNr) -> u64 {
+    fn name(&self, tuple: &FourTuple, iss: SeqNr) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
-        hasher.write_u32(irs.0);
         hasher.write_u32(iss.0);
         hasher.finish()
     }
@@ -134,9 +149,7 @@ impl Cookies {
         iss: SeqNr,
         now: Instant,
     ) -> Option<Offer> {
-        let number = iss.0.wrapping_sub(isn.offset(tuple).0);
-        let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
-        let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
+        let (number, step) = baked_at(isn, tuple, iss, now)?;
         let offer = number.wrapping_sub(self.function(tuple, irs, step)) & REST;
         (offer < OFFERS).then_some(Offer(offer))
     }
@@ -259,6 +272,14 @@ fn stamp(clock: TimestampClock, peer: &PeerSyn, now: Instant) -> u32 {
     let stamp = shown & !OPTIONS | options;
     // Not ahead of the clock, or what we send next would seem old.
     if shown & OPTIONS < options { stamp.wrapping_sub(OPTIONS + 1) } else { stamp }
+}
+
+/// `iss` without the ends, and the step that it was made in, if that is a recent one.
+fn baked_at(isn: &IsnGenerator, tuple: &FourTuple, iss: SeqNr, now: Instant) -> Option<(u32, u64)> {
+    let number = iss.0.wrapping_sub(isn.offset(tuple).0);
+    let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
+    let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
+    Some((number, step))
 }
 
 /// How often the clock of initial sequence numbers has come through its low bits.
