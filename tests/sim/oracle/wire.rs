@@ -41,6 +41,13 @@ impl Half {
         to <= reached && (from <= self.got_to || self.got.range(..=from).any(|(_, end)| from < *end))
     }
 
+    /// A SYN, the answer to one, or the ACK by which a half-open connection tells what it waits for: these may have waited for
+    /// the device while the connection went on.
+    fn is_late(&self, tcp: &Tcp, seq: u64, ack: u64) -> bool {
+        let has_gone_on = self.acked_to > 1 || self.sent_to > 1;
+        tcp.has(wire::SYN) || (has_gone_on && tcp.seq_len() == 0 && (seq, ack) == (1, 1))
+    }
+
     /// A segment has arrived.
     fn arrived(&mut self, seq: u64, end: u64) {
         // What was never sent is of another connection on the same ports.
@@ -120,7 +127,7 @@ impl Monitor {
             let shift = if both_scale && !tcp.has(wire::SYN) { half.shift } else { 0 };
             let ack = u64::from(tcp.ack.wrapping_sub(other_iss));
             let edge = ack + (u64::from(tcp.window) << shift);
-            if ours && !of_handshake(tcp, seq, ack) {
+            if ours && !half.is_late(tcp, seq, ack) {
                 assert!(ack >= half.acked_to, "ACK went back from {} to {ack}", half.acked_to);
                 let is_stale = ack > other_sent_to;
                 assert!(is_stale || ack <= got_to, "ACK of {ack}, and only {got_to} have arrived");
@@ -182,7 +189,7 @@ impl Monitor {
             let (value, echo) = stamp.expect("a timestamp in every segment");
             let goes_on = value.wrapping_sub(last) as i32 >= 0;
             let [seq, ack] = [tcp.seq.wrapping_sub(half.iss), tcp.ack.wrapping_sub(other_iss)].map(u64::from);
-            assert!(goes_on || of_handshake(tcp, seq, ack), "timestamps went back from {last} to {value}");
+            assert!(goes_on || half.is_late(tcp, seq, ack), "timestamps went back from {last} to {value}");
             half.stamp = if goes_on { Some(value) } else { half.stamp };
             // A simultaneous open's SYN has heard nothing yet.
             if let Some(arrived) = arrived.filter(|_| !is_new) {
@@ -286,12 +293,6 @@ impl Monitor {
             }
         }
     }
-}
-
-/// A SYN, the answer to one, or the ACK by which a half-open connection tells what it waits for: these may have waited for
-/// the device while the connection went on.
-fn of_handshake(tcp: &Tcp, seq: u64, ack: u64) -> bool {
-    tcp.has(wire::SYN) || (tcp.seq_len() == 0 && (seq, ack) == (1, 1))
 }
 
 fn stamp_of(option: &Opt) -> Option<(u32, u32)> {
@@ -458,6 +459,45 @@ mod this_oracle {
         monitor.arrived(&text);
         server_sends(&mut monitor, 501, 111, 0);
         server_sends(&mut monitor, 501, 105, 0);
+    }
+
+    /// A SYN that was answered twice: a listener that had given out a cookie had room for it when it came again.
+    fn answered_twice() -> Monitor {
+        let mut monitor = Monitor::default();
+        for (from, to, flags, seq, ack) in [
+            (CLIENT, SERVER, wire::SYN, 100, 0),
+            (SERVER, CLIENT, wire::SYN | wire::ACK, 500, 101),
+            (CLIENT, SERVER, wire::SYN, 100, 0),
+            (SERVER, CLIENT, wire::SYN | wire::ACK, 900, 101),
+        ] {
+            let tcp = segment(from, to, flags, seq, ack, 0);
+            monitor.sent(&tcp, true, 1_500, 40);
+            monitor.arrived(&tcp);
+        }
+        monitor
+    }
+
+    #[test]
+    fn of_two_answers_to_a_syn_the_one_counts_that_the_peer_takes() {
+        for (taken, other) in [(500, 900), (900, 500)] {
+            let mut monitor = answered_twice();
+            let text = client_sends(&mut monitor, wire::ACK, 101, taken + 1, 10);
+            monitor.arrived(&text);
+            // The half-open connection behind the other tries again; the one that counts goes on.
+            let answer = segment(SERVER, CLIENT, wire::SYN | wire::ACK, other, 101, 0);
+            monitor.sent(&answer, true, 1_500, 40);
+            server_sends(&mut monitor, taken + 1, 111, 10);
+            server_sends(&mut monitor, taken + 11, 111, 10);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "were left out")]
+    fn numbers_of_the_answer_that_was_not_taken_are_noticed() {
+        let mut monitor = answered_twice();
+        let text = client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        monitor.arrived(&text);
+        server_sends(&mut monitor, 901, 101, 10);
     }
 
     #[test]
