@@ -328,6 +328,27 @@ fn a_cookie_opens_one_connection_and_no_other_when_that_is_over() {
 }
 
 #[test]
+fn what_acknowledges_more_than_the_cookie_does_not_open_the_connection_again_once_it_is_over() {
+    // The octets that we have sent since make one cookie look like another, of a SYN that offered something else.
+    for sent in 1..=20 {
+        let mut t = full();
+        t.client(0).peer("S 0 <mss 1460,ts 70 0>");
+        t.expect("SA 0 ack 1");
+        t.peer("A 1 ack 1 <ts 71 0>");
+        t.accept();
+        t.write(sent);
+        t.take_all();
+        t.peer(&format!("A 1 ack {} <ts 72 0>", sent + 1));
+        t.abort();
+        t.take_all();
+        // The peer's first text took its time, and the reset is lost.
+        t.peer(&format!("A 1:101 ack {} <ts 72 0>", sent + 1));
+        assert_eq!((t.take().flags, counts(&t).1), (0x04, 1), "{sent} octets");
+        assert!(t.try_accept().is_none());
+    }
+}
+
+#[test]
 fn a_full_accept_queue_lets_no_cookie_in_until_there_is_room() {
     let mut t = full_with(|_| (), false, Some(0));
     for client in 0..2 {
