@@ -149,10 +149,17 @@ pub(crate) fn run_simultaneous(path: Path, seed: u64) -> World {
     world
 }
 
-/// Selective acknowledgements and timestamps, each mostly there: on at both ends, at one or at none.
+/// Selective acknowledgements and timestamps, each mostly there: on at both ends, at one or at none; and now and then a SYN
+/// queue that is soon full.
 pub(crate) fn extensions(rng: &mut Rng, config: &mut Config) {
     config.sack = rng.chance_ppm(750_000);
     config.timestamps = rng.chance_ppm(750_000);
+    // Not drawn from the same source, so that the other draws of a seed stay what they were.
+    let mut aside = Rng::from_number(rng.clone().next_u64());
+    if aside.chance_ppm(300_000) {
+        // Who comes while one to four others open their connections is answered with a cookie.
+        config.syn_queue = aside.within(1..=4) as usize;
+    }
 }
 
 /// Sizes from one byte to a megabyte, the odd ones as likely as the usual ones.

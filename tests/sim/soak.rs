@@ -42,5 +42,5 @@ fn soak() {
     let report = sum.into_inner().expect("no run has failed");
     println!("seeds {first}..{}\n{report}", next.into_inner());
     let never = report.never_happened();
-    assert!(never.is_empty(), "these faults never happened: {}", never.join(", "));
+    assert!(never.is_empty(), "these never happened: {}", never.join(", "));
 }

@@ -159,25 +159,76 @@ fn the_first_text_brings_the_cookie_back_where_the_ack_was_lost() {
 }
 
 #[test]
-fn forged_and_foreign_cookies_are_answered_by_a_reset() {
+fn text_that_comes_before_the_first_is_met_with_silence_and_the_first_opens_the_connection() {
+    //= RFC4987 3.6 later text
+    for what in ["A 1001:2001 ack 1 <ts 71 0>", "FA 2001 ack 1 <ts 71 0>", "A 2001 ack 1 <ts 71 0>"] {
+        let mut t = full();
+        t.client(0).peer("S 0 <mss 1460,sackok,ts 70 0>");
+        t.expect("SA 0 ack 1");
+        // The ACK and the first segment are lost, or late.
+        t.peer(what);
+        t.expect_none();
+        assert_eq!((counts(&t), t.dropped(DropReason::TcpUnexpected)), ((1, 0, 1), 1), "{what}");
+        run(&mut t, 1_000);
+        t.peer("A 1:1001 ack 1 <ts 1071 0>");
+        t.accept();
+        t.read(1_000);
+        t.take_all();
+        t.peer("FA 1001 ack 1 <ts 1072 0>");
+        t.expect_eof();
+        // Once it is over, the peer has to hear of it.
+        t.abort();
+        t.take_all();
+        t.peer("A 1002 ack 1 <ts 1073 0>");
+        assert_eq!(t.take().flags, 0x04);
+    }
+}
+
+#[test]
+fn text_that_comes_before_the_first_does_not_end_a_half_open_connection_either() {
+    //= RFC4987 3.6 later text
+    let mut t = full();
+    t.client(0).peer("S 0 <mss 1460,ts 70 0>");
+    let cookie = t.take();
+    // The peer's second SYN finds room in the queue, while the first answer is only late.
+    t.client(100).peer("R 1");
+    t.client(0).peer("S 0 <mss 1460,ts 1070 0>");
+    t.take();
+    let mut text = t.build("A 1001:2001 ack 1 <ts 1080 0>");
+    text.ack = cookie.seq.wrapping_add(1);
+    t.receive(&text.encode());
+    t.expect_none();
+    let mut first = t.build("A 1:1001 ack 1 <ts 1080 0>");
+    first.ack = text.ack;
+    t.receive(&first.encode());
+    t.accept();
+    t.read(1_000);
+}
+
+#[test]
+fn forged_cookies_open_nothing_and_foreign_ones_are_answered_by_a_reset() {
     let mut t = full();
     t.client(0).peer("S 0 <mss 1460,ts 70 0>");
     t.expect("SA 0 ack 1");
-    // Numbers close by and far away, another SYN's, one without the timestamps that were agreed upon.
-    let forged = [
+    // Numbers close by, another SYN's, one without the timestamps that were agreed upon: for all we know, of the peer's later text.
+    let near = [
         "A 1 ack 200 <ts 71 0>",
         "A 1 ack -200 <ts 71 0>",
-        "A 1 ack 16777217 <ts 71 0>",
-        "A 1 ack 1000000000 <ts 71 0>",
         "A 2 ack 1 <ts 71 0>",
         "A 0 ack 1 <ts 71 0>",
         "A 1 ack 1",
     ];
-    for line in forged {
+    for line in near {
+        t.peer(line);
+        t.expect_none();
+    }
+    // Of another time.
+    let far = ["A 1 ack 16777217 <ts 71 0>", "A 1 ack 1000000000 <ts 71 0>", "A 1 ack -33554432 <ts 71 0>"];
+    for line in far {
         t.peer(line);
         assert_eq!(t.take().flags, 0x04, "{line}");
     }
-    assert_eq!(counts(&t), (1, 0, forged.len() as u64));
+    assert_eq!(counts(&t), (1, 0, (near.len() + far.len()) as u64));
     // The right one from another port.
     let right = t.build("A 1 ack 1 <ts 71 0>");
     let mut stolen = right.clone();
@@ -277,6 +328,27 @@ fn a_cookie_opens_one_connection_and_no_other_when_that_is_over() {
 }
 
 #[test]
+fn what_acknowledges_more_than_the_cookie_does_not_open_the_connection_again_once_it_is_over() {
+    // The octets that we have sent since make one cookie look like another, of a SYN that offered something else.
+    for sent in 1..=20 {
+        let mut t = full();
+        t.client(0).peer("S 0 <mss 1460,ts 70 0>");
+        t.expect("SA 0 ack 1");
+        t.peer("A 1 ack 1 <ts 71 0>");
+        t.accept();
+        t.write(sent);
+        t.take_all();
+        t.peer(&format!("A 1 ack {} <ts 72 0>", sent + 1));
+        t.abort();
+        t.take_all();
+        // The peer's first text took its time, and the reset is lost.
+        t.peer(&format!("A 1:101 ack {} <ts 72 0>", sent + 1));
+        assert_eq!((t.take().flags, counts(&t).1), (0x04, 1), "{sent} octets");
+        assert!(t.try_accept().is_none());
+    }
+}
+
+#[test]
 fn a_full_accept_queue_lets_no_cookie_in_until_there_is_room() {
     let mut t = full_with(|_| (), false, Some(0));
     for client in 0..2 {
@@ -321,8 +393,8 @@ fn a_cookie_that_comes_back_late_is_taken_though_the_syn_came_again_meanwhile() 
     // One that is wrong is refused as ever.
     t.client(1).peer("S 0 <mss 1460>");
     t.expect("SA 0 ack 1");
-    t.peer("A 1 ack 77");
-    t.expect("R 77");
+    t.peer("A 1 ack 1000000000");
+    t.expect("R 1000000000");
     assert_eq!(t.dropped(DropReason::TcpBadAck), 1);
 }
 

@@ -99,7 +99,7 @@ impl Cookies {
         let iss = segment.ack?.plus(u32::MAX);
         let irs = segment.seq.plus(u32::MAX);
         let offer = self.offer(numbers.isn, tuple, irs, iss, ctx.now)?;
-        if self.spent.contains(self.name(tuple, irs, iss)) {
+        if self.spent.contains(self.name(tuple), irs) {
             return None;
         }
         let clock = numbers.clocks.of(tuple);
@@ -107,21 +107,32 @@ impl Cookies {
         Some(peer.settle(ctx, iss, rtt, clock))
     }
 
+    /// Whether `segment`, which settles nothing, may come from a peer that was given a cookie of late: then what it sent first
+    /// is lost or late. It will send that again, unless a reset takes the connection from it that it believes to have. The
+    /// proof can't be looked at, since it has the peer's initial sequence number in it; the step can, and of strangers' numbers
+    /// one in 128 has one of these. Whose cookie was taken lately had a connection that is over, and has to hear of it.
+    pub(crate) fn may_come(
+        &self,
+        ctx: &Context<'_>,
+        numbers: &Numbers<'_>,
+        tuple: &FourTuple,
+        segment: &Segment<'_>,
+    ) -> bool {
+        let Some(iss) = segment.ack.map(|ack| ack.plus(u32::MAX)) else { return false };
+        let is_recent = baked_at(numbers.isn, tuple, iss, ctx.now).is_some();
+        is_recent && !self.spent.contains_any(self.name(tuple))
+    }
+
     /// `segment` has brought a cookie back, and its connection is open. It shall not open another: a duplicate of its first
     /// text that was late, or is replayed, would be taken for text of a new connection once the old one is over.
     pub(crate) fn spend(&mut self, now: Instant, tuple: &FourTuple, segment: &Segment<'_>) {
-        if let Some(ack) = segment.ack {
-            let name = self.name(tuple, segment.seq.plus(u32::MAX), ack.plus(u32::MAX));
-            self.spent.insert(name, step_at(now));
-        }
+        self.spent.insert(self.name(tuple), segment.seq.plus(u32::MAX), step_at(now));
     }
 
-    /// What tells one cookie from any other.
-    fn name(&self, tuple: &FourTuple, irs: SeqNr, iss: SeqNr) -> u64 {
+    /// What stands for the ends of a connection.
+    fn name(&self, tuple: &FourTuple) -> u64 {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         tuple.hash(&mut hasher);
-        hasher.write_u32(irs.0);
-        hasher.write_u32(iss.0);
         hasher.finish()
     }
 
@@ -134,9 +145,7 @@ impl Cookies {
         iss: SeqNr,
         now: Instant,
     ) -> Option<Offer> {
-        let number = iss.0.wrapping_sub(isn.offset(tuple).0);
-        let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
-        let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
+        let (number, step) = baked_at(isn, tuple, iss, now)?;
         let offer = number.wrapping_sub(self.function(tuple, irs, step)) & REST;
         (offer < OFFERS).then_some(Offer(offer))
     }
@@ -156,31 +165,40 @@ impl core::fmt::Debug for Cookies {
     }
 }
 
-/// Cookies that were taken in this step or the one before. By the next they are outdated.
+/// SYNs whose cookies were taken in this step or the one before, by their ends and their numbers. By the next they are outdated.
+///
+/// Not the cookies themselves: what acknowledges a few octets that we have sent since looks like the cookie of a SYN that offered
+/// something else.
 #[derive(Default)]
 struct Spent {
     step: u64,
-    of_this: BTreeSet<u64>,
-    of_last: BTreeSet<u64>,
+    of_this: BTreeSet<(u64, u32)>,
+    of_last: BTreeSet<(u64, u32)>,
 }
 
 impl Spent {
-    /// Most that are remembered of a step: a thousand connections a second, in half a megabyte or so. What comes beyond them
+    /// Most that are remembered of a step: a thousand connections a second, in a megabyte or two. What comes beyond them
     /// may be replayed.
     const MAX: usize = 1 << 16;
 
-    fn contains(&self, name: u64) -> bool {
-        self.of_this.contains(&name) || self.of_last.contains(&name)
+    fn contains(&self, ends: u64, irs: SeqNr) -> bool {
+        [&self.of_this, &self.of_last].into_iter().any(|spent| spent.contains(&(ends, irs.0)))
     }
 
-    fn insert(&mut self, name: u64, step: u64) {
+    /// Whether there is one of these ends.
+    fn contains_any(&self, ends: u64) -> bool {
+        let all = (ends, 0)..=(ends, u32::MAX);
+        [&self.of_this, &self.of_last].into_iter().any(|spent| spent.range(all.clone()).next().is_some())
+    }
+
+    fn insert(&mut self, ends: u64, irs: SeqNr, step: u64) {
         if step != self.step {
             let last = core::mem::take(&mut self.of_this);
             self.of_last = if step == self.step + 1 { last } else { BTreeSet::new() };
             self.step = step;
         }
         if self.of_this.len() < Self::MAX {
-            self.of_this.insert(name);
+            self.of_this.insert((ends, irs.0));
         }
     }
 }
@@ -261,6 +279,14 @@ fn stamp(clock: TimestampClock, peer: &PeerSyn, now: Instant) -> u32 {
     if shown & OPTIONS < options { stamp.wrapping_sub(OPTIONS + 1) } else { stamp }
 }
 
+/// `iss` without the ends, and the step that it was made in, if that is a recent one.
+fn baked_at(isn: &IsnGenerator, tuple: &FourTuple, iss: SeqNr, now: Instant) -> Option<(u32, u64)> {
+    let number = iss.0.wrapping_sub(isn.offset(tuple).0);
+    let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
+    let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
+    Some((number, step))
+}
+
 /// How often the clock of initial sequence numbers has come through its low bits.
 fn step_at(now: Instant) -> u64 {
     now.as_micros() / (4 << STEP_BITS)
@@ -310,16 +336,19 @@ mod tests {
     #[test]
     fn what_was_spent_is_remembered_for_as_long_as_it_would_be_good_and_no_longer() {
         let mut spent = Spent::default();
-        for (name, step) in [(1, 5), (2, 5), (3, 6)] {
-            spent.insert(name, step);
+        let irs = SeqNr(77);
+        for (ends, step) in [(1, 5), (2, 5), (3, 6)] {
+            spent.insert(ends, irs, step);
         }
-        assert_eq!([1, 2, 3, 4].map(|name| spent.contains(name)), [true, true, true, false]);
-        spent.insert(4, 7);
-        assert_eq!([1, 2, 3, 4].map(|name| spent.contains(name)), [false, false, true, true]);
-        spent.insert(5, 90);
-        assert_eq!([3, 4, 5].map(|name| spent.contains(name)), [false, false, true]);
-        for name in 0..2 * Spent::MAX as u64 {
-            spent.insert(name, 91);
+        assert_eq!([1, 2, 3, 4].map(|ends| spent.contains(ends, irs)), [true, true, true, false]);
+        spent.insert(4, irs, 7);
+        assert_eq!([1, 2, 3, 4].map(|ends| spent.contains(ends, irs)), [false, false, true, true]);
+        assert_eq!([1, 2, 3, 4].map(|ends| spent.contains_any(ends)), [false, false, true, true]);
+        assert!(!spent.contains(4, SeqNr(78)), "the same ends may open another connection");
+        spent.insert(5, irs, 90);
+        assert_eq!([3, 4, 5].map(|ends| spent.contains(ends, irs)), [false, false, true]);
+        for ends in 0..2 * Spent::MAX as u64 {
+            spent.insert(ends, irs, 91);
         }
         assert_eq!(spent.of_this.len(), Spent::MAX);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod apps;
 pub(crate) mod capture;
+pub(crate) mod forgetful;
 pub(crate) mod host;
 pub(crate) mod ours;
 pub(crate) mod report;

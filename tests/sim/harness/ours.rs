@@ -10,6 +10,7 @@ use tunstack::proto::{
 use tunstack::sim::{Node, StackNode};
 use tunstack::time::Instant;
 
+use super::forgetful::Forgetful;
 use super::host::{Conn, Host, Io};
 
 /// Our stack, and an application that tries nothing unless it has been told of it, so that a wake-up that never comes
@@ -18,6 +19,8 @@ pub(crate) struct OurHost {
     pub(crate) node: StackNode,
     /// Changes each new connection's options.
     pub(crate) options: fn(&mut tunstack::proto::tcp::SocketOptions),
+    /// What is out of order goes through this, if the host is one that reneges.
+    pub(crate) forgetful: Option<Forgetful>,
     ip: IpAddr,
     conns: Vec<TcpId>,
     listener: Option<ListenerId>,
@@ -45,6 +48,7 @@ impl OurHost {
         OurHost {
             node: StackNode::new(stack, seed),
             options: |_| {},
+            forgetful: None,
             ip,
             conns: Vec::new(),
             listener: None,
@@ -114,12 +118,19 @@ fn io(result: Result<usize, Error>) -> Io {
 
 impl Node for OurHost {
     fn receive(&mut self, now: Instant, port: usize, packet: &[u8]) {
-        self.node.receive(now, port, packet);
+        if !self.forgetful.as_mut().is_some_and(|queue| queue.takes(port, packet)) {
+            self.node.receive(now, port, packet);
+        }
     }
 
     fn poll(&mut self, now: Instant, out: &mut Vec<(usize, Vec<u8>)>) -> bool {
         let before = out.len();
-        let acted = self.node.poll(now, out);
+        let mut acted = self.node.poll(now, out);
+        if let Some(queue) = &mut self.forgetful {
+            let stack = out.len();
+            queue.speak(out, before);
+            acted |= out.len() > stack;
+        }
         assert!(out.len() - before < 100_000, "a flood at one instant");
         acted | self.take_events()
     }

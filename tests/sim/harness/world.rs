@@ -285,6 +285,10 @@ impl World {
                 let [taken, sent] = ours.node.super_segments();
                 report.fault("super-segment received", taken);
                 report.fault("super-segment sent", sent);
+                report.fault(
+                    "receiver that reneges",
+                    ours.forgetful.as_ref().map_or(0, |queue| queue.forgotten),
+                );
                 report.fault("busy device", ours.node.refused());
                 // What is promised is kept, so that it shows in windows and not in refusals.
                 let is_short = ours.node.stack.config().pages < Config::DEFAULT.pages;

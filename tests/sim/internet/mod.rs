@@ -16,6 +16,7 @@ use tunstack::time::Instant;
 use self::disturbances::Disturbances;
 use self::draw::Switches;
 use self::topology::Plan;
+use crate::harness::forgetful::Forgetful;
 use crate::harness::host::Host;
 use crate::harness::ours::OurHost;
 use crate::harness::report::Report;
@@ -46,6 +47,7 @@ pub(crate) const FAULTS: &[&str] = &[
     "change of path",
     "busy device",
     "memory pressure",
+    "receiver that reneges",
     "super-segment received",
     "super-segment sent",
 ];
@@ -94,11 +96,16 @@ struct Maker {
     batch: Duration,
     coalesces: bool,
     offloads: bool,
+    /// Throws away some of what it has reported to be there.
+    reneges: bool,
 }
 
 impl Maker {
     fn draw(rng: &mut Rng, smol: bool) -> Maker {
+        // Not drawn from the same source, so that the other draws of a seed stay what they were.
+        let mut aside = Rng::from_number(rng.clone().next_u64());
         Maker {
+            reneges: aside.chance_ppm(125_000),
             smol,
             config: draw::host_config(rng),
             options: draw::options(rng),
@@ -108,6 +115,11 @@ impl Maker {
             coalesces: rng.chance_ppm(500_000),
             offloads: rng.chance_ppm(500_000),
         }
+    }
+
+    /// Whether few connections that open at once make it send cookies.
+    fn has_small_syn_queue(&self) -> bool {
+        !self.smol && self.config.syn_queue < Config::DEFAULT.syn_queue
     }
 
     fn make(&self, plan: &Plan, node: usize, seed: u64, now: Instant) -> Box<dyn Host> {
@@ -129,6 +141,7 @@ impl Maker {
         let wire = plan.ports(node).next().expect("every node is joined to another");
         let mut host = OurHost::around(stack, plan.address(node, wire).addr(), seed);
         host.options = self.options;
+        host.forgetful = (self.reneges && node < plan.hosts).then(|| Forgetful::new(seed));
         host.node.busy = self.busy;
         host.node.batch = self.batch;
         host.node.coalesces = self.coalesces;
@@ -196,12 +209,17 @@ impl Internet {
     fn live(&mut self) {
         let mut disturbances = Disturbances::draw(&mut self.rng);
         let connections = self.rng.within(1..=5);
+        let mut rush = self.rush();
         let until = self.world.now() + draw::millis(&mut self.rng, 5_000, 60_000);
         let mut opened = 0;
         while self.world.now() < until {
             if opened < connections {
                 opened += 1;
-                self.open_connection(u64::from(opened));
+                let (from, to) = self.two_hosts();
+                self.open_connection(from, to, u64::from(opened));
+            }
+            if let Some(host) = rush.take_if(|_| opened == connections) {
+                self.all_at_once(host, u64::from(opened));
             }
             for _ in 0..self.rng.within(0..=4) {
                 self.send_datagram();
@@ -214,8 +232,25 @@ impl Internet {
         disturbances.end(self);
     }
 
-    fn open_connection(&mut self, number: u64) {
-        let (from, to) = self.two_hosts();
+    /// The first host with a SYN queue that is soon full: everybody comes there at once, so that it is.
+    fn rush(&self) -> Option<usize> {
+        let is_small = |host: &usize| self.makers[*host].has_small_syn_queue();
+        (0..self.plan.hosts).find(is_small)
+    }
+
+    /// As many connections to a host as its SYN queue has room for, and up to four more, beside the `opened` of before.
+    fn all_at_once(&mut self, to: usize, opened: u64) {
+        let queue = self.makers[to].config.syn_queue as u64;
+        for number in 1..=queue + u64::from(self.rng.within(1..=4)) {
+            let (mut from, other) = self.two_hosts();
+            if from == to {
+                from = other;
+            }
+            self.open_connection(from, to, opened + number);
+        }
+    }
+
+    fn open_connection(&mut self, from: usize, to: usize, number: u64) {
         let smallest = [from, to].map(|host| {
             let Config { recv_buffer, send_buffer, .. } = self.makers[host].config;
             recv_buffer.min(send_buffer)

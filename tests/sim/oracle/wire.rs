@@ -41,6 +41,13 @@ impl Half {
         to <= reached && (from <= self.got_to || self.got.range(..=from).any(|(_, end)| from < *end))
     }
 
+    /// A SYN, the answer to one, or the ACK by which a half-open connection tells what it waits for: these may have waited for
+    /// the device while the connection went on.
+    fn is_late(&self, tcp: &Tcp, seq: u64, ack: u64) -> bool {
+        let has_gone_on = self.acked_to > 1 || self.sent_to > 1;
+        tcp.has(wire::SYN) || (has_gone_on && tcp.seq_len() == 0 && (seq, ack) == (1, 1))
+    }
+
     /// A segment has arrived.
     fn arrived(&mut self, seq: u64, end: u64) {
         // What was never sent is of another connection on the same ports.
@@ -62,6 +69,10 @@ const PLAUSIBLE: u64 = 1 << 30;
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     halves: HashMap<(SocketAddr, SocketAddr), Half>,
+    /// Other answers to the SYN that one of `halves` has answered, too. A listener whose SYN queue is full answers with a
+    /// cookie, and remembers nothing of that (RFC 4987 section 3.6); so the same SYN, when it comes again and finds room in the
+    /// queue, is answered with another number. Which of them counts is for the peer to say: it takes the one that it hears first.
+    answers: HashMap<(SocketAddr, SocketAddr), Vec<Half>>,
     pub(crate) segments: u64,
     pub(crate) retransmitted: u64,
 }
@@ -73,8 +84,10 @@ impl Monitor {
         let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
         if tcp.has(wire::SYN) {
             self.sent_syn(tcp);
+        } else if tcp.has(wire::ACK) {
+            self.choose(back, tcp.ack.wrapping_sub(1), key);
         }
-        if tcp.has(wire::RST) {
+        if tcp.has(wire::RST) || self.is_other_answer(tcp) {
             return;
         }
         let other = self.halves.get(&back).map(|half| (half.iss, half.sent_to, half.got_to));
@@ -114,8 +127,7 @@ impl Monitor {
             let shift = if both_scale && !tcp.has(wire::SYN) { half.shift } else { 0 };
             let ack = u64::from(tcp.ack.wrapping_sub(other_iss));
             let edge = ack + (u64::from(tcp.window) << shift);
-            // A SYN-ACK may have waited for the device while what it answers went on.
-            if ours && !tcp.has(wire::SYN) {
+            if ours && !half.is_late(tcp, seq, ack) {
                 assert!(ack >= half.acked_to, "ACK went back from {} to {ack}", half.acked_to);
                 let is_stale = ack > other_sent_to;
                 assert!(is_stale || ack <= got_to, "ACK of {ack}, and only {got_to} have arrived");
@@ -131,12 +143,12 @@ impl Monitor {
     /// A segment has arrived undamaged: its receiver may send up to what it offers.
     pub(crate) fn arrived(&mut self, tcp: &Tcp) {
         let (key, back) = ((tcp.src, tcp.dst), (tcp.dst, tcp.src));
-        if let Some(half) = self.halves.get_mut(&key).filter(|_| tcp.seq_len() > 0) {
+        if let Some(half) = self.speaker(tcp).filter(|_| tcp.seq_len() > 0) {
             let seq = u64::from(tcp.seq.wrapping_sub(half.iss));
             half.arrived(seq, seq + u64::from(tcp.seq_len()));
         }
         if let (Some(half), Some((value, _))) =
-            (self.halves.get_mut(&key), Opt::decode_all(&tcp.options).iter().find_map(stamp_of))
+            (self.speaker(tcp), Opt::decode_all(&tcp.options).iter().find_map(stamp_of))
         {
             let is_later = half.stamp_arrived.is_none_or(|known| value.wrapping_sub(known) as i32 > 0);
             half.stamp_arrived = if is_later { Some(value) } else { half.stamp_arrived };
@@ -168,15 +180,16 @@ impl Monitor {
             }
             assert!(other.offers_sack, "a report to somebody who doesn't want it");
         }
+        let other_iss = other.iss;
         let (theirs, arrived, is_new) = (other.stamp, other.stamp_arrived, other.sent_to <= 1);
         let Some(half) = self.halves.get_mut(&key) else { return };
         let stamp = options.iter().find_map(stamp_of);
         if let (Some(last), Some(_)) = (half.stamp, theirs) {
             //= RFC7323 3.2 every segment
             let (value, echo) = stamp.expect("a timestamp in every segment");
-            // A SYN, or the answer to one, may have waited for the device while the connection went on.
             let goes_on = value.wrapping_sub(last) as i32 >= 0;
-            assert!(goes_on || tcp.has(wire::SYN), "timestamps went back from {last} to {value}");
+            let [seq, ack] = [tcp.seq.wrapping_sub(half.iss), tcp.ack.wrapping_sub(other_iss)].map(u64::from);
+            assert!(goes_on || half.is_late(tcp, seq, ack), "timestamps went back from {last} to {value}");
             half.stamp = if goes_on { Some(value) } else { half.stamp };
             // A simultaneous open's SYN has heard nothing yet.
             if let Some(arrived) = arrived.filter(|_| !is_new) {
@@ -202,6 +215,10 @@ impl Monitor {
                 may_send_to: 1,
                 ..Half::default()
             };
+            if self.answers_again(tcp) {
+                return self.another_answer(key, half);
+            }
+            self.answers.remove(&key);
             let had_one = self.halves.insert(key, half).is_some();
             if had_one || !tcp.has(wire::ACK) {
                 // A new connection, or an old SYN answered anew: what the other side still says of the one
@@ -214,6 +231,52 @@ impl Monitor {
         }
     }
 
+    /// Whether this is one more answer to a SYN that was answered with another number.
+    fn answers_again(&self, tcp: &Tcp) -> bool {
+        let asks = |half: &Half| half.iss.wrapping_add(1) == tcp.ack;
+        let answered = self.halves.contains_key(&(tcp.src, tcp.dst));
+        tcp.has(wire::ACK) && answered && self.halves.get(&(tcp.dst, tcp.src)).is_some_and(asks)
+    }
+
+    /// The latest answer is the one that counts, as long as the peer has taken none.
+    fn another_answer(&mut self, key: (SocketAddr, SocketAddr), half: Half) {
+        let iss = half.iss;
+        let others = self.answers.entry(key).or_default();
+        if others.iter().all(|other| other.iss != iss) {
+            others.push(half);
+        }
+        self.choose(key, iss, (key.1, key.0));
+    }
+
+    /// Of the answers of `key` the one with the number `iss` counts, unless `peer` has taken another.
+    fn choose(&mut self, key: (SocketAddr, SocketAddr), iss: u32, peer: (SocketAddr, SocketAddr)) {
+        if self.halves.get(&peer).is_none_or(|half| half.acked_to > 0) {
+            return;
+        }
+        let Some(others) = self.answers.get_mut(&key) else { return };
+        let chosen = others.iter_mut().find(|other| other.iss == iss);
+        if let (Some(chosen), Some(half)) = (chosen, self.halves.get_mut(&key)) {
+            std::mem::swap(chosen, half);
+        }
+    }
+
+    /// Whether this is of an answer that doesn't count: it, or what a half-open connection says without text.
+    fn is_other_answer(&self, tcp: &Tcp) -> bool {
+        let iss = if tcp.has(wire::SYN) { tcp.seq } else { tcp.seq.wrapping_sub(1) };
+        let others = self.answers.get(&(tcp.src, tcp.dst)).into_iter().flatten();
+        tcp.payload.is_empty() && others.into_iter().any(|other| other.iss == iss)
+    }
+
+    /// Whoever a segment that has arrived is from.
+    fn speaker(&mut self, tcp: &Tcp) -> Option<&mut Half> {
+        let key = (tcp.src, tcp.dst);
+        let half = self.halves.get_mut(&key)?;
+        if !tcp.has(wire::SYN) || half.iss == tcp.seq {
+            return Some(half);
+        }
+        self.answers.get_mut(&key)?.iter_mut().find(|other| other.iss == tcp.seq)
+    }
+
     fn scales(&self, a: (SocketAddr, SocketAddr), b: (SocketAddr, SocketAddr)) -> bool {
         let offers = |key| self.halves.get(key).is_some_and(|half: &Half| half.offers_scale);
         offers(&a) && offers(&b)
@@ -222,6 +285,7 @@ impl Monitor {
     /// A host has forgotten all its connections.
     pub(crate) fn forget(&mut self, host: IpAddr) {
         self.halves.retain(|(from, _), _| from.ip() != host);
+        self.answers.retain(|(from, to), _| from.ip() != host && to.ip() != host);
         // What it has offered before may still arrive, and what that meant is forgotten here, too.
         for ((_, to), half) in &mut self.halves {
             if to.ip() == host {
@@ -395,6 +459,45 @@ mod this_oracle {
         monitor.arrived(&text);
         server_sends(&mut monitor, 501, 111, 0);
         server_sends(&mut monitor, 501, 105, 0);
+    }
+
+    /// A SYN that was answered twice: a listener that had given out a cookie had room for it when it came again.
+    fn answered_twice() -> Monitor {
+        let mut monitor = Monitor::default();
+        for (from, to, flags, seq, ack) in [
+            (CLIENT, SERVER, wire::SYN, 100, 0),
+            (SERVER, CLIENT, wire::SYN | wire::ACK, 500, 101),
+            (CLIENT, SERVER, wire::SYN, 100, 0),
+            (SERVER, CLIENT, wire::SYN | wire::ACK, 900, 101),
+        ] {
+            let tcp = segment(from, to, flags, seq, ack, 0);
+            monitor.sent(&tcp, true, 1_500, 40);
+            monitor.arrived(&tcp);
+        }
+        monitor
+    }
+
+    #[test]
+    fn of_two_answers_to_a_syn_the_one_counts_that_the_peer_takes() {
+        for (taken, other) in [(500, 900), (900, 500)] {
+            let mut monitor = answered_twice();
+            let text = client_sends(&mut monitor, wire::ACK, 101, taken + 1, 10);
+            monitor.arrived(&text);
+            // The half-open connection behind the other tries again; the one that counts goes on.
+            let answer = segment(SERVER, CLIENT, wire::SYN | wire::ACK, other, 101, 0);
+            monitor.sent(&answer, true, 1_500, 40);
+            server_sends(&mut monitor, taken + 1, 111, 10);
+            server_sends(&mut monitor, taken + 11, 111, 10);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "were left out")]
+    fn numbers_of_the_answer_that_was_not_taken_are_noticed() {
+        let mut monitor = answered_twice();
+        let text = client_sends(&mut monitor, wire::ACK, 101, 501, 10);
+        monitor.arrived(&text);
+        server_sends(&mut monitor, 901, 101, 10);
     }
 
     #[test]

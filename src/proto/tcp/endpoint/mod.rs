@@ -241,7 +241,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// An ACK that nobody waits for may bring a cookie back: then the connection is open, if there is room for it.
+    /// An ACK that nobody waits for may bring a cookie back: then the connection is open, if there is room for it. One that
+    /// tells of a cookie without bringing it back is dropped without a reset.
     fn takes_cookie(
         &mut self,
         ctx: &mut Context<'_>,
@@ -256,7 +257,9 @@ impl Endpoint {
         let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
         let Some(settled) = self.cookies.settle(ctx, &numbers, tuple, segment) else {
             ctx.counters.tcp_syn_cookies_failed += 1;
-            return Ok(None);
+            //= RFC4987 3.6 later text
+            let may_come = self.cookies.may_come(ctx, &numbers, tuple, segment);
+            return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
         let socket = self.promote(ctx, *tuple, listener_id, settled)?;
         self.cookies.spend(ctx.now, tuple, segment);

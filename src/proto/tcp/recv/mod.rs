@@ -290,10 +290,11 @@ impl RecvHalf {
     /// there was one.
     pub(crate) fn acknowledged(&mut self, edge: RcvPos, with_text: bool, now: Instant) {
         self.window.advertised(edge);
+        let waiting = self.ack.waiting();
         self.ack.sent(with_text, now);
         self.last_ack_sent = self.nxt;
         if let Some(sack) = &mut self.sack {
-            sack.sent();
+            sack.sent(waiting);
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) type Blocks = ArrayVec<Range<u64>, BLOCKS_MAX>;
 pub(crate) struct SackReport {
     /// A position in each stretch that text came for, the latest first.
     latest: Vec<u64>,
+    /// Where text came for which no report has gone out, the latest first.
+    unreported: Vec<u64>,
     /// What came twice and was not reported yet.
     duplicate: Option<Range<u64>>,
 }
@@ -36,6 +38,8 @@ impl SackReport {
         self.latest.retain(|known| stretch.as_ref().is_none_or(|stretch| !stretch.contains(known)));
         self.latest.truncate(LATEST_MAX - 1);
         self.latest.insert(0, position);
+        self.unreported.truncate(LATEST_MAX - 1);
+        self.unreported.insert(0, position);
     }
 
     /// What stands in `range` had come before. Of several before the next report the last counts: each of them draws
@@ -62,8 +66,8 @@ impl SackReport {
         }
         let told = blocks.len();
         //= RFC2018 3 block, 4 first, 4 repeated, 8 no old data
-        let waiting = waiting.min(self.latest.len().saturating_sub(1));
-        let latest = self.latest.iter().skip(waiting).filter_map(|position| ahead.containing(*position));
+        let latest = self.latest.iter().skip(self.begins_at(ahead, waiting));
+        let latest = latest.filter_map(|position| ahead.containing(*position));
         //= RFC2018 4 as many: those that nothing came for lately are told as well, if there is room.
         for stretch in latest.take(2 * BLOCKS_MAX).chain(ahead.iter().take(2 * BLOCKS_MAX)) {
             if !blocks.iter().skip(told).any(|block| *block == stretch) {
@@ -71,6 +75,14 @@ impl SackReport {
             }
         }
         blocks
+    }
+
+    /// Where in `latest` a report begins that `waiting` others will follow: with the stretch of the text that it is due for. It is the
+    /// latest of all if that text is acknowledged by now, or was no news.
+    fn begins_at(&self, ahead: &Ranges, waiting: usize) -> usize {
+        let due_for = self.unreported.get(waiting).and_then(|position| ahead.containing(*position));
+        let begins = |stretch: Range<u64>| self.latest.iter().position(|known| stretch.contains(known));
+        due_for.and_then(begins).unwrap_or(0)
     }
 
     /// Whether `blocks` of what is `ahead` would say anything.
@@ -83,15 +95,17 @@ impl SackReport {
         self.duplicate.is_some()
     }
 
-    /// A report has gone out.
+    /// A report has gone out that `waiting` others will follow.
     //= RFC2883 4 once
-    pub(crate) fn sent(&mut self) {
+    pub(crate) fn sent(&mut self, waiting: usize) {
         self.duplicate = None;
+        self.unreported.truncate(waiting);
     }
 
     /// Nothing is ahead of its turn any more.
     pub(crate) fn forget_order(&mut self) {
         self.latest = Vec::new();
+        self.unreported = Vec::new();
     }
 }
 
@@ -123,8 +137,29 @@ mod tests {
         assert_eq!(of_batch(2), [50..60, 30..40, 10..20]);
         assert_eq!(of_batch(1), [70..80, 50..60, 30..40]);
         assert_eq!(of_batch(0), [90..95, 70..80, 50..60]);
-        // More acknowledgements than stretches: these have grown together, or what came was no news.
-        assert_eq!(of_batch(9), [10..20, 30..40, 50..60]);
+        // More acknowledgements than text that was news.
+        assert_eq!(of_batch(9), [90..95, 70..80, 50..60]);
+    }
+
+    #[test]
+    fn acknowledgements_that_are_due_for_one_stretch_all_begin_with_it_however_many_they_are() {
+        //= RFC2018 4 first
+        let (mut report, mut ahead) = after(&[10..20, 30..40, 50..60, 70..80]);
+        report.sent(0);
+        for came in [80..90, 90..95, 40..45, 95..99] {
+            ahead.insert(came.clone());
+            report.came(came.start, &ahead);
+        }
+        for (waiting, blocks) in [
+            (4, [70..99, 30..45, 50..60]),
+            (3, [70..99, 30..45, 50..60]),
+            (2, [70..99, 30..45, 50..60]),
+            (1, [30..45, 50..60, 10..20]),
+            (0, [70..99, 30..45, 50..60]),
+        ] {
+            assert_eq!(report.blocks(&ahead, 3, waiting).as_slice(), blocks, "{waiting}");
+            report.sent(waiting);
+        }
     }
 
     #[test]
@@ -172,7 +207,7 @@ mod tests {
         report.came(60, &ahead);
         assert_eq!(told(&report, &ahead, 4), [60..70, 50..90, 100..110]);
         assert_eq!(told(&report, &ahead, 1).as_slice(), &[60..70]);
-        report.sent();
+        report.sent(0);
         assert_eq!(told(&report, &ahead, 4), [50..90, 100..110]);
         // One that is the whole of a stretch is told beside it.
         report.came_twice(50..90);
