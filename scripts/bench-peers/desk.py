@@ -230,6 +230,20 @@ def two_processors():
     return allowed[0], next((cpu for cpu in allowed if cpu not in shared), allowed[1])
 
 
+def come_first():
+    """Lets server and client come before what else runs, as far as we may; whether we may.
+
+    The kernel shares processors between sessions first, where autogroups are on, and only then between the processes of each.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        with contextlib.suppress(FileNotFoundError):
+            Path("/proc/self/autogroup").write_text("-20")
+    except OSError:
+        return False
+    return True
+
+
 def busy_seconds():
     """Processor time that anything on this machine has taken."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
