@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+import figures
 import peers
 
 PATIENCE_S = 10
@@ -113,7 +114,7 @@ class Desk:
         work = peers.WORKLOADS[workload]
         self.lay(peer)
         self.serve(peer, workload, idle)
-        self.client("ready", "1", str(PATIENCE_S), limit=2 * PATIENCE_S)
+        self.wait_until_ready()
         # Ten thousand connections are many for who looks through all of them for each packet.
         limit = 120 if work.verb == "idle" else WARM_S + seconds + 15
         with self.profiled(profile, seconds) if profile else contextlib.nullcontext():
@@ -163,6 +164,15 @@ class Desk:
                                            preexec_fn=lambda: os.sched_setaffinity(0, {self.server_cpu}))
         self.stack.callback(self.end)
 
+    def wait_until_ready(self):
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self.client("ready", "1", "0.5", limit=PATIENCE_S)
+            except Failed:
+                if self.server.poll() is not None or time.monotonic() > end:
+                    raise
+
     def end(self):
         self.server.terminate()
         try:
@@ -198,7 +208,7 @@ class Desk:
         """Samples the server as it works; what is too short to be warm is sampled, too."""
         data = stem.with_suffix(".perf")
         with (self.directory / "perf.log").open("w") as log:
-            command = ["perf", "record", "-q", "-g", "-F", "2000", "-o", str(data), "-p", str(self.server.pid),
+            command = ["perf", "record", "-q", "-N", "-g", "-F", "2000", "-o", str(data), "-p", str(self.server.pid),
                        "--", "sleep", str(WARM_S + seconds)]
             perf = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
@@ -206,8 +216,13 @@ class Desk:
             finally:
                 perf.send_signal(signal.SIGINT)
                 perf.wait(PATIENCE_S)
-        report = ["perf", "report", "-i", str(data), "--no-children", "-g", "none", "--stdio", "--percent-limit", "0.5", "--sort", "sym,dso"]
-        stem.with_suffix(".txt").write_text(run(*report))
+        if not data.exists():
+            said = (self.directory / "perf.log").read_text().strip().splitlines()
+            raise Failed(f"perf has recorded nothing: {said[0] if said else 'it does not say why'}")
+        report = ["perf", "report", "-i", str(data), "-g", "none", "--stdio", "-t", "|"]
+        alone = run(*report, "--no-children", "-F", "overhead,sym")
+        called = run(*report, "--children", "-F", "overhead_children,sym")
+        stem.with_suffix(".txt").write_text(figures.costs(alone, called))
 
 
 def tools_missing(profile):

@@ -112,6 +112,21 @@ def markdown(report):
     return "\n\n".join(parts) + "\n"
 
 
+def costs(alone, called, at_most=40):
+    """What a profile says, of two reports of perf's with `|` between columns: in each function itself, and with what it calls."""
+    def rows(text):
+        cells = (line.split("|", 1) for line in text.splitlines() if "|" in line and not line.startswith("#"))
+        return [(float(share.strip().rstrip("%")), symbol.strip()) for share, symbol in cells]
+
+    itself = rows(alone)
+    kernel = sum(share for share, symbol in itself if symbol.startswith("[k]"))
+    user = sum(share for share, symbol in itself if not symbol.startswith("[k]"))
+    listed = lambda found: "\n".join(f"{share:6.2f} %  {symbol}" for share, symbol in found[:at_most])
+    return (f"user {user:.1f} %, kernel {kernel:.1f} %\n\nEach function itself:\n{listed(itself)}\n\n"
+            f"Those of user space:\n{listed([row for row in itself if not row[1].startswith('[k]')])}\n\n"
+            f"With what it calls:\n{listed(rows(called))}\n")
+
+
 def title(workload, report):
     if workload == "idle":
         return f"idle {report['setting']['idle']:,}"

@@ -136,6 +136,17 @@ def test_the_page_tells_what_else_the_machine_did():
     assert figures.foreign([figures.figure("lwip", "up1", [said(1.0, foreign_cpus=-0.01)])]) == 0.0
 
 
+def test_a_profile_is_told_by_function_and_by_who_ran():
+    alone = "# Overhead|Symbol\n#\n 40.50%  |[k] copy_to_iter\n 30.25%  |[.] Ring<A|B>::write  \n 10.00%  |[k] tun_do_read\n"
+    called = "# Children|Symbol\n 90.00% |[k] read\n"
+    told = figures.costs(alone, called)
+    assert told.splitlines()[0] == "user 30.2 %, kernel 50.5 %"
+    assert "Each function itself:\n 40.50 %  [k] copy_to_iter\n 30.25 %  [.] Ring<A|B>::write\n 10.00 %  [k] tun_do_read\n\n" in told
+    assert "Those of user space:\n 30.25 %  [.] Ring<A|B>::write\n\n" in told
+    assert told.endswith("With what it calls:\n 90.00 %  [k] read\n")
+    assert figures.costs(alone, called, at_most=1).count("tun_do_read") == 0
+
+
 def test_a_report_is_json():
     found = [figures.figure("lwip", "up1", [said(1.0), {"failed": "why"}])]
     assert json.loads(json.dumps(report(found)))["figures"] == found
