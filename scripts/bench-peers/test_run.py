@@ -1,0 +1,102 @@
+"""Whether a run ends as it is to end: pytest scripts/bench-peers. Each works in namespaces of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+RUN = Path(__file__).resolve().parent / "run"
+PATIENCE_S = 30
+
+
+def start(*words, daemon=None):
+    env = dict(os.environ) | ({"TUNSTACK_BIN": str(daemon)} if daemon else {})
+    return subprocess.Popen([RUN, *map(str, words)], env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def brief(out, *words):
+    return ("--rounds", 1, "--seconds", 0.1, "--out", out, *words)
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && exec echo something 1.0\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def processes_with(word):
+    """Who has this on the command line, in whatever namespace."""
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word in line.read_bytes().decode(errors="replace"):
+                found.append(line.parent.name)
+        except OSError:
+            pass
+    return found
+
+
+def test_a_daemon_that_ends_is_told_in_a_line_with_its_last_word(tmp_path):
+    daemon = script(tmp_path / "ends", "echo 'there is no such device' >&2; exit 3")
+    run = start(*brief(tmp_path / "out", "--peers", "tunstack,null", "--workloads", "rr1"), daemon=daemon)
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1
+    failed = [line for line in said.splitlines() if "FAILED" in line]
+    assert len(failed) == 1, said
+    assert failed[0].startswith("round 1/1 rr1 tunstack: FAILED: ")
+    assert "the server ended with status 3 (the server: there is no such device)" in failed[0]
+    # The others are measured all the same.
+    report = json.loads((tmp_path / "out.json").read_text())
+    by_peer = {one["peer"]: one for one in report["figures"]}
+    assert by_peer["null"]["median"] > 0
+    assert by_peer["tunstack"]["median"] is None
+    assert "something 1.0" in report["versions"]["tunstack"]
+
+
+def test_what_is_not_built_or_cannot_be_done_is_named_and_left_out(tmp_path):
+    env = os.environ | {"BENCH_PEERS_DIR": str(tmp_path)}
+    words = [str(word) for word in brief(tmp_path / "out", "--peers", "lwip,null,kernel", "--workloads", "rr1,idle")]
+    run = subprocess.run([RUN, *words], env=env, text=True, capture_output=True, check=False, timeout=PATIENCE_S)
+    assert run.returncode == 0, run.stderr
+    assert "left out: lwip: not built, see scripts/bench-peers/build" in run.stderr.splitlines()
+    assert "left out: kernel, idle: its memory is no process's" in run.stderr.splitlines()
+    assert "- lwip, everything: not built, see scripts/bench-peers/build" in run.stdout.splitlines()
+    measured = json.loads((tmp_path / "out.json").read_text())["figures"]
+    assert [(one["peer"], one["workload"]) for one in measured] == [("null", "rr1"), ("kernel", "rr1")]
+
+
+def test_nothing_stays_of_a_run_that_is_ended_or_killed_and_its_rounds_are_kept(tmp_path):
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        out = tmp_path / f"out-{how.name}"
+        words = ("--peers", "null", "--workloads", "rr1", "--rounds", 1000, "--seconds", 0.1, "--out", out)
+        run = start(*words)
+        try:
+            wait_for(lambda: out.with_name(out.name + ".json").exists(), run)
+            # The first one, the one that makes the namespaces, and the one inside.
+            assert len(processes_with(str(out))) >= 3
+            run.send_signal(how)
+            run.wait(PATIENCE_S)
+            wait_for(lambda: not processes_with(str(out)))
+        finally:
+            run.kill()
+            run.communicate()
+        assert json.loads(out.with_name(out.name + ".json").read_text())["rounds_done"] >= 1
+
+
+def test_two_runs_at_once_do_not_meet(tmp_path):
+    runs = [start(*brief(tmp_path / name, "--peers", "null,kernel", "--workloads", "rr1,up1")) for name in ("a", "b")]
+    for run, name in zip(runs, ("a", "b")):
+        _, said = run.communicate(timeout=PATIENCE_S)
+        assert run.returncode == 0, said
+        assert all(one["median"] > 0 for one in json.loads((tmp_path / f"{name}.json").read_text())["figures"])
+
+
+def wait_for(condition, run=None):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert run is None or run.poll() is None, run.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
