@@ -2,7 +2,7 @@
 
 A stack in user space reads what the kernel sends out by the device; the kernel, as a target, receives what a
 program writes to it. Either way a packet socket sees everything that passes, with the kernel's time of it, and
-which way it went.
+which way it went. What passes as a super-segment, or without a checksum, is seen as a wire would carry it.
 """
 
 import errno
@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,9 +20,13 @@ from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
+from .unfinished import finish
+
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS = 35
+SOL_PACKET = 263
+PACKET_VNET_HDR = 15
 SO_RCVBUFFORCE = 33
 BUFFER = 16 << 20
 
@@ -67,11 +72,14 @@ class Wire:
         self.descriptor = descriptor
         self.history = []
         # Not the same socket: none sees what it has sent itself.
-        self.tap = packet_socket(device)
+        self.tap = packet_socket(device, socket.SOCK_RAW)
+        self.tap.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        # Packets that were seen as one and have not been asked for.
+        self.cut = deque()
         enlarge(self.tap)
         self.tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if descriptor is None:
-            self.out = packet_socket(device)
+            self.out = packet_socket(device, socket.SOCK_DGRAM)
         else:
             threading.Thread(target=drain, args=(descriptor,), daemon=True).start()
 
@@ -94,23 +102,26 @@ class Wire:
         """The next packet that the target has sent; `None` if there is none before `until` (time.monotonic)."""
         while True:
             left = until - time.monotonic()
-            if not select.select([self.tap], [], [], max(left, 0))[0]:
+            if not self.cut and not select.select([self.tap], [], [], max(left, 0))[0]:
                 return None
             seen = self.read()
             if seen.sender == TARGET:
                 return seen
 
     def read(self):
-        data, control, _, address = self.tap.recvmsg(1 << 17, 64)
-        was_outgoing = address[2] == PACKET_OUTGOING
-        by_tester = was_outgoing if self.descriptor is None else not was_outgoing
-        seen = Seen(stamp_of(control), TESTER if by_tester else TARGET, data)
+        if not self.cut:
+            data, control, _, address = self.tap.recvmsg(1 << 17, 64)
+            was_outgoing = address[2] == PACKET_OUTGOING
+            by_tester = was_outgoing if self.descriptor is None else not was_outgoing
+            sender = TESTER if by_tester else TARGET
+            self.cut.extend(Seen(stamp_of(control), sender, packet) for packet in finish(data))
+        seen = self.cut.popleft()
         self.history.append(seen)
         return seen
 
     def rest(self):
         """Reads what is there without waiting, so that the history is whole."""
-        while select.select([self.tap], [], [], 0)[0]:
+        while self.cut or select.select([self.tap], [], [], 0)[0]:
             self.read()
 
     def save(self, path):
@@ -131,8 +142,8 @@ class Wire:
             self.out.close()
 
 
-def packet_socket(device):
-    opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+def packet_socket(device, kind):
+    opened = socket.socket(socket.AF_PACKET, kind, 0)
     opened.bind((device, ETH_P_ALL))
     return opened
 
