@@ -13,30 +13,16 @@ use crate::harness::ours::OurHost;
 use crate::harness::world::{PORT, World};
 
 const START: Instant = Instant::from_millis(5_000);
-const CLIENT: NodeId = NodeId(0);
+pub(crate) const CLIENT: NodeId = NodeId(0);
 const SERVER: NodeId = NodeId(1);
 const RTT: Duration = Duration::from_millis(100);
 const BITS_PER_SECOND: u64 = 1_000_000_000;
 /// Text that the path carries in a round trip: of each 1,500 bytes 1,448.
 const TEXT_PER_RTT: u64 = BITS_PER_SECOND / 8 / 10 * 1_448 / 1_500;
 
-/// Text that came in each round trip from the SYN's arrival on, with such buffers at both ends.
-fn transfer(max: usize, initial: usize, round_trips: usize) -> Vec<u64> {
-    let config = Config {
-        recv_buffer: max,
-        recv_buffer_initial: initial,
-        send_buffer: max,
-        send_buffer_initial: initial,
-        ..Config::default()
-    };
+/// A client that has just begun to send a server more than it ever will, over links like this in both directions.
+pub(crate) fn bulk(config: &Config, link: LinkConfig) -> World {
     let host = |net| -> Box<dyn Host> { Box::new(OurHost::new(config.clone(), 1, START, net, 1500)) };
-    // No packet is lost: what slow start sends too much waits.
-    let link = LinkConfig {
-        delay: RTT / 2,
-        rate: BITS_PER_SECOND.try_into().ok(),
-        queue: 64 << 20,
-        ..LinkConfig::default()
-    };
     let hosts = [host("10.9.0.1/24"), host("10.9.0.2/24")];
     let mut world = World::pair(hosts, [link.clone(), link], 1500, 1, START);
     world.host(SERVER).listen(START, PORT);
@@ -53,6 +39,26 @@ fn transfer(max: usize, initial: usize, round_trips: usize) -> Vec<u64> {
     };
     let all = 1 << 30;
     world.connect(CLIENT, SERVER, plan(all, 0), plan(0, all));
+    world
+}
+
+/// Text that came in each round trip from the SYN's arrival on, with such buffers at both ends.
+fn transfer(max: usize, initial: usize, round_trips: usize) -> Vec<u64> {
+    let config = Config {
+        recv_buffer: max,
+        recv_buffer_initial: initial,
+        send_buffer: max,
+        send_buffer_initial: initial,
+        ..Config::default()
+    };
+    // No packet is lost: what slow start sends too much waits.
+    let link = LinkConfig {
+        delay: RTT / 2,
+        rate: BITS_PER_SECOND.try_into().ok(),
+        queue: 64 << 20,
+        ..LinkConfig::default()
+    };
+    let mut world = bulk(&config, link);
     // A flight arrives half a round trip after it was sent.
     world.run_for(RTT / 2);
     let mut came: Vec<u64> = vec![];

@@ -3,17 +3,9 @@
 use std::time::Duration;
 
 use tunstack::proto::Config;
-use tunstack::sim::{LinkConfig, NodeId};
-use tunstack::time::Instant;
+use tunstack::sim::LinkConfig;
 
-use crate::harness::apps::Plan;
-use crate::harness::host::Host;
-use crate::harness::ours::OurHost;
-use crate::harness::world::{PORT, World};
-
-const START: Instant = Instant::from_millis(5_000);
-const CLIENT: NodeId = NodeId(0);
-const SERVER: NodeId = NodeId(1);
+use crate::long_fat::{CLIENT, bulk};
 
 /// How a sender of ours began on a path.
 struct Beginning {
@@ -28,29 +20,13 @@ fn begin(mbit: u64, rtt_ms: u64, queue: u64) -> Beginning {
     let rtt = Duration::from_millis(rtt_ms);
     let product = mbit * 125 * rtt_ms;
     let config = Config { recv_buffer: 16 << 20, send_buffer: 16 << 20, ..Config::default() };
-    let host = |net| -> Box<dyn Host> { Box::new(OurHost::new(config.clone(), 1, START, net, 1500)) };
     let link = LinkConfig {
         delay: rtt / 2,
         rate: (mbit * 1_000_000).try_into().ok(),
         queue: product * queue / 100,
         ..LinkConfig::default()
     };
-    let hosts = [host("10.9.0.1/24"), host("10.9.0.2/24")];
-    let mut world = World::pair(hosts, [link.clone(), link], 1500, 1, START);
-    world.host(SERVER).listen(START, PORT);
-    let plan = |send, expect| Plan {
-        send,
-        stream: 1 + u64::from(send == 0),
-        expect,
-        expect_stream: 1 + u64::from(expect == 0),
-        write_size: 256 << 10,
-        read_size: 256 << 10,
-        write_pause: Duration::ZERO,
-        read_pause: Duration::ZERO,
-        answer_after_eof: false,
-    };
-    let all = 1 << 30;
-    world.connect(CLIENT, SERVER, plan(all, 0), plan(0, all));
+    let mut world = bulk(&config, link);
     world.run_for(rtt * 24);
     let client = world.host(CLIENT).ours().expect("a host of ours");
     let id = client.held().next().expect("the connection");
