@@ -1,4 +1,4 @@
-//! What the core does, one thing at a time, to be counted by callgrind or timed: see `README.md` beside this package.
+//! What the core does, one thing at a time, to be counted by callgrind or timed: see `scripts/costs/README.md`.
 //!
 //! `tunstack-costs list` names the things, one a line. `tunstack-costs count NAME` does one of them some thousand times and says how
 //! often; all that counts happens inside [`meter::counted`]. `tunstack-costs time NAME` does it more often, among more of its kind,
