@@ -45,40 +45,45 @@ class Baseline:
     costs: dict
 
 
-def read(text, program):
-    """Counts from a profile (https://valgrind.org/docs/manual/cl-format.html) with addresses, of a program that has this path.
-
-    How often something was called is not taken from its `calls=` lines, which count what is called outside the measured part
-    as well, but from how often the first of its instructions was executed."""
+def each(text):
+    """Every line of costs in a profile (https://valgrind.org/docs/manual/cl-format.html) with addresses: the object and the
+    function that it is in, the address, and the instructions executed there."""
     for word, wanted in (("positions", "instr line"), ("events", "Ir")):
         if not re.search(f"^{word}: {wanted}$", text, re.MULTILINE):
             raise ValueError(f"this is no profile with `{word}: {wanted}`")
     names = {"ob": {}, "fn": {}}
-    instructions = library = 0
-    at = {}  # function of the library: address: executions
-    ours = inclusive = False
-    function = ""
+    here = {"ob": "", "fn": ""}
+    inclusive = False
     for line in text.splitlines():
         if line.startswith("0x"):
-            address, _, cost = line.split()
             # The line after `calls=` says what the call cost with all that it called, and those say so themselves.
-            if inclusive:
-                inclusive = False
-            elif ours:
-                instructions += int(cost)
-            else:
-                library += int(cost)
-                executions = at.setdefault(function, {})
-                executions[int(address, 16)] = executions.get(int(address, 16), 0) + int(cost)
+            if not inclusive:
+                address, _, cost = line.split()
+                yield here["ob"], here["fn"], int(address, 16), int(cost)
+            inclusive = False
         elif line.startswith("calls="):
             inclusive = True
         elif found := re.match(r"(c?)(ob|fn)=\((\d+)\)(?: (.*))?$", line):
             of_callee, kind, number, name = found.groups()
             name = names[kind].setdefault(number, name)
-            if kind == "ob" and not of_callee:
-                ours = name == program
-            elif not of_callee:
-                function = name
+            if not of_callee:
+                here[kind] = name
+
+
+def read(text, program):
+    """Counts from a profile, of a program that has this path.
+
+    How often something was called is not taken from the profile's `calls=` lines, which count what is called outside the measured part
+    as well, but from how often the first of its instructions was executed."""
+    instructions = library = 0
+    at = {}  # function of the library: address: executions
+    for where, function, address, cost in each(text):
+        if where == program:
+            instructions += cost
+        else:
+            library += cost
+            executions = at.setdefault(function, {})
+            executions[address] = executions.get(address, 0) + cost
     if instructions == 0:
         raise ValueError("the profile holds nothing of the program")
 
@@ -86,6 +91,14 @@ def read(text, program):
         return sum(executions[min(executions)] for name, executions in at.items() if which.match(name))
 
     return Counts(instructions, calls(ALLOCATIONS), calls(COPIES), library)
+
+
+def by_function(text):
+    """Instructions of each function, without those it calls and with those that were made part of it, the most first."""
+    found = {}
+    for _, function, _, cost in each(text):
+        found[function] = found.get(function, 0) + cost
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
 
 
 def written(toolchain, costs):

@@ -67,6 +67,16 @@ def test_calls_are_those_of_the_measured_part_whatever_was_called_before_it():
     assert (read.allocations, read.copies) == (4, 3)
 
 
+def test_a_function_has_what_it_does_itself_wherever_its_code_came_from():
+    assert counts.by_function(PROFILE) == [
+        ("malloc", 84),
+        ("tunstack::parse", 30),
+        ("tunstack::receive", 11),
+        ("__memcmp_sse2", 9),
+        ("__memcpy_avx_unaligned_erms", 5),
+    ]
+
+
 def test_memory_is_asked_for_and_copied_under_several_names():
     for name in ("malloc", "calloc", "realloc", "posix_memalign"):
         assert counts.ALLOCATIONS.match(name), name
