@@ -74,8 +74,8 @@ enum Looked {
     Server,
 }
 
-/// A connection a millisecond, each with a request and a response; of those that were there before, two seconds' worth are in
-/// TIME-WAIT at the end that closes first, and one of them expires each time.
+/// A connection a millisecond, each with a request and a response. Those of the last second are in TIME-WAIT at the end that
+/// closes first, and each time one of them expires.
 fn connections(meter: &mut Meter, counted: Looked, closes_first: Looked) {
     let config = Config { msl: Duration::from_millis(500), ..Config::default() };
     let mut life = Life {
@@ -86,16 +86,19 @@ fn connections(meter: &mut Meter, counted: Looked, closes_first: Looked) {
     };
     life.listener = life.pair.listen();
     let (warm, rounds) = (1_200, meter.scaled(300, 100_000));
-    // What is not to be counted is measured all the same, by a meter that nobody reads.
-    let mut nobody = Nobody;
     for _ in 0..warm {
-        life.live(&mut nobody);
+        life.live(&mut Nobody);
     }
     for _ in 0..rounds {
         life.live(&mut Somebody(meter));
     }
-    let census = life.pair.client.stack.tcp_census();
-    assert!(census.sockets <= 1, "connections were left behind: {census:?}");
+    let (client, server) = (life.pair.client.stack.tcp_census(), life.pair.server.stack.tcp_census());
+    assert_eq!(client.sockets + server.sockets, 0, "connections were left behind");
+    let (waits, gone) = match closes_first {
+        Looked::Client => (client.time_wait, server.time_wait),
+        Looked::Server => (server.time_wait, client.time_wait),
+    };
+    assert!((900..1_100).contains(&waits) && gone == 0, "{waits} and {gone} are in TIME-WAIT");
 }
 
 /// Whether what is done is counted.
