@@ -246,6 +246,7 @@ impl Endpoint {
             Phase::Synchronised(connection) => Some(&mut connection.rcv),
             Phase::Over(remains) => remains.rcv.as_mut(),
         };
+        let is_look = matches!(take, Take::Look(_));
         let count = rcv.map_or(0, |rcv| match take {
             Take::Copy(out) => {
                 let count = rcv.peek(out);
@@ -254,11 +255,14 @@ impl Endpoint {
             Take::Look(out) => rcv.peek(out),
             Take::Skip(max) => rcv.consume(max, ctx.pool, ctx.now),
         });
-        if count > 0 {
-            self.settle(ctx, id);
-            return Ok(count);
+        if count == 0 {
+            return socket.end_of_reading();
         }
-        socket.end_of_reading()
+        // A look has changed nothing.
+        if !is_look {
+            self.settle(ctx, id);
+        }
+        Ok(count)
     }
 
     pub(crate) fn write(
