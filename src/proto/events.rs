@@ -3,7 +3,9 @@
 //! Events are edges, merged per socket: after an event, use the socket until it answers
 //! [`Error::WouldBlock`](super::Error::WouldBlock).
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
+
+use slotmap::SecondaryMap;
 
 use super::ids::{ListenerId, PingId, RawId, TcpId, UdpId};
 
@@ -64,8 +66,9 @@ pub struct Event {
 /// Events not yet taken: at most one a socket.
 #[derive(Debug, Default)]
 pub(crate) struct Events {
+    /// Those that are pending, oldest first, each once; and some that are gone, whose place another has now.
     order: VecDeque<SocketId>,
-    pending: BTreeMap<SocketId, (Owner, Readiness)>,
+    pending: Pending,
 }
 
 impl Events {
@@ -74,7 +77,7 @@ impl Events {
         if readiness.is_empty() {
             return;
         }
-        match self.pending.get_mut(&socket) {
+        match self.pending.get_mut(socket) {
             Some((_, pending)) => *pending |= readiness,
             None => {
                 self.pending.insert(socket, (owner, readiness));
@@ -86,7 +89,7 @@ impl Events {
     /// Takes the oldest pending event.
     pub(crate) fn pop(&mut self) -> Option<Event> {
         while let Some(socket) = self.order.pop_front() {
-            if let Some((owner, readiness)) = self.pending.remove(&socket) {
+            if let Some((owner, readiness)) = self.pending.remove(socket) {
                 return Some(Event { socket, owner, readiness });
             }
         }
@@ -95,15 +98,139 @@ impl Events {
 
     /// Forgets what is pending for a socket that is gone.
     pub(crate) fn forget(&mut self, socket: SocketId) {
-        if self.pending.remove(&socket).is_some() {
-            // Leaving the id in `order` would let a socket opened and closed in a loop grow the queue.
-            self.order.retain(|queued| *queued != socket);
+        // Leaving the id in `order` would let a socket opened and closed in a loop grow the queue. Mostly it is young.
+        if self.pending.remove(socket).is_some()
+            && let Some(place) = self.order.iter().rposition(|queued| *queued == socket)
+        {
+            self.order.remove(place);
         }
     }
 
     /// Whether nothing is pending.
     #[cfg(feature = "std")]
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.order.is_empty()
+    }
+}
+
+/// What is pending for each socket: found by its place among those of its kind, without a search. A socket that has the
+/// place of another now, which is gone, has it here, too.
+#[derive(Debug, Default)]
+struct Pending {
+    tcp: SecondaryMap<TcpId, (Owner, Readiness)>,
+    listeners: SecondaryMap<ListenerId, (Owner, Readiness)>,
+    udp: SecondaryMap<UdpId, (Owner, Readiness)>,
+    ping: SecondaryMap<PingId, (Owner, Readiness)>,
+    raw: SecondaryMap<RawId, (Owner, Readiness)>,
+}
+
+impl Pending {
+    fn get_mut(&mut self, socket: SocketId) -> Option<&mut (Owner, Readiness)> {
+        match socket {
+            SocketId::Tcp(id) => self.tcp.get_mut(id),
+            SocketId::Listener(id) => self.listeners.get_mut(id),
+            SocketId::Udp(id) => self.udp.get_mut(id),
+            SocketId::Ping(id) => self.ping.get_mut(id),
+            SocketId::Raw(id) => self.raw.get_mut(id),
+        }
+    }
+
+    fn insert(&mut self, socket: SocketId, what: (Owner, Readiness)) {
+        match socket {
+            SocketId::Tcp(id) => self.tcp.insert(id, what),
+            SocketId::Listener(id) => self.listeners.insert(id, what),
+            SocketId::Udp(id) => self.udp.insert(id, what),
+            SocketId::Ping(id) => self.ping.insert(id, what),
+            SocketId::Raw(id) => self.raw.insert(id, what),
+        };
+    }
+
+    fn remove(&mut self, socket: SocketId) -> Option<(Owner, Readiness)> {
+        match socket {
+            SocketId::Tcp(id) => self.tcp.remove(id),
+            SocketId::Listener(id) => self.listeners.remove(id),
+            SocketId::Udp(id) => self.udp.remove(id),
+            SocketId::Ping(id) => self.ping.remove(id),
+            SocketId::Raw(id) => self.raw.remove(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+    use slotmap::SlotMap;
+
+    #[test]
+    fn a_socket_in_the_place_of_one_that_is_gone_has_its_own_event_and_no_more() {
+        let mut sockets: SlotMap<TcpId, ()> = SlotMap::with_key();
+        let mut events = Events::default();
+        for round in 0..1_000 {
+            let id = SocketId::Tcp(sockets.insert(()));
+            events.raise(id, Owner(round), Readiness::READABLE);
+            // A driver that hears only by using the socket that it is gone.
+            sockets.clear();
+        }
+        let id = SocketId::Tcp(sockets.insert(()));
+        events.raise(id, Owner(7), Readiness::WRITABLE);
+        let event = Event { socket: id, owner: Owner(7), readiness: Readiness::WRITABLE };
+        assert_eq!((events.pop(), events.pop()), (Some(event), None));
+        assert!(events.order.is_empty());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Raise(usize, u8),
+        Pop,
+        /// Closed, and another opened in its place.
+        Replace(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            6 => (0usize..5, 0u8..32).prop_map(|(which, bits)| Op::Raise(which, bits)),
+            3 => Just(Op::Pop),
+            1 => (0usize..5).prop_map(Op::Replace),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_in_the_order_of_their_first_cause_and_once_a_socket(
+            ops in prop::collection::vec(op(), 1..80)
+        ) {
+            let mut tcp: SlotMap<TcpId, ()> = SlotMap::with_key();
+            let mut udp: SlotMap<UdpId, ()> = SlotMap::with_key();
+            let mut open = |which: usize| match which % 2 {
+                0 => SocketId::Tcp(tcp.insert(())),
+                _ => SocketId::Udp(udp.insert(())),
+            };
+            let mut sockets: Vec<SocketId> = (0..5).map(&mut open).collect();
+            let (mut events, mut model) = (Events::default(), Vec::<Event>::new());
+            for op in ops {
+                match op {
+                    Op::Raise(which, bits) => {
+                        let (socket, readiness) = (sockets[which], Readiness::from_bits_truncate(bits));
+                        let owner = Owner(which as u32);
+                        events.raise(socket, owner, readiness);
+                        match model.iter_mut().find(|event| event.socket == socket) {
+                            Some(event) => event.readiness |= readiness,
+                            None if readiness.is_empty() => {}
+                            None => model.push(Event { socket, owner, readiness }),
+                        }
+                    }
+                    Op::Pop if model.is_empty() => prop_assert_eq!(events.pop(), None),
+                    Op::Pop => prop_assert_eq!(events.pop(), Some(model.remove(0))),
+                    Op::Replace(which) => {
+                        events.forget(sockets[which]);
+                        model.retain(|event| event.socket != sockets[which]);
+                        sockets[which] = open(which);
+                    }
+                }
+                prop_assert_eq!(events.order.len(), model.len());
+            }
+        }
     }
 }

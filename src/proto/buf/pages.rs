@@ -1,7 +1,7 @@
 //! The page pool: the one place that stream data takes memory from, with a hard limit.
 //!
-//! Owns: how many pages are lent out, how many more are promised, and a short stack of spare ones. Does not own the
-//! pages themselves while they are lent out; whoever takes a page gives it back to the same pool. Nobody gives a page
+//! Owns: how many pages are lent out, how many more are promised, and short stacks of spare ones and of spare page
+//! tables. Does not own the pages themselves while they are lent out; whoever takes a page gives it back to the same pool. Nobody gives a page
 //! back before it wants to, and a peer that reads nothing, or an application, keeps it from wanting to for ever.
 //!
 //! A window that was offered is a promise: its text can't be refused afterwards (RFC 9293 SHLD-14), so whoever offers
@@ -14,6 +14,7 @@
 //! last borrower wrote: borrowers read only what they have written, which [`super::ring::Ring`] checks in debug builds.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 #[cfg(debug_assertions)]
 use alloc::sync::{Arc, Weak};
 use alloc::vec;
@@ -24,6 +25,9 @@ pub const PAGE_SIZE: usize = 4096;
 
 /// One page.
 pub type Page = Box<[u8; PAGE_SIZE]>;
+
+/// The pages of one borrower, in their order; `None` in gaps.
+pub(super) type Table = VecDeque<Option<Page>>;
 
 /// A bounded supply of pages.
 ///
@@ -44,6 +48,8 @@ pub struct Pool {
     committed: usize,
     /// Last in, first out, so that the page handed out next is the one most likely still in the cache.
     spare: Vec<Page>,
+    /// Page tables without pages, likewise: a borrower that gives all its pages back keeps none.
+    tables: Vec<Table>,
     #[cfg(debug_assertions)]
     alive: Arc<()>,
 }
@@ -51,6 +57,9 @@ pub struct Pool {
 impl Pool {
     /// Most pages kept for the next borrower (1 MiB); more go back to the allocator.
     pub const SPARE_MAX: usize = 256;
+
+    /// Places in the largest page table that is kept, for 64 KiB (32 KiB for all there may be).
+    const TABLE_MAX: usize = 16;
 
     /// What anybody may have while half of the pool is left: 64 KiB, wherever in a page they begin.
     pub const SHARE_WHEN_PLENTY: usize = 17;
@@ -72,6 +81,7 @@ impl Pool {
             in_use: 0,
             committed: 0,
             spare: Vec::new(),
+            tables: Vec::new(),
             #[cfg(debug_assertions)]
             alive: Arc::new(()),
         }
@@ -113,6 +123,19 @@ impl Pool {
         self.in_use = self.in_use.saturating_sub(1);
         if self.spare.len() < Self::SPARE_MAX {
             self.spare.push(page);
+        }
+    }
+
+    /// An empty page table.
+    pub(super) fn take_table(&mut self) -> Table {
+        self.tables.pop().unwrap_or_default()
+    }
+
+    /// Takes back a page table that is empty.
+    pub(super) fn give_table(&mut self, table: Table) {
+        debug_assert!(table.is_empty(), "pages are given back one by one");
+        if (1..=Self::TABLE_MAX).contains(&table.capacity()) && self.tables.len() < Self::SPARE_MAX {
+            self.tables.push(table);
         }
     }
 
@@ -184,6 +207,18 @@ fn fresh() -> Option<Page> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn page_tables_are_kept_for_the_next_borrower_but_not_large_ones_nor_more_than_so_many() {
+        let mut pool = Pool::new(2);
+        pool.give_table(Table::new());
+        pool.give_table(Table::with_capacity(Pool::TABLE_MAX + 1));
+        assert_eq!(pool.take_table().capacity(), 0);
+        pool.give_table(Table::with_capacity(3));
+        assert_eq!((pool.take_table().capacity(), pool.take_table().capacity()), (3, 0));
+        (0..=Pool::SPARE_MAX).for_each(|_| pool.give_table(Table::with_capacity(1)));
+        assert_eq!(pool.tables.len(), Pool::SPARE_MAX);
+    }
 
     #[test]
     fn a_pool_lends_no_more_than_its_limit() {

@@ -180,7 +180,8 @@ impl Ranges {
 
     /// The indices of the ranges that share a position with `range`.
     fn overlapped_by(&self, range: &Range<u64>) -> Range<usize> {
-        if range.is_empty() {
+        // Most sets are empty most of the time.
+        if self.ranges.is_empty() || range.is_empty() {
             return 0..0;
         }
         self.ranges.partition_point(|r| r.end <= range.start)

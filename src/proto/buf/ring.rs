@@ -13,12 +13,11 @@
 //!       ^ a multiple of PAGE_SIZE
 //! ```
 
-use alloc::collections::VecDeque;
 #[cfg(debug_assertions)]
 use alloc::sync::Weak;
 use core::ops::Range;
 
-use super::pages::{PAGE_SIZE, Page, Pool};
+use super::pages::{PAGE_SIZE, Page, Pool, Table};
 #[cfg(debug_assertions)]
 use super::ranges::Ranges;
 
@@ -47,7 +46,7 @@ pub struct Ring {
     /// One past the highest position written, or `start` when nothing is kept.
     end: u64,
     /// The pages from the one that `start` falls in, as far as any was ever needed; `None` in gaps.
-    slots: VecDeque<Option<Page>>,
+    slots: Table,
     held: usize,
     /// Pages promised by the pool, those held included.
     promised: usize,
@@ -65,7 +64,7 @@ impl Ring {
         Ring {
             start: at,
             end: at,
-            slots: VecDeque::new(),
+            slots: Table::new(),
             held: 0,
             promised: 0,
             #[cfg(debug_assertions)]
@@ -98,6 +97,9 @@ impl Ring {
         assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
         let (first, mut offset) = self.locate(at);
         let (last, _) = self.locate(at + (data.len() as u64 - 1));
+        if self.slots.capacity() == 0 {
+            self.slots = pool.take_table();
+        }
         if self.slots.len() <= last {
             self.slots.resize_with(last + 1, || None);
         }
@@ -118,7 +120,7 @@ impl Ring {
         }
         let stored = data.len() - rest.len();
         if !rest.is_empty() {
-            self.drop_unused_slots();
+            self.drop_unused_slots(pool);
         }
         if stored != 0 {
             self.end = self.end.max(at + stored as u64);
@@ -198,9 +200,14 @@ impl Ring {
     /// Gives all pages back, and the memory of the page table with them. The ring is empty afterwards;
     /// [`start`](Self::start) stays where it is.
     pub fn clear(&mut self, pool: &mut Pool) {
-        for page in core::mem::take(&mut self.slots).into_iter().flatten() {
-            self.held -= 1;
-            Self::give(page, self.held, self.promised, pool);
+        if self.slots.capacity() > 0 {
+            let mut slots = core::mem::take(&mut self.slots);
+            while let Some(slot) = slots.pop_front() {
+                let Some(page) = slot else { continue };
+                self.held -= 1;
+                Self::give(page, self.held, self.promised, pool);
+            }
+            pool.give_table(slots);
         }
         self.end = self.start;
         #[cfg(debug_assertions)]
@@ -246,12 +253,12 @@ impl Ring {
     }
 
     /// Takes back what a write reserved before the pool ran dry.
-    fn drop_unused_slots(&mut self) {
+    fn drop_unused_slots(&mut self, pool: &mut Pool) {
         while let Some(None) = self.slots.back() {
             self.slots.pop_back();
         }
         if self.slots.is_empty() {
-            self.slots = VecDeque::new();
+            pool.give_table(core::mem::take(&mut self.slots));
         }
     }
 
@@ -386,7 +393,10 @@ mod tests {
         assert_eq!(ring.slots.capacity(), 0);
         assert_eq!(ring.write_at(5_100, b"more", &mut pool), 4);
         assert_eq!(read(&ring, 5_100, 4), b"more");
+        // The page table that it had given back was of use again.
+        assert_eq!(pool.take_table().capacity(), 0);
         ring.clear(&mut pool);
+        assert!(pool.take_table().capacity() > 0);
     }
 
     #[test]

@@ -225,17 +225,14 @@ impl Connection {
     /// When [`timer`](Self::timer) has something to do.
     pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Option<Instant> {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
-        [
-            self.snd.timer_deadline(&self.patience(options)),
+        let or_never = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
+        let earliest = or_never(self.snd.timer_deadline(&self.patience(options)))
             // An ACK that is due waits for the device, not for the clock.
-            self.rcv.ack.deadline().filter(|at| *at > now),
-            keepalive.map(|settings| self.keepalive.deadline(&settings)).filter(|at| *at < Instant::MAX),
-            self.fin_wait2_until,
-            self.rcv.lapses_at(config),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+            .min(or_never(self.rcv.ack.deadline().filter(|at| *at > now)))
+            .min(or_never(keepalive.map(|settings| self.keepalive.deadline(&settings))))
+            .min(or_never(self.fin_wait2_until))
+            .min(or_never(self.rcv.lapses_at(config)));
+        (earliest < Instant::MAX).then_some(earliest)
     }
 
     /// Runs what is due. `Some` if that ends the connection.
@@ -267,9 +264,9 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something to send.
     pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.snd.plan(options.nodelay, self.sack_len(), 0).is_some()
-            || self.rcv.ack.is_due(now)
+        self.rcv.ack.is_due(now)
             || self.wants_probe()
+            || self.snd.plan(options.nodelay, self.sack_len(), 0).is_some()
     }
 
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.

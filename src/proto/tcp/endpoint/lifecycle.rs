@@ -152,8 +152,7 @@ impl Endpoint {
     pub(super) fn finish(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.disarm(ctx);
-        let over = Phase::Over(Box::new(Remains { rcv: None, info: TcpInfo::CLOSED }));
-        let (rcv, mut info, error) = match core::mem::replace(&mut socket.phase, over) {
+        let (rcv, mut info, error) = match core::mem::replace(&mut socket.phase, Phase::Over(None)) {
             Phase::Opening(opening) => {
                 ctx.counters.tcp_attempts_failed += 1;
                 if let Some(reset) = opening.reset(ctx.now).filter(|_| ending == Ending::Aborted) {
@@ -198,7 +197,7 @@ impl Endpoint {
         socket.trace_end(ctx, &info, ending);
         let tuple = socket.tuple;
         let (rcv, entry) = rcv.unzip();
-        socket.phase = Phase::Over(Box::new(Remains { rcv, info }));
+        socket.phase = Phase::Over(Some(Box::new(Remains { rcv, info })));
         self.demux.forget(&tuple, Target::Socket(id));
         if let Some(entry) = entry.filter(|_| ending == Ending::TimeWait) {
             self.wait(ctx, tuple, entry);
@@ -233,7 +232,7 @@ impl Endpoint {
     pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         if let Some(mut socket) = self.sockets.remove(id) {
             socket.disarm(ctx);
-            if let Phase::Over(remains) = &mut socket.phase
+            if let Phase::Over(Some(remains)) = &mut socket.phase
                 && let Some(rcv) = &mut remains.rcv
             {
                 rcv.clear(ctx.pool);

@@ -106,8 +106,8 @@ enum Phase {
     Opening(Box<Handshake>),
     /// Data may flow.
     Synchronised(Box<Connection>),
-    /// The connection is over, or never was.
-    Over(Box<Remains>),
+    /// The connection is over, or never was; `None` if nothing is left of it.
+    Over(Option<Box<Remains>>),
 }
 
 /// What is left of a connection.
@@ -116,6 +116,12 @@ struct Remains {
     /// Unread bytes; `None` if the connection was never open.
     rcv: Option<RecvHalf>,
     info: TcpInfo,
+}
+
+impl Remains {
+    fn rcv(remains: &Option<Box<Remains>>) -> Option<&RecvHalf> {
+        remains.as_ref().and_then(|remains| remains.rcv.as_ref())
+    }
 }
 
 /// Who holds a socket.
@@ -458,7 +464,7 @@ impl Socket {
             owner,
             options,
             bind_options: BindOptions::NONE,
-            phase: Phase::Over(Box::new(Remains { rcv: None, info: TcpInfo::CLOSED })),
+            phase: Phase::Over(None),
             holder,
             error: None,
             read_shut: false,

@@ -169,7 +169,7 @@ impl Endpoint {
             Phase::Synchronised(_) => Ok(()),
             Phase::Over(remains) => match socket.error.take() {
                 Some(error) => Err(error),
-                None if remains.rcv.is_some() => Ok(()),
+                None if Remains::rcv(remains).is_some() => Ok(()),
                 None => Err(Error::NotConnected),
             },
         }
@@ -244,8 +244,9 @@ impl Endpoint {
         let rcv = match &mut socket.phase {
             Phase::Opening(_) => return Err(Error::WouldBlock),
             Phase::Synchronised(connection) => Some(&mut connection.rcv),
-            Phase::Over(remains) => remains.rcv.as_mut(),
+            Phase::Over(remains) => remains.as_mut().and_then(|remains| remains.rcv.as_mut()),
         };
+        let is_look = matches!(take, Take::Look(_));
         let count = rcv.map_or(0, |rcv| match take {
             Take::Copy(out) => {
                 let count = rcv.peek(out);
@@ -254,11 +255,14 @@ impl Endpoint {
             Take::Look(out) => rcv.peek(out),
             Take::Skip(max) => rcv.consume(max, ctx.pool, ctx.now),
         });
-        if count > 0 {
-            self.settle(ctx, id);
-            return Ok(count);
+        if count == 0 {
+            return socket.end_of_reading();
         }
-        socket.end_of_reading()
+        // A look has changed nothing.
+        if !is_look {
+            self.settle(ctx, id);
+        }
+        Ok(count)
     }
 
     pub(crate) fn write(
@@ -418,9 +422,11 @@ impl Endpoint {
             Phase::Synchronised(connection) => connection.info(&socket.options),
             Phase::Over(remains) => {
                 let waits = matches!(self.demux.find(&socket.tuple), Some(Target::TimeWait(_)));
-                let state = if waits && remains.rcv.is_some() { State::TimeWait } else { State::Closed };
-                let unread = remains.rcv.as_ref().map_or(0, RecvHalf::readable);
-                TcpInfo { state, unread, ..remains.info.clone() }
+                let rcv = Remains::rcv(remains);
+                let state = if waits && rcv.is_some() { State::TimeWait } else { State::Closed };
+                let unread = rcv.map_or(0, RecvHalf::readable);
+                let info = remains.as_ref().map_or(TcpInfo::CLOSED, |remains| remains.info.clone());
+                TcpInfo { state, unread, ..info }
             }
         })
     }
@@ -457,12 +463,12 @@ impl Socket {
             Phase::Opening(_) => false,
             Phase::Synchronised(connection) => connection.sides.theirs() == TheirSide::Closed,
             // As Linux: a stream that was complete stays so, whatever happened after its end.
-            Phase::Over(remains) if remains.rcv.as_ref().is_some_and(RecvHalf::fin_received) => true,
+            Phase::Over(remains) if Remains::rcv(remains).is_some_and(RecvHalf::fin_received) => true,
             Phase::Over(remains) => {
                 if let Some(error) = self.error.take() {
                     return Err(error);
                 }
-                return if remains.rcv.is_some() || self.read_shut {
+                return if Remains::rcv(remains).is_some() || self.read_shut {
                     Ok(0)
                 } else {
                     Err(Error::NotConnected)

@@ -180,7 +180,7 @@ impl Again {
 
     /// Takes out the lowest part that is in `range`; what else went with it stays.
     fn take_first(&mut self, range: &Range<u64>) -> Option<Transmission> {
-        if range.is_empty() {
+        if self.places.is_empty() || range.is_empty() {
             return None;
         }
         let across = self.places.range(..range.start).next_back().filter(|(_, (end, _))| *end > range.start);

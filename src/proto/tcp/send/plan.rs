@@ -123,6 +123,10 @@ impl SendHalf {
         if self.timer.loss_probe_is_due() {
             return self.plan_loss_probe(mss);
         }
+        // Mostly there is nothing, and this is asked after every packet.
+        if self.lost.is_empty() && self.nxt == self.end_with_fin() {
+            return None;
+        }
         if let Some(allowance) = self.recovery.frto.new_only() {
             // Whether anything is lost is just being found out.
             //= RFC5682 2.1 new data, 2.1 Nagle

@@ -27,6 +27,9 @@ impl Report {
     /// Reads the blocks of a segment that acknowledges `ack`. Those that can't be true are left out: empty ones, and
     /// what was never sent (beyond `nxt`) or stands before the connection's first octet.
     pub(crate) fn read(blocks: &SackBlocks, ack: SndPos, first: SndPos, nxt: SndPos) -> Report {
+        if blocks.is_empty() {
+            return Report::default();
+        }
         let is_possible = |block: &&Range<u64>| {
             block.start < block.end && first.get() <= block.start && block.end <= nxt.get()
         };

@@ -89,11 +89,13 @@ impl Selective {
             arrivals: Arrivals::default(),
         };
         self.board.acknowledge(acked.una.get(), acked.ack.get(), |new| tally.add(new));
-        // In the order of positions, so that of all this none stands below what came before it.
-        let mut blocks = acked.report.blocks.clone();
-        blocks.sort_unstable_by_key(|block| block.start);
-        for block in blocks {
-            self.board.report(block.start.max(acked.ack.get())..block.end, |new| tally.add(new));
+        if !acked.report.blocks.is_empty() {
+            // In the order of positions, so that of all this none stands below what came before it.
+            let mut blocks = acked.report.blocks.clone();
+            blocks.sort_unstable_by_key(|block| block.start);
+            for block in blocks {
+                self.board.report(block.start.max(acked.ack.get())..block.end, |new| tally.add(new));
+            }
         }
         let Tally { latest, arrivals, .. } = tally;
         if let Some((at, end)) = latest {
