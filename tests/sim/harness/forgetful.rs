@@ -52,7 +52,10 @@ impl Forgetful {
             if !tcp.has(wire::ACK) {
                 *flow = Flow::default();
             }
-            flow.peer_wants_reports = wants;
+            // Of two answers to a SYN (RFC 4987 section 3.6) the one counts that the stack has taken.
+            if flow.last.is_none() {
+                flow.peer_wants_reports = wants;
+            }
             return false;
         }
         let Some(flow) = self.flows.get(&ends).filter(|flow| flow.peer_wants_reports && flow.we_want_reports)
