@@ -262,11 +262,9 @@ impl Connection {
         self.fin_wait2_until.filter(|at| *at <= ctx.now).map(|_| Ending::FinWait2TimedOut)
     }
 
-    /// Whether [`transmit`](Self::transmit) has something to send.
-    pub(crate) fn wants_transmit(&self, options: &SocketOptions, now: Instant) -> bool {
-        self.rcv.ack.is_due(now)
-            || self.wants_probe()
-            || self.snd.plan(options.nodelay, self.sack_len(), 0).is_some()
+    /// Whether [`transmit`](Self::transmit) may have something to send: it decides whether that goes now.
+    pub(crate) fn wants_transmit(&self, now: Instant) -> bool {
+        self.rcv.ack.is_due(now) || self.snd.has_something_to_plan() || self.wants_probe()
     }
 
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.

@@ -139,7 +139,7 @@ impl Endpoint {
                 return self.finish(ctx, id, ending);
             }
             let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
-            if !socket.is_ready && connection.wants_transmit(&socket.options, ctx.now) {
+            if !socket.is_ready && connection.wants_transmit(ctx.now) {
                 socket.is_ready = true;
                 self.ready.push_back(id);
             }

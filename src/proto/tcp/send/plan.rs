@@ -123,8 +123,8 @@ impl SendHalf {
         if self.timer.loss_probe_is_due() {
             return self.plan_loss_probe(mss);
         }
-        // Mostly there is nothing, and this is asked after every packet.
-        if self.lost.is_empty() && self.nxt == self.end_with_fin() {
+        // Mostly there is nothing.
+        if !self.has_something_unsent() {
             return None;
         }
         if let Some(allowance) = self.recovery.frto.new_only() {
@@ -137,6 +137,16 @@ impl SendHalf {
             None => self.plan_new(nodelay, mss, most),
             Some(lost) => self.plan_retransmission(&lost, mss, most),
         }
+    }
+
+    /// Whether there is anything that [`plan`](Self::plan) has to decide about. Asked after every packet.
+    pub(crate) fn has_something_to_plan(&self) -> bool {
+        self.has_something_unsent() || self.timer.probe_is_due() || self.timer.loss_probe_is_due()
+    }
+
+    /// Whether something was never sent, or has to be sent again.
+    fn has_something_unsent(&self) -> bool {
+        self.nxt != self.end_with_fin() || !self.lost.is_empty()
     }
 
     /// The device has taken the planned segment.
