@@ -61,7 +61,15 @@ impl Ranges {
     }
 
     /// Removes a range.
+    #[inline]
     pub fn remove(&mut self, range: Range<u64>) {
+        // Most sets are empty most of the time.
+        if !self.is_empty() {
+            self.cut_out(range);
+        }
+    }
+
+    fn cut_out(&mut self, range: Range<u64>) {
         let mut cut = self.overlapped_by(&range);
         if cut.is_empty() {
             return;
@@ -180,7 +188,6 @@ impl Ranges {
 
     /// The indices of the ranges that share a position with `range`.
     fn overlapped_by(&self, range: &Range<u64>) -> Range<usize> {
-        // Most sets are empty most of the time.
         if self.ranges.is_empty() || range.is_empty() {
             return 0..0;
         }

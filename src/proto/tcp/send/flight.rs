@@ -151,6 +151,13 @@ impl Flight {
         }
     }
 
+    /// Nothing is on its way.
+    pub(crate) fn clear(&mut self) {
+        self.fresh.clear();
+        self.again.places.clear();
+        self.again.order.clear();
+    }
+
     /// Entries kept.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -358,6 +358,12 @@ impl SendHalf {
 
     /// Marks what is lost at `now`, and notes when to look again. Tells whether there was anything.
     pub(super) fn detect_losses(&mut self, now: Instant) -> bool {
+        if self.una == self.nxt {
+            // Nothing is on its way.
+            self.selective.iter_mut().for_each(|selective| selective.flight.clear());
+            self.timer.look_again(None);
+            return false;
+        }
         let window = self.reordering_window();
         let Some(selective) = &mut self.selective else { return false };
         let before = self.lost.total();

@@ -187,6 +187,9 @@ impl Tally<'_> {
     /// What was believed lost, and was not sent again yet, has come all the same: late, if it stands below what had come.
     //= RFC8985 6.2 reordering
     fn note_late(&mut self, new: &Range<u64>) {
+        if self.lost.is_empty() && self.repeated.is_empty() {
+            return;
+        }
         let mut from = new.start;
         while let Some(lost) = self.lost.overlapping(from..new.end) {
             let lost = lost.start.max(from)..lost.end.min(new.end);
