@@ -69,6 +69,8 @@ pub struct Layer {
     pub(crate) flows: FlowLabels,
     /// Made when the first is needed: the source of randomness comes with a context.
     idents: Option<Idents>,
+    /// How often anything has changed that routes depend on, but for `path_mtu`.
+    changes: u64,
 }
 
 /// Construction.
@@ -83,16 +85,19 @@ impl Layer {
             wall_clock: WallClock::default(),
             flows: FlowLabels::new(secrets.flows),
             idents: None,
+            changes: 0,
         }
     }
 
     /// Adds an interface whose largest datagram is `mtu` bytes.
     pub fn add_interface(&mut self, mtu: usize) -> DeviceId {
+        self.changes += 1;
         self.interfaces.add(mtu)
     }
 
     /// Follows a change of an interface's MTU.
     pub fn set_mtu(&mut self, device: DeviceId, mtu: usize) {
+        self.changes += 1;
         self.interfaces.set_mtu(device, mtu);
     }
 
@@ -100,6 +105,7 @@ impl Layer {
     //= RFC1812 5.3.12.3 failed interface: if an interface fails, a router MUST remove all routes that make use
     //# of it, static ones included, and choose the best alternate.
     pub fn set_down(&mut self, device: DeviceId) {
+        self.changes += 1;
         self.interfaces.set_down(device);
         //= RFC1122 3.3.1.5 next gateway
         self.routes.remove_all(|way| way.device() == Some(device));
@@ -112,6 +118,7 @@ impl Layer {
     /// `InvalidInput` if no host may have the address, there is no such interface or its MTU is too small for
     /// IPv6; `AddrInUse` if it is ours already; `NoBufferSpace` if there are too many addresses or routes.
     pub fn add_address(&mut self, device: DeviceId, address: IpNet) -> Result<(), Error> {
+        self.changes += 1;
         self.interfaces.add_address(device, address)?;
         let added = Self::connected_by(address).try_for_each(|network| {
             match self.routes.insert(connected(network, device), RouteOrigin::Connected) {
@@ -132,6 +139,7 @@ impl Layer {
     /// # Errors
     /// `AddrNotAvailable` if it isn't ours.
     pub fn remove_address(&mut self, address: IpAddr) -> Result<(), Error> {
+        self.changes += 1;
         let (device, net) = self.interfaces.remove_address(address)?;
         for network in Self::connected_by(net) {
             let others = self.interfaces.addresses_of(device);
@@ -159,6 +167,7 @@ impl Layer {
     /// interface leads to; `AlreadyExists` if there is a route with the same destination and metric;
     /// `NoBufferSpace` if the table is full.
     pub fn add_route(&mut self, route: RouteSpec) -> Result<(), Error> {
+        self.changes += 1;
         let target = self.resolve(&route)?;
         if route.source.is_some_and(|source| !self.may_be_source_to(route.destination, source)) {
             return Err(Error::InvalidInput);
@@ -173,6 +182,7 @@ impl Layer {
     /// # Errors
     /// `NotFound` if there is none.
     pub fn remove_route(&mut self, route: &RouteSpec) -> Result<(), Error> {
+        self.changes += 1;
         self.routes.remove(route).map(drop)
     }
 
@@ -312,6 +322,11 @@ impl Layer {
             mtu: self.path_mtu.get(destination).map_or(link, |path| path.min(link)),
             link_mtu: link,
         })
+    }
+
+    /// How often anything has changed that [`route`](Self::route) depends on: an answer holds for as long as this is the same.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes + self.path_mtu.changes()
     }
 
     /// Where a packet for somebody else goes.

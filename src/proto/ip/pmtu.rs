@@ -30,6 +30,8 @@ pub(crate) struct PathMtu {
     /// The destinations by the order in which they were learnt, which is that of their expiry.
     by_age: BTreeMap<u64, IpAddr>,
     next_age: u64,
+    /// Entries that are gone.
+    forgotten: u64,
     timer: Option<TimerId>,
     entries_max: usize,
     sent: SentLog,
@@ -65,6 +67,7 @@ impl PathMtu {
             by_destination: BTreeMap::new(),
             by_age: BTreeMap::new(),
             next_age: 0,
+            forgotten: 0,
             timer: None,
             entries_max: config.path_mtus,
             sent: SentLog::new(config.sent_log),
@@ -75,6 +78,11 @@ impl PathMtu {
     #[inline]
     pub(crate) fn get(&self, destination: IpAddr) -> Option<usize> {
         self.by_destination.get(&destination).and_then(|entry| entry.mtu)
+    }
+
+    /// How often what [`get`](Self::get) and [`needs_cutting`](Self::needs_cutting) say may have changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.next_age + self.forgotten
     }
 
     /// How far the search for it has come, if there is one.
@@ -133,6 +141,7 @@ impl PathMtu {
     fn forget(&mut self, destination: IpAddr) {
         if let Some(entry) = self.by_destination.remove(&destination) {
             self.by_age.remove(&entry.age);
+            self.forgotten += 1;
         }
     }
 
@@ -195,6 +204,7 @@ impl PathMtu {
     fn forget_oldest(&mut self) {
         if let Some((_, destination)) = self.by_age.pop_first() {
             self.by_destination.remove(&destination);
+            self.forgotten += 1;
         }
     }
 

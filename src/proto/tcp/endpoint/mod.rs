@@ -46,6 +46,8 @@ use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
 
+use transmit::KnownWay;
+
 /// The endpoint.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -97,6 +99,7 @@ struct Socket {
     /// Stands in the endpoint's queue of that name.
     is_starved: bool,
     timer: Option<(TimerId, Instant)>,
+    way: KnownWay,
 }
 
 /// The phase a socket is in: three different types, since their fields mean something in one phase only.
@@ -473,6 +476,7 @@ impl Socket {
             is_ready: false,
             is_starved: false,
             timer: None,
+            way: KnownWay::NONE,
         }
     }
 
