@@ -45,8 +45,10 @@ pub struct Ring {
     start: u64,
     /// One past the highest position written, or `start` when nothing is kept.
     end: u64,
-    /// The pages from the one that `start` falls in, as far as any was ever needed; `None` in gaps.
-    slots: Table,
+    /// The page that `start` falls in. It stands by itself, since what is small and soon read needs no more, nor a table.
+    first: Option<Page>,
+    /// The pages behind it, as far as any was ever needed; `None` in gaps.
+    more: Table,
     held: usize,
     /// Pages promised by the pool, those held included.
     promised: usize,
@@ -64,7 +66,8 @@ impl Ring {
         Ring {
             start: at,
             end: at,
-            slots: Table::new(),
+            first: None,
+            more: Table::new(),
             held: 0,
             promised: 0,
             #[cfg(debug_assertions)]
@@ -97,22 +100,10 @@ impl Ring {
         assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
         let (first, mut offset) = self.locate(at);
         let (last, _) = self.locate(at + (data.len() as u64 - 1));
-        if self.slots.capacity() == 0 {
-            self.slots = pool.take_table();
-        }
-        if self.slots.len() <= last {
-            self.slots.resize_with(last + 1, || None);
-        }
+        self.reserve(last, pool);
         let mut rest = data;
-        for slot in self.slots.range_mut(first..=last) {
-            if slot.is_none() {
-                let is_promised = self.held < self.promised;
-                let page = if is_promised { pool.take_promised() } else { pool.take(self.held) };
-                let Some(page) = page else { break };
-                *slot = Some(page);
-                self.held += 1;
-            }
-            let Some(page) = slot else { break };
+        for index in first..=last {
+            let Some(page) = self.page_for(index, pool) else { break };
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - offset));
             page[offset..offset + now.len()].copy_from_slice(now);
             rest = later;
@@ -120,7 +111,7 @@ impl Ring {
         }
         let stored = data.len() - rest.len();
         if !rest.is_empty() {
-            self.drop_unused_slots(pool);
+            self.drop_unused_places(pool);
         }
         if stored != 0 {
             self.end = self.end.max(at + stored as u64);
@@ -150,8 +141,8 @@ impl Ring {
     pub fn pieces(&self, from: u64, len: usize) -> impl Iterator<Item = &[u8]> {
         let to = from.saturating_add(len as u64);
         self.check_readable(from..to);
-        let (first, offset) = if len == 0 { (self.slots.len(), 0) } else { self.locate(from) };
-        Pieces { slots: self.slots.range(first..), offset, rest: len }
+        let (next, offset) = if len == 0 { (0, 0) } else { self.locate(from) };
+        Pieces { ring: self, next, offset, rest: len }
     }
 
     /// Forgets everything below `to` and gives emptied pages back. `to` may lie past all data; a `to`
@@ -167,9 +158,10 @@ impl Ring {
             return;
         }
         let (emptied, _) = self.locate(to);
-        for page in self.slots.drain(..emptied).flatten() {
-            self.held -= 1;
-            Self::give(page, self.held, self.promised, pool);
+        for _ in 0..emptied {
+            let next = self.more.pop_front().flatten();
+            let page = core::mem::replace(&mut self.first, next);
+            self.give(page, pool);
         }
         self.start = to;
         #[cfg(debug_assertions)]
@@ -188,9 +180,9 @@ impl Ring {
         }
         self.check_readable(to - 1..to);
         let (last, _) = self.locate(to - 1);
-        for page in self.slots.drain(last + 1..).flatten() {
-            self.held -= 1;
-            Self::give(page, self.held, self.promised, pool);
+        while self.more.len() > last {
+            let page = self.more.pop_back().flatten();
+            self.give(page, pool);
         }
         self.end = to;
         #[cfg(debug_assertions)]
@@ -200,14 +192,13 @@ impl Ring {
     /// Gives all pages back, and the memory of the page table with them. The ring is empty afterwards;
     /// [`start`](Self::start) stays where it is.
     pub fn clear(&mut self, pool: &mut Pool) {
-        if self.slots.capacity() > 0 {
-            let mut slots = core::mem::take(&mut self.slots);
-            while let Some(slot) = slots.pop_front() {
-                let Some(page) = slot else { continue };
-                self.held -= 1;
-                Self::give(page, self.held, self.promised, pool);
+        let first = self.first.take();
+        self.give(first, pool);
+        if self.more.capacity() > 0 {
+            while let Some(page) = self.more.pop_front() {
+                self.give(page, pool);
             }
-            pool.give_table(slots);
+            pool.give_table(core::mem::take(&mut self.more));
         }
         self.end = self.start;
         #[cfg(debug_assertions)]
@@ -240,25 +231,62 @@ impl Ring {
         if to <= from { 0 } else { (to.div_ceil(page) - from / page) as usize }
     }
 
-    /// Gives a page back, of which `held` are left.
-    fn give(page: Page, held: usize, promised: usize, pool: &mut Pool) {
-        if held < promised { pool.give_promised(page) } else { pool.give(page) }
+    /// Gives a page back that was taken from its place, if one was there.
+    #[inline]
+    fn give(&mut self, page: Option<Page>, pool: &mut Pool) {
+        let Some(page) = page else { return };
+        self.held -= 1;
+        if self.held < self.promised { pool.give_promised(page) } else { pool.give(page) }
     }
 
-    /// The slot that holds a position at or above `start`, and the place within its page.
+    /// The page at a place that is [reserved](Self::reserve); `None` if there is none and the pool lends none.
+    #[inline]
+    fn page_for(&mut self, index: usize, pool: &mut Pool) -> Option<&mut Page> {
+        let place = match index.checked_sub(1) {
+            None => &mut self.first,
+            Some(index) => self.more.get_mut(index)?,
+        };
+        if place.is_none() {
+            let is_promised = self.held < self.promised;
+            let page = if is_promised { pool.take_promised() } else { pool.take(self.held) };
+            *place = Some(page?);
+            self.held += 1;
+        }
+        place.as_mut()
+    }
+
+    fn page_at(&self, index: usize) -> Option<&Page> {
+        match index.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(index) => self.more.get(index)?.as_ref(),
+        }
+    }
+
+    /// Which page holds a position at or above `start`, counted from the first, and where in it.
     fn locate(&self, position: u64) -> (usize, usize) {
         let page = PAGE_SIZE as u64;
         // Both fit: the span is bounded, and a remainder is smaller than a page.
         ((position / page - self.start / page) as usize, (position % page) as usize)
     }
 
-    /// Takes back what a write reserved before the pool ran dry.
-    fn drop_unused_slots(&mut self, pool: &mut Pool) {
-        while let Some(None) = self.slots.back() {
-            self.slots.pop_back();
+    /// Makes places for pages up to this one.
+    #[inline]
+    fn reserve(&mut self, last: usize, pool: &mut Pool) {
+        if last > self.more.len() {
+            if self.more.capacity() == 0 {
+                self.more = pool.take_table();
+            }
+            self.more.resize_with(last, || None);
         }
-        if self.slots.is_empty() {
-            pool.give_table(core::mem::take(&mut self.slots));
+    }
+
+    /// Takes back what a write reserved before the pool ran dry.
+    fn drop_unused_places(&mut self, pool: &mut Pool) {
+        while let Some(None) = self.more.back() {
+            self.more.pop_back();
+        }
+        if self.more.is_empty() {
+            pool.give_table(core::mem::take(&mut self.more));
         }
     }
 
@@ -283,7 +311,8 @@ impl Ring {
 
 /// Walks the pages from the first that is wanted.
 struct Pieces<'a> {
-    slots: alloc::collections::vec_deque::Iter<'a, Option<Page>>,
+    ring: &'a Ring,
+    next: usize,
     offset: usize,
     rest: usize,
 }
@@ -295,7 +324,8 @@ impl<'a> Iterator for Pieces<'a> {
         if self.rest == 0 {
             return None;
         }
-        let page = self.slots.next().and_then(Option::as_ref).expect("read from a gap in a ring");
+        let page = self.ring.page_at(self.next).expect("read from a gap in a ring");
+        self.next += 1;
         let end = PAGE_SIZE.min(self.offset + self.rest);
         let piece = &page[self.offset..end];
         self.rest -= piece.len();
@@ -390,11 +420,13 @@ mod tests {
         assert_eq!(ring.pages(), 1);
         ring.advance(5_100, &mut pool);
         assert_eq!((ring.pages(), pool.in_use(), ring.start()), (0, 0, 5_100));
-        assert_eq!(ring.slots.capacity(), 0);
+        assert_eq!(ring.more.capacity(), 0);
+        // What stands in one page needs no table.
         assert_eq!(ring.write_at(5_100, b"more", &mut pool), 4);
-        assert_eq!(read(&ring, 5_100, 4), b"more");
-        // The page table that it had given back was of use again.
-        assert_eq!(pool.take_table().capacity(), 0);
+        assert_eq!((read(&ring, 5_100, 4), ring.more.capacity()), (b"more".to_vec(), 0));
+        // The table that it had given back is of use again.
+        ring.write_at(5_104, &text(5_104, 5_000), &mut pool);
+        assert!(ring.more.capacity() > 0 && pool.take_table().capacity() == 0);
         ring.clear(&mut pool);
         assert!(pool.take_table().capacity() > 0);
     }
@@ -419,7 +451,7 @@ mod tests {
         let mut ring = Ring::new(10);
         assert_eq!(ring.write_at(10, &text(10, 100_000), &mut pool), 2 * PAGE_SIZE - 10);
         assert_eq!(ring.end(), 2 * PAGE);
-        assert_eq!(ring.slots.len(), 2);
+        assert_eq!(ring.more.len(), 1);
         assert_eq!(ring.write_at(2 * PAGE, b"x", &mut pool), 0);
         ring.advance(PAGE, &mut pool);
         assert_eq!(ring.write_at(2 * PAGE, b"x", &mut pool), 1);
@@ -428,7 +460,7 @@ mod tests {
 
         let mut starved = Ring::new(0);
         assert_eq!(starved.write_at(50, b"x", &mut Pool::new(0)), 0);
-        assert_eq!((starved.end(), starved.slots.capacity()), (0, 0));
+        assert_eq!((starved.end(), starved.more.capacity()), (0, 0));
     }
 
     #[test]
@@ -605,7 +637,7 @@ mod tests {
                 prop_assert_eq!(ring.pages(), pool.in_use());
                 // A page may be kept whose written bytes all lie below the start, but only the first.
                 prop_assert!((model.pages()..=model.pages() + 1).contains(&ring.pages()));
-                prop_assert!(!model.bytes.is_empty() || ring.pages() == 0 && ring.slots.capacity() == 0);
+                prop_assert!(!model.bytes.is_empty() || ring.pages() == 0 && ring.more.capacity() == 0);
                 for (at, run) in model.runs() {
                     prop_assert_eq!(read(&ring, at, run.len()), run);
                 }
