@@ -229,7 +229,8 @@ impl Stack {
         }
     }
 
-    /// When [`advance`](Self::advance) has something to do next.
+    /// When [`advance`](Self::advance) has something to do next; to be asked when [`transmit`](Self::transmit) has nothing left
+    /// to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next_deadline()
     }

@@ -145,7 +145,21 @@ impl Endpoint {
             }
             socket.raise(ctx, id, signals);
         }
-        socket.rearm(ctx, id);
+        socket.rearm_before_turn(ctx, id);
+    }
+
+    /// The same after the application has read or written, which ends nothing and is no news to the application.
+    pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if let Phase::Synchronised(connection) = &socket.phase
+            && !socket.is_ready
+            && connection.wants_transmit(ctx.now)
+        {
+            socket.is_ready = true;
+            self.ready.push_back(id);
+        }
+        socket.rearm_before_turn(ctx, id);
+        debug_assert!(socket.is_settled(ctx), "a read or a write has done more than that");
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
@@ -253,6 +267,13 @@ impl Socket {
         }
     }
 
+    /// Arms the timer, unless it is armed soon: after the turn that the socket is about to have.
+    fn rearm_before_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        if !self.is_ready || self.is_parked {
+            self.rearm(ctx, id);
+        }
+    }
+
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let deadline = match &self.phase {
@@ -270,6 +291,18 @@ impl Socket {
             }
             (Some(_), Some(_)) | (None, _) => {}
         }
+    }
+
+    /// Whether [`Endpoint::settle`] would find nothing to do but to arm the timer of who is about to have a turn.
+    fn is_settled(&self, ctx: &Context<'_>) -> bool {
+        let Phase::Synchronised(connection) = &self.phase else { return true };
+        let armed = self.timer.map_or(Instant::MAX, |(_, at)| at);
+        let deadline = connection.deadline(ctx.config, &self.options, ctx.now).unwrap_or(Instant::MAX);
+        let is_armed = armed <= deadline || (self.is_ready && !self.is_parked);
+        is_armed
+            && self.last_state == self.state()
+            && connection.ending().is_none()
+            && connection.signals.is_empty()
     }
 
     fn disarm(&mut self, ctx: &mut Context<'_>) {

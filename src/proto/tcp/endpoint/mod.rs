@@ -96,6 +96,8 @@ struct Socket {
     last_state: State,
     /// Stands in the endpoint's queue of that name, or is parked.
     is_ready: bool,
+    /// It is parked.
+    is_parked: bool,
     /// Stands in the endpoint's queue of that name.
     is_starved: bool,
     timer: Option<(TimerId, Instant)>,
@@ -474,6 +476,7 @@ impl Socket {
             opened: now,
             last_state: State::Closed,
             is_ready: false,
+            is_parked: false,
             is_starved: false,
             timer: None,
             way: KnownWay::NONE,

@@ -137,6 +137,7 @@ impl Endpoint {
         // The last may have been a super-segment.
         round.budget = round.budget.saturating_sub(sent);
         socket.is_ready = turn != Turn::Done;
+        socket.is_parked = matches!(turn, Turn::Busy(_));
         socket.rearm(ctx, id);
         match turn {
             Turn::Done => {}

@@ -260,7 +260,7 @@ impl Endpoint {
         }
         // A look has changed nothing.
         if !is_look {
-            self.settle(ctx, id);
+            self.settle_sending(ctx, id);
         }
         Ok(count)
     }
@@ -301,7 +301,7 @@ impl Endpoint {
             connection.snd.mark_urgent();
         }
         connection.snd.timer_refresh(ctx.now);
-        self.settle(ctx, id);
+        self.settle_sending(ctx, id);
         Ok(written)
     }
 
