@@ -86,3 +86,15 @@ pub enum Error {
     #[error("no such socket")]
     NoSuchSocket,
 }
+
+/// Why nothing was moved from one connection to another ([`Stack::tcp_splice`](super::Stack::tcp_splice)): which of the two
+/// can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SpliceError {
+    /// What a read would have answered; [`Error::WouldBlock`] if nothing has come.
+    #[error("can't read: {0}")]
+    Read(Error),
+    /// What a write would have answered; [`Error::WouldBlock`] if there is no room.
+    #[error("can't write: {0}")]
+    Write(Error),
+}

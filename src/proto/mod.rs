@@ -32,7 +32,7 @@ pub mod wire;
 pub use config::{Config, Secrets};
 pub use counters::{Counters, DropReason};
 pub use datagram_queue::Received;
-pub use error::Error;
+pub use error::{Error, SpliceError};
 pub use events::{Event, Owner, Readiness, SocketId};
 pub use ids::{ListenerId, PingId, RawId, TcpId, UdpId};
 pub use packet::{ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Packet, PacketSink, Sent};

@@ -1,52 +1,12 @@
 //! Echo over TCP (RFC 862): sends back what came, and an end of stream for an end of stream.
 
-use super::CHUNK;
 use super::pipe::{Pipe, Talk, Turn};
-use crate::proto::Error;
 use crate::proto::tcp::SocketOptions;
+use crate::proto::{Error, SpliceError};
 
 /// The echo protocol. Bytes stay in the receive buffer until they are in the send buffer, so that a peer
 /// that doesn't read fills its own window and nothing of ours.
-pub(super) struct Echo {
-    scratch: Box<[u8]>,
-}
-
-impl Echo {
-    pub(super) fn new() -> Self {
-        Echo { scratch: vec![0; CHUNK].into_boxed_slice() }
-    }
-
-    /// Echoes one chunk. `Ok` says whether the whole chunk found room; `Err` why the talk pauses or ends.
-    fn echo_chunk(&mut self, pipe: &mut impl Pipe) -> Result<Chunk, Error> {
-        let seen = pipe.peek(&mut self.scratch)?;
-        if seen == 0 {
-            return Ok(Chunk::EndOfStream);
-        }
-        let chunk = self.scratch.get(..seen).unwrap_or_default();
-        let written = write_as_much_as_fits(pipe, chunk)?;
-        // These bytes are on their way back; only now may they leave the receive buffer.
-        pipe.skip(written)?;
-        Ok(if written == seen { Chunk::Echoed } else { Chunk::NoRoom })
-    }
-}
-
-enum Chunk {
-    Echoed,
-    NoRoom,
-    EndOfStream,
-}
-
-fn write_as_much_as_fits(pipe: &mut impl Pipe, data: &[u8]) -> Result<usize, Error> {
-    let mut written = 0;
-    while let Some(rest @ [_, ..]) = data.get(written..) {
-        match pipe.write(rest) {
-            Ok(0) | Err(Error::WouldBlock) => break,
-            Ok(len) => written += len,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written)
-}
+pub(super) struct Echo;
 
 impl Talk for Echo {
     type State = ();
@@ -60,12 +20,13 @@ impl Talk for Echo {
 
     fn talk(&mut self, pipe: &mut impl Pipe, _state: &mut (), _ending: bool) -> Turn {
         loop {
-            match self.echo_chunk(pipe) {
-                Ok(Chunk::Echoed) => {}
-                Ok(Chunk::NoRoom) => return Turn::Blocked,
-                Err(Error::WouldBlock) => return Turn::Idle,
+            match pipe.send_back() {
                 // Closing sends what is queued, and then our FIN for theirs.
-                Ok(Chunk::EndOfStream) | Err(_) => return Turn::Done,
+                Ok(0) => return Turn::Done,
+                Ok(_) => {}
+                Err(SpliceError::Read(Error::WouldBlock)) => return Turn::Idle,
+                Err(SpliceError::Write(Error::WouldBlock)) => return Turn::Blocked,
+                Err(SpliceError::Read(_) | SpliceError::Write(_)) => return Turn::Done,
             }
         }
     }
@@ -81,7 +42,7 @@ mod tests {
     #[test]
     fn what_came_goes_back_and_the_end_of_stream_ends_the_talk() {
         let mut tube = Tube { room: 100, ..Tube::default() };
-        let mut echo = Echo::new();
+        let mut echo = Echo;
         assert_eq!(echo.talk(&mut tube, &mut (), false), Turn::Idle);
         tube.came.extend(b"hello");
         tube.their_end = true;
@@ -94,7 +55,7 @@ mod tests {
         let mut tube = Tube { room: 3, ..Tube::default() };
         tube.came.extend(b"hello");
         tube.their_end = true;
-        let mut echo = Echo::new();
+        let mut echo = Echo;
         assert_eq!(echo.talk(&mut tube, &mut (), false), Turn::Blocked);
         assert_eq!((tube.went.as_slice(), tube.came.len()), (&b"hel"[..], 2));
         assert_eq!(echo.talk(&mut tube, &mut (), true), Turn::Blocked);
@@ -106,7 +67,7 @@ mod tests {
     #[test]
     fn a_broken_connection_ends_the_talk() {
         let mut tube = Tube { broken: Some(Error::ConnectionReset), ..Tube::default() };
-        assert_eq!(Echo::new().talk(&mut tube, &mut (), false), Turn::Done);
+        assert_eq!(Echo.talk(&mut tube, &mut (), false), Turn::Done);
     }
 
     #[derive(Clone, Debug)]
@@ -128,7 +89,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_order_of_bytes_and_room_nothing_is_lost_or_made_up(steps in steps()) {
-            let (mut tube, mut echo, mut sent) = (Tube::default(), Echo::new(), Vec::new());
+            let (mut tube, mut echo, mut sent) = (Tube::default(), Echo, Vec::new());
             for step in steps {
                 match step {
                     Step::Come(bytes) if !tube.their_end => {

@@ -37,7 +37,7 @@ pub(crate) fn add_all(mut builder: Builder, list: &ServeList, addrs: &[IpAddr]) 
     for entry in list.entries() {
         let port = entry.port;
         builder = match entry.kind {
-            ServiceKind::Echo => builder.service(TcpService::new(Echo::new(), port, addrs)),
+            ServiceKind::Echo => builder.service(TcpService::new(Echo, port, addrs)),
             ServiceKind::Discard => builder.service(TcpService::new(Discard, port, addrs)),
             ServiceKind::Daytime => builder.service(TcpService::new(Daytime, port, addrs)),
             ServiceKind::Chargen => builder.service(TcpService::new(Chargen::new(), port, addrs)),

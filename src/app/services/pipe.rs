@@ -2,13 +2,13 @@
 
 use crate::proto::stack::Shutdown;
 use crate::proto::tcp::SocketOptions;
-use crate::proto::{Error, Stack, TcpId};
+use crate::proto::{Error, SpliceError, Stack, TcpId};
 use crate::time::Instant;
 
 /// The verbs of one connection. They answer as [`Stack`]'s do.
 pub(super) trait Pipe {
-    /// Looks at bytes that came, leaving them unread; 0 is the end of the stream.
-    fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error>;
+    /// Sends back what came, as far as there is room; 0 is the end of the stream.
+    fn send_back(&mut self) -> Result<usize, SpliceError>;
     /// Throws away up to `max` bytes that came; 0 is the end of the stream.
     fn skip(&mut self, max: usize) -> Result<usize, Error>;
     /// Queues bytes to be sent, as many as there is room for.
@@ -56,8 +56,8 @@ pub(super) struct Wire<'a> {
 }
 
 impl Pipe for Wire<'_> {
-    fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        self.stack.tcp_peek(self.now, self.id, out)
+    fn send_back(&mut self) -> Result<usize, SpliceError> {
+        self.stack.tcp_splice(self.now, self.id, self.id, usize::MAX)
     }
 
     fn skip(&mut self, max: usize) -> Result<usize, Error> {
@@ -115,25 +115,32 @@ pub(super) mod tests {
     }
 
     impl Tube {
-        fn look(&self, out: &mut [u8]) -> Result<usize, Error> {
+        /// How many bytes there are to be read; 0 is the end of the stream.
+        fn readable(&self) -> Result<usize, Error> {
             if let Some(error) = self.broken {
                 return Err(error);
             }
             if self.came.is_empty() && !self.their_end {
                 return Err(Error::WouldBlock);
             }
-            Ok(out.iter_mut().zip(&self.came).map(|(to, from)| *to = *from).count())
+            Ok(self.came.len())
         }
     }
 
     impl Pipe for Tube {
-        fn peek(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-            self.look(out)
+        fn send_back(&mut self) -> Result<usize, SpliceError> {
+            let len = self.readable().map_err(SpliceError::Read)?.min(self.room);
+            if len == 0 && !self.came.is_empty() {
+                return Err(SpliceError::Write(Error::WouldBlock));
+            }
+            assert!(len == 0 || !self.our_end, "written after the end");
+            self.room -= len;
+            self.went.extend(self.came.drain(..len));
+            Ok(len)
         }
 
         fn skip(&mut self, max: usize) -> Result<usize, Error> {
-            let mut seen = vec![0; self.came.len().min(max)];
-            let len = self.look(&mut seen)?;
+            let len = self.readable()?.min(max);
             self.came.drain(..len);
             Ok(len)
         }

@@ -152,7 +152,7 @@ const MOMENT: Duration = Duration::from_millis(50);
 
 #[test]
 fn echo_returns_every_byte_to_a_client_that_reads_slowly_and_half_closes() {
-    let mut world = World::tcp(Echo::new());
+    let mut world = World::tcp(Echo);
     let id = world.connect();
     let sent: Vec<u8> = (0..6_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let (mut written, mut received) = (0, Vec::new());
@@ -184,7 +184,7 @@ fn echo_returns_every_byte_to_a_client_that_reads_slowly_and_half_closes() {
 
 #[test]
 fn a_thousand_echo_connections_live_side_by_side_and_leave_nothing() {
-    let mut world = World::tcp(Echo::new());
+    let mut world = World::tcp(Echo);
     let ids: Vec<TcpId> = (0..1000).map(|_| world.connect()).collect();
     for (i, id) in ids.iter().enumerate() {
         world.client.stack.tcp_write(world.now, *id, format!("number {i}").as_bytes()).unwrap();
@@ -253,7 +253,7 @@ fn daytime_says_its_line_and_keeps_only_so_many_that_do_not_go() {
 
 #[test]
 fn at_the_end_idle_connections_get_a_fin_and_owed_bytes_are_still_echoed() {
-    let mut world = World::tcp(Echo::new());
+    let mut world = World::tcp(Echo);
     let (idle, busy) = (world.connect(), world.connect());
     // More than the send buffer and the client's window hold, so that some of it still waits to be echoed.
     let mut written = 0;
@@ -301,7 +301,7 @@ fn at_the_end_chargen_stops() {
 
 #[test]
 fn a_port_that_is_taken_is_reported_and_nothing_stays_open() {
-    let mut world = World::tcp(Echo::new());
+    let mut world = World::tcp(Echo);
     let mut second = TcpService::new(Discard, PORT, &[SERVER]);
     let error = second.start(&mut world.server.stack, Owner(2), world.now).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

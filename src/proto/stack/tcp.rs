@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use super::{Shutdown, Stack};
 use crate::proto::context::Context;
-use crate::proto::error::Error;
+use crate::proto::error::{Error, SpliceError};
 use crate::proto::events::Owner;
 use crate::proto::ids::{ListenerId, TcpId};
 use crate::proto::reuse::BindOptions;
@@ -137,6 +137,41 @@ impl Stack {
     pub fn tcp_write_urgent(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
         let (tcp, mut ctx) = with!(self, now, tcp);
         tcp.write(&mut ctx, id, data, true)
+    }
+
+    /// Moves up to `max` bytes that came on connection `from` to where those wait that `to` is to send: what a proxy does all
+    /// day, without a buffer of its own. `to` may be `from`, which makes an echo. Returns how many; 0 is the end of the stream
+    /// (or a `max` of 0). An urgent mark is not carried over.
+    ///
+    /// # Errors
+    /// `Read` with what [`tcp_read`](Self::tcp_read) would have answered, or `Write` with what [`tcp_write`](Self::tcp_write)
+    /// would have; nothing is lost then.
+    ///
+    /// ```
+    /// use tunstack::proto::{Error, SpliceError, Stack, TcpId};
+    /// use tunstack::time::Instant;
+    ///
+    /// /// Carries on what has come. True at the end of the stream, or when either is broken.
+    /// fn carry(stack: &mut Stack, now: Instant, from: TcpId, to: TcpId) -> bool {
+    ///     loop {
+    ///         match stack.tcp_splice(now, from, to, usize::MAX) {
+    ///             Ok(0) => return true,
+    ///             Ok(_) => {}
+    ///             Err(SpliceError::Read(Error::WouldBlock) | SpliceError::Write(Error::WouldBlock)) => return false,
+    ///             Err(_) => return true,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn tcp_splice(
+        &mut self,
+        now: Instant,
+        from: TcpId,
+        to: TcpId,
+        max: usize,
+    ) -> Result<usize, SpliceError> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.splice(&mut ctx, from, to, max)
     }
 
     /// Closes one or both directions; the handle stays.

@@ -574,7 +574,12 @@ impl Script {
 
     /// What has changed about the current socket since the last call.
     pub(crate) fn readiness(&mut self) -> Readiness {
-        let socket = SocketId::Tcp(self.id());
+        self.readiness_of(self.id())
+    }
+
+    /// The same of any.
+    pub(crate) fn readiness_of(&mut self, id: TcpId) -> Readiness {
+        let socket = SocketId::Tcp(id);
         let mut all = Readiness::empty();
         self.events.retain(|event| {
             if event.socket == socket {

@@ -3,10 +3,12 @@
 use core::net::{IpAddr, SocketAddr};
 
 use super::*;
+use crate::proto::error::SpliceError;
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::stack::{Shutdown, TcpCensus};
 use crate::proto::tcp::closing::{OurSide, TheirSide};
 use crate::proto::tcp::connection::Ending;
+use crate::proto::tcp::send::SendHalf;
 
 /// How unread bytes are taken.
 #[derive(Debug)]
@@ -241,11 +243,7 @@ impl Endpoint {
         if take.is_empty() {
             return Ok(0);
         }
-        let rcv = match &mut socket.phase {
-            Phase::Opening(_) => return Err(Error::WouldBlock),
-            Phase::Synchronised(connection) => Some(&mut connection.rcv),
-            Phase::Over(remains) => remains.as_mut().and_then(|remains| remains.rcv.as_mut()),
-        };
+        let rcv = socket.rcv()?;
         let is_look = matches!(take, Take::Look(_));
         let count = rcv.map_or(0, |rcv| match take {
             Take::Copy(out) => {
@@ -273,28 +271,13 @@ impl Endpoint {
         urgent: bool,
     ) -> Result<usize, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        if let Some(error) = socket.error.take() {
-            return Err(error);
-        }
-        let connection = match &mut socket.phase {
-            Phase::Opening(opening) if opening.close_wanted => return Err(Error::BrokenPipe),
-            Phase::Opening(_) => return Err(Error::WouldBlock),
-            Phase::Synchronised(connection) => connection,
-            Phase::Over(_) => return Err(Error::BrokenPipe),
-        };
-        if connection.sides.ours() != OurSide::Open {
-            return Err(Error::BrokenPipe);
-        }
+        let connection = socket.writable()?;
         if data.is_empty() {
             return Ok(0);
         }
         let written = connection.snd.write(data, ctx.pool, ctx.now);
         if written == 0 {
-            // One that holds text hears of room by its acknowledgement.
-            if connection.snd.room() > 0 && !connection.snd.holds_text() && !socket.is_starved {
-                socket.is_starved = true;
-                self.starved.push(id);
-            }
+            self.note_starved(id);
             return Err(Error::WouldBlock);
         }
         if urgent {
@@ -303,6 +286,52 @@ impl Endpoint {
         connection.snd.timer_refresh(ctx.now);
         self.settle_sending(ctx, id);
         Ok(written)
+    }
+
+    /// Moves up to `max` bytes that came on `from` to where those wait that `to` is to send, which may be the same.
+    pub(crate) fn splice(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: TcpId,
+        to: TcpId,
+        max: usize,
+    ) -> Result<usize, SpliceError> {
+        if max == 0 {
+            return Ok(0);
+        }
+        let source = self.sockets.get_mut(from).ok_or(SpliceError::Read(Error::NoSuchSocket))?;
+        if source.rcv().map_err(SpliceError::Read)?.is_none_or(|rcv| rcv.readable() == 0) {
+            return source.end_of_reading().map_err(SpliceError::Read);
+        }
+        let moved = if from == to {
+            let Connection { rcv, snd, .. } = source.writable().map_err(SpliceError::Write)?;
+            splice(ctx, rcv, snd, max)
+        } else {
+            let both = self.sockets.get_disjoint_mut([from, to]);
+            let [source, sink] = both.ok_or(SpliceError::Write(Error::NoSuchSocket))?;
+            let sink = sink.writable().map_err(SpliceError::Write)?;
+            source.rcv().map_err(SpliceError::Read)?.map_or(0, |rcv| splice(ctx, rcv, &mut sink.snd, max))
+        };
+        if moved == 0 {
+            self.note_starved(to);
+            return Err(SpliceError::Write(Error::WouldBlock));
+        }
+        self.settle_sending(ctx, to);
+        if from != to {
+            self.settle_sending(ctx, from);
+        }
+        Ok(moved)
+    }
+
+    /// A write found no room: it may be the pool that has none.
+    fn note_starved(&mut self, id: TcpId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let Phase::Synchronised(connection) = &socket.phase else { return };
+        // One that holds text hears of room by its acknowledgement.
+        if connection.snd.room() > 0 && !connection.snd.holds_text() && !socket.is_starved {
+            socket.is_starved = true;
+            self.starved.push(id);
+        }
     }
 
     pub(crate) fn shutdown(&mut self, ctx: &mut Context<'_>, id: TcpId, how: Shutdown) -> Result<(), Error> {
@@ -455,7 +484,43 @@ impl Endpoint {
     }
 }
 
+/// Moves bytes from one half to another, and tells how many.
+fn splice(ctx: &mut Context<'_>, rcv: &mut RecvHalf, snd: &mut SendHalf, max: usize) -> usize {
+    let mut moved = 0;
+    for piece in rcv.unread(max) {
+        let stored = snd.write(piece, ctx.pool, ctx.now);
+        moved += stored;
+        if stored < piece.len() {
+            break;
+        }
+    }
+    snd.timer_refresh(ctx.now);
+    rcv.consume(moved, ctx.pool, ctx.now)
+}
+
 impl Socket {
+    /// Where there may be something to read; nowhere if the connection never was, and not yet while it opens.
+    fn rcv(&mut self) -> Result<Option<&mut RecvHalf>, Error> {
+        match &mut self.phase {
+            Phase::Opening(_) => Err(Error::WouldBlock),
+            Phase::Synchronised(connection) => Ok(Some(&mut connection.rcv)),
+            Phase::Over(remains) => Ok(remains.as_mut().and_then(|remains| remains.rcv.as_mut())),
+        }
+    }
+
+    /// The connection, if it can be written to; or the pending error, which is told thereby.
+    fn writable(&mut self) -> Result<&mut Connection, Error> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        match &mut self.phase {
+            Phase::Opening(opening) if opening.close_wanted => Err(Error::BrokenPipe),
+            Phase::Opening(_) => Err(Error::WouldBlock),
+            Phase::Synchronised(connection) if connection.sides.ours() == OurSide::Open => Ok(connection),
+            Phase::Synchronised(_) | Phase::Over(_) => Err(Error::BrokenPipe),
+        }
+    }
+
     /// What a read answers when there is nothing to read.
     //= RFC9293 MUST-12
     fn end_of_reading(&mut self) -> Result<usize, Error> {

@@ -223,6 +223,11 @@ impl RecvHalf {
         count
     }
 
+    /// Up to `max` unread bytes, in pieces.
+    pub(crate) fn unread(&self, max: usize) -> impl Iterator<Item = &[u8]> {
+        self.ring.pieces(self.read.get(), self.readable().min(max as u64) as usize)
+    }
+
     /// Counts up to `max` unread bytes as read and returns how many.
     pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(max as u64);
