@@ -507,6 +507,17 @@ impl TcpStream {
         Ok(self.options()?.nodelay)
     }
 
+    /// Has writes wait while so many bytes wait to be sent (Linux's `TCP_NOTSENT_LOWAT`), or, with `None`, only while the send
+    /// buffer is full. Who decides late what to say next, or has much to say to many, wants little to wait.
+    pub fn set_notsent_lowat(&self, bytes: Option<u32>) -> io::Result<()> {
+        self.change(|options| options.notsent_lowat = bytes)
+    }
+
+    /// How many bytes may wait to be sent.
+    pub fn notsent_lowat(&self) -> io::Result<Option<u32>> {
+        Ok(self.options()?.notsent_lowat)
+    }
+
     /// Sets the time to live (hop limit) of what is sent.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Buffers that grow with their use, readers that stop, and acknowledgements that come quickly where a sender waits for them.
 
-use tunstack::proto::{Config, Readiness};
+use tunstack::proto::{Config, Error, Readiness};
 
 use crate::harness::script::Script;
 
@@ -283,4 +283,27 @@ fn requests_of_full_segments_are_acknowledged_by_their_answers_once_answers_have
     t.wait(1_000);
     t.peer("A 7301:8761 ack 41");
     t.expect("A 41 ack 8761");
+}
+
+#[test]
+fn a_writer_who_wants_little_to_wait_is_woken_when_something_was_sent() {
+    let mut t = default();
+    opened(&mut t);
+    t.options(|options| (options.nodelay, options.notsent_lowat) = (true, Some(8_000)));
+    t.readiness();
+    assert_eq!(t.write_some(20_000), Ok(8_000));
+    assert_eq!(t.readiness(), Readiness::WRITABLE, "it has gone, though nothing is acknowledged");
+    assert_eq!(t.write_some(20_000), Ok(8_000));
+    // The congestion window holds ten segments of 1,000 bytes.
+    assert_eq!(t.stack.tcp_info(t.id()).unwrap().unsent, 6_000);
+    assert_eq!(t.readiness(), Readiness::empty());
+    assert_eq!(t.write_some(20_000), Ok(2_000));
+    assert_eq!(t.write_some(20_000), Err(Error::WouldBlock));
+    t.take_all();
+    t.peer("A 1 ack 10001 win 65535");
+    assert_eq!(t.readiness(), Readiness::WRITABLE);
+    // Without a limit all is taken for which there is room.
+    t.options(|options| options.notsent_lowat = None);
+    assert_eq!(t.write_some(20_000), Ok(20_000));
+    t.take_all();
 }

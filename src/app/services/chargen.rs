@@ -4,6 +4,7 @@
 use super::CHUNK;
 use super::pipe::{Drained, Pipe, Talk, Turn, drain};
 use crate::proto::Error;
+use crate::proto::tcp::SocketOptions;
 
 /// Characters of a line, its CR LF not counted.
 const LINE: usize = 72;
@@ -11,6 +12,9 @@ const LINE: usize = 72;
 const RING: usize = 95;
 /// Bytes after which the pattern repeats.
 pub(super) const PERIOD: usize = RING * (LINE + 2);
+
+/// Bytes that wait for their turn to be sent, at most: four of the largest super-segments.
+const UNSENT_MAX: u32 = 256 << 10;
 
 /// The character generator protocol.
 pub(super) struct Chargen {
@@ -29,6 +33,11 @@ impl Talk for Chargen {
     type State = Phase;
 
     const NAME: &'static str = "chargen";
+
+    fn adjust(&self, options: &mut SocketOptions) {
+        // It is never at a loss for more: what waits is written when it is needed, and is still in the cache then.
+        options.notsent_lowat = Some(UNSENT_MAX);
+    }
 
     fn talk(&mut self, pipe: &mut impl Pipe, phase: &mut Phase, ending: bool) -> Turn {
         // A peer that has ended its side may still want to read; one that is gone answers with a reset.

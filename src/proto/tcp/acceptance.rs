@@ -264,9 +264,7 @@ impl Connection {
             self.signals |= Readiness::WRITABLE;
             self.watch_fin_wait2(ctx);
         }
-        if self.snd.take_writable() {
-            self.signals |= Readiness::WRITABLE;
-        }
+        self.note_room();
     }
 
     /// Sixth: the urgent pointer.

@@ -164,6 +164,19 @@ impl Connection {
         }
     }
 
+    /// How much the application may write ahead of what was sent.
+    pub(crate) fn limit_unsent(&mut self, most: Option<u32>) {
+        self.snd.limit_unsent(most);
+        self.note_room();
+    }
+
+    /// Tells a writer that waits for room if there is some now.
+    pub(crate) fn note_room(&mut self) {
+        if self.snd.take_writable() {
+            self.signals |= Readiness::WRITABLE;
+        }
+    }
+
     pub(crate) fn state(&self) -> State {
         self.sides.state()
     }

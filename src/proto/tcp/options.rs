@@ -20,6 +20,10 @@ pub struct KeepAlive {
 pub struct SocketOptions {
     /// Send small segments at once instead of waiting for acknowledgements (Nagle's algorithm off).
     pub nodelay: bool,
+    /// How many bytes may be written that were not sent yet, as Linux's TCP_NOTSENT_LOWAT; `None` for as many as there is
+    /// room for. What waits in the buffer can't be taken back, nor is it in any cache when its turn comes: a writer that is
+    /// quick to wake should need no more than some hundred KiB.
+    pub notsent_lowat: Option<u32>,
     /// Time to live, hop limit (RFC 9293 MUST-49). 0 counts as 1.
     pub ttl: u8,
     /// Type of service, traffic class (RFC 9293 MUST-48). The two ECN bits are the stack's own.
@@ -46,6 +50,7 @@ impl SocketOptions {
     pub fn new(config: &Config) -> Self {
         SocketOptions {
             nodelay: false,
+            notsent_lowat: None,
             ttl: config.ttl,
             tos: 0,
             //= RFC9293 MUST-25

@@ -105,6 +105,7 @@ impl Endpoint {
         }
         let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
         connection.signals |= Readiness::WRITABLE;
+        connection.limit_unsent(socket.options.notsent_lowat);
         connection.rcv.follow_memory(ctx.pool);
         if socket.read_shut {
             connection.close_read(ctx);

@@ -139,6 +139,9 @@ impl Endpoint {
         socket.is_ready = turn != Turn::Done;
         socket.is_parked = matches!(turn, Turn::Busy(_));
         socket.rearm(ctx, id);
+        if sent > 0 {
+            socket.note_room(ctx, id);
+        }
         match turn {
             Turn::Done => {}
             Turn::More => self.ready.push_back(id),
@@ -223,6 +226,16 @@ impl KnownWay {
 }
 
 impl Socket {
+    /// Something was sent: what waits has become less, and there may be a writer who waited for that.
+    fn note_room(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        let Phase::Synchronised(connection) = &mut self.phase else { return };
+        connection.note_room();
+        if !connection.signals.is_empty() {
+            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
+            self.raise(ctx, id, signals);
+        }
+    }
+
     fn take_turn(
         &mut self,
         ctx: &mut Context<'_>,

@@ -418,7 +418,11 @@ impl Endpoint {
         options: SocketOptions,
     ) -> Result<(), Error> {
         //= RFC9293 SHLD-21
-        self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?.options = options;
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        socket.options = options;
+        if let Phase::Synchronised(connection) = &mut socket.phase {
+            connection.limit_unsent(options.notsent_lowat);
+        }
         self.settle(ctx, id);
         Ok(())
     }

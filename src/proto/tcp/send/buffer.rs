@@ -10,6 +10,8 @@
 pub(crate) struct SendBuffer {
     size: u64,
     max: u64,
+    /// How much of it may be unsent.
+    unsent_max: u64,
 }
 
 impl SendBuffer {
@@ -18,7 +20,7 @@ impl SendBuffer {
 
     /// A buffer of `initial` bytes that may grow to `max`; one that may not never changes.
     pub(crate) fn new(initial: u64, max: u64) -> Self {
-        SendBuffer { size: initial.min(max), max }
+        SendBuffer { size: initial.min(max), max, unsent_max: u64::MAX }
     }
 
     /// The size, in bytes.
@@ -26,9 +28,19 @@ impl SendBuffer {
         self.size
     }
 
+    /// Not more than so many bytes may be unsent, or as many as there is room for.
+    pub(crate) fn limit_unsent(&mut self, most: Option<u32>) {
+        self.unsent_max = most.map_or(u64::MAX, |most| u64::from(most).max(1));
+    }
+
+    /// Bytes that can be written while it holds `held`, `unsent` among them.
+    pub(crate) fn room(&self, held: u64, unsent: u64) -> u64 {
+        self.size.saturating_sub(held).min(self.unsent_max.saturating_sub(unsent))
+    }
+
     /// Room for which a writer that was told of none is woken: more than a few bytes, and less than a long path would miss.
     pub(crate) fn worth_waking(&self) -> u64 {
-        (self.size / 3).min(Self::WAKE_MAX)
+        (self.size / 3).min(Self::WAKE_MAX).min(self.unsent_max.div_ceil(2))
     }
 
     /// The congestion window is `cwnd` now.
@@ -58,6 +70,23 @@ mod tests {
     fn a_writer_is_woken_for_a_third_of_the_buffer_or_for_much() {
         assert_eq!(SendBuffer::new(9_000, 9_000).worth_waking(), 3_000);
         assert_eq!(SendBuffer::new(6 << 20, 6 << 20).worth_waking(), 256 << 10);
+    }
+
+    #[test]
+    fn what_may_be_unsent_bounds_the_room_and_what_a_writer_is_woken_for() {
+        let mut buffer = SendBuffer::new(9_000, 9_000);
+        assert_eq!((buffer.room(2_000, 1_500), buffer.room(9_500, 0)), (7_000, 0));
+        buffer.limit_unsent(Some(2_000));
+        assert_eq!(
+            (buffer.room(2_000, 1_500), buffer.room(2_000, 2_500), buffer.room(8_500, 0)),
+            (500, 0, 500)
+        );
+        assert_eq!(buffer.worth_waking(), 1_000);
+        // Nobody would ever write.
+        buffer.limit_unsent(Some(0));
+        assert_eq!((buffer.room(0, 0), buffer.worth_waking()), (1, 1));
+        buffer.limit_unsent(None);
+        assert_eq!((buffer.room(2_000, 1_500), buffer.worth_waking()), (7_000, 3_000));
     }
 
     #[test]

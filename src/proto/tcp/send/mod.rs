@@ -261,7 +261,12 @@ impl SendHalf {
 
     /// Bytes that can be written now.
     pub(crate) fn room(&self) -> u64 {
-        self.buffer.size().saturating_sub(self.end.since(self.una))
+        self.buffer.room(self.end.since(self.una), self.unsent())
+    }
+
+    /// Not more than so many bytes may be written ahead of what was sent.
+    pub(crate) fn limit_unsent(&mut self, most: Option<u32>) {
+        self.buffer.limit_unsent(most);
     }
 
     /// Whether text waits or is on its way. Its acknowledgement, then, gives pages back.
@@ -300,7 +305,7 @@ impl SendHalf {
     }
 
     /// Tells, once, that a blocked writer has room again: so much that it is worth
-    /// waking it. To be asked after each acknowledgement, which may have made the buffer larger.
+    /// waking it. To be asked after each acknowledgement, which may have made the buffer larger, and when something was sent.
     pub(crate) fn take_writable(&mut self) -> bool {
         self.buffer.follow(self.cc.cwnd());
         let writable = self.write_blocked && self.room() >= self.buffer.worth_waking();
