@@ -7,6 +7,19 @@ import peers
 # What a figure says beside its value, of the client's words.
 BESIDE = ("cpu_s_per_gb", "cpu_us_per_op", "p50_us", "p99_us", "p999_us", "foreign_cpus")
 
+# More than this is no accident: another process, or another guest of the same host.
+DISTURBED_CPUS = 0.1
+
+
+def is_disturbed(said):
+    """Whether something else was at work during a measurement, as far as the client knows."""
+    return said.get("foreign_cpus", 0.0) > DISTURBED_CPUS
+
+
+def least_disturbed(attempts):
+    """The attempt that counts. The choice knows nothing of what was measured, so it favours nobody."""
+    return min(attempts, key=lambda said: ("failed" in said, said.get("foreign_cpus", 0.0)))
+
 
 def median(values):
     values = list(values)

@@ -167,3 +167,11 @@ def test_every_peer_and_rival_is_one_that_can_be_started():
 def test_workloads_say_how_long_and_how_many():
     assert peers.WORKLOADS["crr16"].words(0.5, 10000) == ["crr", "16", "0.5"]
     assert peers.WORKLOADS["idle"].words(0.5, 500) == ["idle", "500", "0"]
+
+
+def test_of_several_attempts_the_least_disturbed_counts_whatever_it_measured():
+    quiet, busy = said(1.0, foreign_cpus=0.02), said(9.0, foreign_cpus=0.5)
+    assert not figures.is_disturbed(quiet) and figures.is_disturbed(busy)
+    assert figures.least_disturbed([busy, quiet]) is quiet
+    assert figures.least_disturbed([{"failed": "why"}, busy]) is busy
+    assert figures.is_disturbed({"failed": "why"}) is False
