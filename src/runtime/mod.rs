@@ -11,6 +11,7 @@
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
 mod alarm;
+mod batch;
 #[cfg(feature = "sim")]
 pub mod cable;
 mod clock;

@@ -2,38 +2,24 @@
 
 use std::any::Any;
 use std::io;
-use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use rustix::io::Errno;
 
+use super::batch::{Batch, Intake};
 use super::clock::now;
 use super::line::{Line, Port};
 use super::shard::{Budgeted, Closing, Settled, Shard, Shared};
 use super::sleeper::Sleeper;
 use super::waiting::Wake;
 use super::{ShutdownReport, Stopped, lines};
-use crate::device::{Device, Received};
-use crate::proto::{ChecksumState, Packet};
+use crate::device::Device;
 use crate::time::Instant;
 
-/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that answers don't
-/// come late (reading until nothing is left makes a TUN's queue overflow).
-const BATCH_PACKETS: usize = 32;
-/// Bytes after which a batch is full, so that it is still in the nearest cache (of 32 KiB on many machines) when the
-/// stack looks at it, or sends it on.
-const BATCH_FILL: usize = 24 << 10;
-/// The largest datagram that IP knows.
-const DATAGRAM_MAX: usize = 65_535;
-/// The last datagram of a batch may be of the largest.
-const BATCH_BYTES: usize = BATCH_FILL + DATAGRAM_MAX;
-/// Datagrams in a batch start at multiples of this: a cache line.
-const ALIGN: usize = 64;
 /// How often the loop yields to a thread that wants the lock. A woken thread needs some tens of
 /// microseconds to come.
 const GIVE_WAY_MAX: usize = 64;
@@ -255,65 +241,6 @@ fn end(shard: &mut Shard, since: Instant, connections: usize, now: Instant) -> S
     }
     let reset = usize::try_from(resets(shard) - before).unwrap_or(usize::MAX);
     ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - since }
-}
-
-/// How the reading of a batch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intake {
-    /// The device has no more.
-    Drained,
-    /// The batch is full.
-    Full,
-    /// The device is gone.
-    Gone,
-}
-
-/// Datagrams read from the device and not yet told to the stack, one behind the other.
-struct Batch {
-    buffer: Vec<u8>,
-    packets: ArrayVec<Slot, BATCH_PACKETS>,
-}
-
-struct Slot {
-    start: usize,
-    len: usize,
-    checksum: ChecksumState,
-    gso_size: Option<NonZeroU16>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        Batch { buffer: vec![0; BATCH_BYTES], packets: ArrayVec::new() }
-    }
-
-    fn fill(&mut self, device: &dyn Device) -> Intake {
-        let mut start = 0;
-        while !self.packets.is_full() && start < BATCH_FILL {
-            match device.recv(&mut self.buffer[start..]) {
-                Received::Packet { len, checksum, gso_size } => {
-                    self.packets.push(Slot { start, len, checksum, gso_size });
-                    // A device may claim more than it was given.
-                    let end = start + len.min(self.buffer.len() - start);
-                    start = end.next_multiple_of(ALIGN).min(self.buffer.len());
-                }
-                Received::Empty => return Intake::Drained,
-                Received::Gone => return Intake::Gone,
-            }
-        }
-        Intake::Full
-    }
-
-    fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
-    fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
-        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
-            // A device that claims more than it was given has nothing to say.
-            let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
-            each(Packet { bytes, at, checksum, gso_size });
-        }
-    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
