@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::batch::{Batch, Intake};
+use super::busy::Busy;
 use super::clock::now;
 use super::line::{Line, Port};
 use super::shard::{Budgeted, Closing, Settled, Shard, Shared};
@@ -35,8 +36,12 @@ pub(crate) struct Runner {
     line: Line,
     sleeper: Sleeper,
     batch: Batch,
+    busy: Busy,
     wakes: Vec<Wake>,
 }
+
+/// From whom a batch was read, and how that ended.
+type Read = Option<(usize, Intake)>;
 
 /// What the loop does after a turn.
 enum Next {
@@ -49,11 +54,17 @@ enum Next {
 }
 
 impl Runner {
-    /// The devices are those that `shared` was made with.
-    pub(crate) fn new(shared: Arc<Shared>, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
+    /// The devices are those that `shared` was made with. For so long after something happened they are looked at again
+    /// and again before the loop sleeps.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        devices: &[Arc<dyn Device>],
+        busy_poll: Duration,
+    ) -> io::Result<Self> {
         let line = Line::new(devices);
         let sleeper = Sleeper::new(&shared, &line)?;
-        Ok(Runner { shared, line, sleeper, batch: Batch::new(), wakes: Vec::new() })
+        let busy = Busy::new(busy_poll);
+        Ok(Runner { shared, line, sleeper, batch: Batch::new(), busy, wakes: Vec::new() })
     }
 
     /// Starts the loop on a thread of its own.
@@ -70,38 +81,40 @@ impl Runner {
     }
 
     fn run(&mut self) -> Stopped {
+        let mut read = self.read();
         loop {
-            let read = self.read();
-            let slept = match self.turn(read) {
+            let next = match self.turn(read) {
                 Next::Again => {
                     self.give_way();
                     // Whatever else there is to do, and however long it lasts, the devices have their turns, too.
-                    if self.line.is_round_over() { self.begin_round() } else { Ok(()) }
+                    let begun = if self.line.is_round_over() { self.begin_round() } else { Ok(()) };
+                    begun.map(|()| self.read())
                 }
-                Next::Sleep { until } => {
-                    self.line.begin_round();
-                    self.sleeper.sleep(&mut self.line, until)
-                }
+                Next::Sleep { until } => self.wait(until),
                 Next::Stop(stopped) => return stopped,
             };
-            if let Err(error) = slept {
-                return Stopped::Failed { cause: format!("can't wait for events: {error}") };
+            read = match next {
+                Ok(read) => read,
+                Err(error) => return Stopped::Failed { cause: format!("can't wait for events: {error}") },
             }
         }
     }
 
     /// Reads from the device whose turn it is, passing over those that have nothing: they are not worth the lock.
-    fn read(&mut self) -> Option<(usize, Intake)> {
+    fn read(&mut self) -> Read {
         loop {
             let at = self.line.take_next()?;
-            let port = self.line.at(at);
-            let intake = self.batch.fill(&*port.device);
-            let is_nothing =
-                intake == Intake::Drained && self.batch.is_empty() && port.device.mtu() == port.mtu;
-            if !is_nothing || self.line.is_round_over() {
+            let intake = self.batch.fill(&*self.line.at(at).device);
+            if self.has_news(at, intake) || self.line.is_round_over() {
                 return Some((at, intake));
             }
         }
+    }
+
+    /// Whether there is anything in what was read that the stack has to be told.
+    fn has_news(&mut self, at: usize, intake: Intake) -> bool {
+        let port = self.line.at(at);
+        intake != Intake::Drained || !self.batch.is_empty() || port.device.mtu() != port.mtu
     }
 
     fn begin_round(&mut self) -> Result<(), Errno> {
@@ -109,9 +122,61 @@ impl Runner {
         self.sleeper.look(&mut self.line)
     }
 
+    /// Waits until then, or until there is something to do, and reads.
+    fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
+        if self.busy.is_used()
+            && let Some(read) = self.watch(until)?
+        {
+            return Ok(read);
+        }
+        self.line.begin_round();
+        self.sleeper.sleep(&mut self.line, until)?;
+        if self.shared.take_ring() {
+            self.busy.something_happened(now());
+        }
+        Ok(self.read())
+    }
+
+    /// Looks at the devices again and again instead of sleeping, as long as it is worth the while. `None` if nothing came of
+    /// it, and it is time to sleep.
+    fn watch(&mut self, until: Instant) -> Result<Option<Read>, Errno> {
+        // That a device has room can't be seen by reading.
+        if self.line.ports().iter().any(|port| port.wants_room) {
+            return Ok(None);
+        }
+        loop {
+            let now = now();
+            if now >= until {
+                return Ok(Some(None));
+            }
+            if !self.busy.is_worthwhile(now) {
+                return Ok(None);
+            }
+            let rung = self.shared.take_ring();
+            if rung || self.busy.is_seldom_due(now) {
+                self.sleeper.take_seldom(&mut self.line)?;
+            }
+            if rung {
+                self.busy.something_happened(now);
+                return Ok(Some(None));
+            }
+            self.begin_round()?;
+            if let Some((at, intake)) = self.read()
+                && self.has_news(at, intake)
+            {
+                return Ok(Some(Some((at, intake))));
+            }
+            // Whoever is to send us something may need this very processor.
+            thread::yield_now();
+        }
+    }
+
     /// One turn: everything that has to be done under the lock. `read` says whose packets are in the batch.
-    fn turn(&mut self, read: Option<(usize, Intake)>) -> Next {
+    fn turn(&mut self, read: Read) -> Next {
         let arrived = now();
+        if !self.batch.is_empty() {
+            self.busy.something_happened(arrived);
+        }
         let Ok(mut shard) = self.shared.lock_for_loop() else {
             return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
         };
