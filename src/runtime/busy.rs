@@ -1,7 +1,8 @@
 //! For how long the loop looks at its devices instead of sleeping: a packet that comes meanwhile needs nobody to be woken.
 //!
 //! Owns when that began and when it ends. Only what has happened makes it worthwhile, never the looking itself: a stack that
-//! nobody talks to sleeps.
+//! nobody talks to sleeps. Nor does it pay where others want the processor. The loop yields it to them after each look, and
+//! who yields comes back when their time is up, packets or none; who sleeps is woken by a packet, and comes at once.
 
 use std::time::Duration;
 
@@ -9,17 +10,24 @@ use crate::time::Instant;
 
 /// How often a loop that doesn't sleep asks for what seldom happens: a device that has changed waits no longer.
 const SELDOM_EVERY: Duration = Duration::from_millis(1);
+/// From one look to the next takes about a microsecond, and as much more as others have the processor meanwhile: a peer that
+/// answers and sleeps has it for less than this, a program that computes for longer.
+const AWAY_MAX: Duration = Duration::from_micros(500);
+/// For how long the loop leaves the processor to a program that computes.
+const CROWDED_FOR: Duration = Duration::from_millis(100);
 
 pub(super) struct Busy {
     /// Zero if it isn't wanted.
     time: Duration,
     until: Instant,
+    crowded_until: Instant,
     seldom_due: Instant,
 }
 
 impl Busy {
     pub(super) fn new(time: Duration) -> Self {
-        Busy { time, until: Instant::ZERO, seldom_due: Instant::ZERO }
+        let (until, crowded_until, seldom_due) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
+        Busy { time, until, crowded_until, seldom_due }
     }
 
     /// Whether the loop may ever look instead of sleeping.
@@ -32,9 +40,16 @@ impl Busy {
         self.until = now + self.time;
     }
 
+    /// The loop yielded the processor after it had looked, and has it back.
+    pub(super) fn yielded(&mut self, looked: Instant, now: Instant) {
+        if now - looked > AWAY_MAX {
+            self.crowded_until = now + CROWDED_FOR;
+        }
+    }
+
     /// Whether the loop is to look once more.
     pub(super) fn is_worthwhile(&self, now: Instant) -> bool {
-        now < self.until
+        now < self.until && now >= self.crowded_until
     }
 
     /// Whether it is time to ask for what seldom happens. If it is, it won't be again for a while.
@@ -71,6 +86,18 @@ mod tests {
         let mut busy = Busy::new(Duration::ZERO);
         busy.something_happened(at(1000));
         assert!(!busy.is_used() && !busy.is_worthwhile(at(1000)));
+    }
+
+    #[test]
+    fn who_does_not_get_the_processor_back_leaves_it_to_others_for_a_while() {
+        let mut busy = Busy::new(Duration::from_secs(10));
+        busy.something_happened(at(0));
+        busy.yielded(at(100), at(600));
+        assert!(busy.is_worthwhile(at(600)));
+        busy.yielded(at(600), at(1101));
+        assert!(!busy.is_worthwhile(at(1101)));
+        busy.something_happened(at(2000));
+        assert!(!busy.is_worthwhile(at(101_100)) && busy.is_worthwhile(at(101_101)));
     }
 
     #[test]

@@ -144,31 +144,31 @@ impl Runner {
         if self.line.ports().iter().any(|port| port.wants_room) {
             return Ok(None);
         }
-        loop {
-            let now = now();
-            if now >= until {
-                return Ok(Some(None));
-            }
-            if !self.busy.is_worthwhile(now) {
+        let mut at = now();
+        while at < until {
+            if !self.busy.is_worthwhile(at) {
                 return Ok(None);
             }
             let rung = self.shared.take_ring();
-            if rung || self.busy.is_seldom_due(now) {
+            if rung || self.busy.is_seldom_due(at) {
                 self.sleeper.take_seldom(&mut self.line)?;
             }
             if rung {
-                self.busy.something_happened(now);
+                self.busy.something_happened(at);
                 return Ok(Some(None));
             }
             self.begin_round()?;
-            if let Some((at, intake)) = self.read()
-                && self.has_news(at, intake)
+            if let Some((from, intake)) = self.read()
+                && self.has_news(from, intake)
             {
-                return Ok(Some(Some((at, intake))));
+                return Ok(Some(Some((from, intake))));
             }
             // Whoever is to send us something may need this very processor.
             thread::yield_now();
+            let looked = std::mem::replace(&mut at, now());
+            self.busy.yielded(looked, at);
         }
+        Ok(Some(None))
     }
 
     /// One turn: everything that has to be done under the lock. `read` says whose packets are in the batch.
