@@ -124,7 +124,8 @@ mod tests {
     impl Script {
         fn new(datagrams: &[(usize, u16)]) -> Script {
             let bell = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-            Script { bell, left: Mutex::new(datagrams.to_vec().into_iter()), boast: 0 }
+            let datagrams = datagrams.to_vec();
+            Script { bell, left: Mutex::new(datagrams.into_iter()), boast: 0 }
         }
     }
 

@@ -11,8 +11,8 @@ use crate::time::Instant;
 /// How often a loop that doesn't sleep asks for what seldom happens: a device that has changed waits no longer.
 const SELDOM_EVERY: Duration = Duration::from_millis(1);
 /// From one look to the next takes about a microsecond, and as much more as others have the processor meanwhile: a peer that
-/// answers and sleeps has it for less than this, a program that computes for longer.
-const AWAY_MAX: Duration = Duration::from_micros(500);
+/// answers and sleeps has it for less than this, a program that computes mostly for longer.
+const AWAY_MAX: Duration = Duration::from_micros(50);
 /// For how long the loop leaves the processor to a program that computes.
 const CROWDED_FOR: Duration = Duration::from_millis(100);
 
@@ -92,12 +92,12 @@ mod tests {
     fn who_does_not_get_the_processor_back_leaves_it_to_others_for_a_while() {
         let mut busy = Busy::new(Duration::from_secs(10));
         busy.something_happened(at(0));
-        busy.yielded(at(100), at(600));
-        assert!(busy.is_worthwhile(at(600)));
-        busy.yielded(at(600), at(1101));
-        assert!(!busy.is_worthwhile(at(1101)));
+        busy.yielded(at(100), at(150));
+        assert!(busy.is_worthwhile(at(150)));
+        busy.yielded(at(150), at(201));
+        assert!(!busy.is_worthwhile(at(201)));
         busy.something_happened(at(2000));
-        assert!(!busy.is_worthwhile(at(101_100)) && busy.is_worthwhile(at(101_101)));
+        assert!(!busy.is_worthwhile(at(100_200)) && busy.is_worthwhile(at(100_201)));
     }
 
     #[test]
