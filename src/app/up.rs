@@ -90,8 +90,11 @@ impl From<Signal> for Wake {
 }
 
 fn start(args: &UpArgs, network: &Network) -> Result<Net, Failure> {
-    let builder =
-        network.builder(args.offload.into()).forwarding(args.forward).reverse_path(args.reverse_path.into());
+    let builder = network
+        .builder(args.offload.into())
+        .forwarding(args.forward)
+        .reverse_path(args.reverse_path.into())
+        .busy_poll(args.busy_poll());
     services::add_all(builder, &args.serve, &network.addresses()).start().map_err(|error| {
         Failure::new(network::explain(&error, &Called::now("tunstack up --addr 10.10.0.2/24")))
     })

@@ -30,6 +30,9 @@ pub use plain::Plain;
 
 use crate::proto::{ChecksumState, Egress, Offloads, Sent};
 
+/// How many bytes stand before the datagram in the buffer that [`Device::recv_with_headroom`] is given.
+pub const HEADROOM: usize = 16;
+
 /// A network device, as the run loop uses it: several threads send at once, one receives.
 ///
 /// Nothing here blocks. A device that is gone (deleted, unplugged) says so through
@@ -44,6 +47,15 @@ pub trait Device: Send + Sync {
     /// Receives one datagram to the start of `buffer`, which should hold 65,535 bytes: what doesn't fit is
     /// lost.
     fn recv(&self, buffer: &mut [u8]) -> Received;
+
+    /// Receives one datagram to the [`HEADROOM`]th byte of `buffer` and behind; what stands before is the device's to
+    /// overwrite. The run loop receives so.
+    ///
+    /// A device that has something else to read before each datagram may put it there and needs one read for both. Every
+    /// other has no use for the room, and nothing to do: by default this is [`recv`](Self::recv) into the rest.
+    fn recv_with_headroom(&self, buffer: &mut [u8]) -> Received {
+        self.recv(buffer.get_mut(HEADROOM..).unwrap_or_default())
+    }
 
     /// Sends one datagram, or loses it on the device's own account.
     fn send(&self, egress: Egress<'_>) -> Sent;

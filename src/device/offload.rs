@@ -8,7 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::tun::{Read, Tun, as_every_tun};
-use super::{Device, OpenError, Received, sys, vnet_header};
+use super::{Device, HEADROOM, OpenError, Received, sys, vnet_header};
 use crate::proto::{Egress, Offloads, Sent};
 
 /// `TUN_F_CSUM` of `linux/if_tun.h`: the others need it.
@@ -25,6 +25,8 @@ const USO: u32 = 0x20 | 0x40;
 /// What the kernel is asked for: the most first, and from one to the next what some kernel doesn't know.
 const WISHES: [u32; 4] =
     [CSUM | TSO4 | TSO6 | TSO_ECN | USO, CSUM | TSO4 | TSO6 | TSO_ECN, CSUM | TSO4 | TSO6, CSUM];
+
+const _: () = assert!(vnet_header::LEN <= HEADROOM);
 
 /// A TUN device with offloads.
 #[derive(Debug)]
@@ -53,6 +55,29 @@ impl Offload {
     /// The index that the device's interface on the host had when it was opened.
     pub fn index(&self) -> u32 {
         self.tun.index()
+    }
+
+    /// What came of a read, which has filled the header and a part of the buffer. `None` if it was a datagram that
+    /// nobody can make sense of, which is lost; the next may be better.
+    fn understand(
+        &self,
+        read: &Read,
+        header: &[u8; vnet_header::LEN],
+        buffer: &mut [u8],
+    ) -> Option<Received> {
+        let len = match read {
+            Read::Bytes(len) => len,
+            Read::Empty => return Some(Received::Empty),
+            Read::Gone => return Some(Received::Gone),
+        };
+        let datagram = len.checked_sub(vnet_header::LEN).and_then(|len| buffer.get_mut(..len));
+        let known =
+            datagram.and_then(|datagram| Some((datagram.len(), vnet_header::read(header, datagram)?)));
+        let Some((len, meta)) = known else {
+            self.tun.lose();
+            return None;
+        };
+        Some(Received::Packet { len, checksum: meta.checksum, gso_size: meta.gso_size })
     }
 
     fn attach(name: Option<&str>) -> Result<Offload, OpenError> {
@@ -113,20 +138,20 @@ impl Device for Offload {
             let read = self.tun.recv(|tun| {
                 rustix::io::readv(tun, &mut [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)])
             });
-            let len = match read {
-                Read::Bytes(len) => len,
-                Read::Empty => return Received::Empty,
-                Read::Gone => return Received::Gone,
-            };
-            let datagram = len.checked_sub(vnet_header::LEN).and_then(|len| buffer.get_mut(..len));
-            let known =
-                datagram.and_then(|datagram| Some((datagram.len(), vnet_header::read(&header, datagram)?)));
-            match known {
-                Some((len, meta)) => {
-                    return Received::Packet { len, checksum: meta.checksum, gso_size: meta.gso_size };
-                }
-                // What nobody can make sense of is lost; the next may be better.
-                None => self.tun.lose(),
+            if let Some(received) = self.understand(&read, &header, buffer) {
+                return received;
+            }
+        }
+    }
+
+    /// The header goes right before the datagram, so that both are one piece: for the kernel, a list of pieces costs more.
+    fn recv_with_headroom(&self, buffer: &mut [u8]) -> Received {
+        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
+        loop {
+            let read = self.tun.recv(|tun| rustix::io::read(tun, &mut *both));
+            let Some((header, datagram)) = both.split_first_chunk_mut() else { return Received::Empty };
+            if let Some(received) = self.understand(&read, header, datagram) {
+                return received;
             }
         }
     }

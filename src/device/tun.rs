@@ -134,28 +134,38 @@ impl Tun {
     }
 
     fn write(&self, before: &[u8], egress: &Egress<'_>) -> rustix::io::Result<usize> {
-        if before.is_empty() && egress.payload.is_empty() {
-            return rustix::io::write(&self.fd, egress.header);
-        }
-        let first = [before, egress.header];
-        if before.len() + egress.len() <= FLAT_MAX {
-            let mut flat = ArrayVec::<u8, FLAT_MAX>::new();
-            for piece in first.iter().chain(egress.payload) {
-                // There is room for all of them.
-                let _ = flat.try_extend_from_slice(piece);
-            }
-            return rustix::io::write(&self.fd, &flat);
-        }
-        let mut pieces = ArrayVec::<IoSlice<'_>, PIECES_MAX>::new();
-        if first.len() + egress.payload.len() <= PIECES_MAX {
-            let all = first.iter().chain(egress.payload).filter(|piece| !piece.is_empty());
-            pieces.extend(all.map(|piece| IoSlice::new(piece)));
-            return rustix::io::writev(&self.fd, &pieces);
-        }
-        let mut copy = before.to_vec();
-        egress.copy_to(&mut copy);
-        rustix::io::write(&self.fd, &copy)
+        let whole = |bytes: &[u8]| rustix::io::write(&self.fd, bytes);
+        laid_out(before, egress, whole, |pieces| rustix::io::writev(&self.fd, pieces))
     }
+}
+
+/// Hands what goes before the datagram, and the datagram, to one of both: together in one piece, or as they lie.
+fn laid_out<T>(
+    before: &[u8],
+    egress: &Egress<'_>,
+    whole: impl Fn(&[u8]) -> T,
+    in_pieces: impl Fn(&[IoSlice<'_>]) -> T,
+) -> T {
+    if before.is_empty() && egress.payload.is_empty() {
+        return whole(egress.header);
+    }
+    let first = [before, egress.header];
+    if before.len() + egress.len() <= FLAT_MAX {
+        let mut flat = ArrayVec::<u8, FLAT_MAX>::new();
+        for piece in first.iter().chain(egress.payload) {
+            // There is room for all of them.
+            let _ = flat.try_extend_from_slice(piece);
+        }
+        return whole(&flat);
+    }
+    if first.len() + egress.payload.len() <= PIECES_MAX {
+        let all = first.iter().chain(egress.payload).filter(|piece| !piece.is_empty());
+        let pieces: ArrayVec<IoSlice<'_>, PIECES_MAX> = all.map(|piece| IoSlice::new(piece)).collect();
+        return in_pieces(&pieces);
+    }
+    let mut copy = before.to_vec();
+    egress.copy_to(&mut copy);
+    whole(&copy)
 }
 
 /// What a [`Device`](super::Device) whose field `tun` is a [`Tun`] answers, with the kernel's offloads or without.
@@ -209,4 +219,70 @@ fn netlink() -> Result<Netlink, OpenError> {
         doing: "ask the kernel about interfaces",
         error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::DeviceId;
+
+    /// Text in a ring is in pieces of this many bytes at most.
+    const PAGE: usize = 4096;
+    const BEFORE: [u8; 10] = [1; 10];
+    const HEADER: [u8; 52] = [2; 52];
+
+    /// What the kernel is given.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Given {
+        Whole(Vec<u8>),
+        /// Where each piece lies, and how long it is.
+        Pieces(Vec<(*const u8, usize)>),
+    }
+
+    fn given(before: &[u8], header: &[u8], payload: &[&[u8]]) -> Given {
+        let egress = Egress::plain(DeviceId(0), header, payload);
+        let place = |piece: &IoSlice<'_>| (piece.as_ptr(), piece.len());
+        laid_out(
+            before,
+            &egress,
+            |bytes| Given::Whole(bytes.to_vec()),
+            |pieces| Given::Pieces(pieces.iter().map(place).collect()),
+        )
+    }
+
+    fn places(pieces: &[&[u8]]) -> Given {
+        Given::Pieces(pieces.iter().map(|piece| (piece.as_ptr(), piece.len())).collect())
+    }
+
+    #[test]
+    fn a_super_segment_goes_to_the_kernel_as_it_lies_wherever_in_a_page_it_begins() {
+        let text = vec![3; 65_535 - HEADER.len()];
+        for begin in [0, 1, PAGE / 2, PAGE - 1] {
+            let (first, rest) = text.split_at(PAGE - begin);
+            let payload: Vec<&[u8]> = std::iter::once(first).chain(rest.chunks(PAGE)).collect();
+            assert!(payload.len() >= 16, "{}", payload.len());
+            for before in [&BEFORE[..], &[]] {
+                let headers = [before, &HEADER].into_iter().filter(|piece| !piece.is_empty());
+                let all: Vec<&[u8]> = headers.chain(payload.iter().copied()).collect();
+                assert_eq!(given(before, &HEADER, &payload), places(&all), "{begin}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_small_goes_in_one_piece_and_so_does_what_lies_in_too_many() {
+        let text = vec![3; FLAT_MAX + 1];
+        let whole = |payload: &[&[u8]]| Given::Whole([&BEFORE[..], &HEADER, &payload.concat()].concat());
+        let headers = BEFORE.len() + HEADER.len();
+        for payload in [&[][..], &[&text[..1]], &[&text[..700], &text[..FLAT_MAX - headers - 700]]] {
+            assert_eq!(given(&BEFORE, &HEADER, payload), whole(payload));
+        }
+        let larger = &text[..FLAT_MAX - headers + 1];
+        assert_eq!(given(&BEFORE, &HEADER, &[larger]), places(&[&BEFORE, &HEADER, larger]));
+        let many = vec![&text[..200]; PIECES_MAX - 1];
+        assert_eq!(given(&BEFORE, &HEADER, &many), whole(&many));
+        let Given::Pieces(pieces) = given(&BEFORE, &HEADER, &many[1..]) else { panic!("copied together") };
+        assert_eq!(pieces.len(), PIECES_MAX);
+        assert_eq!(given(&[], &HEADER, &[]), Given::Whole(HEADER.to_vec()));
+    }
 }

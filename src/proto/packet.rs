@@ -117,6 +117,8 @@ impl<'a> Egress<'a> {
         out.extend_from_slice(self.header);
         for piece in self.payload {
             out.extend_from_slice(piece);
+            #[cfg(test)]
+            super::buf::copies::count(piece.len());
         }
     }
 }

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::alarm::{Alarm, drain};
 use super::clock::{now, timespec};
-use crate::device::{Device, Received, Room};
+use crate::device::{Device, HEADROOM, Received, Room};
 use crate::proto::{DeviceId, Offloads, Packet, Sent};
 use crate::sim::{Frame, Link, LinkCounters};
 use crate::time::Instant;
@@ -143,7 +143,7 @@ impl Cable {
         let end = |device, link| End { device, readable: true, link, entered: 0, held: None, unfinished: 0 };
         Ok(Cable {
             ends: [end(one, there), end(other, back)],
-            buffer: vec![0; DATAGRAM_MAX],
+            buffer: vec![0; HEADROOM + DATAGRAM_MAX],
             alarm: Alarm::new()?,
             shared: Arc::new(Shared { passages: Mutex::default(), unplugged: AtomicBool::new(false), bell }),
         })
@@ -180,10 +180,12 @@ impl Cable {
             let mut left = BATCH_PACKETS;
             while end.readable && end.entered < BATCH_PACKETS && left > 0 {
                 left -= 1;
-                match end.device.recv(&mut self.buffer) {
+                match end.device.recv_with_headroom(&mut self.buffer) {
                     Received::Packet { len, checksum, gso_size } => {
                         // A device may claim more than it was given.
-                        let Some(bytes) = self.buffer.get(..len) else { continue };
+                        let Some(bytes) = self.buffer.get(HEADROOM..HEADROOM.saturating_add(len)) else {
+                            continue;
+                        };
                         end.take(&Packet { bytes, at: now(), checksum, gso_size }, to);
                     }
                     Received::Empty => end.readable = false,

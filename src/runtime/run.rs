@@ -2,38 +2,25 @@
 
 use std::any::Any;
 use std::io;
-use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use rustix::io::Errno;
 
+use super::batch::{Batch, Intake};
+use super::busy::Busy;
 use super::clock::now;
 use super::line::{Line, Port};
 use super::shard::{Budgeted, Closing, Settled, Shard, Shared};
 use super::sleeper::Sleeper;
 use super::waiting::Wake;
 use super::{ShutdownReport, Stopped, lines};
-use crate::device::{Device, Received};
-use crate::proto::{ChecksumState, Packet};
+use crate::device::Device;
 use crate::time::Instant;
 
-/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that answers don't
-/// come late (reading until nothing is left makes a TUN's queue overflow).
-const BATCH_PACKETS: usize = 32;
-/// Bytes after which a batch is full, so that it is still in the nearest cache (of 32 KiB on many machines) when the
-/// stack looks at it, or sends it on.
-const BATCH_FILL: usize = 24 << 10;
-/// The largest datagram that IP knows.
-const DATAGRAM_MAX: usize = 65_535;
-/// The last datagram of a batch may be of the largest.
-const BATCH_BYTES: usize = BATCH_FILL + DATAGRAM_MAX;
-/// Datagrams in a batch start at multiples of this: a cache line.
-const ALIGN: usize = 64;
 /// How often the loop yields to a thread that wants the lock. A woken thread needs some tens of
 /// microseconds to come.
 const GIVE_WAY_MAX: usize = 64;
@@ -49,8 +36,12 @@ pub(crate) struct Runner {
     line: Line,
     sleeper: Sleeper,
     batch: Batch,
+    busy: Busy,
     wakes: Vec<Wake>,
 }
+
+/// From whom a batch was read, and how that ended.
+type Read = Option<(usize, Intake)>;
 
 /// What the loop does after a turn.
 enum Next {
@@ -63,11 +54,17 @@ enum Next {
 }
 
 impl Runner {
-    /// The devices are those that `shared` was made with.
-    pub(crate) fn new(shared: Arc<Shared>, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
+    /// The devices are those that `shared` was made with. For so long after something happened they are looked at again
+    /// and again before the loop sleeps.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        devices: &[Arc<dyn Device>],
+        busy_poll: Duration,
+    ) -> io::Result<Self> {
         let line = Line::new(devices);
         let sleeper = Sleeper::new(&shared, &line)?;
-        Ok(Runner { shared, line, sleeper, batch: Batch::new(), wakes: Vec::new() })
+        let busy = Busy::new(busy_poll);
+        Ok(Runner { shared, line, sleeper, batch: Batch::new(), busy, wakes: Vec::new() })
     }
 
     /// Starts the loop on a thread of its own.
@@ -84,38 +81,40 @@ impl Runner {
     }
 
     fn run(&mut self) -> Stopped {
+        let mut read = self.read();
         loop {
-            let read = self.read();
-            let slept = match self.turn(read) {
+            let next = match self.turn(read) {
                 Next::Again => {
                     self.give_way();
                     // Whatever else there is to do, and however long it lasts, the devices have their turns, too.
-                    if self.line.is_round_over() { self.begin_round() } else { Ok(()) }
+                    let begun = if self.line.is_round_over() { self.begin_round() } else { Ok(()) };
+                    begun.map(|()| self.read())
                 }
-                Next::Sleep { until } => {
-                    self.line.begin_round();
-                    self.sleeper.sleep(&mut self.line, until)
-                }
+                Next::Sleep { until } => self.wait(until),
                 Next::Stop(stopped) => return stopped,
             };
-            if let Err(error) = slept {
-                return Stopped::Failed { cause: format!("can't wait for events: {error}") };
+            read = match next {
+                Ok(read) => read,
+                Err(error) => return Stopped::Failed { cause: format!("can't wait for events: {error}") },
             }
         }
     }
 
     /// Reads from the device whose turn it is, passing over those that have nothing: they are not worth the lock.
-    fn read(&mut self) -> Option<(usize, Intake)> {
+    fn read(&mut self) -> Read {
         loop {
             let at = self.line.take_next()?;
-            let port = self.line.at(at);
-            let intake = self.batch.fill(&*port.device);
-            let is_nothing =
-                intake == Intake::Drained && self.batch.is_empty() && port.device.mtu() == port.mtu;
-            if !is_nothing || self.line.is_round_over() {
+            let intake = self.batch.fill(&*self.line.at(at).device);
+            if self.has_news(at, intake) || self.line.is_round_over() {
                 return Some((at, intake));
             }
         }
+    }
+
+    /// Whether there is anything in what was read that the stack has to be told.
+    fn has_news(&mut self, at: usize, intake: Intake) -> bool {
+        let port = self.line.at(at);
+        intake != Intake::Drained || !self.batch.is_empty() || port.device.mtu() != port.mtu
     }
 
     fn begin_round(&mut self) -> Result<(), Errno> {
@@ -123,9 +122,61 @@ impl Runner {
         self.sleeper.look(&mut self.line)
     }
 
+    /// Waits until then, or until there is something to do, and reads.
+    fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
+        if self.busy.is_used()
+            && let Some(read) = self.watch(until)?
+        {
+            return Ok(read);
+        }
+        self.line.begin_round();
+        self.sleeper.sleep(&mut self.line, until)?;
+        if self.shared.take_ring() {
+            self.busy.something_happened(now());
+        }
+        Ok(self.read())
+    }
+
+    /// Looks at the devices again and again instead of sleeping, as long as it is worth the while. `None` if nothing came of
+    /// it, and it is time to sleep.
+    fn watch(&mut self, until: Instant) -> Result<Option<Read>, Errno> {
+        // That a device has room can't be seen by reading.
+        if self.line.ports().iter().any(|port| port.wants_room) {
+            return Ok(None);
+        }
+        let mut at = now();
+        while at < until {
+            if !self.busy.is_worthwhile(at) {
+                return Ok(None);
+            }
+            let rung = self.shared.take_ring();
+            if rung || self.busy.is_seldom_due(at) {
+                self.sleeper.take_seldom(&mut self.line)?;
+            }
+            if rung {
+                self.busy.something_happened(at);
+                return Ok(Some(None));
+            }
+            self.begin_round()?;
+            if let Some((from, intake)) = self.read()
+                && self.has_news(from, intake)
+            {
+                return Ok(Some(Some((from, intake))));
+            }
+            // Whoever is to send us something may need this very processor.
+            thread::yield_now();
+            let looked = std::mem::replace(&mut at, now());
+            self.busy.yielded(looked, at);
+        }
+        Ok(Some(None))
+    }
+
     /// One turn: everything that has to be done under the lock. `read` says whose packets are in the batch.
-    fn turn(&mut self, read: Option<(usize, Intake)>) -> Next {
+    fn turn(&mut self, read: Read) -> Next {
         let arrived = now();
+        if !self.batch.is_empty() {
+            self.busy.something_happened(arrived);
+        }
         let Ok(mut shard) = self.shared.lock_for_loop() else {
             return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
         };
@@ -255,65 +306,6 @@ fn end(shard: &mut Shard, since: Instant, connections: usize, now: Instant) -> S
     }
     let reset = usize::try_from(resets(shard) - before).unwrap_or(usize::MAX);
     ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - since }
-}
-
-/// How the reading of a batch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intake {
-    /// The device has no more.
-    Drained,
-    /// The batch is full.
-    Full,
-    /// The device is gone.
-    Gone,
-}
-
-/// Datagrams read from the device and not yet told to the stack, one behind the other.
-struct Batch {
-    buffer: Vec<u8>,
-    packets: ArrayVec<Slot, BATCH_PACKETS>,
-}
-
-struct Slot {
-    start: usize,
-    len: usize,
-    checksum: ChecksumState,
-    gso_size: Option<NonZeroU16>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        Batch { buffer: vec![0; BATCH_BYTES], packets: ArrayVec::new() }
-    }
-
-    fn fill(&mut self, device: &dyn Device) -> Intake {
-        let mut start = 0;
-        while !self.packets.is_full() && start < BATCH_FILL {
-            match device.recv(&mut self.buffer[start..]) {
-                Received::Packet { len, checksum, gso_size } => {
-                    self.packets.push(Slot { start, len, checksum, gso_size });
-                    // A device may claim more than it was given.
-                    let end = start + len.min(self.buffer.len() - start);
-                    start = end.next_multiple_of(ALIGN).min(self.buffer.len());
-                }
-                Received::Empty => return Intake::Drained,
-                Received::Gone => return Intake::Gone,
-            }
-        }
-        Intake::Full
-    }
-
-    fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
-    fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
-        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
-            // A device that claims more than it was given has nothing to say.
-            let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
-            each(Packet { bytes, at, checksum, gso_size });
-        }
-    }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(super) wanting: AtomicUsize,
     /// Wakes the loop.
     pub(super) bell: OwnedFd,
+    /// The bell was rung, for a loop that looks at this instead of sleeping.
+    rung: AtomicBool,
     /// Signalled when the stack has stopped.
     stopped: Condvar,
     pub(super) loop_thread: OnceLock<ThreadId>,
@@ -115,6 +117,7 @@ impl Shared {
             }),
             wanting: AtomicUsize::new(0),
             bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            rung: AtomicBool::new(false),
             stopped: Condvar::new(),
             loop_thread: OnceLock::new(),
             end_wanted_within: AtomicU64::new(u64::MAX),
@@ -322,8 +325,15 @@ impl Shared {
 
     /// Wakes the loop.
     pub(super) fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
         // Only a counter that is about to overflow makes this fail, and then the bell has long rung.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Whether the bell was rung since this was asked last. A turn has to follow: whoever rings has done under the lock what
+    /// the loop is to see.
+    pub(super) fn take_ring(&self) -> bool {
+        self.rung.load(Ordering::Relaxed) && self.rung.swap(false, Ordering::Acquire)
     }
 
     /// Takes the lock for a thread of the application.

@@ -92,7 +92,8 @@ impl Sleeper {
         Ok(happened[0])
     }
 
-    fn take_seldom(&mut self, line: &mut Line) -> Result<(), Errno> {
+    /// Takes notice of what seldom happens, if it has.
+    pub(super) fn take_seldom(&mut self, line: &mut Line) -> Result<(), Errno> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); SELDOM_MAX];
         let at_once = timespec(Instant::ZERO);
         let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {

@@ -336,6 +336,24 @@ fn an_idle_daemon_uses_no_processor_time() {
     });
 }
 
+#[test]
+fn a_daemon_that_polls_before_it_sleeps_answers_and_then_uses_no_processor_time() {
+    in_namespace(|| {
+        for option in ["--busy-poll 50", "--busy-poll 500000"] {
+            let mut daemon = Daemon::up(option);
+            sh("ping -q -c 20 -i 0.01 -W 5 10.9.0.2");
+            say_hello();
+            // Until it is over, and so are the timers that the conversation started.
+            thread::sleep(Duration::from_secs(1));
+            let before = daemon.cpu_ticks();
+            thread::sleep(Duration::from_secs(2));
+            let used = daemon.cpu_ticks() - before;
+            assert!(used <= 1, "{option}: {used} ticks of 10 ms in 2 s");
+            assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+        }
+    });
+}
+
 /// Runs one echo conversation under these options and returns what was logged.
 fn log_of_a_conversation(options: &str) -> String {
     let mut daemon = Daemon::up(options);

@@ -11,8 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tunstack::device::{Device as _, HEADROOM, Offload, Received};
 use tunstack::net::{self, Net, OffloadMode};
-use tunstack::proto::DropReason;
+use tunstack::proto::{ChecksumState, DropReason};
 
 use crate::harness::{
     Daemon, Host, Opener, cable, exchange, in_namespace, in_namespace_for, make_tun, pair_over,
@@ -125,6 +126,34 @@ fn ping_and_datagrams_of_every_size_are_answered() {
         daemon.process().signal(Signal::USR1);
         let report = daemon.process().wait_for_stderr("packets_in", PATIENCE);
         assert!(!report.contains("lost") && !report.contains("checksum"), "{report}");
+    });
+}
+
+#[test]
+fn a_datagram_is_the_same_however_it_is_received() {
+    in_namespace(|| {
+        let device = Offload::open("tun0").expect("the kernel has offloads");
+        sh("ip addr add 10.9.0.1/24 dev tun0");
+        sh("sysctl -qw net.ipv6.conf.tun0.disable_ipv6=1");
+        sh("ip link set tun0 up");
+        let socket = UdpSocket::bind("10.9.0.1:9").expect("the port is free");
+        let mut buffer = vec![0; 70_000];
+        let mut received = |with_headroom: bool| {
+            socket.send_to(b"a datagram", "10.9.0.2:9").expect("the kernel takes it");
+            let (what, start) = match with_headroom {
+                true => (device.recv_with_headroom(&mut buffer), HEADROOM),
+                false => (device.recv(&mut buffer), 0),
+            };
+            let Received::Packet { len, checksum, gso_size } = what else { panic!("{what:?}") };
+            assert_eq!((checksum, gso_size), (ChecksumState::Partial, None));
+            // Its identification and the checksum of its header differ.
+            let datagram = &buffer[start..start + len];
+            [&datagram[..4], &datagram[6..10], &datagram[12..]].concat()
+        };
+        let (plain, with_headroom) = (received(false), received(true));
+        assert_eq!(plain, with_headroom);
+        assert!(plain.ends_with(b"a datagram"), "{plain:?}");
+        assert_eq!(device.recv_with_headroom(&mut vec![0; 70_000]), Received::Empty);
     });
 }
 

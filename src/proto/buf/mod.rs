@@ -7,3 +7,24 @@
 pub mod pages;
 pub mod ranges;
 pub mod ring;
+
+/// Counts the bytes of text that are copied from one buffer to another, on each thread for itself: tests hold the core to
+/// the copies that it may make.
+#[cfg(test)]
+pub(crate) mod copies {
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static COPIED: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Notes a copy.
+    pub(crate) fn count(bytes: usize) {
+        COPIED.set(COPIED.get() + bytes as u64);
+    }
+
+    /// All that was noted on this thread so far.
+    pub(crate) fn counted() -> u64 {
+        COPIED.get()
+    }
+}

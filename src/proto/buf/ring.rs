@@ -110,6 +110,8 @@ impl Ring {
             offset = 0;
         }
         let stored = data.len() - rest.len();
+        #[cfg(test)]
+        super::copies::count(stored);
         if !rest.is_empty() {
             self.drop_unused_places(pool);
         }
@@ -130,6 +132,8 @@ impl Ring {
         for piece in self.pieces(from, rest.len()) {
             let (now, later) = rest.split_at_mut(piece.len());
             now.copy_from_slice(piece);
+            #[cfg(test)]
+            super::copies::count(piece.len());
             rest = later;
         }
     }

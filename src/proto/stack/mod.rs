@@ -57,6 +57,8 @@ mod interfaces;
 mod ping;
 mod raw;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 pub use interfaces::InterfaceInfo;

@@ -1,0 +1,184 @@
+//! What becomes of text on its way through two stacks: how often it is copied.
+
+use core::net::SocketAddr;
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use super::*;
+use crate::proto::buf::copies;
+use crate::proto::buf::pages::PAGE_SIZE;
+use crate::proto::packet::{EgressChecksum, Offloads};
+use crate::proto::{Error, ListenerId, Owner, TcpId};
+
+const ALL: Offloads = Offloads { checksum: true, tso4: true, tso6: true, uso: true };
+const PORT: u16 = 7;
+
+/// A packet on its way, and how much text is in it.
+struct Carried {
+    bytes: Vec<u8>,
+    text: usize,
+    gso_size: Option<NonZeroU16>,
+    checksum: ChecksumState,
+}
+
+/// Two stacks, a connection between them, and what was copied for its text.
+struct Pair {
+    stacks: [Stack; 2],
+    now: Instant,
+    /// Packets with text that the wire has carried, and how many of them were super-segments.
+    carried: usize,
+    supers: usize,
+    /// Each n-th packet with text is lost; none if it is 0.
+    lose_each: usize,
+    copied: Copied,
+}
+
+/// Bytes that were copied by...
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Copied {
+    writing: u64,
+    sending: u64,
+    receiving: u64,
+    reading: u64,
+}
+
+/// Does the work, and adds what was copied by it.
+fn counting<T>(to: &mut u64, work: impl FnOnce() -> T) -> T {
+    let before = copies::counted();
+    let done = work();
+    *to += copies::counted() - before;
+    done
+}
+
+fn address(side: usize) -> SocketAddr {
+    SocketAddr::from(([10, 9, 0, side as u8 + 1], PORT))
+}
+
+/// Takes a packet as a device does, which copies it in the end, whatever the core does.
+fn take(egress: &Egress<'_>) -> Carried {
+    // As it lies in the pages of the ring: nobody has put it together.
+    assert!(egress.payload.iter().all(|piece| piece.len() <= PAGE_SIZE), "a piece of more than a page");
+    if let [_, inner @ .., _] = egress.payload {
+        assert!(
+            inner.iter().all(|piece| piece.len() == PAGE_SIZE),
+            "a piece that is not the page it lies in"
+        );
+    }
+    let checksum = match egress.checksum {
+        EgressChecksum::Complete => ChecksumState::Unverified,
+        EgressChecksum::Partial { .. } => ChecksumState::Partial,
+    };
+    let bytes = [&[egress.header], egress.payload].concat().concat();
+    Carried { text: egress.payload.concat().len(), bytes, gso_size: egress.gso_size, checksum }
+}
+
+impl Pair {
+    fn new(offloads: Offloads, lose_each: usize) -> Pair {
+        let stack = |side: usize| {
+            let secrets = Secrets::from_number(side as u64);
+            let mut stack = Stack::new(Config::default(), &secrets, Instant::ZERO);
+            let device = stack.add_interface(1500);
+            stack.set_offloads(device, offloads);
+            stack.add_address(device, format!("{}/24", address(side).ip()).parse().unwrap()).unwrap();
+            stack
+        };
+        let stacks = [stack(0), stack(1)];
+        Pair { stacks, now: Instant::ZERO, carried: 0, supers: 0, lose_each, copied: Copied::default() }
+    }
+
+    /// Opens a connection from the first to the second.
+    fn open(&mut self) -> (TcpId, TcpId) {
+        let listener: ListenerId =
+            self.stacks[1].tcp_listen(self.now, address(1), None, Owner::APPLICATION).unwrap();
+        let client =
+            self.stacks[0].tcp_connect(self.now, None, address(1), None, Owner::APPLICATION).unwrap();
+        loop {
+            self.turn();
+            if let Ok((server, _)) = self.stacks[1].tcp_accept(self.now, listener) {
+                return (client, server);
+            }
+        }
+    }
+
+    /// What each has to send goes to the other; then a millisecond passes.
+    fn turn(&mut self) {
+        for from in [0, 1] {
+            let mut wire = Vec::new();
+            let mut sink = |egress: Egress<'_>| {
+                wire.push(take(&egress));
+                Sent::Taken
+            };
+            let sender = &mut self.stacks[from];
+            counting(&mut self.copied.sending, || {
+                while sender.transmit(self.now, &mut sink) == Progress::More {}
+            });
+            for carried in wire {
+                self.carry(carried, 1 - from);
+            }
+        }
+        self.now += Duration::from_millis(1);
+        self.stacks.iter_mut().for_each(|stack| stack.advance(self.now));
+    }
+
+    fn carry(&mut self, carried: Carried, to: usize) {
+        let Carried { bytes, text, gso_size, checksum } = carried;
+        if text > 0 {
+            self.carried += 1;
+            self.supers += usize::from(gso_size.is_some());
+            if self.lose_each > 0 && self.carried.is_multiple_of(self.lose_each) {
+                return;
+            }
+        }
+        let packet = Packet { bytes: &bytes, at: self.now, checksum, gso_size };
+        counting(&mut self.copied.receiving, || self.stacks[to].receive(DeviceId(0), &packet));
+    }
+
+    /// Moves so many bytes from the first to the second, which must get what the first has sent.
+    fn transfer(&mut self, total: usize) {
+        let (client, server) = self.open();
+        let data: Vec<u8> = (0..total).map(|at| (at / 257) as u8).collect();
+        let (mut written, mut read) = (0, Vec::new());
+        let mut buffer = vec![0; 100_000];
+        while read.len() < total {
+            let chunk = &data[written..total.min(written + 60_000)];
+            let [sender, receiver] = &mut self.stacks;
+            match counting(&mut self.copied.writing, || sender.tcp_write(self.now, client, chunk)) {
+                Ok(count) => written += count,
+                Err(error) => assert_eq!(error, Error::WouldBlock),
+            }
+            match counting(&mut self.copied.reading, || receiver.tcp_read(self.now, server, &mut buffer)) {
+                Ok(count) => read.extend_from_slice(&buffer[..count]),
+                Err(error) => assert_eq!(error, Error::WouldBlock),
+            }
+            self.turn();
+            assert!(self.now < Instant::ZERO + Duration::from_secs(600), "{} of {total}", read.len());
+        }
+        assert!(read == data, "other bytes than were sent");
+    }
+}
+
+#[test]
+fn text_is_copied_when_it_is_written_received_and_read_and_never_else() {
+    const TOTAL: usize = 4 << 20;
+    let once = TOTAL as u64;
+    for offloads in [ALL, Offloads::default()] {
+        let mut pair = Pair::new(offloads, 0);
+        pair.transfer(TOTAL);
+        let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
+        assert_eq!(pair.copied, expected, "{offloads:?}");
+        assert_eq!(pair.supers > pair.carried / 2, offloads == ALL, "{} of {}", pair.supers, pair.carried);
+    }
+}
+
+#[test]
+fn text_that_is_sent_again_is_copied_no_more_often() {
+    const TOTAL: usize = 4 << 20;
+    let once = TOTAL as u64;
+    for (offloads, lose_each) in [(ALL, 9), (Offloads::default(), 50)] {
+        let mut pair = Pair::new(offloads, lose_each);
+        pair.transfer(TOTAL);
+        assert!(pair.stacks[0].counters().tcp_retransmits > 0);
+        let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
+        assert_eq!(pair.copied, expected, "{offloads:?}");
+    }
+}

@@ -1,0 +1,232 @@
+//! What the loop has read from a device and not yet told the stack.
+//!
+//! Owns the buffer and where in it each datagram stands, and how much is read at once. Does not look at what is in a
+//! datagram.
+
+use std::num::NonZeroU16;
+
+use arrayvec::ArrayVec;
+
+use crate::device::{Device, HEADROOM, Received};
+use crate::proto::{ChecksumState, Packet};
+use crate::time::Instant;
+
+/// Datagrams read before the stack is told of them: enough to make the lock cheap, few enough that answers don't
+/// come late (reading until nothing is left makes a TUN's queue overflow).
+const PACKETS_MAX: usize = 32;
+/// Bytes of single datagrams after which a batch is full, so that it is still in the nearest cache (of 32 KiB on many
+/// machines) when the stack looks at it, or sends it on.
+const SINGLES_FILL: usize = 24 << 10;
+/// Bytes after which a batch is full, super-segments included: three of the largest. Their text is copied once and
+/// never looked at, so that the second cache will do (of 256 KiB on old machines, of 1 MiB and more on others), and a turn of
+/// the loop for each would cost more than the nearest cache gains.
+const FILL: usize = 128 << 10;
+/// The largest datagram that IP knows.
+const DATAGRAM_MAX: usize = 65_535;
+/// Datagrams start at multiples of this: a cache line.
+const ALIGN: usize = 64;
+/// The first datagram starts at such a multiple, and the last may be of the largest.
+const BUFFER_LEN: usize = ALIGN + FILL.next_multiple_of(ALIGN) + HEADROOM + DATAGRAM_MAX;
+
+/// How the reading of a batch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// The device has no more.
+    Drained,
+    /// The batch is full.
+    Full,
+    /// The device is gone.
+    Gone,
+}
+
+/// Datagrams, one behind the other.
+pub(super) struct Batch {
+    /// Never grows, so that it stays where it is. So large a piece comes zeroed from the system, which gives each page when it
+    /// is touched first: a stack pays for the largest batch that it ever read, a page or two if that was a few small packets.
+    buffer: Vec<u8>,
+    /// Where the room for the first datagram begins.
+    origin: usize,
+    packets: ArrayVec<Slot, PACKETS_MAX>,
+}
+
+struct Slot {
+    start: usize,
+    len: usize,
+    checksum: ChecksumState,
+    gso_size: Option<NonZeroU16>,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        let buffer = vec![0; BUFFER_LEN];
+        let origin = buffer.as_ptr().wrapping_add(HEADROOM).align_offset(ALIGN).min(ALIGN);
+        Batch { buffer, origin, packets: ArrayVec::new() }
+    }
+
+    /// Reads from the device until the batch is full, which is empty now.
+    pub(super) fn fill(&mut self, device: &dyn Device) -> Intake {
+        let mut at = self.origin;
+        let mut singles = 0;
+        while !self.packets.is_full() && singles < SINGLES_FILL && at - self.origin < FILL {
+            match device.recv_with_headroom(&mut self.buffer[at..]) {
+                Received::Packet { len, checksum, gso_size } => {
+                    let start = at + HEADROOM;
+                    self.packets.push(Slot { start, len, checksum, gso_size });
+                    // A device may claim more than it was given.
+                    let end = start + len.min(self.buffer.len() - start);
+                    let next = self.origin + (end - self.origin).next_multiple_of(ALIGN);
+                    if gso_size.is_none() {
+                        singles += next - at;
+                    }
+                    at = next;
+                }
+                Received::Empty => return Intake::Drained,
+                Received::Gone => return Intake::Gone,
+            }
+        }
+        Intake::Full
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Takes everything out, in the order in which it was read.
+    pub(super) fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
+        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
+            // A device that claims more than it was given has nothing to say.
+            let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
+            each(Packet { bytes, at, checksum, gso_size });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::sync::Mutex;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+    use crate::device::Room;
+    use crate::proto::{Egress, Sent};
+
+    /// A device with datagrams of these lengths, super-segments if so much is in each of their segments; each is full of
+    /// its number.
+    struct Script {
+        bell: OwnedFd,
+        left: Mutex<std::vec::IntoIter<(usize, u16)>>,
+        /// What it claims beyond what it was given room for.
+        boast: usize,
+    }
+
+    impl Script {
+        fn new(datagrams: &[(usize, u16)]) -> Script {
+            let bell = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+            let datagrams = datagrams.to_vec();
+            Script { bell, left: Mutex::new(datagrams.into_iter()), boast: 0 }
+        }
+    }
+
+    impl Device for Script {
+        fn name(&self) -> &str {
+            "script"
+        }
+
+        fn mtu(&self) -> usize {
+            1500
+        }
+
+        fn recv(&self, buffer: &mut [u8]) -> Received {
+            let mut left = self.left.lock().unwrap();
+            let Some((len, gso_size)) = left.next() else { return Received::Empty };
+            let number = u8::try_from(left.len()).unwrap();
+            let room = buffer.len();
+            buffer[..len.min(room)].fill(number);
+            let checksum = ChecksumState::Trusted;
+            let len = if self.boast > 0 { room + self.boast } else { len };
+            Received::Packet { len, checksum, gso_size: NonZeroU16::new(gso_size) }
+        }
+
+        fn send(&self, _: Egress<'_>) -> Sent {
+            Sent::Taken
+        }
+
+        fn poll_fd(&self) -> BorrowedFd<'_> {
+            self.bell.as_fd()
+        }
+
+        fn room(&self) -> Room {
+            Room::Readable
+        }
+    }
+
+    /// The lengths of the datagrams in each batch until the device has no more.
+    fn batches(device: &Script) -> Vec<Vec<usize>> {
+        let mut batch = Batch::new();
+        let mut all = Vec::new();
+        loop {
+            let intake = batch.fill(device);
+            let mut lens = Vec::new();
+            batch.take_packets(Instant::ZERO, |packet| {
+                assert!(packet.bytes.iter().all(|byte| *byte == packet.bytes[0]), "another lies over it");
+                assert_eq!(packet.bytes.as_ptr().align_offset(ALIGN), 0, "not at the start of a cache line");
+                lens.push(packet.bytes.len());
+            });
+            all.push(lens);
+            if intake == Intake::Drained {
+                return all;
+            }
+            assert_eq!(intake, Intake::Full);
+        }
+    }
+
+    fn counts(device: &Script) -> Vec<usize> {
+        batches(device).iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn datagrams_stand_apart_each_at_the_start_of_a_cache_line() {
+        let lens = [1, 63, 64, 65, 20, 1500, 48, 49, 0x0f, 40];
+        let device = Script::new(&lens.map(|len| (len, 0)));
+        assert_eq!(batches(&device), [lens.to_vec()]);
+    }
+
+    #[test]
+    fn single_datagrams_fill_a_batch_by_number_or_by_what_the_nearest_cache_holds() {
+        assert_eq!(counts(&Script::new(&[(40, 0); 70])), [32, 32, 6]);
+        assert_eq!(counts(&Script::new(&[(1500, 0); 40])), [16, 16, 8]);
+        assert_eq!(counts(&Script::new(&[(9000, 0); 7])), [3, 3, 1]);
+        assert_eq!(counts(&Script::new(&[(65_535, 0); 3])), [1, 1, 1, 0]);
+    }
+
+    #[test]
+    fn super_segments_fill_a_batch_by_what_the_second_cache_holds_whatever_else_is_in_it() {
+        assert_eq!(counts(&Script::new(&[(65_000, 1448); 6])), [3, 3, 0]);
+        assert_eq!(counts(&Script::new(&[(20_000, 1448); 9])), [7, 2]);
+        let mixed =
+            [(40_000, 1448), (9000, 0), (40_000, 1448), (9000, 0), (9000, 0), (40_000, 1448), (40, 0)];
+        assert_eq!(counts(&Script::new(&mixed)), [5, 2]);
+    }
+
+    #[test]
+    fn a_datagram_of_the_largest_fits_behind_whatever_a_batch_holds() {
+        for before in [1, SINGLES_FILL - ALIGN - HEADROOM] {
+            assert_eq!(batches(&Script::new(&[(before, 0), (65_535, 0)])), [vec![before, 65_535], vec![]]);
+        }
+        let before = FILL - ALIGN - HEADROOM;
+        assert_eq!(batches(&Script::new(&[(before, 1448), (65_535, 0)])), [vec![before, 65_535], vec![]]);
+    }
+
+    #[test]
+    fn what_a_device_claims_beyond_its_room_is_nothing() {
+        let device = Script { boast: 1, ..Script::new(&[(100, 0); 2]) };
+        let mut batch = Batch::new();
+        assert_eq!(batch.fill(&device), Intake::Full);
+        batch.take_packets(Instant::ZERO, |packet| panic!("{} bytes", packet.bytes.len()));
+        let device = Script { boast: usize::MAX - BUFFER_LEN, ..Script::new(&[(100, 0); 2]) };
+        assert_eq!(batch.fill(&device), Intake::Full);
+        batch.take_packets(Instant::ZERO, |packet| panic!("{} bytes", packet.bytes.len()));
+    }
+}
