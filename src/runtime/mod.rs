@@ -20,6 +20,7 @@ mod clock;
 mod error;
 mod line;
 mod lines;
+mod ports;
 mod run;
 mod service;
 mod shard;

@@ -14,7 +14,8 @@ use super::batch::{Batch, Intake};
 use super::busy::Busy;
 use super::clock::now;
 use super::line::{Line, Port};
-use super::shard::{Budgeted, Closing, Settled, Shard, Shared};
+use super::ports::Budgeted;
+use super::shard::{Closing, Settled, Shard, Shared};
 use super::sleeper::Sleeper;
 use super::waiting::Wake;
 use super::{ShutdownReport, Stopped, lines};
@@ -260,7 +261,7 @@ fn what_next(
         return Next::Again;
     }
     for port in line.ports_mut() {
-        port.wants_room = settled == Settled::DeviceBusy && shard.stack.waits_for_room(port.id);
+        port.wants_room = settled == Settled::DeviceBusy && shard.waits_for_room(port.id);
     }
     Next::Sleep { until }
 }
@@ -273,9 +274,9 @@ fn hand_over(shard: &mut Shard, port: &mut Port, batch: &mut Batch, arrived: Ins
         port.mtu = mtu;
         shard.stack.set_mtu(port.id, mtu);
     }
-    let Shard { stack, ports, .. } = shard;
+    let Shard { stack, ports, outgoing, .. } = shard;
     // Packets for others leave at once: most of what a router does ends here.
-    let mut sink = Budgeted::new(ports);
+    let mut sink = Budgeted::new(ports, outgoing);
     batch.take_packets(arrived, |packet| stack.receive_and_forward(port.id, &packet, &mut sink));
 }
 
@@ -293,13 +294,13 @@ fn closing_limit(shard: &mut Shard, closing: Closing, settled: Settled, now: Ins
 
 /// The stack's last act: what is still there is reset.
 fn end(shard: &mut Shard, since: Instant, connections: usize, now: Instant) -> ShutdownReport {
-    let drained = shard.stack.tcp_unfinished() == 0 && !shard.stack.wants_transmit();
+    let drained = shard.stack.tcp_unfinished() == 0 && shard.has_sent_all();
     let resets = |shard: &Shard| shard.stack.counters().tcp_resets_out;
     let before = resets(shard);
     shard.stack.tcp_abort_all(now);
     for _ in 0..LAST_OFFERS {
         while shard.transmit(now) == Settled::More {}
-        if !shard.stack.wants_transmit() {
+        if shard.has_sent_all() {
             break;
         }
         thread::yield_now();

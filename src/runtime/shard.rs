@@ -15,20 +15,16 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::ports::{Budgeted, Outgoing, Ports};
 use super::service::Service;
 use super::waiting::{Side, Waiting, Wake};
 use super::{ShutdownReport, Stopped, clock};
 use crate::device::Device;
 use crate::proto::events::Events;
 use crate::proto::stack::Progress;
-use crate::proto::{DeviceId, Egress, Error, ListenerId, Owner, PacketSink, Sent, SocketId, Stack};
+use crate::proto::{DeviceId, Error, ListenerId, Owner, SocketId, Stack};
 use crate::time::Instant;
 
-/// Datagrams that one holder of the lock sends before it lets go of it: each costs about a microsecond in
-/// the kernel, and others wait.
-const SEND_BUDGET_PACKETS: usize = 64;
-/// The same in bytes, for large datagrams.
-const SEND_BUDGET_BYTES: usize = 256 << 10;
 /// Events that one holder of the lock handles before it lets go of it.
 const EVENT_BUDGET: usize = 256;
 
@@ -55,6 +51,7 @@ pub(crate) struct Shared {
 pub(crate) struct Shard {
     pub(crate) stack: Stack,
     pub(super) ports: Ports,
+    pub(super) outgoing: Outgoing,
     waiting: Waiting,
     /// By owner, less one.
     services: Vec<Box<dyn Service>>,
@@ -104,6 +101,7 @@ impl Shared {
             shard: Mutex::new(Shard {
                 stack,
                 ports: Ports::new(devices),
+                outgoing: Outgoing::default(),
                 waiting: Waiting::default(),
                 services: Vec::new(),
                 service_events: Events::default(),
@@ -444,19 +442,21 @@ impl Shard {
     }
 
     fn transmit_in(&mut self, now: Instant, more_to_come: bool) -> Settled {
-        if !self.stack.wants_transmit() || self.ports.is_empty() {
+        let has_nothing = !self.stack.wants_transmit() && self.outgoing.is_empty();
+        if has_nothing || self.ports.is_empty() {
             return Settled::Idle;
         }
-        let mut sink = Budgeted::new(&self.ports);
+        let mut sink = Budgeted::new(&self.ports, &mut self.outgoing);
         let progress = if more_to_come {
             self.stack.transmit_mid_batch(now, &mut sink)
         } else {
             self.stack.transmit(now, &mut sink)
         };
+        drop(sink);
         match progress {
-            Progress::Idle => Settled::Idle,
+            Progress::Idle if self.outgoing.is_empty() => Settled::Idle,
+            Progress::Idle | Progress::Busy => Settled::DeviceBusy,
             Progress::More => Settled::More,
-            Progress::Busy => Settled::DeviceBusy,
         }
     }
 
@@ -465,6 +465,16 @@ impl Shard {
         // The loop still holds it, and drops it without the lock.
         drop(self.ports.remove(device));
         self.stack.set_down(device);
+    }
+
+    /// Whether something is left that a device had no room for.
+    pub(super) fn waits_for_room(&self, device: DeviceId) -> bool {
+        self.stack.waits_for_room(device) || self.outgoing.waits_for_room(device)
+    }
+
+    /// Whether all that there was to send is with the devices.
+    pub(super) fn has_sent_all(&self) -> bool {
+        !self.stack.wants_transmit() && self.outgoing.is_empty()
     }
 
     /// Asks for the end, or brings one that was asked for nearer.
@@ -529,66 +539,6 @@ impl Shard {
             (None, Some(_)) => Err(Stopped::Shutdown(ShutdownReport::default())),
             (None, None) => Ok(()),
         }
-    }
-}
-
-/// The devices of the stack's interfaces.
-#[derive(Default)]
-pub(super) struct Ports {
-    /// By interface; `None` where the device is gone.
-    devices: Vec<Option<Arc<dyn Device>>>,
-}
-
-impl Ports {
-    fn new(devices: &[Arc<dyn Device>]) -> Self {
-        Ports { devices: devices.iter().cloned().map(Some).collect() }
-    }
-
-    /// The device behind an interface.
-    pub(super) fn get(&self, device: DeviceId) -> Option<&dyn Device> {
-        self.devices.get(usize::from(device.0))?.as_deref()
-    }
-
-    /// Lets a device go.
-    pub(super) fn remove(&mut self, device: DeviceId) -> Option<Arc<dyn Device>> {
-        self.devices.get_mut(usize::from(device.0))?.take()
-    }
-
-    /// Whether no device is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.devices.iter().all(Option::is_none)
-    }
-
-    fn take_all(&mut self) -> Vec<Option<Arc<dyn Device>>> {
-        std::mem::take(&mut self.devices)
-    }
-}
-
-/// The devices, as long as the budget lasts.
-pub(super) struct Budgeted<'a> {
-    ports: &'a Ports,
-    packets: usize,
-    bytes: usize,
-}
-
-impl<'a> Budgeted<'a> {
-    pub(super) fn new(ports: &'a Ports) -> Self {
-        Budgeted { ports, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES }
-    }
-}
-
-impl PacketSink for Budgeted<'_> {
-    fn send(&mut self, egress: Egress<'_>) -> Sent {
-        if self.packets == 0 || self.bytes == 0 {
-            return Sent::Enough;
-        }
-        // What a device that is gone is given is lost, like what a link loses that is down.
-        let sent = self.ports.get(egress.device).map_or(Sent::Taken, |device| device.send(egress));
-        if sent == Sent::Taken {
-            self.packets -= 1;
-            self.bytes = self.bytes.saturating_sub(egress.len());
-        }
-        sent
     }
 }
 

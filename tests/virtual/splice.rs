@@ -26,7 +26,9 @@ fn splice(t: &mut Script, from: TcpId, to: TcpId) -> Result<usize, SpliceError> 
 }
 
 fn end<const N: usize>(t: &mut Script, ids: [TcpId; N]) {
-    ids.map(|id| t.stack.tcp_abort(t.now(), id));
+    for id in ids {
+        t.stack.tcp_abort(t.now(), id);
+    }
     t.flush();
 }
 
