@@ -98,7 +98,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
     pub(crate) offload: Offload,
 
-    /// How long to look for packets before sleeping, after the last one came: quicker answers for processor time
+    /// How long to look for packets before sleeping, after the last one came: no waking, for processor time
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     busy_poll: u64,
