@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use arrayvec::ArrayVec;
+
 use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
 use crate::proto::packet::DeviceId;
@@ -52,7 +54,7 @@ pub(crate) fn try_send_with_options(
     let sent = !parts.is_empty() && fits && ctx.outbox.has_room_for(route.device, parts.len(), bytes);
     if sent {
         for part in &parts {
-            ctx.outbox.push_part(route.device, part);
+            ctx.outbox.push(route.device, &[part]);
         }
     } else {
         ctx.counters.replies_lost += 1;
@@ -110,21 +112,31 @@ fn queue(
 ) -> bool {
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
-    let mut bytes = Vec::with_capacity(header.len() + payload_len);
-    bytes.extend_from_slice(&written);
-    for piece in payload {
-        bytes.extend_from_slice(piece);
-    }
     let IpHeader { src, dst, protocol, .. } = *header;
-    let transport = bytes.get(header.len()..).unwrap_or_default();
-    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: bytes.len() });
-    if bytes.len() <= route.mtu {
-        return ctx.outbox.push(route.device, bytes);
+    let len = written.len() + payload_len;
+    match payload {
+        [transport, ..] if transport.len() >= QUOTED => {
+            note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len });
+        }
+        pieces => {
+            let transport: ArrayVec<u8, QUOTED> =
+                pieces.iter().copied().flatten().copied().take(QUOTED).collect();
+            note(ctx, route, &pmtu::Sent { src, dst, protocol, transport: &transport, len });
+        }
     }
-    let ident = if header.src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, header.src, header.dst) } else { 0 };
+    if len <= route.mtu {
+        match payload {
+            [piece] => ctx.outbox.push(route.device, &[&written, piece]),
+            [first, second] => ctx.outbox.push(route.device, &[&written, first, second]),
+            pieces => ctx.outbox.push(route.device, &[&[&written[..]], pieces].concat()),
+        }
+        return true;
+    }
+    let bytes = [&[&written[..]], payload].concat().concat();
+    let ident = if src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, src, dst) } else { 0 };
     let outbox = &mut *ctx.outbox;
     let parts = fragment::split(&bytes, route.mtu, ident, |part| {
-        outbox.push_part(route.device, part);
+        outbox.push(route.device, &[part]);
         true
     });
     ctx.counters.fragmented += 1;
@@ -139,10 +151,15 @@ pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
         let Parsed { src, dst, protocol, payload: transport, .. } = parsed;
         note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: whole.len() });
     }
-    if !ctx.outbox.push(route.device, whole) {
+    if ctx.outbox.has_room_for(route.device, 1, whole.len()) {
+        ctx.outbox.push(route.device, &[&whole]);
+    } else {
         ctx.counters.replies_lost += 1;
     }
 }
+
+/// Bytes of a transport header that every quotation holds (RFC 792).
+const QUOTED: usize = 8;
 
 /// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
 fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
@@ -219,6 +236,17 @@ mod tests {
             assert!(!try_send(&mut world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
             assert_eq!(world.counters.replies_lost, 1);
         }
+    }
+
+    #[test]
+    fn what_may_be_quoted_is_remembered_however_many_pieces_it_comes_in() {
+        let mut world = World::new();
+        let sent = header("fd09::2", "fd09::1", 99);
+        send(&mut world.ctx(), &by(TUN), &sent, &[b"ab", b"", b"cd", b"efghij", &[0; 1300]]);
+        let has_sent = |world: &World, text: &[u8]| world.ip.path_mtu.has_sent(sent.src, sent.dst, 99, text);
+        assert!(has_sent(&world, b"abcdefgh") && !has_sent(&world, b"abcdefgi"));
+        send(&mut world.ctx(), &by(TUN), &sent, &[b"12345678", b"9", &[0; 1300]]);
+        assert!(has_sent(&world, b"12345678"));
     }
 
     #[test]
