@@ -52,5 +52,7 @@ pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
 pub(crate) use output::{
-    Room, fragmentable, room_for_application, send, send_whole, try_send, try_send_with_options,
+    Room, fragmentable, ident_of, leaves_without_sum, note_sent, room_for_all, room_for_application,
+    room_for_super, send, send_admitted, send_unfinished, send_whole, takes_super_datagrams, try_send,
+    try_send_with_options,
 };

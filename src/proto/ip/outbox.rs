@@ -8,9 +8,13 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
+use super::segment::{Unfinishable, Unfinished};
 use crate::proto::buf::records::{Kept, Records};
 use crate::proto::config::Config;
-use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Progress, Sent};
+use crate::proto::packet::{
+    ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Packet, PacketSink, Progress, Sent,
+};
+use crate::time::Instant;
 
 /// A bounded queue of complete datagrams for each device.
 #[derive(Debug)]
@@ -95,6 +99,17 @@ impl Outbox {
         self.append(device, Waiting::OWN, pieces);
     }
 
+    /// Like [`push`](Self::push), of what the device has to finish.
+    pub(crate) fn push_unfinished(
+        &mut self,
+        device: DeviceId,
+        pieces: &[&[u8]],
+        checksum: EgressChecksum,
+        gso_size: Option<NonZeroU16>,
+    ) {
+        self.append(device, Waiting { is_transit: false, gso_size, checksum }, pieces);
+    }
+
     /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
     pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
         let Egress { device, header, payload, gso_size, checksum } = *egress;
@@ -176,6 +191,30 @@ impl Outbox {
             }
         }
         progress
+    }
+
+    /// Finishes what waits for a device that doesn't do so any more.
+    pub(crate) fn follow_offloads(&mut self, device: DeviceId, offloads: Offloads) {
+        let Some(queue) = self.queues.get_mut(index(device)) else { return };
+        let has_refused = queue.has_refused;
+        let mut before = core::mem::replace(queue, Queue { has_refused, ..Queue::new() }).packets;
+        self.waiting -= before.len();
+        while let Some((&waiting, bytes)) = before.front() {
+            let Waiting { gso_size, checksum, .. } = waiting;
+            let state = match checksum {
+                EgressChecksum::Partial { .. } => ChecksumState::Partial,
+                EgressChecksum::Complete => ChecksumState::Trusted,
+            };
+            let packet = Packet { checksum: state, gso_size, ..Packet::plain(bytes, Instant::ZERO) };
+            match Unfinished::of(&packet) {
+                Ok(Some(unfinished)) if !unfinished.is_taken_by(offloads) => {
+                    let plain = Waiting { is_transit: waiting.is_transit, ..Waiting::OWN };
+                    unfinished.finish(|headers, data| self.append(device, plain, &[headers, data]));
+                }
+                Ok(_) | Err(Unfinishable) => self.append(device, waiting, &[bytes]),
+            }
+            before.pop();
+        }
     }
 
     /// Forgets what waits for a device that is gone.

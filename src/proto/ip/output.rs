@@ -2,12 +2,13 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 
 use arrayvec::ArrayVec;
 
 use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
-use crate::proto::packet::DeviceId;
+use crate::proto::packet::{DeviceId, EgressChecksum};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
@@ -23,7 +24,7 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
     let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let sent = room_needed(route, header, payload_len)
         .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
-        .is_some_and(|_| queue(ctx, route, header, payload, payload_len));
+        .is_some_and(|_| send_admitted(ctx, route, header, payload));
     if !sent {
         ctx.counters.replies_lost += 1;
     }
@@ -69,13 +70,37 @@ pub(crate) fn room_for_application(
     header: &IpHeader,
     payload_len: usize,
 ) -> Room {
+    room_for_all(ctx, route, header, payload_len, 1)
+}
+
+/// The same of so many datagrams at once, each of which could be sent alone.
+pub(crate) fn room_for_all(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+    count: usize,
+) -> Room {
     match room_needed(route, header, payload_len) {
         None => Room::Never,
-        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => {
+        Some((packets, bytes))
+            if ctx.outbox.has_room_for_application(route.device, count * packets, count * bytes) =>
+        {
             Room::Now
         }
         Some(_) => Room::Later,
     }
+}
+
+/// The same of a super-datagram that the [device takes](takes_super_datagrams): it waits in one piece.
+pub(crate) fn room_for_super(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+) -> Room {
+    let has_room = ctx.outbox.has_room_for_application(route.device, 1, header.len() + payload_len);
+    if has_room { Room::Now } else { Room::Later }
 }
 
 /// When a datagram may be sent.
@@ -103,13 +128,14 @@ fn room_needed(route: &Route, header: &IpHeader, payload_len: usize) -> Option<(
     (packets == 1 || !header.dont_fragment).then_some((packets, bytes))
 }
 
-fn queue(
+/// Like [`try_send`], of what is known to find room.
+pub(crate) fn send_admitted(
     ctx: &mut Context<'_>,
     route: &Route,
     header: &IpHeader,
     payload: &[&[u8]],
-    payload_len: usize,
 ) -> bool {
+    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
     let IpHeader { src, dst, protocol, .. } = *header;
@@ -144,6 +170,61 @@ fn queue(
     parts > 0
 }
 
+/// Like [`send_admitted`], of a datagram that its device has to finish, and [can](leaves_without_sum): the field
+/// `checksum_at` bytes into the transport header holds the pseudo-header's sum, and with `gso_size` it is a super-datagram.
+pub(crate) fn send_unfinished(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    transport: &[u8],
+    data: &[u8],
+    checksum_at: u16,
+    gso_size: Option<NonZeroU16>,
+) {
+    let mut written = HeaderBuf::new();
+    header.write(transport.len() + data.len(), &mut written);
+    note_sent(ctx, route, header, transport, data.len());
+    // No header of IP is that long.
+    let checksum = EgressChecksum::Partial { start: written.len() as u16, offset: checksum_at };
+    ctx.outbox.push_unfinished(route.device, &[&written, transport, data], checksum, gso_size);
+}
+
+/// Remembers a datagram that its device makes of a super-datagram.
+pub(crate) fn note_sent(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    transport: &[u8],
+    data_len: usize,
+) {
+    let IpHeader { src, dst, protocol, .. } = *header;
+    let len = header.len() + transport.len() + data_len;
+    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len });
+}
+
+/// Whether a datagram may leave without its checksum: the device adds that, and nobody cuts the datagram before.
+pub(crate) fn leaves_without_sum(
+    ctx: &Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+) -> bool {
+    ctx.ip.interfaces.offloads(route.device).checksum && header.len() + payload_len <= route.mtu
+}
+
+/// Whether a super-datagram may go this way, of datagrams with so many bytes behind their IP headers: the device cuts it,
+/// and nobody has to cut what it makes of it, each part of which would need an identification of its own.
+pub(crate) fn takes_super_datagrams(
+    ctx: &Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+) -> bool {
+    header.dont_fragment
+        && ctx.ip.interfaces.offloads(route.device).uso
+        && leaves_without_sum(ctx, route, header, payload_len)
+}
+
 /// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as
 /// lost if the queue is full.
 pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
@@ -168,16 +249,21 @@ fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
     }
 }
 
-/// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
-///
-/// A datagram of IPv4 without DF is not atomic, so its identification has to be unique (RFC 6864 section
-/// 4.3).
+/// The header of a datagram that routers may fragment: what the stack itself answers.
 pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
-    let ident = if src.is_ipv4() { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 };
     //= RFC1122 3.2.1.7 configurable
     //= RFC1812 4.3.2.2 time to live
     let hop_limit = ctx.config.ttl;
-    IpHeader { src, dst, protocol, hop_limit, tos: 0, ident, dont_fragment: false, flow_label: 0 }
+    let header =
+        IpHeader { src, dst, protocol, hop_limit, tos: 0, ident: 0, dont_fragment: false, flow_label: 0 };
+    IpHeader { ident: ident_of(ctx, &header), ..header }
+}
+
+/// The identification that a datagram needs: over IPv4 without DF it is not atomic, and has to have one of its own (RFC
+/// 6864 section 4.3). Nobody looks at others', which are 0, as on Linux.
+pub(crate) fn ident_of(ctx: &mut Context<'_>, header: &IpHeader) -> u16 {
+    let IpHeader { src, dst, protocol, dont_fragment, .. } = *header;
+    if src.is_ipv4() && !dont_fragment { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 }
 }
 
 #[cfg(test)]
