@@ -83,6 +83,30 @@ impl<M> Records<M> {
         Some((&place.meta, &self.bytes[place.at..place.at + place.len]))
     }
 
+    /// The newest.
+    #[inline]
+    pub fn back_mut(&mut self) -> Option<(&mut M, &mut [u8])> {
+        let place = self.places.back_mut()?;
+        Some((&mut place.meta, &mut self.bytes[place.at..place.at + place.len]))
+    }
+
+    /// Copies more to the end of the newest record; `false` if what room there is lies elsewhere (nothing happened).
+    pub fn extend_back(&mut self, bytes: &[u8]) -> bool {
+        let len = bytes.len();
+        let Some(end) = self.places.back().map(|newest| newest.at + newest.len) else { return false };
+        let mut at = self.room_for(len);
+        if at != Some(end) && (self.bytes.len() < self.kept.bytes || self.used + len > self.bytes.len()) {
+            at = Some(self.grow_for(len));
+        } else if at != Some(end) {
+            return false;
+        }
+        let (Some(newest), Some(at)) = (self.places.back_mut(), at) else { return false };
+        self.bytes[at..at + len].copy_from_slice(bytes);
+        newest.len += len;
+        self.used += len;
+        true
+    }
+
     /// Takes the oldest out; tells what was known of it, and how long it was.
     #[inline]
     pub fn pop(&mut self) -> Option<(M, usize)> {
@@ -150,6 +174,21 @@ mod tests {
     const KEPT: Kept = Kept { bytes: 1000, records: 8 };
 
     #[test]
+    fn the_newest_is_added_to_where_there_is_room() {
+        let mut records = Records::new(KEPT);
+        assert!(!records.extend_back(b"to nothing"));
+        records.push(1, &[b"begin"]);
+        assert!(records.extend_back(b" and end"));
+        assert_eq!(records.front(), Some((&1, &b"begin and end"[..])));
+        assert!(records.extend_back(&[0; LEAST]));
+        records.push(2, &[&[0; 400]]);
+        records.pop();
+        // At the end of what is kept, with room at the beginning.
+        assert!(records.bytes.len() >= KEPT.bytes && !records.extend_back(&[0; 200]));
+        assert_eq!(records.pop(), Some((2, 400)));
+    }
+
+    #[test]
     fn what_a_burst_needed_is_given_back_and_what_is_kept_is_not_allocated_again() {
         let mut records = Records::new(KEPT);
         for number in 0..1000 {
@@ -176,6 +215,7 @@ mod tests {
         fn records_come_out_as_they_went_in_and_take_no_more_room_than_they_need(
             steps in prop::collection::vec(
                 prop::option::weighted(0.6, prop_oneof![0_usize..20, 0_usize..300, 0_usize..3000]), 1..300),
+            joins in prop::collection::vec(any::<bool>(), 300),
         ) {
             let mut records = Records::new(KEPT);
             let mut model: VecDeque<(usize, Vec<u8>)> = VecDeque::new();
@@ -184,9 +224,17 @@ mod tests {
                 match step {
                     Some(len) => {
                         let bytes: Vec<u8> = (0..len).map(|at| (at + number) as u8).collect();
-                        let (head, tail) = bytes.split_at(len / 3);
-                        records.push(number, &[head, &[], tail]);
-                        model.push_back((number, bytes));
+                        let newest = model.back_mut().filter(|(_, newest)| joins[number] && newest.len() + len <= 3000);
+                        match newest {
+                            Some((_, newest)) if records.extend_back(&bytes) => newest.extend(bytes),
+                            Some(_) | None => {
+                                let (head, tail) = bytes.split_at(len / 3);
+                                prop_assert_eq!(records.push(number, &[head, &[], tail]), len);
+                                model.push_back((number, bytes));
+                            }
+                        }
+                        let newest = records.back_mut().map(|(meta, bytes)| (*meta, bytes.to_vec()));
+                        prop_assert_eq!(newest.as_ref(), model.back());
                     }
                     None => {
                         let expected = model.pop_front().map(|(number, bytes)| (number, bytes.len()));

@@ -8,12 +8,14 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
+use super::burst::{self, Burst};
 use super::segment::{Unfinishable, Unfinished};
 use crate::proto::buf::records::{Kept, Records};
 use crate::proto::config::Config;
 use crate::proto::packet::{
     ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Packet, PacketSink, Progress, Sent,
 };
+use crate::proto::wire::udp;
 use crate::time::Instant;
 
 /// A bounded queue of complete datagrams for each device.
@@ -58,6 +60,17 @@ struct Waiting {
     gso_size: Option<NonZeroU16>,
     /// As in [`Egress`].
     checksum: EgressChecksum,
+    /// Set as long as others may join it.
+    burst: Option<Burst>,
+}
+
+/// A datagram of UDP in its pieces, without its checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsummed<'a> {
+    pub(crate) ip: &'a [u8],
+    /// Its checksum field holds the sum of the pseudo-header.
+    pub(crate) udp: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 /// What an empty queue keeps: enough for the answers to what a device gives in one batch.
@@ -72,7 +85,8 @@ impl Queue {
 
 impl Waiting {
     /// A datagram of our own.
-    const OWN: Waiting = Waiting { is_transit: false, gso_size: None, checksum: EgressChecksum::Complete };
+    const OWN: Waiting =
+        Waiting { is_transit: false, gso_size: None, checksum: EgressChecksum::Complete, burst: None };
 
     fn egress<'a>(&self, device: DeviceId, bytes: &'a [u8]) -> Egress<'a> {
         let Waiting { gso_size, checksum, .. } = *self;
@@ -99,15 +113,25 @@ impl Outbox {
         self.append(device, Waiting::OWN, pieces);
     }
 
-    /// Like [`push`](Self::push), of what the device has to finish.
-    pub(crate) fn push_unfinished(
+    /// Like [`push`](Self::push), of a datagram of UDP whose checksum the device completes. With `gso_size` it is a
+    /// super-datagram.
+    pub(crate) fn push_unsummed(
         &mut self,
         device: DeviceId,
-        pieces: &[&[u8]],
-        checksum: EgressChecksum,
+        datagram: Unsummed<'_>,
         gso_size: Option<NonZeroU16>,
     ) {
-        self.append(device, Waiting { is_transit: false, gso_size, checksum }, pieces);
+        self.append_unsummed(device, datagram, gso_size, None);
+    }
+
+    /// Like [`push_unsummed`](Self::push_unsummed), for a device that cuts super-datagrams: it may join the one that was
+    /// queued last, and others may join it. Returns the header of UDP of the super-datagram that came of it, if one did.
+    pub(crate) fn join(&mut self, device: DeviceId, datagram: Unsummed<'_>) -> Option<[u8; udp::HEADER_LEN]> {
+        let joined = self.try_join(device, datagram);
+        if joined.is_none() {
+            self.append_unsummed(device, datagram, None, Burst::of_one(datagram.data.len()));
+        }
+        joined
     }
 
     /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
@@ -115,7 +139,7 @@ impl Outbox {
         let Egress { device, header, payload, gso_size, checksum } = *egress;
         let has_room = self.has_room_for_transit(device, egress.len());
         if has_room {
-            let waiting = Waiting { is_transit: true, gso_size, checksum };
+            let waiting = Waiting { is_transit: true, gso_size, checksum, ..Waiting::OWN };
             match payload {
                 [] => self.append(device, waiting, &[header]),
                 [piece] => self.append(device, waiting, &[header, piece]),
@@ -252,6 +276,34 @@ impl Outbox {
         load.packets += 1;
         load.bytes += queue.packets.push(waiting, pieces);
         self.waiting += 1;
+    }
+
+    fn append_unsummed(
+        &mut self,
+        device: DeviceId,
+        datagram: Unsummed<'_>,
+        gso_size: Option<NonZeroU16>,
+        burst: Option<Burst>,
+    ) {
+        let Unsummed { ip, udp, data } = datagram;
+        // No header of IP is that long.
+        let checksum = EgressChecksum::Partial { start: ip.len() as u16, offset: udp::CHECKSUM_AT };
+        self.append(device, Waiting { gso_size, checksum, burst, ..Waiting::OWN }, &[ip, udp, data]);
+    }
+
+    fn try_join(&mut self, device: DeviceId, datagram: Unsummed<'_>) -> Option<[u8; udp::HEADER_LEN]> {
+        let Unsummed { ip, udp, data } = datagram;
+        let queue = self.queues.get_mut(index(device))?;
+        let (waiting, bytes) = queue.packets.back_mut()?;
+        let burst = waiting.burst.filter(|burst| burst.may_be_joined(bytes, ip, udp, data.len()))?;
+        if !queue.packets.extend_back(data) {
+            return None;
+        }
+        queue.own.bytes += data.len();
+        let (waiting, bytes) = queue.packets.back_mut()?;
+        waiting.gso_size = NonZeroU16::new(burst.size);
+        waiting.burst = burst.joined(data.len());
+        burst::lengthen(bytes, ip.len(), data.len())
     }
 
     /// Forgets the oldest datagram; `false` if there was none.

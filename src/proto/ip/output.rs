@@ -6,9 +6,10 @@ use core::num::NonZeroU16;
 
 use arrayvec::ArrayVec;
 
+use super::outbox::Unsummed;
 use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
-use crate::proto::packet::{DeviceId, EgressChecksum};
+use crate::proto::packet::{DeviceId, Offloads};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
@@ -92,7 +93,7 @@ pub(crate) fn room_for_all(
     }
 }
 
-/// The same of a super-datagram that the [device takes](takes_super_datagrams): it waits in one piece.
+/// The same of a super-datagram that the [device takes](LeftToDevice::SumAndCut): it waits in one piece.
 pub(crate) fn room_for_super(
     ctx: &mut Context<'_>,
     route: &Route,
@@ -170,26 +171,73 @@ pub(crate) fn send_admitted(
     parts > 0
 }
 
-/// Like [`send_admitted`], of a datagram that its device has to finish, and [can](leaves_without_sum): the field
-/// `checksum_at` bytes into the transport header holds the pseudo-header's sum, and with `gso_size` it is a super-datagram.
-pub(crate) fn send_unfinished(
+/// What of a datagram of UDP is left to the device that it leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftToDevice {
+    /// The device does nothing, or somebody has to cut the datagram before it could.
+    Nothing,
+    /// The checksum.
+    Sum,
+    /// The checksum, and to cut it out of a super-datagram.
+    SumAndCut,
+}
+
+impl LeftToDevice {
+    /// Of a datagram with so many bytes behind its IP header.
+    pub(crate) fn of(ctx: &Context<'_>, route: &Route, header: &IpHeader, payload_len: usize) -> Self {
+        let Offloads { checksum, uso, .. } = ctx.ip.interfaces.offloads(route.device);
+        if !checksum || header.len() + payload_len > route.mtu {
+            LeftToDevice::Nothing
+        } else if !uso || !header.dont_fragment {
+            // The parts of each that is cut on the way would need an identification of their own.
+            LeftToDevice::Sum
+        } else {
+            LeftToDevice::SumAndCut
+        }
+    }
+}
+
+/// Queues a datagram whose checksum is [left to the device](LeftToDevice::Sum), which has room. If cutting is, too, it
+/// may become part of a super-datagram. `udp` holds the pseudo-header's sum.
+pub(crate) fn send_unsummed(
     ctx: &mut Context<'_>,
     route: &Route,
     header: &IpHeader,
-    transport: &[u8],
+    udp: &[u8],
     data: &[u8],
-    checksum_at: u16,
-    gso_size: Option<NonZeroU16>,
+    left: LeftToDevice,
 ) {
-    let mut written = HeaderBuf::new();
-    header.write(transport.len() + data.len(), &mut written);
-    note_sent(ctx, route, header, transport, data.len());
-    // No header of IP is that long.
-    let checksum = EgressChecksum::Partial { start: written.len() as u16, offset: checksum_at };
-    ctx.outbox.push_unfinished(route.device, &[&written, transport, data], checksum, gso_size);
+    let mut ip = HeaderBuf::new();
+    header.write(udp.len() + data.len(), &mut ip);
+    note_sent(ctx, route, header, udp, data.len());
+    let datagram = Unsummed { ip: &ip, udp, data };
+    match left {
+        LeftToDevice::Nothing | LeftToDevice::Sum => ctx.outbox.push_unsummed(route.device, datagram, None),
+        LeftToDevice::SumAndCut => {
+            if let Some(udp) = ctx.outbox.join(route.device, datagram) {
+                // Whoever complains before it is cut quotes all of it.
+                note_sent(ctx, route, header, &udp, data.len());
+            }
+        }
+    }
 }
 
-/// Remembers a datagram that its device makes of a super-datagram.
+/// Queues a super-datagram, to be [cut](LeftToDevice::SumAndCut) into datagrams with `size` bytes of data, which has room.
+pub(crate) fn send_super_datagram(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    udp: &[u8],
+    data: &[u8],
+    size: NonZeroU16,
+) {
+    let mut ip = HeaderBuf::new();
+    header.write(udp.len() + data.len(), &mut ip);
+    note_sent(ctx, route, header, udp, data.len());
+    ctx.outbox.push_unsummed(route.device, Unsummed { ip: &ip, udp, data }, Some(size));
+}
+
+/// Remembers a datagram with so many bytes of data, or one that is cut out of what is sent.
 pub(crate) fn note_sent(
     ctx: &mut Context<'_>,
     route: &Route,
@@ -200,29 +248,6 @@ pub(crate) fn note_sent(
     let IpHeader { src, dst, protocol, .. } = *header;
     let len = header.len() + transport.len() + data_len;
     note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len });
-}
-
-/// Whether a datagram may leave without its checksum: the device adds that, and nobody cuts the datagram before.
-pub(crate) fn leaves_without_sum(
-    ctx: &Context<'_>,
-    route: &Route,
-    header: &IpHeader,
-    payload_len: usize,
-) -> bool {
-    ctx.ip.interfaces.offloads(route.device).checksum && header.len() + payload_len <= route.mtu
-}
-
-/// Whether a super-datagram may go this way, of datagrams with so many bytes behind their IP headers: the device cuts it,
-/// and nobody has to cut what it makes of it, each part of which would need an identification of its own.
-pub(crate) fn takes_super_datagrams(
-    ctx: &Context<'_>,
-    route: &Route,
-    header: &IpHeader,
-    payload_len: usize,
-) -> bool {
-    header.dont_fragment
-        && ctx.ip.interfaces.offloads(route.device).uso
-        && leaves_without_sum(ctx, route, header, payload_len)
 }
 
 /// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as

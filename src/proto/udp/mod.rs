@@ -24,7 +24,7 @@ use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
 use super::ids::UdpId;
 use super::ip::icmp::{self, IcmpError};
-use super::ip::{self, Cast, Datagram, Layer};
+use super::ip::{self, Cast, Datagram, Layer, LeftToDevice};
 use super::reuse::BindOptions;
 use super::sending::{self, Manner, MtuDiscover, Outgoing, Refusal, Refused, SendOptions};
 use super::socket_errors::ErrorReport;
@@ -160,7 +160,7 @@ impl Sockets {
         }
         let count =
             data.len().checked_div(size).ok_or(Error::InvalidInput)? + usize::from(data.len() % size > 0);
-        if count > SEGMENTS_MAX {
+        if count > ip::SEGMENTS_MAX {
             return Err(Error::InvalidInput);
         }
         let (outgoing, ports) = self.prepare(ctx, id, size, to, with)?;
@@ -171,7 +171,8 @@ impl Sockets {
         }
         let one = wire::HEADER_LEN + size;
         let gso_size = u16::try_from(size).ok().and_then(NonZeroU16::new);
-        let gso_size = gso_size.filter(|_| ip::takes_super_datagrams(ctx, &route, &header, one));
+        let gso_size =
+            gso_size.filter(|_| LeftToDevice::of(ctx, &route, &header, one) == LeftToDevice::SumAndCut);
         let room = match gso_size {
             Some(_) => ip::room_for_super(ctx, &route, &header, wire::HEADER_LEN + data.len()),
             None => ip::room_for_all(ctx, &route, &header, one, count),
@@ -358,12 +359,15 @@ impl Sockets {
 fn send(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8]) {
     let Outgoing { route, header } = outgoing;
     let mut written = HeaderBuf::new();
-    if ip::leaves_without_sum(ctx, route, header, wire::HEADER_LEN + data.len()) {
-        ports.write_seeded(header.src, header.dst, data.len(), &mut written);
-        ip::send_unfinished(ctx, route, header, &written, data, wire::CHECKSUM_AT, None);
-    } else {
-        ports.write(header.src, header.dst, &[data], &mut written);
-        ip::send_admitted(ctx, route, header, &[&written, data]);
+    match LeftToDevice::of(ctx, route, header, wire::HEADER_LEN + data.len()) {
+        left @ (LeftToDevice::Sum | LeftToDevice::SumAndCut) => {
+            ports.write_seeded(header.src, header.dst, data.len(), &mut written);
+            ip::send_unsummed(ctx, route, header, &written, data, left);
+        }
+        LeftToDevice::Nothing => {
+            ports.write(header.src, header.dst, &[data], &mut written);
+            ip::send_admitted(ctx, route, header, &[&written, data]);
+        }
     }
     ctx.counters.udp_out += 1;
 }
@@ -380,7 +384,7 @@ fn send_super(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data
     }
     let mut written = HeaderBuf::new();
     ports.write_seeded(header.src, header.dst, data.len(), &mut written);
-    ip::send_unfinished(ctx, route, header, &written, data, wire::CHECKSUM_AT, Some(size));
+    ip::send_super_datagram(ctx, route, header, &written, data, size);
     ctx.counters.udp_out += data.len().div_ceil(one) as u64;
 }
 
@@ -393,9 +397,6 @@ fn send_each(ctx: &mut Context<'_>, mut outgoing: Outgoing, ports: UdpHeader, da
         send(ctx, &outgoing, ports, segment);
     }
 }
-
-/// Datagrams that are sent at once at most, as on Linux (UDP_MAX_SEGMENTS).
-const SEGMENTS_MAX: usize = 64;
 
 /// Puts a datagram into a socket's queue.
 fn queue(

@@ -1,5 +1,6 @@
 //! Datagrams that are left to the device to finish, and sent many at once.
 
+use alloc::vec;
 use core::num::NonZeroU16;
 
 use proptest::prelude::*;
@@ -186,6 +187,50 @@ fn a_burst_finds_room_for_all_of_it_or_waits() {
         host.relieve();
         assert_eq!(host.event(id), Some(Readiness::WRITABLE));
         assert_eq!(host.world.counters.udp_out as usize, 8 * sent);
+    }
+}
+
+#[test]
+fn datagrams_that_wait_behind_others_of_their_kind_leave_with_them() {
+    for (local, remote, _) in ENDS {
+        let mut host = Host::offloading(USO);
+        let id = host.bind(local).unwrap();
+        let other = remote.replace(":53", ":54");
+        let full = [vec![100; 64], vec![100; 6]].concat();
+        for (to, lens, expected) in [
+            (remote, &[100, 100, 100][..], &[3][..]),
+            (remote, &[100, 100, 50, 100, 100][..], &[3, 2][..]),
+            (remote, &[100, 101, 0, 101, 101][..], &[1, 1, 1, 2][..]),
+            (&other, &full, &[64, 6]),
+            (remote, &[1400; 50], &[46, 4]),
+        ] {
+            for (number, len) in lens.iter().enumerate() {
+                assert_eq!(host.send(id, &vec![number as u8; *len], Some(to)), Ok(*len));
+            }
+            let wire: Vec<Vec<_>> = host.left().iter().map(Left::on_the_wire).collect();
+            assert_eq!(wire.iter().map(Vec::len).collect::<Vec<_>>(), expected);
+            let sent: Vec<Vec<u8>> =
+                lens.iter().enumerate().map(|(number, len)| vec![number as u8; *len]).collect();
+            assert_eq!(wire.into_iter().flatten().map(|(_, data)| data).collect::<Vec<_>>(), sent);
+        }
+        // One for somebody else ends it, or one that is marked otherwise.
+        for (to, tos) in [(remote, 0), (remote, 0), (&other, 0), (remote, 0), (remote, 1), (remote, 1)] {
+            let with = SendOptions { tos: Some(tos), ..SendOptions::default() };
+            host.sockets.send_to(&mut host.world.ctx(), id, b"x", Some(addr(to)), with).unwrap();
+        }
+        let counts: Vec<usize> = host.left().iter().map(|left| left.on_the_wire().len()).collect();
+        assert_eq!(counts, [2, 1, 1, 2]);
+        // What is quoted of the whole, and of each that comes of it, is believed.
+        assert_eq!(
+            (host.send(id, &[0; 1300], Some(remote)), host.send(id, &[0; 1300], Some(remote))),
+            (Ok(1300), Ok(1300))
+        );
+        let (src, dst) = (addr(local).ip(), addr(remote).ip());
+        for (len, is_known) in [(1300, true), (2600, true), (1301, false)] {
+            let mut quoted = HeaderBuf::new();
+            UdpHeader { src_port: 5000, dst_port: 53 }.write_seeded(src, dst, len, &mut quoted);
+            assert_eq!(host.world.ip.path_mtu.has_sent(src, dst, PROTOCOL_UDP, &quoted), is_known, "{len}");
+        }
     }
 }
 
