@@ -158,11 +158,10 @@ impl Sockets {
         if data.len() <= size {
             return self.send_to(ctx, id, data, to, with);
         }
-        let count =
-            data.len().checked_div(size).ok_or(Error::InvalidInput)? + usize::from(data.len() % size > 0);
-        if count > ip::SEGMENTS_MAX {
+        if size == 0 || data.len().div_ceil(size) > ip::SEGMENTS_MAX {
             return Err(Error::InvalidInput);
         }
+        let count = data.len().div_ceil(size);
         let (outgoing, ports) = self.prepare(ctx, id, size, to, with)?;
         let Outgoing { route, header } = outgoing;
         // Whoever cuts it has to be able to say how long all of it is.
