@@ -4,6 +4,9 @@
 //! TCP's own segments never wait here: they are planned when the device has room. A part of the room is
 //! kept for answers, so that an application that sends datagrams faster than the device takes them
 //! can't silence the rest of the stack; packets for others have room of their own and take none from either.
+//!
+//! What waits is finished, or left to the device to finish as it was when it was queued; if the device has become another
+//! meanwhile, it is finished here.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
