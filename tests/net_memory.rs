@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tunstack::device::memory::Switches;
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, Stopped, TcpListener, TcpStream, UdpSocket};
-use tunstack::proto::{Config, Egress, Event, Owner, Sent, Stack};
+use tunstack::proto::{Config, Egress, Event, Offloads, Owner, SendOptions, Sent, Stack};
 use tunstack::runtime::Service;
 
 const LEFT: &str = "10.9.0.1";
@@ -444,6 +444,45 @@ fn udp_datagrams_keep_their_boundaries_and_their_senders() {
     server.send_to(b"back", from).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(client.recv(&mut buffer).unwrap(), 4);
+}
+
+#[test]
+fn a_burst_of_datagrams_comes_as_it_would_one_by_one_and_in_one_packet_where_the_device_takes_it() {
+    let all = Offloads { checksum: true, tso4: true, tso6: true, uso: true };
+    for (offloads, packets) in [(Offloads::default(), 41), (all, 1)] {
+        let (left, right) = MemoryDevice::pair(1500).unwrap();
+        let start = |device: MemoryDevice, address| {
+            Net::builder().device(device.with_offloads(offloads)).addr(address).start().unwrap()
+        };
+        let (left, right) = (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"));
+        let server = UdpSocket::bind(&right, "0.0.0.0:443").unwrap();
+        let client = UdpSocket::bind(&left, (LEFT, 0)).unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let data = bytes(40_500, 9);
+        let with = SendOptions { tos: Some(0b10), ..SendOptions::default() };
+        let to = Some(SocketAddr::new(RIGHT.parse().unwrap(), 443));
+        assert_eq!(client.send_segments(&data, 1000, to, with).unwrap(), 40_500);
+        let mut buffer = [0; 2000];
+        for expected in data.chunks(1000) {
+            let read = server.recv_msg(&mut buffer).unwrap();
+            assert_eq!(
+                (&buffer[..read.len], read.from, read.tos),
+                (expected, client.local_addr().unwrap(), 0b10)
+            );
+        }
+        assert_eq!(left.counters().packets_out, packets);
+        for (len, size, to) in [(65, 1, to), (1, 0, to), (9, 1, None)] {
+            let error = client.send_segments(&data[..len], size, to, with).unwrap_err();
+            let is_expected = if to.is_some() {
+                error.kind() == ErrorKind::InvalidInput
+            } else {
+                error.raw_os_error() == Some(rustix::io::Errno::DESTADDRREQ.raw_os_error())
+            };
+            assert!(is_expected, "{len} {size} {error:?}");
+        }
+        let too_long = client.send_segments(&vec![0; 65_508], 1400, to, with).unwrap_err();
+        assert_eq!(too_long.raw_os_error(), Some(rustix::io::Errno::MSGSIZE.raw_os_error()));
+    }
 }
 
 #[test]

@@ -165,6 +165,48 @@ impl UdpSocket {
         })
     }
 
+    /// Like [`send_msg`](Self::send_msg), in datagrams of `segment_size` bytes each, the last of what is left: what
+    /// Linux does with UDP_SEGMENT, and QUIC asks for. All of them are on their way or none is. They cost little more
+    /// than one where the device cuts super-datagrams ([`Offloads::uso`](crate::proto::Offloads::uso)).
+    ///
+    /// ```
+    /// use tunstack::net::{SendOptions, UdpSocket};
+    /// # use tunstack::{device::MemoryDevice, net::Net};
+    /// # let (left, right) = MemoryDevice::pair(1500)?;
+    /// # let here = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    /// # let there = Net::builder().device(right).addr("10.9.0.2/24").start()?;
+    /// let server = UdpSocket::bind(&there, "10.9.0.2:443")?;
+    /// let client = UdpSocket::bind(&here, "10.9.0.1:0")?;
+    /// client.connect("10.9.0.2:443")?;
+    /// client.send_segments(b"onetwoend", 3, None, SendOptions::default())?;
+    ///
+    /// let mut buffer = [0; 100];
+    /// for expected in [b"one", b"two", b"end"] {
+    ///     let len = server.recv(&mut buffer)?;
+    ///     assert_eq!(&buffer[..len], expected);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for more than 64 datagrams or a size of 0, EMSGSIZE if all together are longer than one datagram
+    /// can be (65,535 bytes with its headers); else see [`send_msg`](Self::send_msg).
+    pub fn send_segments(
+        &self,
+        data: &[u8],
+        segment_size: usize,
+        addr: Option<SocketAddr>,
+        with: SendOptions,
+    ) -> io::Result<usize> {
+        let sent = self.0.block_on(Side::Write, |stack, now, id| {
+            stack.udp_send_segments(now, id, data, segment_size, addr, with)
+        });
+        sent.map_err(|error| match addr {
+            Some(addr) => self.explain(error, addr),
+            None => error,
+        })
+    }
+
     /// Takes the oldest error report, if [`set_report_errors`](Self::set_report_errors) is on. It doesn't wait for one:
     /// a blocked [`recv`](Self::recv) returns with the error when there is one.
     pub fn recv_error(&self) -> io::Result<Option<ErrorReport>> {

@@ -123,17 +123,25 @@ impl Manner {
         // To groups, no farther than the link unless told otherwise (RFC 1112 section 6.1).
         let default_ttl = if to.is_multicast() { 1 } else { self.ttl };
         let mut header = IpHeader {
+            src: route.source,
+            dst: to,
+            protocol,
             //= RFC1122 3.2.1.7 set
             hop_limit: with.ttl.unwrap_or(default_ttl),
             //= RFC1122 3.2.1.6 set
             //= RFC8200 7 traffic class
             //= RFC8504 5.12 ECN
             tos: with.tos.unwrap_or(self.tos),
-            ..ip::fragmentable(ctx, route.source, to, protocol)
+            ident: 0,
+            dont_fragment: false,
+            flow_label: 0,
         };
         self.mtu_discover.apply(ctx, &mut route, &mut header, payload_len);
         match ip::room_for_application(ctx, &route, &header, payload_len) {
-            ip::Room::Now => Ok(Outgoing { route, header }),
+            ip::Room::Now => {
+                header.ident = ip::ident_of(ctx, &header);
+                Ok(Outgoing { route, header })
+            }
             ip::Room::Later => Err(Refusal::NoRoom),
             ip::Room::Never => Err(Refusal::TooLong { mtu: route.mtu }),
         }

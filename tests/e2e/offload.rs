@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tunstack::device::{Device as _, HEADROOM, Offload, Received};
 use tunstack::net::{self, Net, OffloadMode};
-use tunstack::proto::{ChecksumState, DropReason};
+use tunstack::proto::{ChecksumState, DropReason, SendOptions};
 
 use crate::harness::{
     Daemon, Host, Opener, cable, exchange, in_namespace, in_namespace_for, make_tun, pair_over,
@@ -273,6 +273,30 @@ impl Way {
         })
     }
 
+    /// Sends right bursts of datagrams of the stack's own over both families; returns how many packets have gone out.
+    fn burst_own(&self) -> u64 {
+        packets_out(&self.net, || {
+            for (ours, theirs) in [("10.2.0.1:0", "10.3.0.2:0"), ("[fd02::1]:0", "[fd03::2]:0")] {
+                let far = self.right.within(|| UdpSocket::bind(theirs).expect("the address is right's"));
+                far.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+                let near = net::UdpSocket::bind(&self.net, ours).expect("a port is free");
+                near.connect(far.local_addr().expect("a socket has an address")).expect("there is a route");
+                for (len, size) in
+                    [(1, 1), (64, 1), (3 * 1452, 1452), (30_001, 1000), (10_000, 999), (1000, 1452)]
+                {
+                    let data: Vec<u8> = (0..len).map(|at: usize| (at * 7 + at / 256) as u8).collect();
+                    let sent = near.send_segments(&data, size, None, SendOptions::default());
+                    assert_eq!(sent.expect("there is room"), len);
+                    for expected in data.chunks(size) {
+                        let mut datagram = [0; 2000];
+                        let got = far.recv(&mut datagram).expect("each comes alone");
+                        assert!(datagram[..got] == *expected, "{got} bytes for {} of {len}", expected.len());
+                    }
+                }
+            }
+        })
+    }
+
     /// Datagrams have their checksums, too, of odd lengths as well.
     fn move_datagrams(&self, ip: IpAddr) {
         let any = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -334,6 +358,30 @@ fn our_own_super_segments_are_right_when_somebody_else_cuts_them() {
             way.check();
         }
     });
+}
+
+#[test]
+fn a_burst_arrives_as_the_datagrams_that_it_is_made_of_whoever_cuts_it() {
+    in_namespace_for(LIMIT, || {
+        let all = 2 * (1 + 64 + 3 + 31 + 11 + 1);
+        for at_middle in [OffloadMode::On, OffloadMode::Off] {
+            let way = Way::new(OffloadMode::Off, at_middle);
+            let went = way.burst_own();
+            // A kernel before Linux 6.2 knows no super-datagrams.
+            let is_whole = at_middle == OffloadMode::On && kernel_cuts_datagrams();
+            let expected = if is_whole { 2 * 6 } else { all };
+            // Neighbours are looked for, and the like.
+            assert!((expected..expected + 10).contains(&went), "{went} packets for {expected}");
+            way.check();
+        }
+    });
+}
+
+/// Whether TUN devices take super-datagrams (TUN_F_USO4).
+fn kernel_cuts_datagrams() -> bool {
+    let release = sh("uname -r");
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(2))
 }
 
 #[test]

@@ -17,25 +17,34 @@ use crate::meter::Meter;
 use crate::pair::{Devices, Pair, SERVER};
 
 pub(crate) const COSTS: &[Cost] = &[
-    ("datagram: 64 bytes of UDP echoed", udp_echo),
+    ("datagram: 64 bytes of UDP echoed", |meter| udp_echo(meter, 1)),
+    ("datagram: 64 bytes of UDP echoed, each to another", |meter| udp_echo(meter, BURST)),
     ("datagram: 1,500 bytes of IPv4 sent on", |meter| forward(meter, "10.0.0.9", "10.1.0.9", 1480, 0)),
     ("datagram: 1,500 bytes of IPv6 sent on", |meter| forward(meter, "fd00:0::9", "fd00:1::9", 1460, 0)),
     ("datagram: super-segment of IPv4 sent on", |meter| forward(meter, "10.0.0.9", "10.1.0.9", 60_000, 1400)),
 ];
 
-/// Bursts of datagrams, as a device gives them, and the server's echo of each.
-fn udp_echo(meter: &mut Meter) {
-    const BURST: usize = 16;
+/// Datagrams that come at once.
+const BURST: usize = 16;
+
+/// Bursts of datagrams from so many sockets in turn, as a device gives them, and the server's echo of each. What goes from
+/// one socket to one other travels together, both ways.
+fn udp_echo(meter: &mut Meter, sockets: usize) {
     let mut pair = Pair::new(&Config::default(), Devices::Offload);
-    let (local, remote) = ("10.9.0.1:7000".parse().unwrap(), SERVER.parse().unwrap());
-    let ours = pair.client.stack.udp_bind(pair.now, local, Owner::default()).unwrap();
+    let remote = SERVER.parse().unwrap();
+    let bind = |number: usize| {
+        let local = ([10, 9, 0, 1], 7000 + number as u16).into();
+        pair.client.stack.udp_bind(pair.now, local, Owner::default()).unwrap()
+    };
+    let ours: Vec<_> = (0..sockets).map(bind).collect();
+    let ours = || ours.iter().copied().cycle().take(BURST);
     let theirs = pair.server.stack.udp_bind(pair.now, remote, Owner::default()).unwrap();
     let (warm, rounds) = (20, meter.scaled(50, 50_000));
     for round in 0..warm + rounds {
         pair.pass(Duration::from_micros(100));
         let Pair { client, server, up, down, now } = &mut pair;
-        for _ in 0..BURST {
-            client.stack.udp_send_to(*now, ours, &[0x5a; 64], Some(remote)).expect("there is room");
+        for socket in ours() {
+            client.stack.udp_send_to(*now, socket, &[0x5a; 64], Some(remote)).expect("there is room");
         }
         client.transmit(*now, up);
         let mut answer = || {
@@ -60,8 +69,8 @@ fn udp_echo(meter: &mut Meter) {
             answer();
         }
         down.deliver(client, *now);
-        for _ in 0..BURST {
-            assert_eq!(client.stack.udp_recv_from(ours, &mut [0; 128]), Ok((64, remote)));
+        for socket in ours() {
+            assert_eq!(client.stack.udp_recv_from(socket, &mut [0; 128]), Ok((64, remote)));
         }
         client.take_events();
     }

@@ -22,9 +22,11 @@
 //! | `pmtu` | the MTU of paths | 1191, 8201 |
 //! | `sent_log` | proof that a quoted packet is one of ours | 5927 |
 //! | `fragment` | datagrams cut into parts that fit a link | 791, 8200 4.5 |
+//! | `burst` | datagrams joined into super-datagrams | |
 //! | [`outbox`] | small packets waiting for a device | |
 
 pub(crate) mod address;
+pub(crate) mod burst;
 pub(crate) mod datagram;
 pub(crate) mod flow;
 pub(crate) mod forward;
@@ -48,9 +50,12 @@ pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use burst::SEGMENTS_MAX;
 pub(crate) use datagram::Accepted;
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
 pub(crate) use output::{
-    Room, fragmentable, room_for_application, send, send_whole, try_send, try_send_with_options,
+    LeftToDevice, Room, fragmentable, ident_of, note_sent, room_for_all, room_for_application,
+    room_for_super, send, send_admitted, send_super_datagram, send_unsummed, send_whole, try_send,
+    try_send_with_options,
 };

@@ -4,13 +4,22 @@
 //! TCP's own segments never wait here: they are planned when the device has room. A part of the room is
 //! kept for answers, so that an application that sends datagrams faster than the device takes them
 //! can't silence the rest of the stack; packets for others have room of their own and take none from either.
+//!
+//! What waits is finished, or left to the device to finish as it was when it was queued; if the device has become another
+//! meanwhile, it is finished here.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
+use super::burst::{self, Burst};
+use super::segment::{Unfinishable, Unfinished};
+use crate::proto::buf::records::{Kept, Records};
 use crate::proto::config::Config;
-use crate::proto::packet::{DeviceId, Egress, EgressChecksum, PacketSink, Progress, Sent};
+use crate::proto::packet::{
+    ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Packet, PacketSink, Progress, Sent,
+};
+use crate::proto::wire::udp;
+use crate::time::Instant;
 
 /// A bounded queue of complete datagrams for each device.
 #[derive(Debug)]
@@ -37,34 +46,54 @@ struct Load {
 }
 
 /// What waits for one device.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    packets: VecDeque<Waiting>,
+    packets: Records<Waiting>,
     own: Load,
     transit: Load,
     /// An application found no room.
     has_refused: bool,
 }
 
-#[derive(Debug)]
+/// What is known of a datagram that waits.
+#[derive(Clone, Copy, Debug)]
 struct Waiting {
-    bytes: Vec<u8>,
     is_transit: bool,
-    /// As in [`Egress`]: what is in transit may be a super-segment.
+    /// As in [`Egress`]: it may be a super-segment.
     gso_size: Option<NonZeroU16>,
     /// As in [`Egress`].
     checksum: EgressChecksum,
+    /// Set as long as others may join it.
+    burst: Option<Burst>,
+}
+
+/// A datagram of UDP in its pieces, without its checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsummed<'a> {
+    pub(crate) ip: &'a [u8],
+    /// Its checksum field holds the sum of the pseudo-header.
+    pub(crate) udp: &'a [u8],
+    pub(crate) data: &'a [u8],
+}
+
+/// What an empty queue keeps: enough for the answers to what a device gives in one batch.
+const KEPT: Kept = Kept { bytes: 32 << 10, records: 64 };
+
+impl Queue {
+    fn new() -> Self {
+        let (own, transit) = Default::default();
+        Queue { packets: Records::new(KEPT), own, transit, has_refused: false }
+    }
 }
 
 impl Waiting {
     /// A datagram of our own.
-    fn own(bytes: Vec<u8>) -> Self {
-        Waiting { bytes, is_transit: false, gso_size: None, checksum: EgressChecksum::Complete }
-    }
+    const OWN: Waiting =
+        Waiting { is_transit: false, gso_size: None, checksum: EgressChecksum::Complete, burst: None };
 
-    fn egress(&self, device: DeviceId) -> Egress<'_> {
-        let Waiting { bytes, gso_size, checksum, .. } = self;
-        Egress { device, header: bytes, payload: &[], gso_size: *gso_size, checksum: *checksum }
+    fn egress<'a>(&self, device: DeviceId, bytes: &'a [u8]) -> Egress<'a> {
+        let Waiting { gso_size, checksum, .. } = *self;
+        Egress { device, header: bytes, payload: &[], gso_size, checksum }
     }
 }
 
@@ -81,28 +110,44 @@ impl Outbox {
         }
     }
 
-    /// Queues a datagram of this stack's; `false` if there is no room (nothing happened).
-    pub(crate) fn push(&mut self, device: DeviceId, bytes: Vec<u8>) -> bool {
-        let has_room = self.has_room_for(device, 1, bytes.len());
-        if has_room {
-            self.append(device, Waiting::own(bytes));
-        }
-        has_room
+    /// Queues a datagram of this stack's, which comes in pieces, for which [`has_room_for`](Self::has_room_for) has
+    /// found room.
+    pub(crate) fn push(&mut self, device: DeviceId, pieces: &[&[u8]]) {
+        self.append(device, Waiting::OWN, pieces);
     }
 
-    /// Queues a part of a datagram, for all of which [`has_room_for`](Self::has_room_for) has found room.
-    pub(crate) fn push_part(&mut self, device: DeviceId, bytes: &[u8]) {
-        self.append(device, Waiting::own(bytes.to_vec()));
+    /// Like [`push`](Self::push), of a datagram of UDP whose checksum the device completes. With `gso_size` it is a
+    /// super-datagram.
+    pub(crate) fn push_unsummed(
+        &mut self,
+        device: DeviceId,
+        datagram: Unsummed<'_>,
+        gso_size: Option<NonZeroU16>,
+    ) {
+        self.append_unsummed(device, datagram, gso_size, None);
+    }
+
+    /// Like [`push_unsummed`](Self::push_unsummed), for a device that cuts super-datagrams: it may join the one that was
+    /// queued last, and others may join it. Returns the header of UDP of the super-datagram that came of it, if one did.
+    pub(crate) fn join(&mut self, device: DeviceId, datagram: Unsummed<'_>) -> Option<[u8; udp::HEADER_LEN]> {
+        let joined = self.try_join(device, datagram);
+        if joined.is_none() {
+            self.append_unsummed(device, datagram, None, Burst::of_one(datagram.data.len()));
+        }
+        joined
     }
 
     /// Copies and queues a packet on its way to somebody else; `false` if there is no room (nothing happened).
     pub(crate) fn push_transit(&mut self, egress: &Egress<'_>) -> bool {
-        let Egress { device, gso_size, checksum, .. } = *egress;
+        let Egress { device, header, payload, gso_size, checksum } = *egress;
         let has_room = self.has_room_for_transit(device, egress.len());
         if has_room {
-            let mut bytes = Vec::new();
-            egress.copy_to(&mut bytes);
-            self.append(device, Waiting { bytes, is_transit: true, gso_size, checksum });
+            let waiting = Waiting { is_transit: true, gso_size, checksum, ..Waiting::OWN };
+            match payload {
+                [] => self.append(device, waiting, &[header]),
+                [piece] => self.append(device, waiting, &[header, piece]),
+                pieces => self.append(device, waiting, &[&[header], pieces].concat()),
+            }
         }
         has_room
     }
@@ -175,54 +220,108 @@ impl Outbox {
         progress
     }
 
+    /// Finishes what waits for a device that doesn't do so any more.
+    pub(crate) fn follow_offloads(&mut self, device: DeviceId, offloads: Offloads) {
+        let Some(queue) = self.queues.get_mut(index(device)) else { return };
+        let has_refused = queue.has_refused;
+        let mut before = core::mem::replace(queue, Queue { has_refused, ..Queue::new() }).packets;
+        self.waiting -= before.len();
+        while let Some((&waiting, bytes)) = before.front() {
+            let Waiting { gso_size, checksum, .. } = waiting;
+            let state = match checksum {
+                EgressChecksum::Partial { .. } => ChecksumState::Partial,
+                EgressChecksum::Complete => ChecksumState::Trusted,
+            };
+            let packet = Packet { checksum: state, gso_size, ..Packet::plain(bytes, Instant::ZERO) };
+            match Unfinished::of(&packet) {
+                Ok(Some(unfinished)) if !unfinished.is_taken_by(offloads) => {
+                    let plain = Waiting { is_transit: waiting.is_transit, ..Waiting::OWN };
+                    unfinished.finish(|headers, data| self.append(device, plain, &[headers, data]));
+                }
+                Ok(_) | Err(Unfinishable) => self.append(device, waiting, &[bytes]),
+            }
+            before.pop();
+        }
+    }
+
     /// Forgets what waits for a device that is gone.
     pub(crate) fn forget(&mut self, device: DeviceId) {
-        while self.pop_from(index(device)).is_some() {}
+        while self.pop_from(index(device)) {}
     }
 
     /// Takes the oldest datagram of the first device that has one.
     #[cfg(test)]
     pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
         let at = self.queues.iter().position(|queue| !queue.packets.is_empty())?;
-        self.pop_from(at).map(|bytes| (device_at(at), bytes))
+        let bytes = self.queues[at].packets.front().map(|(_, bytes)| bytes.to_vec())?;
+        self.pop_from(at);
+        Some((device_at(at), bytes))
     }
 
     fn drain_one(&mut self, at: usize, sink: &mut dyn PacketSink) -> Sent {
         let device = device_at(at);
-        while let Some(waiting) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
-            match sink.send(waiting.egress(device)) {
-                Sent::Taken => drop(self.pop_from(at)),
+        while let Some((waiting, bytes)) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
+            match sink.send(waiting.egress(device, bytes)) {
+                Sent::Taken => self.pop_from(at),
                 refused @ (Sent::Busy | Sent::Enough) => return refused,
-            }
+            };
         }
         Sent::Taken
     }
 
-    fn append(&mut self, device: DeviceId, waiting: Waiting) {
+    fn append(&mut self, device: DeviceId, waiting: Waiting, pieces: &[&[u8]]) {
         let index = index(device);
         if self.queues.len() <= index {
-            self.queues.resize_with(index + 1, Queue::default);
+            self.queues.resize_with(index + 1, Queue::new);
         }
         let Some(queue) = self.queues.get_mut(index) else { return };
         let load = if waiting.is_transit { &mut queue.transit } else { &mut queue.own };
         load.packets += 1;
-        load.bytes += waiting.bytes.len();
-        queue.packets.push_back(waiting);
+        load.bytes += queue.packets.push(waiting, pieces);
         self.waiting += 1;
     }
 
-    fn pop_from(&mut self, index: usize) -> Option<Vec<u8>> {
-        let queue = self.queues.get_mut(index)?;
-        let Waiting { bytes, is_transit, .. } = queue.packets.pop_front()?;
+    fn append_unsummed(
+        &mut self,
+        device: DeviceId,
+        datagram: Unsummed<'_>,
+        gso_size: Option<NonZeroU16>,
+        burst: Option<Burst>,
+    ) {
+        let Unsummed { ip, udp, data } = datagram;
+        // No header of IP is that long.
+        let checksum = EgressChecksum::Partial { start: ip.len() as u16, offset: udp::CHECKSUM_AT };
+        self.append(device, Waiting { gso_size, checksum, burst, ..Waiting::OWN }, &[ip, udp, data]);
+    }
+
+    fn try_join(&mut self, device: DeviceId, datagram: Unsummed<'_>) -> Option<[u8; udp::HEADER_LEN]> {
+        let Unsummed { ip, udp, data } = datagram;
+        let queue = self.queues.get_mut(index(device))?;
+        let (waiting, bytes) = queue.packets.back_mut()?;
+        let burst = waiting.burst.filter(|burst| burst.may_be_joined(bytes, ip, udp, data.len()))?;
+        if !queue.packets.extend_back(data) {
+            return None;
+        }
+        queue.own.bytes += data.len();
+        let (waiting, bytes) = queue.packets.back_mut()?;
+        waiting.gso_size = NonZeroU16::new(burst.size);
+        waiting.burst = burst.joined(data.len());
+        burst::lengthen(bytes, ip.len(), data.len())
+    }
+
+    /// Forgets the oldest datagram; `false` if there was none.
+    fn pop_from(&mut self, index: usize) -> bool {
+        let Some(queue) = self.queues.get_mut(index) else { return false };
+        let Some((Waiting { is_transit, .. }, len)) = queue.packets.pop() else { return false };
         let load = if is_transit { &mut queue.transit } else { &mut queue.own };
         load.packets -= 1;
-        load.bytes -= bytes.len();
+        load.bytes -= len;
         self.waiting -= 1;
         if queue.has_refused && queue.own.is_half_of(self.own_max) {
             queue.has_refused = false;
             self.is_relieved = true;
         }
-        Some(bytes)
+        true
     }
 
     fn queue(&self, device: DeviceId) -> Option<&Queue> {
@@ -260,6 +359,7 @@ fn device_at(index: usize) -> DeviceId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::VecDeque;
     use alloc::vec;
     use proptest::prelude::*;
 
@@ -275,6 +375,15 @@ mod tests {
             ..Config::default()
         };
         Outbox::new(&config)
+    }
+
+    /// Queues a datagram if there is room for it.
+    fn push(outbox: &mut Outbox, device: DeviceId, bytes: &[u8]) -> bool {
+        let has_room = outbox.has_room_for(device, 1, bytes.len());
+        if has_room {
+            outbox.push(device, &[bytes]);
+        }
+        has_room
     }
 
     /// Drains into a list, with some devices busy and room for so many in all.
@@ -297,9 +406,9 @@ mod tests {
     #[test]
     fn datagrams_leave_in_the_order_they_came() {
         let mut outbox = outbox(4, 100);
-        assert!(outbox.push(A, vec![1]));
+        assert!(push(&mut outbox, A, &[1]));
         assert!(outbox.push_transit(&Egress::plain(A, &[2, 3], &[])));
-        assert!(outbox.push(A, vec![4]));
+        assert!(push(&mut outbox, A, &[4]));
         let (sent, progress) = drain(&mut outbox, &[], 9);
         assert_eq!((sent, progress), (vec![(A, 1), (A, 2), (A, 4)], Progress::Idle));
         assert!(outbox.is_empty());
@@ -309,7 +418,7 @@ mod tests {
     fn a_busy_device_holds_up_no_other_and_not_the_loopback() {
         let mut outbox = outbox(4, 100);
         for device in [A, DeviceId::LOOPBACK, B] {
-            assert!(outbox.push(device, vec![7]));
+            assert!(push(&mut outbox, device, &[7]));
         }
         let (sent, progress) = drain(&mut outbox, &[A], 9);
         assert_eq!((sent, progress), (vec![(DeviceId::LOOPBACK, 7), (B, 7)], Progress::Busy));
@@ -321,7 +430,7 @@ mod tests {
     fn who_used_the_budget_up_is_the_last_to_have_the_next() {
         let mut outbox = outbox(4, 100);
         for byte in 0..3 {
-            assert!(outbox.push(A, vec![byte]) && outbox.push(B, vec![byte]));
+            assert!(push(&mut outbox, A, &[byte]) && push(&mut outbox, B, &[byte]));
         }
         assert_eq!(drain(&mut outbox, &[], 2), (vec![(A, 0), (A, 1)], Progress::More));
         assert_eq!(drain(&mut outbox, &[], 2), (vec![(B, 0), (B, 1)], Progress::More));
@@ -331,9 +440,9 @@ mod tests {
     #[test]
     fn packets_and_bytes_are_both_limited_for_each_device_and_room_returns() {
         let mut outbox = outbox(2, 10);
-        assert!(outbox.push(A, vec![0; 6]));
-        assert!(!outbox.push(A, vec![0; 5]));
-        assert!(outbox.push(A, vec![0; 4]));
+        assert!(push(&mut outbox, A, &[0; 6]));
+        assert!(!push(&mut outbox, A, &[0; 5]));
+        assert!(push(&mut outbox, A, &[0; 4]));
         assert!(!outbox.has_room_for(A, 1, 0));
         assert!(outbox.has_room_for(B, 1, 10));
         outbox.pop();
@@ -345,7 +454,7 @@ mod tests {
         let mut outbox = outbox(8, 80);
         for _ in 0..6 {
             assert!(outbox.has_room_for_application(A, 1, 1));
-            assert!(outbox.push(A, vec![0]));
+            assert!(push(&mut outbox, A, &[0]));
         }
         assert!(!outbox.has_room_for_application(A, 1, 1));
         assert!(outbox.has_room_for_application(B, 1, 1));
@@ -356,7 +465,7 @@ mod tests {
     fn an_application_without_room_hears_when_its_device_has_taken_half() {
         let mut outbox = outbox(4, 80);
         for device in [A, A, A, B] {
-            assert!(outbox.push(device, vec![0]));
+            assert!(push(&mut outbox, device, &[0]));
         }
         assert!(!outbox.has_room_for_application(A, 1, 1));
         let _ = drain(&mut outbox, &[A], 9);
@@ -375,8 +484,8 @@ mod tests {
                 && outbox.push_transit(&Egress::plain(A, &[0; 1], &[]))
         );
         assert!(!outbox.push_transit(&Egress::plain(A, &[0; 1], &[])));
-        assert!(outbox.push(A, vec![0; 1]) && outbox.push(A, vec![0; 1]));
-        assert!(!outbox.push(A, vec![0; 1]));
+        assert!(push(&mut outbox, A, &[0; 1]) && push(&mut outbox, A, &[0; 1]));
+        assert!(!push(&mut outbox, A, &[0; 1]));
         assert!(outbox.push_transit(&Egress::plain(B, &[0; 21], &[])), "the first, whatever its size");
     }
 
@@ -384,7 +493,7 @@ mod tests {
     fn a_device_that_is_gone_leaves_nothing_behind() {
         let mut outbox = outbox(4, 80);
         for device in [A, A, A, B] {
-            assert!(outbox.push(device, vec![0]));
+            assert!(push(&mut outbox, device, &[0]));
         }
         assert!(!outbox.has_room_for_application(A, 1, 80));
         outbox.forget(A);
@@ -412,7 +521,7 @@ mod tests {
                         // Not empty, so that the sink has a byte to look at.
                         let bytes = vec![0; number + 1];
                         let taken =
-                            if transit { outbox.push_transit(&Egress::plain(id, &bytes, &[])) } else { outbox.push(id, bytes) };
+                            if transit { outbox.push_transit(&Egress::plain(id, &bytes, &[])) } else { push(&mut outbox, id, &bytes) };
                         prop_assert_eq!(taken, fits);
                         if fits {
                             queue.push_back((number + 1, transit));

@@ -2,10 +2,14 @@
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::num::NonZeroU16;
 
+use arrayvec::ArrayVec;
+
+use super::outbox::Unsummed;
 use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
-use crate::proto::packet::DeviceId;
+use crate::proto::packet::{DeviceId, Offloads};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
@@ -21,7 +25,7 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
     let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let sent = room_needed(route, header, payload_len)
         .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
-        .is_some_and(|_| queue(ctx, route, header, payload, payload_len));
+        .is_some_and(|_| send_admitted(ctx, route, header, payload));
     if !sent {
         ctx.counters.replies_lost += 1;
     }
@@ -52,7 +56,7 @@ pub(crate) fn try_send_with_options(
     let sent = !parts.is_empty() && fits && ctx.outbox.has_room_for(route.device, parts.len(), bytes);
     if sent {
         for part in &parts {
-            ctx.outbox.push_part(route.device, part);
+            ctx.outbox.push(route.device, &[part]);
         }
     } else {
         ctx.counters.replies_lost += 1;
@@ -67,13 +71,37 @@ pub(crate) fn room_for_application(
     header: &IpHeader,
     payload_len: usize,
 ) -> Room {
+    room_for_all(ctx, route, header, payload_len, 1)
+}
+
+/// The same of so many datagrams at once, each of which could be sent alone.
+pub(crate) fn room_for_all(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+    count: usize,
+) -> Room {
     match room_needed(route, header, payload_len) {
         None => Room::Never,
-        Some((packets, bytes)) if ctx.outbox.has_room_for_application(route.device, packets, bytes) => {
+        Some((packets, bytes))
+            if ctx.outbox.has_room_for_application(route.device, count * packets, count * bytes) =>
+        {
             Room::Now
         }
         Some(_) => Room::Later,
     }
+}
+
+/// The same of a super-datagram that the [device takes](LeftToDevice::SumAndCut): it waits in one piece.
+pub(crate) fn room_for_super(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    payload_len: usize,
+) -> Room {
+    let has_room = ctx.outbox.has_room_for_application(route.device, 1, header.len() + payload_len);
+    if has_room { Room::Now } else { Room::Later }
 }
 
 /// When a datagram may be sent.
@@ -101,35 +129,125 @@ fn room_needed(route: &Route, header: &IpHeader, payload_len: usize) -> Option<(
     (packets == 1 || !header.dont_fragment).then_some((packets, bytes))
 }
 
-fn queue(
+/// Like [`try_send`], of what is known to find room.
+pub(crate) fn send_admitted(
     ctx: &mut Context<'_>,
     route: &Route,
     header: &IpHeader,
     payload: &[&[u8]],
-    payload_len: usize,
 ) -> bool {
+    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
-    let mut bytes = Vec::with_capacity(header.len() + payload_len);
-    bytes.extend_from_slice(&written);
-    for piece in payload {
-        bytes.extend_from_slice(piece);
-    }
     let IpHeader { src, dst, protocol, .. } = *header;
-    let transport = bytes.get(header.len()..).unwrap_or_default();
-    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: bytes.len() });
-    if bytes.len() <= route.mtu {
-        return ctx.outbox.push(route.device, bytes);
+    let len = written.len() + payload_len;
+    match payload {
+        [transport, ..] if transport.len() >= QUOTED => {
+            note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len });
+        }
+        pieces => {
+            let transport: ArrayVec<u8, QUOTED> =
+                pieces.iter().copied().flatten().copied().take(QUOTED).collect();
+            note(ctx, route, &pmtu::Sent { src, dst, protocol, transport: &transport, len });
+        }
     }
-    let ident = if header.src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, header.src, header.dst) } else { 0 };
+    if len <= route.mtu {
+        match payload {
+            [piece] => ctx.outbox.push(route.device, &[&written, piece]),
+            [first, second] => ctx.outbox.push(route.device, &[&written, first, second]),
+            pieces => ctx.outbox.push(route.device, &[&[&written[..]], pieces].concat()),
+        }
+        return true;
+    }
+    let bytes = [&[&written[..]], payload].concat().concat();
+    let ident = if src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, src, dst) } else { 0 };
     let outbox = &mut *ctx.outbox;
     let parts = fragment::split(&bytes, route.mtu, ident, |part| {
-        outbox.push_part(route.device, part);
+        outbox.push(route.device, &[part]);
         true
     });
     ctx.counters.fragmented += 1;
     ctx.counters.fragments_out += parts as u64;
     parts > 0
+}
+
+/// What of a datagram of UDP is left to the device that it leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftToDevice {
+    /// The device does nothing, or somebody has to cut the datagram before it could.
+    Nothing,
+    /// The checksum.
+    Sum,
+    /// The checksum, and to cut it out of a super-datagram.
+    SumAndCut,
+}
+
+impl LeftToDevice {
+    /// Of a datagram with so many bytes behind its IP header.
+    pub(crate) fn of(ctx: &Context<'_>, route: &Route, header: &IpHeader, payload_len: usize) -> Self {
+        let Offloads { checksum, uso, .. } = ctx.ip.interfaces.offloads(route.device);
+        if !checksum || header.len() + payload_len > route.mtu {
+            LeftToDevice::Nothing
+        } else if !uso || !header.dont_fragment {
+            // The parts of each that is cut on the way would need an identification of their own.
+            LeftToDevice::Sum
+        } else {
+            LeftToDevice::SumAndCut
+        }
+    }
+}
+
+/// Queues a datagram whose checksum is [left to the device](LeftToDevice::Sum), which has room. If cutting is, too, it
+/// may become part of a super-datagram. `udp` holds the pseudo-header's sum.
+pub(crate) fn send_unsummed(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    udp: &[u8],
+    data: &[u8],
+    left: LeftToDevice,
+) {
+    let mut ip = HeaderBuf::new();
+    header.write(udp.len() + data.len(), &mut ip);
+    note_sent(ctx, route, header, udp, data.len());
+    let datagram = Unsummed { ip: &ip, udp, data };
+    match left {
+        LeftToDevice::Nothing | LeftToDevice::Sum => ctx.outbox.push_unsummed(route.device, datagram, None),
+        LeftToDevice::SumAndCut => {
+            if let Some(udp) = ctx.outbox.join(route.device, datagram) {
+                // Whoever complains before it is cut quotes all of it.
+                note_sent(ctx, route, header, &udp, data.len());
+            }
+        }
+    }
+}
+
+/// Queues a super-datagram, to be [cut](LeftToDevice::SumAndCut) into datagrams with `size` bytes of data, which has room.
+pub(crate) fn send_super_datagram(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    udp: &[u8],
+    data: &[u8],
+    size: NonZeroU16,
+) {
+    let mut ip = HeaderBuf::new();
+    header.write(udp.len() + data.len(), &mut ip);
+    note_sent(ctx, route, header, udp, data.len());
+    ctx.outbox.push_unsummed(route.device, Unsummed { ip: &ip, udp, data }, Some(size));
+}
+
+/// Remembers a datagram with so many bytes of data, or one that is cut out of what is sent.
+pub(crate) fn note_sent(
+    ctx: &mut Context<'_>,
+    route: &Route,
+    header: &IpHeader,
+    transport: &[u8],
+    data_len: usize,
+) {
+    let IpHeader { src, dst, protocol, .. } = *header;
+    let len = header.len() + transport.len() + data_len;
+    note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len });
 }
 
 /// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as
@@ -139,10 +257,15 @@ pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
         let Parsed { src, dst, protocol, payload: transport, .. } = parsed;
         note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: whole.len() });
     }
-    if !ctx.outbox.push(route.device, whole) {
+    if ctx.outbox.has_room_for(route.device, 1, whole.len()) {
+        ctx.outbox.push(route.device, &[&whole]);
+    } else {
         ctx.counters.replies_lost += 1;
     }
 }
+
+/// Bytes of a transport header that every quotation holds (RFC 792).
+const QUOTED: usize = 8;
 
 /// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
 fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
@@ -151,16 +274,21 @@ fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
     }
 }
 
-/// The header of a datagram that routers may fragment: all but TCP's, which follows the path's MTU.
-///
-/// A datagram of IPv4 without DF is not atomic, so its identification has to be unique (RFC 6864 section
-/// 4.3).
+/// The header of a datagram that routers may fragment: what the stack itself answers.
 pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
-    let ident = if src.is_ipv4() { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 };
     //= RFC1122 3.2.1.7 configurable
     //= RFC1812 4.3.2.2 time to live
     let hop_limit = ctx.config.ttl;
-    IpHeader { src, dst, protocol, hop_limit, tos: 0, ident, dont_fragment: false, flow_label: 0 }
+    let header =
+        IpHeader { src, dst, protocol, hop_limit, tos: 0, ident: 0, dont_fragment: false, flow_label: 0 };
+    IpHeader { ident: ident_of(ctx, &header), ..header }
+}
+
+/// The identification that a datagram needs: over IPv4 without DF it is not atomic, and has to have one of its own (RFC
+/// 6864 section 4.3). Nobody looks at others', which are 0, as on Linux.
+pub(crate) fn ident_of(ctx: &mut Context<'_>, header: &IpHeader) -> u16 {
+    let IpHeader { src, dst, protocol, dont_fragment, .. } = *header;
+    if src.is_ipv4() && !dont_fragment { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 }
 }
 
 #[cfg(test)]
@@ -219,6 +347,17 @@ mod tests {
             assert!(!try_send(&mut world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
             assert_eq!(world.counters.replies_lost, 1);
         }
+    }
+
+    #[test]
+    fn what_may_be_quoted_is_remembered_however_many_pieces_it_comes_in() {
+        let mut world = World::new();
+        let sent = header("fd09::2", "fd09::1", 99);
+        send(&mut world.ctx(), &by(TUN), &sent, &[b"ab", b"", b"cd", b"efghij", &[0; 1300]]);
+        let has_sent = |world: &World, text: &[u8]| world.ip.path_mtu.has_sent(sent.src, sent.dst, 99, text);
+        assert!(has_sent(&world, b"abcdefgh") && !has_sent(&world, b"abcdefgi"));
+        send(&mut world.ctx(), &by(TUN), &sent, &[b"12345678", b"9", &[0; 1300]]);
+        assert!(has_sent(&world, b"12345678"));
     }
 
     #[test]

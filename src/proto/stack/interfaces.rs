@@ -69,6 +69,7 @@ impl Stack {
     /// Says what an interface's device takes off the stack's hands; nothing unless told.
     pub fn set_offloads(&mut self, device: DeviceId, offloads: Offloads) {
         self.ip.set_offloads(device, offloads);
+        self.outbox.follow_offloads(device, offloads);
     }
 
     /// Takes an interface out of use for good: its device is gone. No route leads through it any longer, and what

@@ -93,6 +93,26 @@ impl Stack {
         udp.send_to(&mut ctx, id, data, to, with)
     }
 
+    /// Like [`udp_send_msg`](Self::udp_send_msg), in datagrams of `segment_size` bytes each, the last of what is left
+    /// (UDP_SEGMENT): all of them or none. Where the device cuts super-datagrams ([`Offloads::uso`](crate::proto::Offloads::uso)) they
+    /// leave as one.
+    ///
+    /// # Errors
+    /// Also `InvalidInput` for more than 64 datagrams or a size of 0, and `MessageTooLong` for more bytes than one
+    /// datagram could have, 65,535 with its headers.
+    pub fn udp_send_segments(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        data: &[u8],
+        segment_size: usize,
+        to: Option<SocketAddr>,
+        with: SendOptions,
+    ) -> Result<usize, Error> {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.send_segments(&mut ctx, id, data, segment_size, to, with)
+    }
+
     /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
     /// was sent to, and whether it was longer than `out`.
     pub fn udp_recv_msg(&mut self, id: UdpId, out: &mut [u8]) -> Result<Received, Error> {

@@ -7,6 +7,7 @@
 //! the four-tuple's keyed hash falls to.
 
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
@@ -22,11 +23,35 @@ use crate::rng::Rng;
 #[derive(Debug)]
 pub(super) struct Bindings {
     /// The unspecified address stands for the wildcard.
-    places: HashMap<(IpAddr, u16), Place, Keyed>,
+    places: HashMap<Spot, Place, Keyed>,
     /// Connected sockets by both their ends, the one connected last at the end.
     connected: HashMap<(SocketAddr, SocketAddr), Vec<UdpId>, Keyed>,
     /// All sockets on a port of a family, whatever their address.
     ports: HashMap<(Family, u16), Tally, Keyed>,
+}
+
+/// An address and port, as it is looked up for each datagram: hashed in one piece, which costs half as much as field by
+/// field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spot(IpAddr, u16);
+
+impl Hash for Spot {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [high, low] = self.1.to_be_bytes();
+        // That one is longer tells the families apart.
+        match self.0 {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                state.write(&[a, b, c, d, high, low]);
+            }
+            IpAddr::V6(address) => {
+                let mut bytes = [0; 18];
+                bytes[..16].copy_from_slice(&address.octets());
+                bytes[16..].copy_from_slice(&[high, low]);
+                state.write(&bytes);
+            }
+        }
+    }
 }
 
 /// One address and port.
@@ -71,7 +96,7 @@ impl Bindings {
             return self.ports.get(&(family(address), port)).is_none_or(|tally| tally.admits(options));
         }
         [address, wildcard(address)].into_iter().all(|at| {
-            let place = self.places.get(&(at, port));
+            let place = self.places.get(&Spot(at, port));
             place.is_none_or(|place| place.tally.admits(options))
         })
     }
@@ -82,7 +107,7 @@ impl Bindings {
         let (address, port) = (local.ip(), local.port());
         debug_assert!(self.admits(address, port, options), "bound where it may not be");
         self.ports.entry((family(address), port)).or_default().add(options);
-        let place = self.places.entry((address, port)).or_default();
+        let place = self.places.entry(Spot(address, port)).or_default();
         place.tally.add(options);
         match peer {
             Some(peer) => self.connected.entry((local, peer)).or_default().push(id),
@@ -105,7 +130,7 @@ impl Bindings {
                 tally.remove();
             }
         }
-        if let Entry::Occupied(mut place) = self.places.entry((address, port)) {
+        if let Entry::Occupied(mut place) = self.places.entry(Spot(address, port)) {
             let Place { tally, open, group } = place.get_mut();
             tally.remove(options);
             if peer.is_none() {
@@ -142,7 +167,7 @@ impl Bindings {
         remote: SocketAddr,
     ) -> impl Iterator<Item = UdpId> + '_ {
         let open = |at: IpAddr| {
-            let place = self.places.get(&(at, local.port()));
+            let place = self.places.get(&Spot(at, local.port()));
             place.map_or(&[][..], |place| place.open.as_slice())
         };
         let connected = self.connected.get(&(local, remote)).map_or(&[][..], Vec::as_slice);
@@ -150,7 +175,7 @@ impl Bindings {
     }
 
     fn lookup_open(&self, at: IpAddr, local: SocketAddr, remote: SocketAddr) -> Option<UdpId> {
-        let place = self.places.get(&(at, local.port()))?;
+        let place = self.places.get(&Spot(at, local.port()))?;
         let newest = place.open.last()?;
         match place.group.as_slice() {
             // Who came last without reusing the port is alone with others that reuse the address.

@@ -13,6 +13,7 @@ mod bindings;
 mod socket;
 
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use slotmap::SlotMap;
 
@@ -23,7 +24,7 @@ use super::error::Error;
 use super::events::{Owner, Readiness, SocketId};
 use super::ids::UdpId;
 use super::ip::icmp::{self, IcmpError};
-use super::ip::{self, Cast, Datagram, Layer};
+use super::ip::{self, Cast, Datagram, Layer, LeftToDevice};
 use super::reuse::BindOptions;
 use super::sending::{self, Manner, MtuDiscover, Outgoing, Refusal, Refused, SendOptions};
 use super::socket_errors::ErrorReport;
@@ -139,33 +140,92 @@ impl Sockets {
         to: Option<SocketAddr>,
         with: SendOptions,
     ) -> Result<usize, Error> {
+        let (outgoing, ports) = self.prepare(ctx, id, data.len(), to, with)?;
+        send(ctx, &outgoing, ports, data);
+        Ok(data.len())
+    }
+
+    /// Sends datagrams of `size` bytes each, the last of what is left: all of them or none.
+    pub(crate) fn send_segments(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: UdpId,
+        data: &[u8],
+        size: usize,
+        to: Option<SocketAddr>,
+        with: SendOptions,
+    ) -> Result<usize, Error> {
+        if data.len() <= size {
+            return self.send_to(ctx, id, data, to, with);
+        }
+        if size == 0 || data.len().div_ceil(size) > ip::SEGMENTS_MAX {
+            return Err(Error::InvalidInput);
+        }
+        let count = data.len().div_ceil(size);
+        let (outgoing, ports) = self.prepare(ctx, id, size, to, with)?;
+        let Outgoing { route, header } = outgoing;
+        // Whoever cuts it has to be able to say how long all of it is.
+        if header.len() + wire::HEADER_LEN + data.len() > usize::from(u16::MAX) {
+            return Err(Error::MessageTooLong);
+        }
+        let one = wire::HEADER_LEN + size;
+        let gso_size = u16::try_from(size).ok().and_then(NonZeroU16::new);
+        let gso_size =
+            gso_size.filter(|_| LeftToDevice::of(ctx, &route, &header, one) == LeftToDevice::SumAndCut);
+        let room = match gso_size {
+            Some(_) => ip::room_for_super(ctx, &route, &header, wire::HEADER_LEN + data.len()),
+            None => ip::room_for_all(ctx, &route, &header, one, count),
+        };
+        match (room, gso_size) {
+            (ip::Room::Later, _) => {
+                self.refuse(id);
+                return Err(Error::WouldBlock);
+            }
+            (ip::Room::Never, _) => return Err(Error::MessageTooLong),
+            (ip::Room::Now, Some(gso_size)) => send_super(ctx, &outgoing, ports, data, gso_size),
+            (ip::Room::Now, None) => send_each(ctx, outgoing, ports, data, size),
+        }
+        Ok(data.len())
+    }
+
+    /// Decides how a datagram with `len` bytes of data goes, and from which port to which.
+    fn prepare(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: UdpId,
+        len: usize,
+        to: Option<SocketAddr>,
+        with: SendOptions,
+    ) -> Result<(Outgoing, UdpHeader), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.errors.check()?;
         let to = to.or(socket.peer).ok_or(Error::DestinationRequired)?;
         let to = check_remote(socket, to)?;
-        let payload_len = wire::HEADER_LEN + data.len();
+        let payload_len = wire::HEADER_LEN + len;
         let local = socket.local.ip();
         let manner = socket.options.manner();
-        let Outgoing { route, mut header } =
-            match manner.prepare(ctx, with, local, to.ip(), PROTOCOL_UDP, payload_len) {
-                Ok(outgoing) => outgoing,
-                Err(Refusal::Error(error)) => return Err(error),
-                Err(Refusal::TooLong { mtu }) => {
-                    return Err(socket.errors.too_long(ctx, socket.options.report_errors, to, mtu));
-                }
-                Err(Refusal::NoRoom) => {
-                    self.refused.add(id, &mut socket.is_refused);
-                    return Err(Error::WouldBlock);
-                }
-            };
-        let mut written = HeaderBuf::new();
+        let mut outgoing = match manner.prepare(ctx, with, local, to.ip(), PROTOCOL_UDP, payload_len) {
+            Ok(outgoing) => outgoing,
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::TooLong { mtu }) => {
+                return Err(socket.errors.too_long(ctx, socket.options.report_errors, to, mtu));
+            }
+            Err(Refusal::NoRoom) => {
+                self.refused.add(id, &mut socket.is_refused);
+                return Err(Error::WouldBlock);
+            }
+        };
         let ports = UdpHeader { src_port: socket.local.port(), dst_port: to.port() };
-        ports.write(header.src, header.dst, &[data], &mut written);
-        let from = SocketAddr::new(header.src, ports.src_port);
-        header.flow_label = ctx.ip.flows.label(from, to, PROTOCOL_UDP);
-        ip::send(ctx, &route, &header, &[&written, data]);
-        ctx.counters.udp_out += 1;
-        Ok(data.len())
+        let from = SocketAddr::new(outgoing.header.src, ports.src_port);
+        outgoing.header.flow_label = ctx.ip.flows.label(from, to, PROTOCOL_UDP);
+        Ok((outgoing, ports))
+    }
+
+    /// A socket waits for room in the outbox.
+    fn refuse(&mut self, id: UdpId) {
+        if let Some(socket) = self.sockets.get_mut(id) {
+            self.refused.add(id, &mut socket.is_refused);
+        }
     }
 
     pub(crate) fn recv_from(&mut self, id: UdpId, out: &mut [u8], peek: bool) -> Result<Received, Error> {
@@ -291,6 +351,49 @@ impl Sockets {
             socket.is_refused = false;
             ctx.events.raise(SocketId::Udp(id), socket.owner, Readiness::WRITABLE);
         }
+    }
+}
+
+/// Sends a datagram that has room.
+fn send(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8]) {
+    let Outgoing { route, header } = outgoing;
+    let mut written = HeaderBuf::new();
+    match LeftToDevice::of(ctx, route, header, wire::HEADER_LEN + data.len()) {
+        left @ (LeftToDevice::Sum | LeftToDevice::SumAndCut) => {
+            ports.write_seeded(header.src, header.dst, data.len(), &mut written);
+            ip::send_unsummed(ctx, route, header, &written, data, left);
+        }
+        LeftToDevice::Nothing => {
+            ports.write(header.src, header.dst, &[data], &mut written);
+            ip::send_admitted(ctx, route, header, &[&written, data]);
+        }
+    }
+    ctx.counters.udp_out += 1;
+}
+
+/// Leaves it to the device to make datagrams of `size` bytes each.
+fn send_super(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8], size: NonZeroU16) {
+    let Outgoing { route, header } = outgoing;
+    let one = usize::from(size.get());
+    // Whoever complains of one of them quotes that, and whoever complains before they are cut, all.
+    for len in [one, data.len() % one] {
+        let mut written = HeaderBuf::new();
+        ports.write_seeded(header.src, header.dst, len, &mut written);
+        ip::note_sent(ctx, route, header, &written, len);
+    }
+    let mut written = HeaderBuf::new();
+    ports.write_seeded(header.src, header.dst, data.len(), &mut written);
+    ip::send_super_datagram(ctx, route, header, &written, data, size);
+    ctx.counters.udp_out += data.len().div_ceil(one) as u64;
+}
+
+/// Sends datagrams of `size` bytes each one by one.
+fn send_each(ctx: &mut Context<'_>, mut outgoing: Outgoing, ports: UdpHeader, data: &[u8], size: usize) {
+    for (index, segment) in data.chunks(size).enumerate() {
+        if index > 0 {
+            outgoing.header.ident = ip::ident_of(ctx, &outgoing.header);
+        }
+        send(ctx, &outgoing, ports, segment);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::proto::wire::ip as wire_ip;
 use crate::time::Instant;
 
 mod errors;
+mod unfinished;
 
 /// A world with sockets in it.
 struct Host {

@@ -14,6 +14,8 @@ use crate::proto::packet::ChecksumState;
 
 /// Bytes of a UDP header.
 pub const HEADER_LEN: usize = 8;
+/// Where in it the checksum is.
+pub const CHECKSUM_AT: u16 = 6;
 
 /// A received datagram, checked and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,22 @@ impl UdpHeader {
             //= RFC8200 8.1 checksum of zero
             0 => 0xffff,
             checksum => checksum,
+        };
+        out.try_extend_from_slice(&header.to_bytes()).expect("the header buffer has room for a UDP header");
+    }
+
+    /// Like [`write`](Self::write), with the sum of the pseudo-header alone in the checksum field, for a device that adds
+    /// the rest.
+    ///
+    /// # Panics
+    /// As [`write`](Self::write).
+    pub fn write_seeded(&self, src: IpAddr, dst: IpAddr, payload_len: usize, out: &mut HeaderBuf) {
+        let len = HEADER_LEN + payload_len;
+        let header = FixedHeader {
+            source_port: self.src_port,
+            destination_port: self.dst_port,
+            length: u16::try_from(len).expect("a UDP datagram has at most 65,535 bytes"),
+            checksum: !Sum::pseudo_header(src, dst, PROTOCOL_UDP, len).finish(),
         };
         out.try_extend_from_slice(&header.to_bytes()).expect("the header buffer has room for a UDP header");
     }
@@ -228,6 +246,15 @@ mod tests {
                 _ => unreachable!(),
             };
             prop_assert_eq!(theirs.checksum, sealed.unwrap());
+
+            // A device adds the rest to the seed.
+            let mut seeded = HeaderBuf::new();
+            UdpHeader { src_port, dst_port }.write_seeded(src, dst, payload.len(), &mut seeded);
+            prop_assert_eq!(&seeded[..6], &out[..6]);
+            let mut sum = Sum::new();
+            sum.add(&seeded);
+            sum.add(payload);
+            prop_assert!(sum.finish() == theirs.checksum || theirs.checksum == 0xffff && sum.finish() == 0);
         }
 
         #[test]
