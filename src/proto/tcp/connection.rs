@@ -164,6 +164,14 @@ impl Connection {
         }
     }
 
+    /// Another connection in the memory of one that is over. That one has [released](Self::release) what it held, and its
+    /// unread bytes are gone.
+    pub(crate) fn renew(&mut self, config: &Config, settled: &Settled, now: Instant) {
+        let room = self.snd.take_room();
+        *self = Connection::new(config, settled, now);
+        self.snd.give_room(room);
+    }
+
     pub(crate) fn state(&self) -> State {
         self.sides.state()
     }

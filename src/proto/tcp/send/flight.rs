@@ -17,6 +17,9 @@ use arrayvec::ArrayVec;
 use crate::proto::buf::ranges::Ranges;
 use crate::time::Instant;
 
+/// Heap memory of so many transmissions is not worth giving back.
+const FRESH_KEPT: usize = 8;
+
 /// What was sent at one time, without a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transmission {
@@ -45,6 +48,15 @@ struct Again {
 }
 
 impl Flight {
+    /// The same memory without what stood there; none if it is much.
+    pub(super) fn emptied(mut self) -> Self {
+        self.fresh.clear();
+        if self.fresh.capacity() > FRESH_KEPT {
+            return Flight::default();
+        }
+        Flight { fresh: self.fresh, again: Again::default() }
+    }
+
     /// `range` was sent for the first time; it follows what was sent so before.
     pub(crate) fn sent(&mut self, range: Range<u64>, at: Instant) {
         match self.fresh.back_mut() {

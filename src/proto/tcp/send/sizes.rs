@@ -34,6 +34,12 @@ impl Sizes {
         Sizes { runs: VecDeque::new() }
     }
 
+    /// The same memory without what stood there; none if it is much.
+    pub(super) fn emptied(mut self) -> Self {
+        self.runs.clear();
+        if self.runs.capacity() > RUNS_KEPT { Sizes::new() } else { self }
+    }
+
     /// A segment with `size` bytes of text went out, for the first time or again.
     pub(crate) fn sent(&mut self, range: Range<u64>, size: u64) {
         match self.runs.back_mut() {
