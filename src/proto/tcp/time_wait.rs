@@ -250,15 +250,13 @@ impl TimeWait {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    use core::time::Duration;
 
     use super::*;
     use crate::proto::ip::testing::World;
 
-    #[test]
-    fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
-        let mut world = World::new();
-        let mut table = TimeWaitTable::default();
-        let entry = |port| TimeWait {
+    fn entry(port: u16) -> TimeWait {
+        TimeWait {
             tuple: FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into()),
             snd_nxt: SeqNr(0),
             rcv_nxt: SeqNr(0),
@@ -266,7 +264,90 @@ mod tests {
             marks: Marks { ttl: 64, tos: 0 },
             timestamps: None,
             bind_options: BindOptions::NONE,
+        }
+    }
+
+    /// The FIN of an entry's peer comes again.
+    fn repeat_fin(world: &mut World, table: &mut TimeWaitTable, id: TimeWaitId) {
+        let fin = Segment {
+            src_port: 1,
+            dst_port: 7,
+            seq: SeqNr(u32::MAX),
+            ack: Some(SeqNr(0)),
+            control: Control::Fin,
+            fin_with_syn: false,
+            psh: false,
+            urgent: None,
+            window: 0,
+            flags: 0,
+            options: TcpOptions::NONE,
+            payload: &[],
         };
+        let outcome = table.segment_arrives(&mut world.ctx(), &mut GlobalChallengeLimit::new(), id, &fin);
+        assert_eq!(outcome, Outcome::Restarted);
+    }
+
+    /// Whose wait is over by now, in the order in which they are told.
+    fn over(world: &mut World, table: &mut TimeWaitTable) -> Vec<u16> {
+        let mut ports = Vec::new();
+        while let Some(key) = world.timers.pop_due(world.now) {
+            assert_eq!(key, TimerKey::Tcp(TcpTimer::TimeWait));
+            table.timer_fired();
+            ports.extend(
+                core::iter::from_fn(|| table.take_over(&mut world.ctx())).map(|(_, it)| it.remote_port),
+            );
+        }
+        ports
+    }
+
+    #[test]
+    fn each_wait_is_as_long_as_the_others_and_one_that_begins_anew_as_long_again() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
+        let (wait, second) = (world.config.time_wait(), Duration::from_secs(1));
+        let began = world.now;
+        let ids: Vec<_> = (1..=4)
+            .map(|port| {
+                world.now += second;
+                table.insert(&mut world.ctx(), entry(port)).0
+            })
+            .collect();
+        // The first begins anew with the last; the second makes room for a connection.
+        repeat_fin(&mut world, &mut table, ids[0]);
+        table.remove(&mut world.ctx(), ids[1]);
+        for (at, expected) in [
+            (second, &[][..]),
+            (second * 2, &[]),
+            (second * 3 - Duration::from_nanos(1), &[]),
+            (second * 3, &[3]),
+            (second * 4 - Duration::from_nanos(1), &[]),
+            (second * 4, &[4, 1]),
+        ] {
+            world.now = began + wait + at;
+            assert_eq!(over(&mut world, &mut table), expected, "at {at:?}");
+        }
+        assert_eq!((table.len(), table.order.len(), world.timers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
+        let (id, _) = table.insert(&mut world.ctx(), entry(1));
+        for round in 0..1_000 {
+            world.now += Duration::from_millis(round % 2);
+            repeat_fin(&mut world, &mut table, id);
+            assert!(table.order.len() <= 2 + 16, "{}", table.order.len());
+        }
+        assert_eq!(world.timers.len(), 1);
+        table.remove(&mut world.ctx(), id);
+        assert_eq!(world.timers.len(), 0);
+    }
+
+    #[test]
+    fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
             table.insert(&mut world.ctx(), entry(port));
