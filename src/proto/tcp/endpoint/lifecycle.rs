@@ -210,9 +210,8 @@ impl Endpoint {
         let Some(mut socket) = self.sockets.remove(id) else { return };
         debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
         socket.disarm(ctx);
-        if let Phase::Over(Remains::Connection(mut connection)) = socket.phase {
-            connection.rcv.clear(ctx.pool);
-            self.spare.take_connection(connection);
+        if let Phase::Over(Remains::Connection(connection)) = socket.phase {
+            self.spare.take_connection(connection, ctx.pool);
         }
         ctx.events.forget(SocketId::Tcp(id));
     }

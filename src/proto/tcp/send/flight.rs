@@ -268,6 +268,20 @@ mod tests {
     }
 
     #[test]
+    fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
+        for (entries, kept) in [(1, true), (100, false)] {
+            let mut flight = Flight::default();
+            for nr in 0..entries {
+                flight.sent(nr * 2000..nr * 2000 + 1000, at(nr));
+            }
+            flight.sent_again(0..1000, at(entries));
+            let emptied = flight.emptied();
+            assert_eq!((emptied.len(), emptied.again.places.len(), emptied.again.order.len()), (0, 0, 0));
+            assert_eq!((1..=FRESH_KEPT).contains(&emptied.fresh.capacity()), kept, "{entries}");
+        }
+    }
+
+    #[test]
     fn what_is_sent_again_leaves_its_old_place() {
         let mut flight = Flight::default();
         flight.sent(0..10_000, at(1));

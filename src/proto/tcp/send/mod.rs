@@ -341,8 +341,10 @@ impl SendHalf {
         self.ring.clear(pool);
     }
 
-    /// What it has of memory beside its pages, for another connection: none of it says anything any more.
+    /// What it has of memory beside its pages, for another connection, as far as that is little. Nothing else of its records is
+    /// left.
     pub(crate) fn take_room(&mut self) -> Room {
+        self.lost.clear();
         Room {
             flight: self.selective.take().map(|selective| selective.flight.emptied()),
             sizes: self.path.take_sizes().emptied(),

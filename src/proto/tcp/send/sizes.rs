@@ -130,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
+        for (runs, kept) in [(1, true), (100, false)] {
+            let mut sizes = Sizes::new();
+            for nr in 0..runs {
+                sizes.sent(nr * 10..nr * 10 + 10, 5 + nr % 2);
+            }
+            let emptied = sizes.emptied();
+            assert_eq!(emptied.runs.len(), 0);
+            assert_eq!((1..=RUNS_KEPT).contains(&emptied.runs.capacity()), kept, "{runs}");
+        }
+    }
+
+    #[test]
     fn what_is_sent_again_has_its_new_size() {
         let mut sizes = Sizes::new();
         sizes.sent(0..3000, 1500);
