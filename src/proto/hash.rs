@@ -22,6 +22,7 @@ impl Keyed {
     }
 
     /// The hash of one value.
+    #[inline]
     pub(crate) fn hash(&self, value: impl Hash) -> u64 {
         self.hash_one(value)
     }
@@ -30,6 +31,7 @@ impl Keyed {
 impl BuildHasher for Keyed {
     type Hasher = SipHasher13;
 
+    #[inline]
     fn build_hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_key(&self.0)
     }

@@ -42,6 +42,6 @@ pub(crate) enum TcpTimer {
     Socket(TcpId),
     /// A half-open connection of a listener.
     HalfOpen(HalfOpenId),
-    /// An entry in TIME-WAIT.
-    TimeWait(TimeWaitId),
+    /// The entry in TIME-WAIT whose wait is over first.
+    TimeWait,
 }

@@ -225,6 +225,10 @@ impl<K> TimerWheel<K> {
     /// Most timers of one slot that are looked at to find its earliest one again.
     pub const SCAN_MAX: u32 = 16;
 
+    /// What a timer takes of memory.
+    #[cfg(test)]
+    pub(crate) const ENTRY_SIZE: usize = size_of::<Entry<K>>();
+
     /// An empty wheel keeps room for so many timers.
     const KEEP_MAX: usize = 1_024;
 

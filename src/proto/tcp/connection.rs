@@ -21,10 +21,10 @@ use super::recv::{RecvHalf, RecvStart};
 use super::send::path_probe::Limits;
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
-use super::send::{SendHalf, SendStart};
+use super::send::{Room, SendHalf, SendStart};
 use super::seq::RcvPos;
 use super::timestamps::Timestamps;
-use crate::proto::buf::pages::PAGE_SIZE;
+use crate::proto::buf::pages::{PAGE_SIZE, Pool};
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::error::Error;
@@ -175,6 +175,18 @@ impl Connection {
         if self.snd.take_writable() {
             self.signals |= Readiness::WRITABLE;
         }
+    }
+
+    /// Another connection in the memory of one that is over, with what that has left.
+    pub(crate) fn renew(&mut self, config: &Config, settled: &Settled, now: Instant, room: Room) {
+        *self = Connection::new(config, settled, now);
+        self.snd.give_room(room);
+    }
+
+    /// It is over, and nobody will read from it: all goes but what is of use to another.
+    pub(crate) fn retire(&mut self, pool: &mut Pool) -> Room {
+        self.rcv.clear(pool);
+        self.snd.take_room()
     }
 
     pub(crate) fn state(&self) -> State {

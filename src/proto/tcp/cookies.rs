@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use siphasher::sip::SipHasher24;
 
-use super::connection::Settled;
+use super::connection::{Settled, mss_for};
 use super::demux::FourTuple;
 use super::emit::Says;
 use super::handshake::PeerSyn;
@@ -104,7 +104,8 @@ impl Cookies {
         }
         let clock = numbers.clocks.of(tuple);
         let (peer, rtt) = offer.peer(ctx, clock, segment)?;
-        Some(peer.settle(ctx, iss, rtt, clock))
+        let mtu = ctx.ip.route(tuple.remote, Some(tuple.local)).map_or(usize::MAX, |route| route.mtu);
+        Some(peer.settle(ctx, iss, rtt, clock, mss_for(mtu, tuple.local.is_ipv4())))
     }
 
     /// Whether `segment`, which settles nothing, may come from a peer that was given a cookie of late: then what it sent first
@@ -131,9 +132,7 @@ impl Cookies {
 
     /// What stands for the ends of a connection.
     fn name(&self, tuple: &FourTuple) -> u64 {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        tuple.hash(&mut hasher);
-        hasher.finish()
+        tuple.secret_number(&self.key)
     }
 
     /// What the SYN offered for which `iss` was the answer.

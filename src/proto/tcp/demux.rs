@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashTable, hash_table};
+use siphasher::sip::SipHasher24;
 
 use crate::proto::hash::Keyed;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
@@ -46,9 +47,19 @@ impl FourTuple {
     pub(crate) fn ends(&self) -> Ends {
         Ends { local: self.local_addr(), remote: self.remote_addr() }
     }
+
+    /// A number that nobody foretells who doesn't know the key (SipHash-2-4).
+    #[inline(never)]
+    pub(crate) fn secret_number(&self, key: &[u8; 16]) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(key);
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl Hash for FourTuple {
+    // Inlined, a hasher knows what it has got before and what comes: that is a third of the instructions.
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         // Fewer and wider writes than the derived implementation: this runs once a segment.
         match (self.local, self.remote) {
@@ -79,14 +90,46 @@ pub(crate) enum Target {
     TimeWait(TimeWaitId),
 }
 
+/// A tuple, and where in the table of connections it belongs: found out once, for all that a segment asks of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Located {
+    pub(crate) tuple: FourTuple,
+    hash: u64,
+}
+
+/// A place in the table of connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    tuple: FourTuple,
+    target: Target,
+}
+
 /// Both tables.
 #[derive(Debug)]
 pub(crate) struct Demux {
-    connections: HashMap<FourTuple, Target, Keyed>,
+    connections: HashTable<Known>,
+    keyed: Keyed,
     /// By local port: how many of the connections have it. Most ports that somebody wants to listen on have none, and
     /// then the table need not be searched.
     on_port: Box<[u32]>,
-    listeners: HashMap<(IpAddr, u16), Group, Keyed>,
+    listeners: HashMap<At, Group, Keyed>,
+}
+
+/// An address and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At(IpAddr, u16);
+
+impl Hash for At {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As with tuples: one write where there were four.
+        match self.0 {
+            IpAddr::V4(v4) => state.write_u64(u64::from(v4.to_bits()) << 16 | u64::from(self.1)),
+            IpAddr::V6(v6) => {
+                state.write(&v6.octets());
+                state.write_u16(self.1);
+            }
+        }
+    }
 }
 
 /// Listeners on one address and port: one, or several that all reuse the port.
@@ -99,27 +142,52 @@ struct Group {
 impl Demux {
     pub(crate) fn new(key: [u8; 16]) -> Self {
         Demux {
-            connections: HashMap::with_hasher(Keyed::new(key)),
+            connections: HashTable::new(),
+            keyed: Keyed::new(key),
             on_port: alloc::vec![0; 1 << 16].into_boxed_slice(),
             listeners: HashMap::with_hasher(Keyed::new(key)),
         }
     }
 
+    fn hash(&self, tuple: &FourTuple) -> u64 {
+        hash_with(self.keyed, tuple)
+    }
+
+    /// Where the tuple belongs.
+    pub(crate) fn locate(&self, tuple: FourTuple) -> Located {
+        Located { tuple, hash: self.hash(&tuple) }
+    }
+
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<Target> {
-        self.connections.get(tuple).copied()
+        self.find_at(&self.locate(*tuple))
+    }
+
+    pub(crate) fn find_at(&self, at: &Located) -> Option<Target> {
+        self.connections.find(at.hash, |known| known.tuple == at.tuple).map(|known| known.target)
     }
 
     /// Points the tuple at `target`, whatever it pointed at before.
-    pub(crate) fn point(&mut self, tuple: FourTuple, target: Target) {
-        if self.connections.insert(tuple, target).is_none() {
-            self.on_port[usize::from(tuple.local_port)] += 1;
+    pub(crate) fn point(&mut self, at: &Located, target: Target) {
+        let Located { tuple, hash } = *at;
+        let keyed = self.keyed;
+        match self.connections.entry(
+            hash,
+            |known| known.tuple == tuple,
+            |known| hash_with(keyed, &known.tuple),
+        ) {
+            hash_table::Entry::Occupied(mut known) => known.get_mut().target = target,
+            hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(Known { tuple, target });
+                self.on_port[usize::from(tuple.local_port)] += 1;
+            }
         }
     }
 
     /// Forgets the tuple, if it still points at `target`.
     pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
-        if self.find(tuple) == Some(target) {
-            self.connections.remove(tuple);
+        let is_it = |known: &Known| known.tuple == *tuple && known.target == target;
+        if let Ok(known) = self.connections.find_entry(self.hash(tuple), is_it) {
+            known.remove();
             self.on_port[usize::from(tuple.local_port)] -= 1;
         }
     }
@@ -139,7 +207,7 @@ impl Demux {
             tuple.local_port == port && (is_same || is_any)
         };
         let table = self.is_in_use(port).then_some(&self.connections);
-        table.into_iter().flatten().filter(move |(tuple, _)| here(tuple)).map(|(_, target)| *target)
+        table.into_iter().flatten().filter(move |known| here(&known.tuple)).map(|known| known.target)
     }
 
     /// The listener for a SYN: one bound to the address before one bound to all; of several, the one that the
@@ -148,7 +216,7 @@ impl Demux {
         let group = self.group(tuple.local, tuple.local_port)?;
         match group.ids.as_slice() {
             [only] => Some(*only),
-            ids => ids.get(share(self.connections.hasher().hash(tuple), ids.len())).copied(),
+            ids => ids.get(share(self.hash(tuple), ids.len())).copied(),
         }
     }
 
@@ -162,20 +230,20 @@ impl Demux {
         let agrees = |group: &Group| group.reuse_port && reuse_port;
         if local.is_unspecified() {
             let family = local.is_ipv4();
-            return self.listeners.iter().all(|((address, used), group)| {
+            return self.listeners.iter().all(|(At(address, used), group)| {
                 *used != port || address.is_ipv4() != family || agrees(group)
             });
         }
-        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&(at, port)).is_none_or(agrees))
+        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&At(at, port)).is_none_or(agrees))
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
         let new = || Group { reuse_port, ids: Vec::new() };
-        self.listeners.entry((local.ip(), local.port())).or_insert_with(new).ids.push(id);
+        self.listeners.entry(At(local.ip(), local.port())).or_insert_with(new).ids.push(id);
     }
 
     pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
-        if let Entry::Occupied(mut group) = self.listeners.entry((local.ip(), local.port())) {
+        if let Entry::Occupied(mut group) = self.listeners.entry(At(local.ip(), local.port())) {
             group.get_mut().ids.retain(|it| *it != id);
             if group.get().ids.is_empty() {
                 group.remove();
@@ -184,9 +252,14 @@ impl Demux {
     }
 
     fn group(&self, local: IpAddr, port: u16) -> Option<&Group> {
-        let exact = self.listeners.get(&(local, port));
-        exact.or_else(|| self.listeners.get(&(unspecified(local), port)))
+        let exact = self.listeners.get(&At(local, port));
+        exact.or_else(|| self.listeners.get(&At(unspecified(local), port)))
     }
+}
+
+#[inline(never)]
+fn hash_with(keyed: Keyed, tuple: &FourTuple) -> u64 {
+    keyed.hash(tuple)
 }
 
 /// "All addresses" of the same family.

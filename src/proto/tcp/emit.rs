@@ -6,7 +6,7 @@ use super::demux::FourTuple;
 use super::options::SocketOptions;
 use crate::proto::context::Context;
 use crate::proto::ip;
-use crate::proto::ip::Datagram;
+use crate::proto::ip::{Datagram, Route};
 use crate::proto::packet::{DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent};
 use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
 use crate::proto::wire::HeaderBuf;
@@ -166,14 +166,18 @@ pub(crate) fn takes_supers(ctx: &Context<'_>, way: &Way<'_>) -> bool {
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
 pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says: &Says) {
-    let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
-        ctx.counters.replies_lost += 1;
-        return;
-    };
+    match ctx.ip.route(tuple.remote, Some(tuple.local)) {
+        Ok(route) => queue_by(ctx, &route, tuple, marks, says),
+        Err(_) => ctx.counters.replies_lost += 1,
+    }
+}
+
+/// The same by a route that is known to be the one.
+pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
     let mut header = HeaderBuf::new();
     says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
     let ip_header = marks.ip_header(ctx, tuple);
-    ip::send(ctx, &route, &ip_header, &[&header]);
+    ip::send(ctx, route, &ip_header, &[&header]);
     note_sent(ctx, tuple, says, 0, None);
 }
 

@@ -7,7 +7,7 @@
 use core::time::Duration;
 
 use super::challenge::GlobalChallengeLimit;
-use super::connection::{Ending, Settled, header_len};
+use super::connection::{Ending, Settled, header_len, mss_for};
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::options::SocketOptions;
@@ -19,6 +19,7 @@ use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::error::Error;
+use crate::proto::ip::Route;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::proto::wire::tcp_options::TcpOptions;
 use crate::time::Instant;
@@ -92,19 +93,20 @@ impl PeerSyn {
         }
     }
 
-    /// What the handshake has settled, with our SYN numbered `iss`.
+    /// What the handshake has settled, with our SYN numbered `iss` and the path's largest segment, as it was when our SYN went.
     pub(crate) fn settle(
         &self,
         ctx: &Context<'_>,
         iss: SeqNr,
         rtt: Option<Duration>,
         clock: TimestampClock,
+        mss_max: u64,
     ) -> Settled {
         let syn = RcvPos::of_syn(self.irs);
         Settled {
             snd: SendStart {
                 syn: SndPos::of_syn(iss),
-                mss: self.mss.into(),
+                mss: mss_max.min(self.mss.into()),
                 //= RFC7323 2.2 SYN unscaled
                 wnd: self.window.into(),
                 //= RFC7323 2.2 scale
@@ -241,21 +243,21 @@ pub(crate) enum Outcome {
 }
 
 impl Handshake {
-    /// Begins an open: sends the SYN.
+    /// Begins an open: sends the SYN by `route`.
     pub(crate) fn begin(
         ctx: &mut Context<'_>,
         tuple: &FourTuple,
         options: &SocketOptions,
         iss: SeqNr,
         clock: TimestampClock,
-        mtu: usize,
+        route: &Route,
     ) -> Self {
         let handshake = Handshake {
             iss,
             clock,
             stage: Stage::SynSent,
             offered: recv::syn_window(ctx),
-            mtu,
+            mtu: route.mtu,
             retransmissions: 0,
             sent_twice: false,
             first_sent: ctx.now,
@@ -264,7 +266,8 @@ impl Handshake {
             close_wanted: false,
             soft_error: None,
         };
-        handshake.send(ctx, tuple, options);
+        let says = handshake.syn(ctx, tuple);
+        emit::queue_by(ctx, route, tuple, Marks::of(options), &says);
         handshake
     }
 
@@ -354,14 +357,18 @@ impl Handshake {
 
     /// Sends our SYN, as a SYN-ACK once the peer's has come.
     fn send(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions) {
+        let says = self.syn(ctx, tuple);
+        emit::queue(ctx, tuple, Marks::of(options), &says);
+    }
+
+    fn syn(&self, ctx: &Context<'_>, tuple: &FourTuple) -> Says {
         let peer = match &self.stage {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(peer),
         };
         let stamp = self.clock.at(ctx.now);
         let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
-        let says = Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, syn_options);
-        emit::queue(ctx, tuple, Marks::of(options), &says);
+        Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, syn_options)
     }
 
     /// RFC 9293 section 3.10.7.3.
@@ -388,9 +395,7 @@ impl Handshake {
             Control::Syn => {
                 let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), self.offered);
                 if acks_our_syn {
-                    let rtt = self.measured(peer.echo(segment), ctx.now);
-                    let settled = peer.settle(ctx, self.iss, rtt, self.clock);
-                    return Outcome::Established { settled, only_text: true };
+                    return self.established(ctx, tuple, &peer, segment, true);
                 }
                 self.simultaneous_open(ctx, tuple, options, peer)
             }
@@ -426,7 +431,7 @@ impl Handshake {
         // A simultaneous open's SYN-ACK repeats the SYN and brings the ACK we wait for.
         let acks_our_syn = segment.ack == Some(self.iss.plus(1));
         if peer.is_repeated_by(segment) && acks_our_syn {
-            return self.established(ctx, peer, segment, true);
+            return self.established(ctx, tuple, peer, segment, true);
         }
         if peer.is_repeated_by(segment) {
             self.sent_twice = true;
@@ -459,7 +464,7 @@ impl Handshake {
             }
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
             (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
-                self.established(ctx, peer, segment, false)
+                self.established(ctx, tuple, peer, segment, false)
             }
             (Control::None | Control::Fin, Some(_)) => {
                 emit::refuse(ctx, tuple, segment);
@@ -471,12 +476,14 @@ impl Handshake {
     fn established(
         &self,
         ctx: &Context<'_>,
+        tuple: &FourTuple,
         peer: &PeerSyn,
         segment: &Segment<'_>,
         only_text: bool,
     ) -> Outcome {
         let rtt = self.measured(peer.echo(segment), ctx.now);
-        let settled = peer.settle(ctx, self.iss, rtt, self.clock);
+        let mss_max = mss_for(self.mtu, tuple.local.is_ipv4());
+        let settled = peer.settle(ctx, self.iss, rtt, self.clock, mss_max);
         Outcome::Established { settled, only_text }
     }
 

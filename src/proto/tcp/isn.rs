@@ -1,9 +1,5 @@
 //! Initial sequence numbers (RFC 6528, RFC 9293 section 3.4.1).
 
-use core::hash::{Hash, Hasher};
-
-use siphasher::sip::SipHasher24;
-
 use super::demux::FourTuple;
 use crate::proto::wire::tcp::SeqNr;
 use crate::time::Instant;
@@ -32,9 +28,7 @@ impl IsnGenerator {
     pub(crate) fn offset(&self, tuple: &FourTuple) -> SeqNr {
         //= RFC9293 SHLD-1
         //= RFC6528 3 secret
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        tuple.hash(&mut hasher);
-        SeqNr(hasher.finish() as u32)
+        SeqNr(tuple.secret_number(&self.key) as u32)
     }
 
     /// The number for a connection that takes the place of one in TIME-WAIT, whose next sequence number was

@@ -7,7 +7,7 @@ use core::time::Duration;
 use slotmap::SlotMap;
 
 use super::challenge::GlobalChallengeLimit;
-use super::connection::Settled;
+use super::connection::{Settled, mss_for};
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
@@ -16,6 +16,7 @@ use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::{HalfOpenId, ListenerId};
 use crate::proto::ids::{TcpTimer, TimerKey};
+use crate::proto::ip::Route;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
@@ -88,11 +89,12 @@ impl HalfOpen {
         }
     }
 
-    /// Sends the SYN-ACK and arms its timer.
-    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+    /// Sends the SYN-ACK by `route` and arms its timer.
+    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, id: HalfOpenId, route: &Route) {
         self.timer =
             Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), ctx.now + ctx.config.rto_initial));
-        self.send_syn_ack(ctx);
+        let says = self.syn_ack(ctx);
+        emit::queue_by(ctx, route, &self.tuple, self.marks, &says);
     }
 
     /// The timer has fired (and is disarmed): retransmits the SYN-ACK, or gives up with `false`.
@@ -180,15 +182,20 @@ impl HalfOpen {
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
         let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
-        self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock)
+        let mss_max = mss_for(self.mtu.into(), self.tuple.local.is_ipv4());
+        self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock, mss_max)
     }
 
     fn send_syn_ack(&self, ctx: &mut Context<'_>) {
+        let says = self.syn_ack(ctx);
+        emit::queue(ctx, &self.tuple, self.marks, &says);
+    }
+
+    fn syn_ack(&self, ctx: &Context<'_>) -> Says {
         let is_ipv4 = self.tuple.local.is_ipv4();
         let stamp = self.ours.clock.at(ctx.now);
         let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer), stamp);
-        let says = Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options);
-        emit::queue(ctx, &self.tuple, self.marks, &says);
+        Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options)
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>) {

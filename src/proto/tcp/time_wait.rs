@@ -1,7 +1,8 @@
 //! TIME-WAIT: a compact table of connections that are over but must be remembered for 2 MSL (RFC 9293
 //! sections 3.4.3, 3.6.1 and 3.10.7.4; RFC 1337).
 //!
-//! Owns the entries, their order and their timers. A socket's handle has nothing to do with its entry.
+//! Owns the entries, their order and the one timer that they have together: all wait equally long, so whose wait began first
+//! is over first. A socket's handle has nothing to do with its entry.
 
 use alloc::collections::VecDeque;
 
@@ -46,12 +47,22 @@ pub(crate) enum Outcome {
     Reopens(SeqNr),
 }
 
+/// An entry, and when its wait is over.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    entry: TimeWait,
+    until: Instant,
+}
+
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct TimeWaitTable {
-    entries: SlotMap<TimeWaitId, (TimeWait, TimerId)>,
-    /// Oldest first; ids of entries that are gone are skipped, and swept when they prevail.
-    order: VecDeque<TimeWaitId>,
+    entries: SlotMap<TimeWaitId, Waiting>,
+    /// When whose wait is over, the earliest first. Places of entries that are gone, or whose wait began anew since, are skipped, and
+    /// swept when they prevail.
+    order: VecDeque<(Instant, TimeWaitId)>,
+    /// Armed while anybody waits, for no later than the first.
+    timer: Option<TimerId>,
 }
 
 impl TimeWaitTable {
@@ -61,7 +72,7 @@ impl TimeWaitTable {
 
     /// An entry.
     pub(crate) fn get(&self, id: TimeWaitId) -> Option<&TimeWait> {
-        self.entries.get(id).map(|(entry, _)| entry)
+        self.entries.get(id).map(|waiting| &waiting.entry)
     }
 
     /// Adds an entry. Returns the tuple of the one that had to go for it, with its id.
@@ -73,29 +84,48 @@ impl TimeWaitTable {
         let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
         //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
-        let timers = &mut *ctx.timers;
-        let id = self
-            .entries
-            .insert_with_key(|id| (entry, timers.insert(TimerKey::Tcp(TcpTimer::TimeWait(id)), until)));
-        self.order.push_back(id);
-        if self.order.len() > 2 * self.entries.len() + 16 {
-            self.order.retain(|id| self.entries.contains_key(*id));
-        }
+        let id = self.entries.insert(Waiting { entry, until });
+        self.append(until, id);
+        self.timer.get_or_insert_with(|| ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
         (id, evicted)
     }
 
-    /// Removes an entry whose timer has fired, or (with `disarm`) one that makes room for a new connection.
-    pub(crate) fn remove(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: TimeWaitId,
-        disarm: bool,
-    ) -> Option<FourTuple> {
-        let (entry, timer) = self.entries.remove(id)?;
-        if disarm {
-            ctx.timers.remove(timer);
+    /// Removes an entry that makes room for a new connection.
+    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) -> Option<FourTuple> {
+        let removed = self.entries.remove(id)?;
+        if self.entries.is_empty() {
+            self.order.clear();
+            self.timer.take().into_iter().for_each(|timer| ctx.timers.remove(timer));
         }
-        Some(entry.tuple)
+        Some(removed.entry.tuple)
+    }
+
+    /// The timer has fired, and is disarmed. To be followed by [`take_over`](Self::take_over) until that has nothing to tell.
+    pub(crate) fn timer_fired(&mut self) {
+        self.timer = None;
+    }
+
+    /// Removes an entry whose wait is over. If there is none left, arms the timer for the next.
+    pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
+        while let Some((until, id)) = self.order.front().copied() {
+            if !is_current(&self.entries, until, id) {
+                self.order.pop_front();
+            } else if until <= ctx.now {
+                self.order.pop_front();
+                return self.entries.remove(id).map(|over| (id, over.entry.tuple));
+            } else {
+                self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
+                break;
+            }
+        }
+        None
+    }
+
+    fn append(&mut self, until: Instant, id: TimeWaitId) {
+        self.order.push_back((until, id));
+        if self.order.len() > 2 * self.entries.len() + 16 {
+            self.order.retain(|(until, id)| is_current(&self.entries, *until, *id));
+        }
     }
 
     /// A segment has come for an entry.
@@ -106,7 +136,7 @@ impl TimeWaitTable {
         id: TimeWaitId,
         segment: &Segment<'_>,
     ) -> Outcome {
-        let Some((entry, timer)) = self.entries.get_mut(id) else {
+        let Some(Waiting { entry, until }) = self.entries.get_mut(id) else {
             return Outcome::Dropped(DropReason::TcpNoSocket);
         };
         if let Some(reason) = entry.timestamps.and_then(|stamps| stamps.refuses(segment, ctx.now)) {
@@ -125,8 +155,12 @@ impl TimeWaitTable {
                 Outcome::Reopens(entry.snd_nxt)
             }
             Control::Fin if segment.seq.plus(segment.len()) == entry.rcv_nxt => {
-                ctx.timers.reschedule(*timer, ctx.now + ctx.config.time_wait());
                 entry.acknowledge(ctx);
+                let anew = ctx.now + ctx.config.time_wait();
+                if anew > *until {
+                    *until = anew;
+                    self.append(anew, id);
+                }
                 Outcome::Restarted
             }
             Control::Syn | Control::Fin | Control::None => {
@@ -145,20 +179,25 @@ impl TimeWaitTable {
 
     /// Answers a segment that turned out to change nothing.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>, id: TimeWaitId) {
-        if let Some((entry, _)) = self.entries.get(id) {
+        if let Some(entry) = self.get(id) {
             entry.acknowledge(ctx);
         }
     }
 
     fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
-        while let Some(id) = self.order.pop_front() {
-            if let Some(tuple) = self.remove(ctx, id, true) {
+        while let Some((until, id)) = self.order.pop_front() {
+            if is_current(&self.entries, until, id) {
                 ctx.counters.tcp_time_wait_overflow += 1;
-                return Some((id, tuple));
+                return self.remove(ctx, id).map(|tuple| (id, tuple));
             }
         }
         None
     }
+}
+
+/// Whether a place in the order is that of an entry.
+fn is_current(entries: &SlotMap<TimeWaitId, Waiting>, until: Instant, id: TimeWaitId) -> bool {
+    entries.get(id).is_some_and(|waiting| waiting.until == until)
 }
 
 impl TimeWait {
@@ -211,15 +250,13 @@ impl TimeWait {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    use core::time::Duration;
 
     use super::*;
     use crate::proto::ip::testing::World;
 
-    #[test]
-    fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
-        let mut world = World::new();
-        let mut table = TimeWaitTable::default();
-        let entry = |port| TimeWait {
+    fn entry(port: u16) -> TimeWait {
+        TimeWait {
             tuple: FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into()),
             snd_nxt: SeqNr(0),
             rcv_nxt: SeqNr(0),
@@ -227,7 +264,90 @@ mod tests {
             marks: Marks { ttl: 64, tos: 0 },
             timestamps: None,
             bind_options: BindOptions::NONE,
+        }
+    }
+
+    /// The FIN of an entry's peer comes again.
+    fn repeat_fin(world: &mut World, table: &mut TimeWaitTable, id: TimeWaitId) {
+        let fin = Segment {
+            src_port: 1,
+            dst_port: 7,
+            seq: SeqNr(u32::MAX),
+            ack: Some(SeqNr(0)),
+            control: Control::Fin,
+            fin_with_syn: false,
+            psh: false,
+            urgent: None,
+            window: 0,
+            flags: 0,
+            options: TcpOptions::NONE,
+            payload: &[],
         };
+        let outcome = table.segment_arrives(&mut world.ctx(), &mut GlobalChallengeLimit::new(), id, &fin);
+        assert_eq!(outcome, Outcome::Restarted);
+    }
+
+    /// Whose wait is over by now, in the order in which they are told.
+    fn over(world: &mut World, table: &mut TimeWaitTable) -> Vec<u16> {
+        let mut ports = Vec::new();
+        while let Some(key) = world.timers.pop_due(world.now) {
+            assert_eq!(key, TimerKey::Tcp(TcpTimer::TimeWait));
+            table.timer_fired();
+            ports.extend(
+                core::iter::from_fn(|| table.take_over(&mut world.ctx())).map(|(_, it)| it.remote_port),
+            );
+        }
+        ports
+    }
+
+    #[test]
+    fn each_wait_is_as_long_as_the_others_and_one_that_begins_anew_as_long_again() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
+        let (wait, second) = (world.config.time_wait(), Duration::from_secs(1));
+        let began = world.now;
+        let ids: Vec<_> = (1..=4)
+            .map(|port| {
+                world.now += second;
+                table.insert(&mut world.ctx(), entry(port)).0
+            })
+            .collect();
+        // The first begins anew with the last; the second makes room for a connection.
+        repeat_fin(&mut world, &mut table, ids[0]);
+        table.remove(&mut world.ctx(), ids[1]);
+        for (at, expected) in [
+            (second, &[][..]),
+            (second * 2, &[]),
+            (second * 3 - Duration::from_nanos(1), &[]),
+            (second * 3, &[3]),
+            (second * 4 - Duration::from_nanos(1), &[]),
+            (second * 4, &[4, 1]),
+        ] {
+            world.now = began + wait + at;
+            assert_eq!(over(&mut world, &mut table), expected, "at {at:?}");
+        }
+        assert_eq!((table.len(), table.order.len(), world.timers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
+        let (id, _) = table.insert(&mut world.ctx(), entry(1));
+        for round in 0..1_000 {
+            world.now += Duration::from_millis(round % 2);
+            repeat_fin(&mut world, &mut table, id);
+            assert!(table.order.len() <= 2 + 16, "{}", table.order.len());
+        }
+        assert_eq!(world.timers.len(), 1);
+        table.remove(&mut world.ctx(), id);
+        assert_eq!(world.timers.len(), 0);
+    }
+
+    #[test]
+    fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
+        let mut world = World::new();
+        let mut table = TimeWaitTable::default();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
             table.insert(&mut world.ctx(), entry(port));
@@ -235,14 +355,14 @@ mod tests {
         for port in 10..1_000 {
             let (id, evicted) = table.insert(&mut world.ctx(), entry(port));
             assert!(evicted.is_none());
-            assert!(table.remove(&mut world.ctx(), id, true).is_some());
+            assert!(table.remove(&mut world.ctx(), id).is_some());
             assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
         }
         assert_eq!(table.entries.len(), 10);
         // Many wait at once, and all are over before the next one comes.
         let many: Vec<_> = (1_000..2_000).map(|port| table.insert(&mut world.ctx(), entry(port)).0).collect();
         for id in many {
-            table.remove(&mut world.ctx(), id, true);
+            table.remove(&mut world.ctx(), id);
         }
         table.insert(&mut world.ctx(), entry(2_000));
         assert!(table.order.len() <= 2 * 11 + 16, "{}", table.order.len());

@@ -3,10 +3,7 @@
 //! Owns TS.Recent and the offset of a connection's clock. What a timestamp echoed by the peer says of a round trip
 //! or of a retransmission is for `send` to know.
 
-use core::hash::{Hash, Hasher};
 use core::time::Duration;
-
-use siphasher::sip::SipHasher24;
 
 use super::demux::FourTuple;
 use super::seq::RcvPos;
@@ -31,9 +28,7 @@ impl TimestampClocks {
     //= RFC7323 7 offset
     //= RFC6191 3 increasing
     pub(crate) fn of(&self, tuple: &FourTuple) -> TimestampClock {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        tuple.hash(&mut hasher);
-        TimestampClock { offset: hasher.finish() as u32 }
+        TimestampClock { offset: tuple.secret_number(&self.key) as u32 }
     }
 }
 

@@ -7,9 +7,11 @@ mod hystart;
 pub mod new_reno;
 
 use core::fmt::Debug;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
 use crate::time::Instant;
+use new_reno::NewReno;
 
 /// An acknowledgement of new data, as a controller sees it. Positions and sizes are bytes of sequence space.
 #[derive(Clone, Copy, Debug)]
@@ -76,4 +78,30 @@ pub trait Controller: Debug + Send {
 
     /// The maximum segment size has changed.
     fn on_mss(&mut self, mss: u64);
+}
+
+/// The controller that a connection has. It stands in the connection: whoever calls it knows no more than the trait, and
+/// no connection needs memory for it alone.
+#[derive(Debug)]
+pub(crate) enum Chosen {
+    /// The only one so far.
+    NewReno(NewReno),
+}
+
+impl Deref for Chosen {
+    type Target = dyn Controller;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Chosen::NewReno(controller) => controller,
+        }
+    }
+}
+
+impl DerefMut for Chosen {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Chosen::NewReno(controller) => controller,
+        }
+    }
 }

@@ -125,7 +125,8 @@ fn overlap(bound: SocketAddr, at: SocketAddr) -> bool {
 fn apply(demux: &mut Demux, lists: &mut Lists, op: Op) {
     match op {
         Op::Point(tuple, target) => {
-            demux.point(tuple, target);
+            let at = demux.locate(tuple);
+            demux.point(&at, target);
             lists.point(tuple, target);
         }
         Op::Forget(tuple, target) => {

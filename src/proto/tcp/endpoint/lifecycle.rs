@@ -21,8 +21,9 @@ impl Endpoint {
                     self.forget_half_open(ctx, id);
                 }
             }
-            TcpTimer::TimeWait(id) => {
-                if let Some(tuple) = self.time_wait.remove(ctx, id, false) {
+            TcpTimer::TimeWait => {
+                self.time_wait.timer_fired();
+                while let Some((id, tuple)) = self.time_wait.take_over(ctx) {
                     self.demux.forget(&tuple, Target::TimeWait(id));
                 }
             }
@@ -94,16 +95,13 @@ impl Endpoint {
     }
 
     /// The handshake is done: the socket is a connection now.
-    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, mut settled: Settled) {
+    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, settled: &Settled) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let (active, close_wanted) = match &socket.phase {
             Phase::Opening(opening) => (true, opening.close_wanted),
             Phase::Synchronised(_) | Phase::Over(_) => (false, false),
         };
-        if let Ok(route) = ctx.ip.route(socket.tuple.remote, Some(socket.tuple.local)) {
-            settled.snd.mss = settled.snd.mss.min(mss_for(route.mtu, socket.tuple.local.is_ipv4()));
-        }
-        let mut connection = Box::new(Connection::new(ctx.config, &settled, ctx.now));
+        let mut connection = self.spare.connection(ctx.config, settled, ctx.now);
         connection.signals |= Readiness::WRITABLE;
         connection.limit_unsent(socket.options.notsent_lowat);
         connection.rcv.follow_memory(ctx.pool);
@@ -119,7 +117,11 @@ impl Endpoint {
         }
         let ends = socket.tuple.ends();
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends, active });
-        socket.phase = Phase::Synchronised(connection);
+        if let Phase::Opening(opening) =
+            core::mem::replace(&mut socket.phase, Phase::Synchronised(connection))
+        {
+            self.spare.take_handshake(opening);
+        }
     }
 
     /// Puts a connection into its listener's accept queue.
@@ -167,63 +169,38 @@ impl Endpoint {
     pub(super) fn finish(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.disarm(ctx);
-        let (rcv, mut info, error) = match core::mem::replace(&mut socket.phase, Phase::Over(None)) {
+        let nothing = Phase::Over(Remains::Attempt(None));
+        let (remains, waits) = match core::mem::replace(&mut socket.phase, nothing) {
             Phase::Opening(opening) => {
-                ctx.counters.tcp_attempts_failed += 1;
-                if let Some(reset) = opening.reset(ctx.now).filter(|_| ending == Ending::Aborted) {
-                    emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &reset);
-                }
-                // As Linux: what ICMP said explains a time-out better than the time-out does.
-                let error = opening.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
-                (None, TcpInfo { soft_error: opening.soft_error, ..TcpInfo::CLOSED }, error)
+                let remains = socket.give_up_opening(ctx, &opening, ending);
+                self.spare.take_handshake(opening);
+                (remains, None)
             }
             Phase::Synchronised(mut connection) => {
-                if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
-                    let reset = connection.reset(ctx.now);
-                    emit::queue(ctx, &socket.tuple, Marks::of(&socket.options), &reset);
-                }
-                // Once it is forgotten, nobody else would acknowledge their FIN.
-                let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
-                connection.release(ctx);
-                let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
-                let info = TcpInfo { timers: Timers::empty(), ..connection.info(&socket.options) };
-                let Connection { rcv, snd, timestamps, .. } = *connection;
-                let entry = TimeWait {
-                    tuple: socket.tuple,
-                    snd_nxt: snd.nxt().wire(),
-                    rcv_nxt: rcv.nxt().wire(),
-                    window: rcv.window_field().0,
-                    marks: Marks::of(&socket.options),
-                    timestamps,
-                    bind_options: socket.bind_options,
-                };
-                if owes_ack {
-                    entry.acknowledge(ctx);
-                }
-                (Some((rcv, entry)), info, error)
+                let waits = socket.end_connection(ctx, &mut connection, ending);
+                (Remains::Connection(connection), waits)
             }
             Phase::Over(remains) => {
                 socket.phase = Phase::Over(remains);
                 return;
             }
         };
-        info.state = State::Closed;
-        socket.error = socket.error.or(error);
-        socket.trace_end(ctx, &info, ending);
-        let tuple = socket.tuple;
-        let (rcv, entry) = rcv.unzip();
-        socket.phase = Phase::Over(Some(Box::new(Remains { rcv, info })));
-        self.demux.forget(&tuple, Target::Socket(id));
-        if let Some(entry) = entry.filter(|_| ending == Ending::TimeWait) {
-            self.wait(ctx, tuple, entry);
+        socket.trace_end(ctx, &remains, ending);
+        socket.phase = Phase::Over(remains);
+        match waits {
+            Some(entry) => {
+                let at = self.demux.locate(socket.tuple);
+                self.wait(ctx, &at, entry);
+            }
+            None => self.demux.forget(&socket.tuple, Target::Socket(id)),
         }
         self.after_end(ctx, id);
     }
 
     /// Remembers a connection for 2 MSL.
-    fn wait(&mut self, ctx: &mut Context<'_>, tuple: FourTuple, entry: TimeWait) {
+    fn wait(&mut self, ctx: &mut Context<'_>, at: &Located, entry: TimeWait) {
         let (entry_id, evicted) = self.time_wait.insert(ctx, entry);
-        self.demux.point(tuple, Target::TimeWait(entry_id));
+        self.demux.point(at, Target::TimeWait(entry_id));
         if let Some((old_id, old_tuple)) = evicted {
             self.demux.forget(&old_tuple, Target::TimeWait(old_id));
         }
@@ -245,16 +222,13 @@ impl Endpoint {
 
     /// Removes a socket whose handle is gone and whose connection is over.
     pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        if let Some(mut socket) = self.sockets.remove(id) {
-            socket.disarm(ctx);
-            if let Phase::Over(Some(remains)) = &mut socket.phase
-                && let Some(rcv) = &mut remains.rcv
-            {
-                rcv.clear(ctx.pool);
-            }
-            self.demux.forget(&socket.tuple, Target::Socket(id));
-            ctx.events.forget(SocketId::Tcp(id));
+        let Some(mut socket) = self.sockets.remove(id) else { return };
+        debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
+        socket.disarm(ctx);
+        if let Phase::Over(Remains::Connection(connection)) = socket.phase {
+            self.spare.take_connection(connection, ctx.pool);
         }
+        ctx.events.forget(SocketId::Tcp(id));
     }
 }
 
@@ -321,18 +295,70 @@ impl Socket {
         }
     }
 
-    fn trace_end(&mut self, ctx: &mut Context<'_>, info: &TcpInfo, ending: Ending) {
+    /// An attempt to open a connection ends.
+    fn give_up_opening(&mut self, ctx: &mut Context<'_>, opening: &Handshake, ending: Ending) -> Remains {
+        ctx.counters.tcp_attempts_failed += 1;
+        if let Some(reset) = opening.reset(ctx.now).filter(|_| ending == Ending::Aborted) {
+            emit::queue(ctx, &self.tuple, Marks::of(&self.options), &reset);
+        }
+        // As Linux: what ICMP said explains a time-out better than the time-out does.
+        let error = opening.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
+        self.error = self.error.or(error);
+        Remains::Attempt(opening.soft_error)
+    }
+
+    /// A connection ends, and gives back what nobody will want. If it is to be remembered: what of it.
+    fn end_connection(
+        &mut self,
+        ctx: &mut Context<'_>,
+        connection: &mut Connection,
+        ending: Ending,
+    ) -> Option<TimeWait> {
+        if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
+            let reset = connection.reset(ctx.now);
+            emit::queue(ctx, &self.tuple, Marks::of(&self.options), &reset);
+        }
+        // Once it is forgotten, nobody else would acknowledge their FIN.
+        let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
+        connection.release(ctx);
+        let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
+        self.error = self.error.or(error);
+        if ending != Ending::TimeWait {
+            return None;
+        }
+        let entry = TimeWait {
+            tuple: self.tuple,
+            snd_nxt: connection.snd.nxt().wire(),
+            rcv_nxt: connection.rcv.nxt().wire(),
+            window: connection.rcv.window_field().0,
+            marks: Marks::of(&self.options),
+            timestamps: connection.timestamps,
+            bind_options: self.bind_options,
+        };
+        if owes_ack {
+            entry.acknowledge(ctx);
+        }
+        Some(entry)
+    }
+
+    fn trace_end(&mut self, ctx: &mut Context<'_>, remains: &Remains, ending: Ending) {
         let ends = self.tuple.ends();
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
         if from != to {
             ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
         }
+        let (bytes_in, bytes_out) = match remains {
+            Remains::Connection(connection) => {
+                (connection.rcv.bytes_received(), connection.snd.bytes_acked())
+            }
+            Remains::Attempt(_) => (0, 0),
+        };
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
             ends,
             reason: ending.reason(),
-            bytes_in: info.bytes_received,
-            bytes_out: info.bytes_acked,
+            bytes_in,
+            bytes_out,
             duration: ctx.now.since(self.opened),
         });
     }

@@ -4,7 +4,10 @@
 //! this layer and the list of connections with something to send. `verbs` holds what an application may
 //! ask, `lifecycle` what becomes of a socket after each event, `transmit` the sending.
 
+#[cfg(test)]
+mod footprint;
 mod lifecycle;
+mod spare;
 mod transmit;
 mod verbs;
 
@@ -21,7 +24,7 @@ use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
 use super::cookies::{Cookies, Numbers};
-use super::demux::{Demux, FourTuple, Target};
+use super::demux::{Demux, FourTuple, Located, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
 use super::info::{TcpInfo, Timers};
@@ -45,6 +48,7 @@ use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
+use spare::Spare;
 
 use transmit::KnownWay;
 
@@ -67,6 +71,7 @@ pub(crate) struct Endpoint {
     parked: Vec<Parked>,
     /// Sockets that could not write because the page pool was empty.
     starved: Vec<TcpId>,
+    spare: Spare,
 }
 
 /// Connections with something to send by a device that has no room, in the order of their turns.
@@ -111,21 +116,43 @@ enum Phase {
     Opening(Box<Handshake>),
     /// Data may flow.
     Synchronised(Box<Connection>),
-    /// The connection is over, or never was; `None` if nothing is left of it.
-    Over(Option<Box<Remains>>),
+    /// The connection is over, or never was.
+    Over(Remains),
 }
 
 /// What is left of a connection.
 #[derive(Debug)]
-struct Remains {
-    /// Unread bytes; `None` if the connection was never open.
-    rcv: Option<RecvHalf>,
-    info: TcpInfo,
+enum Remains {
+    /// All but what it sent: unread bytes, and what it can tell about itself.
+    Connection(Box<Connection>),
+    /// It was never open; the latest soft error of the attempt.
+    Attempt(Option<Error>),
 }
 
 impl Remains {
-    fn rcv(remains: &Option<Box<Remains>>) -> Option<&RecvHalf> {
-        remains.as_ref().and_then(|remains| remains.rcv.as_ref())
+    /// The receiving half of what was open once.
+    fn rcv(&self) -> Option<&RecvHalf> {
+        match self {
+            Remains::Connection(connection) => Some(&connection.rcv),
+            Remains::Attempt(_) => None,
+        }
+    }
+
+    fn rcv_mut(&mut self) -> Option<&mut RecvHalf> {
+        match self {
+            Remains::Connection(connection) => Some(&mut connection.rcv),
+            Remains::Attempt(_) => None,
+        }
+    }
+
+    /// What it tells about itself, but for its state.
+    fn info(&self, options: &SocketOptions) -> TcpInfo {
+        match self {
+            Remains::Connection(connection) => {
+                TcpInfo { timers: Timers::empty(), ..connection.info(options) }
+            }
+            Remains::Attempt(soft_error) => TcpInfo { soft_error: *soft_error, ..TcpInfo::CLOSED },
+        }
     }
 }
 
@@ -156,6 +183,7 @@ impl Endpoint {
             ready: VecDeque::new(),
             parked: Vec::new(),
             starved: Vec::new(),
+            spare: Spare::default(),
         }
     }
 
@@ -175,11 +203,12 @@ impl Endpoint {
         ctx.counters.tcp_segments_in += 1;
         let tuple = emit::tuple_of(datagram, &segment);
         emit::trace_received(ctx.trace, ctx.now, &tuple, &segment, datagram.gso_size);
-        match self.demux.find(&tuple) {
+        let at = self.demux.locate(tuple);
+        match self.demux.find_at(&at) {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
-            Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &segment, datagram),
-            Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &tuple, &segment),
-            None => self.for_listener(ctx, &tuple, &segment, datagram),
+            Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, &segment, datagram),
+            Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &at, &segment),
+            None => self.for_listener(ctx, &at, &segment, datagram),
         }
     }
 
@@ -187,17 +216,18 @@ impl Endpoint {
     fn for_listener(
         &mut self,
         ctx: &mut Context<'_>,
-        tuple: &FourTuple,
+        at: &Located,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
+        let tuple = &at.tuple;
         let Some(listener_id) = self.demux.find_listener(tuple) else {
             emit::refuse(ctx, tuple, segment);
             return Err(DropReason::TcpNoSocket);
         };
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
-            (_, Some(_)) => match self.takes_cookie(ctx, listener_id, tuple, segment)? {
+            (_, Some(_)) => match self.takes_cookie(ctx, listener_id, at, segment)? {
                 Some(socket) => self.for_socket(ctx, socket, segment, datagram),
                 None => {
                     emit::refuse(ctx, tuple, segment);
@@ -206,7 +236,7 @@ impl Endpoint {
             },
             // SYN with FIN is no way to open a connection, though RFC 9293 does not forbid it (as Linux).
             (Control::Syn, None) if !segment.fin_with_syn => {
-                self.begin_half_open(ctx, listener_id, tuple, segment, None)
+                self.begin_half_open(ctx, listener_id, at, segment, None)
             }
             (Control::Syn | Control::Fin | Control::None, None) => Err(DropReason::TcpUnexpected),
         }
@@ -217,10 +247,11 @@ impl Endpoint {
         &mut self,
         ctx: &mut Context<'_>,
         listener_id: ListenerId,
-        tuple: &FourTuple,
+        at: &Located,
         segment: &Segment<'_>,
         old_nxt: Option<SeqNr>,
     ) -> Result<(), DropReason> {
+        let tuple = &at.tuple;
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
         let admission = listener.admits_syn(ctx.config);
         let wants_cookie = admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies;
@@ -236,7 +267,7 @@ impl Endpoint {
             let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
             listener.gives_cookie(ctx.now);
             ctx.counters.tcp_syn_cookies_sent += 1;
-            emit::queue(ctx, tuple, marks, &syn_ack);
+            emit::queue_by(ctx, &route, tuple, marks, &syn_ack);
             return Ok(());
         }
         let iss = match old_nxt {
@@ -247,8 +278,8 @@ impl Endpoint {
         let ours = Ours { iss, clock: self.clocks.of(tuple) };
         let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, route.mtu, ctx.now);
         let id = self.half_open.insert(entry);
-        self.demux.point(*tuple, Target::HalfOpen(id));
-        self.half_open[id].begin(ctx, id);
+        self.demux.point(at, Target::HalfOpen(id));
+        self.half_open[id].begin(ctx, id, &route);
         Ok(())
     }
 
@@ -258,9 +289,10 @@ impl Endpoint {
         &mut self,
         ctx: &mut Context<'_>,
         listener_id: ListenerId,
-        tuple: &FourTuple,
+        at: &Located,
         segment: &Segment<'_>,
     ) -> Result<Option<TcpId>, DropReason> {
+        let tuple = &at.tuple;
         let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
         if segment.control == Control::Syn || !listener.awaits_cookies(ctx.now) {
             return Ok(None);
@@ -272,7 +304,7 @@ impl Endpoint {
             let may_come = self.cookies.may_come(ctx, &numbers, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
-        let socket = self.promote(ctx, *tuple, listener_id, settled)?;
+        let socket = self.promote(ctx, at, listener_id, settled)?;
         self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
@@ -282,6 +314,7 @@ impl Endpoint {
         &mut self,
         ctx: &mut Context<'_>,
         id: HalfOpenId,
+        at: &Located,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
@@ -295,18 +328,18 @@ impl Endpoint {
                 Ok(())
             }
             syn_queue::Outcome::BadAck => {
-                let (tuple, listener) = (entry.tuple, entry.listener);
-                let Some(socket) = self.takes_cookie(ctx, listener, &tuple, segment)? else {
-                    emit::refuse(ctx, &tuple, segment);
+                let listener = entry.listener;
+                let Some(socket) = self.takes_cookie(ctx, listener, at, segment)? else {
+                    emit::refuse(ctx, &at.tuple, segment);
                     return Err(DropReason::TcpBadAck);
                 };
-                self.forget_half_open(ctx, id);
+                self.end_half_open(ctx, id);
                 self.for_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
-                let (tuple, listener) = (entry.tuple, entry.listener);
-                let socket = self.promote(ctx, tuple, listener, settled)?;
-                self.forget_half_open(ctx, id);
+                let listener = entry.listener;
+                let socket = self.promote(ctx, at, listener, settled)?;
+                self.end_half_open(ctx, id);
                 self.for_socket(ctx, socket, segment, datagram)
             }
         }
@@ -371,14 +404,15 @@ impl Endpoint {
             handshake::Outcome::Continues => Verdict::Accepted,
             handshake::Outcome::Ended(ending) => Verdict::Ended(ending),
             handshake::Outcome::Established { settled, only_text } => {
-                self.opened(ctx, id, settled.clone());
+                let first = settled.rcv_first;
+                self.opened(ctx, id, &settled);
                 let Some(connection) = self.sockets.get_mut(id).and_then(Socket::connection) else {
                     return Verdict::Dropped(DropReason::TcpNoSocket);
                 };
                 if only_text {
                     // Our ACK finishes the handshake on their side. In a simultaneous open our SYN-ACK was it.
                     connection.rcv.ack.at_once();
-                    connection.first_text(ctx, &arrival(segment, settled.rcv_first, datagram))
+                    connection.first_text(ctx, &arrival(segment, first, datagram))
                 } else {
                     let seq = connection.rcv.nxt().unwrap(segment.seq);
                     connection.segment_arrives(ctx, &mut self.challenge, &arrival(segment, seq, datagram))
@@ -391,14 +425,14 @@ impl Endpoint {
         &mut self,
         ctx: &mut Context<'_>,
         id: TimeWaitId,
-        tuple: &FourTuple,
+        at: &Located,
         segment: &Segment<'_>,
     ) -> Result<(), DropReason> {
         match self.time_wait.segment_arrives(ctx, &mut self.challenge, id, segment) {
             time_wait::Outcome::Dropped(reason) => Err(reason),
             time_wait::Outcome::Restarted => Ok(()),
             time_wait::Outcome::Reopens(old_nxt) => {
-                let listener_id = self.demux.find_listener(tuple);
+                let listener_id = self.demux.find_listener(&at.tuple);
                 let listener =
                     listener_id.and_then(|id| self.listeners.get(id).map(|listener| (id, listener)));
                 let Some((listener_id, listener)) = listener else {
@@ -408,14 +442,14 @@ impl Endpoint {
                 // A cookie will not do: its number might not be above all the old ones.
                 listener.admits_syn(ctx.config)?;
                 self.end_time_wait(ctx, id);
-                self.begin_half_open(ctx, listener_id, tuple, segment, Some(old_nxt))
+                self.begin_half_open(ctx, listener_id, at, segment, Some(old_nxt))
             }
         }
     }
 
     /// An entry in TIME-WAIT makes room for a new connection.
     fn end_time_wait(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) {
-        if let Some(tuple) = self.time_wait.remove(ctx, id, true) {
+        if let Some(tuple) = self.time_wait.remove(ctx, id) {
             self.demux.forget(&tuple, Target::TimeWait(id));
             ctx.counters.tcp_time_wait_reused += 1;
         }
@@ -425,7 +459,7 @@ impl Endpoint {
     fn promote(
         &mut self,
         ctx: &mut Context<'_>,
-        tuple: FourTuple,
+        at: &Located,
         listener_id: ListenerId,
         settled: Settled,
     ) -> Result<TcpId, DropReason> {
@@ -438,23 +472,30 @@ impl Endpoint {
             return Err(DropReason::NoMemory);
         }
         let (options, owner) = (listener.options, listener.owner);
-        let mut socket = Socket::new(tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let mut socket = Socket::new(at.tuple, owner, options, Holder::Queue(listener_id), ctx.now);
         socket.bind_options = listener.bind_options;
         // So that the log tells of the state that the half-open connection was in.
         socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
-        self.demux.point(tuple, Target::Socket(socket_id));
+        self.demux.point(at, Target::Socket(socket_id));
         ctx.counters.tcp_passive_opens += 1;
-        self.opened(ctx, socket_id, settled);
+        self.opened(ctx, socket_id, &settled);
         self.enqueue_for_accept(ctx, listener_id, socket_id);
         Ok(socket_id)
     }
 
     /// Forgets a half-open connection.
     fn forget_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+        if let Some(entry) = self.half_open.get(id) {
+            self.demux.forget(&entry.tuple, Target::HalfOpen(id));
+        }
+        self.end_half_open(ctx, id);
+    }
+
+    /// Ends a half-open connection whose tuple points at the connection it has become.
+    fn end_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
         if let Some(mut entry) = self.half_open.remove(id) {
             entry.disarm(ctx);
-            self.demux.forget(&entry.tuple, Target::HalfOpen(id));
             if let Some(listener) = self.listeners.get_mut(entry.listener) {
                 listener.half_open = listener.half_open.saturating_sub(1);
             }
@@ -469,7 +510,7 @@ impl Socket {
             owner,
             options,
             bind_options: BindOptions::NONE,
-            phase: Phase::Over(None),
+            phase: Phase::Over(Remains::Attempt(None)),
             holder,
             error: None,
             read_shut: false,

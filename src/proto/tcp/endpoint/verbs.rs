@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::*;
 use crate::proto::error::SpliceError;
 use crate::proto::events::{Readiness, SocketId};
+use crate::proto::ip::Route;
 use crate::proto::stack::{Shutdown, TcpCensus};
 use crate::proto::tcp::closing::{OurSide, TheirSide};
 use crate::proto::tcp::connection::Ending;
@@ -140,12 +141,13 @@ impl Endpoint {
         options: Option<SocketOptions>,
         owner: Owner,
     ) -> Result<TcpId, Error> {
-        let (tuple, mtu) = self.choose_ends(ctx, local, remote)?;
+        let (tuple, route) = self.choose_ends(ctx, local, remote)?;
         if self.sockets.len() >= ctx.config.connections {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
-        let iss = match self.demux.find(&tuple) {
+        let at = self.demux.locate(tuple);
+        let iss = match self.demux.find_at(&at) {
             Some(Target::TimeWait(old)) => {
                 let old_nxt = self.time_wait.get(old).map(|entry| entry.snd_nxt);
                 self.end_time_wait(ctx, old);
@@ -155,10 +157,10 @@ impl Endpoint {
         };
         let iss = iss.unwrap_or_else(|| self.isn.generate(ctx.now, &tuple));
         let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
-        let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), mtu);
-        socket.phase = Phase::Opening(Box::new(handshake));
+        let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), &route);
+        socket.phase = Phase::Opening(self.spare.handshake(handshake));
         let id = self.sockets.insert(socket);
-        self.demux.point(tuple, Target::Socket(id));
+        self.demux.point(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
         self.settle(ctx, id);
         Ok(id)
@@ -171,19 +173,19 @@ impl Endpoint {
             Phase::Synchronised(_) => Ok(()),
             Phase::Over(remains) => match socket.error.take() {
                 Some(error) => Err(error),
-                None if Remains::rcv(remains).is_some() => Ok(()),
+                None if remains.rcv().is_some() => Ok(()),
                 None => Err(Error::NotConnected),
             },
         }
     }
 
-    /// Both ends of a connection to be opened, and the path's MTU.
+    /// Both ends of a connection to be opened, and the way there.
     fn choose_ends(
         &mut self,
         ctx: &Context<'_>,
         local: Option<SocketAddr>,
         remote: SocketAddr,
-    ) -> Result<(FourTuple, usize), Error> {
+    ) -> Result<(FourTuple, Route), Error> {
         if remote.port() == 0 || local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
             return Err(Error::InvalidInput);
         }
@@ -205,7 +207,7 @@ impl Endpoint {
             port => port,
         };
         //= RFC9293 MUST-45
-        Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route.mtu))
+        Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route))
     }
 
     /// A port that has nothing to do with `remote` yet, or, where all have, one that is only remembered for a connection that
@@ -455,11 +457,10 @@ impl Endpoint {
             Phase::Synchronised(connection) => connection.info(&socket.options),
             Phase::Over(remains) => {
                 let waits = matches!(self.demux.find(&socket.tuple), Some(Target::TimeWait(_)));
-                let rcv = Remains::rcv(remains);
+                let rcv = remains.rcv();
                 let state = if waits && rcv.is_some() { State::TimeWait } else { State::Closed };
                 let unread = rcv.map_or(0, RecvHalf::readable);
-                let info = remains.as_ref().map_or(TcpInfo::CLOSED, |remains| remains.info.clone());
-                TcpInfo { state, unread, ..info }
+                TcpInfo { state, unread, ..remains.info(&socket.options) }
             }
         })
     }
@@ -508,7 +509,7 @@ impl Socket {
         match &mut self.phase {
             Phase::Opening(_) => Err(Error::WouldBlock),
             Phase::Synchronised(connection) => Ok(Some(&mut connection.rcv)),
-            Phase::Over(remains) => Ok(remains.as_mut().and_then(|remains| remains.rcv.as_mut())),
+            Phase::Over(remains) => Ok(remains.rcv_mut()),
         }
     }
 
@@ -532,12 +533,12 @@ impl Socket {
             Phase::Opening(_) => false,
             Phase::Synchronised(connection) => connection.sides.theirs() == TheirSide::Closed,
             // As Linux: a stream that was complete stays so, whatever happened after its end.
-            Phase::Over(remains) if Remains::rcv(remains).is_some_and(RecvHalf::fin_received) => true,
+            Phase::Over(remains) if remains.rcv().is_some_and(RecvHalf::fin_received) => true,
             Phase::Over(remains) => {
                 if let Some(error) = self.error.take() {
                     return Err(error);
                 }
-                return if Remains::rcv(remains).is_some() || self.read_shut {
+                return if remains.rcv().is_some() || self.read_shut {
                     Ok(0)
                 } else {
                     Err(Error::NotConnected)

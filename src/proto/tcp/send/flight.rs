@@ -17,6 +17,9 @@ use arrayvec::ArrayVec;
 use crate::proto::buf::ranges::Ranges;
 use crate::time::Instant;
 
+/// Heap memory of so many transmissions is not worth giving back.
+const FRESH_KEPT: usize = 8;
+
 /// What was sent at one time, without a gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transmission {
@@ -45,6 +48,15 @@ struct Again {
 }
 
 impl Flight {
+    /// The same memory without what stood there; none if it is much.
+    pub(super) fn emptied(mut self) -> Self {
+        self.fresh.clear();
+        if self.fresh.capacity() > FRESH_KEPT {
+            return Flight::default();
+        }
+        Flight { fresh: self.fresh, again: Again::default() }
+    }
+
     /// `range` was sent for the first time; it follows what was sent so before.
     pub(crate) fn sent(&mut self, range: Range<u64>, at: Instant) {
         match self.fresh.back_mut() {
@@ -260,6 +272,20 @@ mod tests {
             of(&flight, 63_500..64_500),
             [(63_500..64_000, at(1), false), (64_000..64_500, at(2), false)]
         );
+    }
+
+    #[test]
+    fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
+        for (entries, kept) in [(1, true), (100, false)] {
+            let mut flight = Flight::default();
+            for nr in 0..entries {
+                flight.sent(nr * 2000..nr * 2000 + 1000, at(nr));
+            }
+            flight.sent_again(0..1000, at(entries));
+            let emptied = flight.emptied();
+            assert_eq!((emptied.len(), emptied.again.places.len(), emptied.again.order.len()), (0, 0, 0));
+            assert_eq!((1..=FRESH_KEPT).contains(&emptied.fresh.capacity()), kept, "{entries}");
+        }
     }
 
     #[test]

@@ -32,24 +32,25 @@ pub(crate) mod timer;
 pub(crate) mod tlp;
 pub(crate) mod undo;
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use crate::proto::buf::pages::Pool;
 use crate::proto::buf::ranges::Ranges;
 use crate::proto::buf::ring::Ring;
 use crate::proto::config::Config;
-use crate::proto::tcp::congestion::Controller;
 use crate::proto::tcp::congestion::new_reno::NewReno;
+use crate::proto::tcp::congestion::{Chosen, Controller};
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::tcp::timestamps::TimestampClock;
 use crate::time::Instant;
 
 use buffer::SendBuffer;
+use flight::Flight;
 use path::Path;
 use recovery::Recovery;
 use rtt::Rtt;
 use selective::Selective;
+use sizes::Sizes;
 use timer::SendTimer;
 
 /// What the handshake settled about our direction.
@@ -71,6 +72,13 @@ pub(crate) struct SendStart {
     pub(crate) sack: bool,
     /// Our clock, where timestamps are in use.
     pub(crate) clock: Option<TimestampClock>,
+}
+
+/// Memory that the records of a sending half stand in. Nothing is in it.
+#[derive(Debug)]
+pub(crate) struct Room {
+    flight: Option<Flight>,
+    sizes: Sizes,
 }
 
 /// The sending half.
@@ -100,7 +108,7 @@ pub(crate) struct SendHalf {
     selective: Option<Selective>,
     clock: Option<TimestampClock>,
     rtt: Rtt,
-    cc: Box<dyn Controller>,
+    cc: Chosen,
     timer: SendTimer,
     /// The one segment being timed: its end, and when it went out.
     timed: Option<(SndPos, Instant)>,
@@ -148,7 +156,7 @@ impl SendHalf {
             selective: start.sack.then(|| Selective::new(first, config.sack_ranges)),
             clock: start.clock,
             rtt,
-            cc: Box::new(cc),
+            cc: Chosen::NewReno(cc),
             timer: SendTimer::new(config),
             timed: None,
             urgent: None,
@@ -336,6 +344,24 @@ impl SendHalf {
     /// Gives all pages back.
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
         self.ring.clear(pool);
+    }
+
+    /// What it has of memory beside its pages, for another connection, as far as that is little. Nothing else of its records is
+    /// left.
+    pub(crate) fn take_room(&mut self) -> Room {
+        self.lost.clear();
+        Room {
+            flight: self.selective.take().map(|selective| selective.flight.emptied()),
+            sizes: self.path.take_sizes().emptied(),
+        }
+    }
+
+    /// Goes on with the memory of another connection; it has sent nothing yet.
+    pub(crate) fn give_room(&mut self, room: Room) {
+        if let (Some(selective), Some(flight)) = (&mut self.selective, room.flight) {
+            selective.flight = flight;
+        }
+        self.path.give_sizes(room.sizes);
     }
 
     pub(crate) fn check_invariants(&self) {

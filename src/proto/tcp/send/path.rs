@@ -62,6 +62,16 @@ impl Path {
             quick_until: first,
         }
     }
+
+    /// The record of sizes, for the sake of its memory.
+    pub(super) fn take_sizes(&mut self) -> Sizes {
+        core::mem::take(&mut self.sizes)
+    }
+
+    /// An empty record to go on with.
+    pub(super) fn give_sizes(&mut self, sizes: Sizes) {
+        self.sizes = sizes;
+    }
 }
 
 impl SendHalf {

@@ -333,7 +333,8 @@ impl SendHalf {
             Phase::Open => {
                 if self.probe_repaired(facts) {
                     //= RFC8985 7.4.2 loss assumed, 7.4.2 response
-                    self.cc.on_loss(self.flight_size(self.outstanding() + facts.newly_acked));
+                    let flight = self.flight_size(self.outstanding() + facts.newly_acked);
+                    self.cc.on_loss(flight);
                     counters.tcp_loss_probes_repaired += 1;
                 } else if facts.newly_acked > 0 {
                     self.grow(facts);
@@ -387,7 +388,8 @@ impl SendHalf {
         counters.tcp_fast_retransmits += 1;
         let undo = self.undo_point();
         //= RFC2018 5.1 congestion control
-        self.cc.on_loss(self.flight_size(self.outstanding() + delivered));
+        let flight = self.flight_size(self.outstanding() + delivered);
+        self.cc.on_loss(flight);
         self.recovery.begin(self.nxt, undo);
         let (inflight, ssthresh) = (self.flight(), self.cc.ssthresh());
         if let Some(selective) = &mut self.selective {
@@ -434,7 +436,8 @@ impl SendHalf {
             Phase::Open => self.grow(facts),
             Phase::Fast { recover } if self.una >= recover => {
                 //= RFC6582 3.2 full ACK, 6 no update
-                self.cc.on_exit_recovery(self.flight());
+                let flight = self.flight();
+                self.cc.on_exit_recovery(flight);
                 self.recovery.end();
             }
             Phase::Fast { .. } => {
@@ -458,7 +461,8 @@ impl SendHalf {
         if starts {
             counters.tcp_fast_retransmits += 1;
             let undo = self.undo_point();
-            self.cc.on_enter_recovery(self.flight_size(self.outstanding()));
+            let flight = self.flight_size(self.outstanding());
+            self.cc.on_enter_recovery(flight);
             self.recovery.begin(self.nxt, undo);
             self.mark_first_segment_lost();
         } else if matches!(self.recovery.phase(), Phase::Fast { .. }) {

@@ -34,6 +34,12 @@ impl Sizes {
         Sizes { runs: VecDeque::new() }
     }
 
+    /// The same memory without what stood there; none if it is much.
+    pub(super) fn emptied(mut self) -> Self {
+        self.runs.clear();
+        if self.runs.capacity() > RUNS_KEPT { Sizes::new() } else { self }
+    }
+
     /// A segment with `size` bytes of text went out, for the first time or again.
     pub(crate) fn sent(&mut self, range: Range<u64>, size: u64) {
         match self.runs.back_mut() {
@@ -121,6 +127,19 @@ mod tests {
         assert_eq!(sizes.larger_than(1000).count(), 0);
         assert_eq!(sizes.advance(99_500), Some(1000));
         assert_eq!((sizes.at(99_499), sizes.at(99_500), sizes.at(100_000)), (None, Some(1000), None));
+    }
+
+    #[test]
+    fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
+        for (runs, kept) in [(1, true), (100, false)] {
+            let mut sizes = Sizes::new();
+            for nr in 0..runs {
+                sizes.sent(nr * 10..nr * 10 + 10, 5 + nr % 2);
+            }
+            let emptied = sizes.emptied();
+            assert_eq!(emptied.runs.len(), 0);
+            assert_eq!((1..=RUNS_KEPT).contains(&emptied.runs.capacity()), kept, "{runs}");
+        }
     }
 
     #[test]
