@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
@@ -25,12 +25,14 @@ def right(ip, **fields):
     return bytes(ip / tcp / Raw(text))
 
 
-def handed_over(whole, kind, start, size):
+def handed_over(whole, kind, start, size, protocol=unfinished.PROTOCOL_TCP):
     """The same with the pseudo-header's sum alone, behind the header that a packet socket gives it."""
     packet = bytearray(whole)
-    packet[start + 16:start + 18] = unfinished.folded(unfinished.pseudo_header(packet, start)).to_bytes(2)
+    offset, header_len = (16, 32) if protocol == unfinished.PROTOCOL_TCP else (6, 8)
+    at = start + offset
+    packet[at:at + 2] = unfinished.folded(unfinished.pseudo_header(packet, start, protocol)).to_bytes(2)
     flags = unfinished.NEEDS_CHECKSUM
-    return unfinished.HEADER.pack(flags, kind, start + 32, size, start, 16) + bytes(packet)
+    return unfinished.HEADER.pack(flags, kind, start + header_len, size, start, offset) + bytes(packet)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -64,6 +66,34 @@ def test_a_super_segment_is_cut_and_fin_and_psh_go_with_the_last(family):
     assert came == [expected(0, "A"), expected(1, "A"), expected(2, "FPA")]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_super_datagram_is_cut_into_datagrams(family):
+    ip, _, start = FAMILIES[family]
+    udp = UDP(sport=7, dport=9)
+
+    def expected(index):
+        part = ip.copy()
+        if family == "ipv4":
+            part.id = (ip.id + index) & 0xFFFF
+        return bytes(part / udp / Raw(TEXT[index * 1000:min(index * 1000 + 1000, 2501)]))
+
+    whole = bytes(ip / udp / Raw(TEXT[:2501]))
+    came = unfinished.finish(handed_over(whole, unfinished.UDP, start, 1000, unfinished.PROTOCOL_UDP))
+    assert came == [expected(0), expected(1), expected(2)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checksum_of_zero_has_its_other_form(family):
+    ip, _, start = FAMILIES[family]
+    udp = UDP(sport=7, dport=9)
+    # What makes the sum come out as zero is the checksum that there is without it.
+    text = bytes(ip / udp / Raw(bytes(2)))[start + 6:start + 8]
+    whole = bytes(ip / udp / Raw(text))
+    assert whole[start + 6:start + 8] == b"\xff\xff"
+    came = unfinished.finish(handed_over(whole, unfinished.SINGLE, start, 0, unfinished.PROTOCOL_UDP))
+    assert came == [whole]
+
+
 def test_others_are_refused():
-    with pytest.raises(ValueError, match="kind 5"):
-        unfinished.finish(unfinished.HEADER.pack(1, 5, 28, 100, 20, 6) + bytes(200))
+    with pytest.raises(ValueError, match="kind 3"):
+        unfinished.finish(unfinished.HEADER.pack(1, 3, 28, 100, 20, 6) + bytes(200))
