@@ -48,8 +48,8 @@ pub trait Device: Send + Sync {
     /// lost.
     fn recv(&self, buffer: &mut [u8]) -> Received;
 
-    /// Receives one datagram to the [`HEADROOM`]th byte of `buffer` and behind; what stands before is the device's to
-    /// overwrite. The run loop receives so.
+    /// Receives one datagram, which begins at `buffer[HEADROOM]`; what stands before is the device's to overwrite. The length
+    /// that is told counts from there. The run loop receives so.
     ///
     /// A device that has something else to read before each datagram may put it there and needs one read for both. Every
     /// other has no use for the room, and nothing to do: by default this is [`recv`](Self::recv) into the rest.

@@ -84,9 +84,10 @@ pub(crate) struct DatagramQueue {
 /// datagrams would be free.
 const OVERHEAD: usize = 2 * Records::<Arrival>::OVERHEAD;
 
-/// What an emptied queue keeps: enough for a socket that reads as fast as others write, and little enough that a burst
-/// long past does not cost an idle socket its memory.
-const KEPT: Kept = Kept { bytes: 2048, records: 32 };
+/// What an emptied queue keeps, if it ever needed that: enough for what comes in one batch of full-sized datagrams, so that a
+/// socket which is read as fast as others write moves nothing, and little enough that a burst long past costs an idle socket
+/// not much.
+const KEPT: Kept = Kept { bytes: 32 << 10, records: 32 };
 
 impl Default for DatagramQueue {
     fn default() -> Self {

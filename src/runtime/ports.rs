@@ -58,7 +58,8 @@ impl Ports {
 
 /// Small datagrams that the stack has sent and no device has taken yet.
 ///
-/// They are lost with a device that is gone, like what a link loses that is down.
+/// There are at most as many for each device as may be sent in one go: once it has had no room, no more are taken for it. They are
+/// lost with a device that is gone, like what a link loses that is down.
 #[derive(Default)]
 pub(super) struct Outgoing {
     /// One behind the other.
@@ -132,6 +133,8 @@ pub(super) struct Budgeted<'a> {
     outgoing: &'a mut Outgoing,
     packets: usize,
     bytes: usize,
+    /// Something was added to what is small.
+    has_more: bool,
 }
 
 impl<'a> Budgeted<'a> {
@@ -140,7 +143,7 @@ impl<'a> Budgeted<'a> {
         if !outgoing.is_empty() {
             outgoing.offer(ports);
         }
-        Budgeted { ports, outgoing, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES }
+        Budgeted { ports, outgoing, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES, has_more: false }
     }
 
     fn offer(&mut self, egress: &Egress<'_>) -> Sent {
@@ -149,6 +152,7 @@ impl<'a> Budgeted<'a> {
         }
         if egress.len() <= SMALL_MAX && egress.gso_size.is_none() {
             self.outgoing.push(egress);
+            self.has_more = true;
             return Sent::Taken;
         }
         // Nothing overtakes what was sent before.
@@ -178,7 +182,10 @@ impl PacketSink for Budgeted<'_> {
 
 impl Drop for Budgeted<'_> {
     fn drop(&mut self) {
-        self.outgoing.offer(self.ports);
+        // A device that panics ends the stack, and a second panic would end the process.
+        if self.has_more && !std::thread::panicking() {
+            self.outgoing.offer(self.ports);
+        }
     }
 }
 

@@ -130,6 +130,11 @@ impl Runner {
         {
             return Ok(read);
         }
+        // What `watch` took notice of may have been the bell, rung after it had asked for that.
+        if self.busy.is_used() && self.shared.take_ring() {
+            self.busy.something_happened(now());
+            return Ok(None);
+        }
         self.line.begin_round();
         self.sleeper.sleep(&mut self.line, until)?;
         if self.shared.take_ring() {

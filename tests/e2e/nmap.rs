@@ -117,7 +117,7 @@ fn nmap_finds_the_daemon_as_hard_to_predict_and_as_well_behaved_as_a_linux_host(
         // The measure is eight times log2 of the deviation of five steps: about 255 if they are drawn from all 2^32, give
         // or take 20 by chance. Forty less, five bits, is no chance.
         assert!(ours.difficulty() + 40 >= theirs.difficulty() && ours.difficulty() > 215, "{both}");
-        // What divides five steps that have nothing in common is 1, 2 once in thirty times, and 16 or more once in a million.
+        // What divides five steps that have nothing in common is 1, 2 once in thirty times, and 16 or more a few times in a million.
         assert!(ours.sequence("GCD") < 16 && theirs.sequence("GCD") < 16, "{both}");
         // I, BI: incremental. Linux has a counter for each destination in its answers to pings (II), and so may we.
         for sequence in ["TI", "CI", "II"] {

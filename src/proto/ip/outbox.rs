@@ -76,8 +76,9 @@ pub(crate) struct Unsummed<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// What an empty queue keeps: enough for the answers to what a device gives in one batch.
-const KEPT: Kept = Kept { bytes: 32 << 10, records: 64 };
+/// What an empty queue keeps, if it ever needed that: enough for one super-datagram of the largest behind some answers. There is
+/// a queue for each device.
+const KEPT: Kept = Kept { bytes: 72 << 10, records: 64 };
 
 impl Queue {
     fn new() -> Self {

@@ -232,7 +232,7 @@ impl Stack {
     }
 
     /// When [`advance`](Self::advance) has something to do next; to be asked when [`transmit`](Self::transmit) has nothing left
-    /// to do.
+    /// to do: who has answered [`Progress::More`] may have more that is not in here yet.
     pub fn deadline(&self) -> Option<Instant> {
         self.timers.next_deadline()
     }

@@ -378,6 +378,7 @@ impl Connection {
         ctx.counters.tcp_send_buffers_grown += u64::from(self.snd.buffer_has_grown(ctx.config));
         ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(ctx.config));
         self.snd.clear(ctx.pool);
+        self.snd.trim();
         if self.orphan {
             self.rcv.clear(ctx.pool);
         } else {

@@ -21,7 +21,7 @@ pub struct SocketOptions {
     /// Send small segments at once instead of waiting for acknowledgements (Nagle's algorithm off).
     pub nodelay: bool,
     /// How many bytes may be written that were not sent yet, as Linux's TCP_NOTSENT_LOWAT; `None` for as many as there is
-    /// room for. What waits in the buffer can't be taken back, nor is it in any cache when its turn comes: a writer that is
+    /// room for; 0 counts as 1. A writer that waits hears when half of them have gone. What waits in the buffer can't be taken back, nor is it in any cache when its turn comes: a writer that is
     /// quick to wake should need no more than some hundred KiB.
     pub notsent_lowat: Option<u32>,
     /// Time to live, hop limit (RFC 9293 MUST-49). 0 counts as 1.

@@ -346,6 +346,15 @@ impl SendHalf {
         self.ring.clear(pool);
     }
 
+    /// Nothing will be sent any more, nor heard of what was: its records are of no use, as far as they are not little.
+    pub(crate) fn trim(&mut self) {
+        if let Some(selective) = &mut self.selective {
+            selective.trim();
+        }
+        let sizes = self.path.take_sizes().emptied();
+        self.path.give_sizes(sizes);
+    }
+
     /// What it has of memory beside its pages, for another connection, as far as that is little. Nothing else of its records is
     /// left.
     pub(crate) fn take_room(&mut self) -> Room {

@@ -147,6 +147,12 @@ impl Selective {
         self.repeated.insert(una.get()..nxt.get());
     }
 
+    /// Of what is on its way nothing will be heard.
+    pub(super) fn trim(&mut self) {
+        self.flight = core::mem::take(&mut self.flight).emptied();
+        self.repeated.clear();
+    }
+
     /// `range` was sent again.
     pub(crate) fn sent_again(&mut self, range: Range<u64>, now: Instant) {
         self.repeated.insert(range.clone());
