@@ -318,3 +318,30 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::super::alarm::drain;
+    use super::*;
+    use crate::device::MemoryDevice;
+    use crate::proto::{Config, Secrets, Stack};
+
+    #[test]
+    fn a_ring_whose_bell_was_taken_while_the_loop_looked_is_heard_before_it_sleeps() {
+        let (device, _peer) = MemoryDevice::pair(1500).expect("a pair of devices");
+        let devices: [Arc<dyn Device>; 1] = [Arc::new(device)];
+        let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
+        stack.add_interface(1500);
+        let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
+        let mut runner =
+            Runner::new(Arc::clone(&shared), &devices, Duration::from_micros(50)).expect("a loop");
+        shared.ring();
+        // As a look at what seldom happens does.
+        drain(&shared.bell);
+        let (told, hears) = mpsc::channel();
+        thread::spawn(move || told.send(runner.wait(Instant::MAX).is_ok()));
+        assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(true), "it sleeps though it was rung for");
+    }
+}
