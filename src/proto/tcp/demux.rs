@@ -12,7 +12,7 @@ use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashTable, hash_table};
 use siphasher::sip::SipHasher24;
 
-use crate::proto::hash::Keyed;
+use crate::proto::hash::{Keyed, Spot};
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::reuse::share;
 use crate::proto::trace::Ends;
@@ -112,24 +112,7 @@ pub(crate) struct Demux {
     /// By local port: how many of the connections have it. Most ports that somebody wants to listen on have none, and
     /// then the table need not be searched.
     on_port: Box<[u32]>,
-    listeners: HashMap<At, Group, Keyed>,
-}
-
-/// An address and a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct At(IpAddr, u16);
-
-impl Hash for At {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // As with tuples: one write where there were four.
-        match self.0 {
-            IpAddr::V4(v4) => state.write_u64(u64::from(v4.to_bits()) << 16 | u64::from(self.1)),
-            IpAddr::V6(v6) => {
-                state.write(&v6.octets());
-                state.write_u16(self.1);
-            }
-        }
-    }
+    listeners: HashMap<Spot, Group, Keyed>,
 }
 
 /// Listeners on one address and port: one, or several that all reuse the port.
@@ -230,20 +213,22 @@ impl Demux {
         let agrees = |group: &Group| group.reuse_port && reuse_port;
         if local.is_unspecified() {
             let family = local.is_ipv4();
-            return self.listeners.iter().all(|(At(address, used), group)| {
+            return self.listeners.iter().all(|(Spot(address, used), group)| {
                 *used != port || address.is_ipv4() != family || agrees(group)
             });
         }
-        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&At(at, port)).is_none_or(agrees))
+        [local, unspecified(local)]
+            .into_iter()
+            .all(|at| self.listeners.get(&Spot(at, port)).is_none_or(agrees))
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
         let new = || Group { reuse_port, ids: Vec::new() };
-        self.listeners.entry(At(local.ip(), local.port())).or_insert_with(new).ids.push(id);
+        self.listeners.entry(Spot(local.ip(), local.port())).or_insert_with(new).ids.push(id);
     }
 
     pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
-        if let Entry::Occupied(mut group) = self.listeners.entry(At(local.ip(), local.port())) {
+        if let Entry::Occupied(mut group) = self.listeners.entry(Spot(local.ip(), local.port())) {
             group.get_mut().ids.retain(|it| *it != id);
             if group.get().ids.is_empty() {
                 group.remove();
@@ -252,8 +237,8 @@ impl Demux {
     }
 
     fn group(&self, local: IpAddr, port: u16) -> Option<&Group> {
-        let exact = self.listeners.get(&At(local, port));
-        exact.or_else(|| self.listeners.get(&At(unspecified(local), port)))
+        let exact = self.listeners.get(&Spot(local, port));
+        exact.or_else(|| self.listeners.get(&Spot(unspecified(local), port)))
     }
 }
 
