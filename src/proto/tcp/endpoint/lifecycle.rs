@@ -137,32 +137,33 @@ impl Endpoint {
     pub(super) fn settle(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.trace_state(ctx);
-        if let Phase::Synchronised(connection) = &mut socket.phase {
-            if let Some(ending) = connection.ending() {
-                return self.finish(ctx, id, ending);
-            }
-            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
-            if !socket.is_ready && connection.wants_transmit(ctx.now) {
-                socket.is_ready = true;
-                self.ready.push_back(id);
-            }
-            socket.raise(ctx, id, signals);
+        if let Some(ending) = socket.connection().and_then(|connection| connection.ending()) {
+            return self.finish(ctx, id, ending);
         }
-        socket.rearm_before_turn(ctx, id);
+        socket.tell_signals(ctx, id);
+        self.settle_turn(ctx, id);
     }
 
     /// The same after the application has read or written, which ends nothing and is no news to the application.
     pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        self.settle_turn(ctx, id);
+        let is_settled = |socket: &Socket| socket.is_settled(ctx);
+        debug_assert!(
+            self.sockets.get(id).is_none_or(is_settled),
+            "a read or a write has done more than that"
+        );
+    }
+
+    /// Who may have something to send gets in line for a turn, and who doesn't has the timer armed.
+    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        if let Phase::Synchronised(connection) = &socket.phase
-            && !socket.is_ready
-            && connection.wants_transmit(ctx.now)
+        if !socket.is_ready
+            && socket.connection().is_some_and(|connection| connection.wants_transmit(ctx.now))
         {
             socket.is_ready = true;
             self.ready.push_back(id);
         }
         socket.rearm_before_turn(ctx, id);
-        debug_assert!(socket.is_settled(ctx), "a read or a write has done more than that");
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
@@ -239,6 +240,14 @@ impl Socket {
         let muted = if self.options.report_soft_errors { Readiness::empty() } else { Readiness::SOFT_ERROR };
         if self.holder == Holder::Application {
             ctx.events.raise(SocketId::Tcp(id), self.owner, readiness - muted);
+        }
+    }
+
+    /// Tells the application what the connection has for it.
+    pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        if let Some(connection) = self.connection() {
+            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
+            self.raise(ctx, id, signals);
         }
     }
 

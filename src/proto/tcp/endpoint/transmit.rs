@@ -228,11 +228,9 @@ impl KnownWay {
 impl Socket {
     /// Something was sent: what waits has become less, and there may be a writer who waited for that.
     fn note_room(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        let Phase::Synchronised(connection) = &mut self.phase else { return };
-        connection.note_room();
-        if !connection.signals.is_empty() {
-            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
-            self.raise(ctx, id, signals);
+        if let Some(connection) = self.connection() {
+            connection.note_room();
+            self.tell_signals(ctx, id);
         }
     }
 
