@@ -428,8 +428,7 @@ impl Shard {
     /// `more_to_come` says that the device has more of them.
     pub(super) fn turn(&mut self, now: Instant, wakes: &mut Vec<Wake>, more_to_come: bool) -> Settled {
         self.stack.advance(now);
-        self.hand_out_events(wakes);
-        self.run_services(now);
+        self.serve(now, wakes);
         let settled = self.transmit_in(now, more_to_come);
         // Sending to the stack itself causes events, and so does room in a send buffer.
         self.hand_out_events(wakes);
@@ -508,10 +507,14 @@ impl Shard {
         }
     }
 
-    fn run_services(&mut self, now: Instant) {
+    /// The loop's part: events of services are handled, beginning with those that were left to it.
+    fn serve(&mut self, now: Instant, wakes: &mut Vec<Wake>) {
         for _ in 0..EVENT_BUDGET {
-            let Some(event) = self.service_events.pop() else { return };
-            let index = (event.owner.0 as usize).wrapping_sub(1);
+            let Some(event) = self.service_events.pop().or_else(|| self.stack.next_event()) else { return };
+            let Some(index) = (event.owner.0 as usize).checked_sub(1) else {
+                self.waiting.happened(event.socket, event.readiness, wakes);
+                continue;
+            };
             if let Some(service) = self.services.get_mut(index) {
                 service.on_event(&mut self.stack, event, now);
             }
