@@ -3,11 +3,12 @@
 //! The devices are not in the `epoll`: a descriptor that is costs a callback for every packet that arrives, though
 //! under load nobody sleeps.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::{io, iter};
 
+use arrayvec::ArrayVec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{self, PollFd, PollFlags};
 use rustix::io::Errno;
@@ -27,11 +28,16 @@ const SELDOM_MAX: usize = 8;
 const BELL: u64 = 1 << 32;
 const TIMER: u64 = 2 << 32;
 
+/// Descriptors that are asked without a list made for it: those of a stack with a device or a few.
+const FEW: usize = 4;
+
 /// Puts the loop to sleep.
 pub(super) struct Sleeper {
     epoll: OwnedFd,
     alarm: Alarm,
     shared: Arc<Shared>,
+    /// What `poll` is told of each descriptor; kept for its memory.
+    happened: Vec<bool>,
 }
 
 impl Sleeper {
@@ -46,7 +52,7 @@ impl Sleeper {
                 add(control, u64::from(port.id.0))?;
             }
         }
-        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared) })
+        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared), happened: Vec::new() })
     }
 
     /// Sleeps until then, or until there is something to do, and notes which devices may have something to read.
@@ -59,7 +65,7 @@ impl Sleeper {
     }
 
     /// Notes which devices may have something to read, without sleeping.
-    pub(super) fn look(&self, line: &mut Line) -> Result<(), Errno> {
+    pub(super) fn look(&mut self, line: &mut Line) -> Result<(), Errno> {
         if line.ports().len() < ASK_FROM {
             line.ports_mut().iter_mut().for_each(|port| port.readable = true);
             return Ok(());
@@ -76,20 +82,28 @@ impl Sleeper {
     }
 
     /// Tells whether something seldom happened.
-    fn poll(&self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
-        let mut fds = Vec::with_capacity(line.ports().len() + 1);
-        fds.push(PollFd::new(&self.epoll, PollFlags::IN));
-        fds.extend(line.ports().iter().map(poll_fd));
-        match event::poll(&mut fds, timeout.map(timespec).as_ref()) {
+    fn poll(&mut self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
+        let (mut few, mut many) = (ArrayVec::<PollFd<'_>, FEW>::new(), Vec::new());
+        let all = iter::once(PollFd::new(&self.epoll, PollFlags::IN)).chain(line.ports().iter().map(poll_fd));
+        let fds: &mut [PollFd<'_>] = if line.ports().len() < FEW {
+            few.extend(all);
+            &mut few
+        } else {
+            many.extend(all);
+            &mut many
+        };
+        match event::poll(fds, timeout.map(timespec).as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-        let happened: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        drop(fds);
-        for (port, happened) in line.ports_mut().iter_mut().zip(&happened[1..]) {
+        self.happened.clear();
+        self.happened.extend(fds.iter().map(|fd| !fd.revents().is_empty()));
+        drop((few, many));
+        let (seldom, ports) = self.happened.split_first().unwrap_or((&false, &[]));
+        for (port, happened) in line.ports_mut().iter_mut().zip(ports) {
             port.readable |= happened;
         }
-        Ok(happened[0])
+        Ok(*seldom)
     }
 
     /// Takes notice of what seldom happens, if it has.
