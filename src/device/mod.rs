@@ -28,9 +28,10 @@ pub use open::{OffloadMode, OpenTun};
 pub use open_error::OpenError;
 pub use plain::Plain;
 
-use crate::proto::{ChecksumState, Egress, Offloads, Sent};
+use crate::proto::{ChecksumState, DeviceId, Egress, EgressChecksum, Offloads, Sent};
 
-/// How many bytes stand before the datagram in the buffer that [`Device::recv_with_headroom`] is given.
+/// How many bytes stand before the datagram in the buffers that [`Device::recv_with_headroom`] and
+/// [`Device::send_with_headroom`] are given.
 pub const HEADROOM: usize = 16;
 
 /// A network device, as the run loop uses it: several threads send at once, one receives.
@@ -60,6 +61,15 @@ pub trait Device: Send + Sync {
     /// Sends one datagram, or loses it on the device's own account.
     fn send(&self, egress: Egress<'_>) -> Sent;
 
+    /// Sends one datagram, or loses it on the device's own account. It begins at `buffer[HEADROOM]`, and what stands before is
+    /// the device's to overwrite. `meta` is the rest of what is to be known of it. The run loop sends small datagrams so.
+    ///
+    /// A device that has something else to write before each datagram may put it there, and needs no copy to have both in one
+    /// piece. Every other has no use for the room, and nothing to do: by default this is [`send`](Self::send).
+    fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
+        self.send(meta.egress(buffer.get(HEADROOM..).unwrap_or_default()))
+    }
+
     /// What the device takes off the stack's hands, as long as it lives. Nothing by default.
     fn offloads(&self) -> Offloads {
         Offloads::default()
@@ -82,6 +92,22 @@ pub trait Device: Send + Sync {
     /// Datagrams that were lost on the device's own account, such as those sent while the link was down.
     fn lost(&self) -> u64 {
         0
+    }
+}
+
+/// What there is to know of a datagram in one piece that stands for itself alone, beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EgressMeta {
+    /// The interface it leaves by.
+    pub device: DeviceId,
+    /// What the transport checksum field holds.
+    pub checksum: EgressChecksum,
+}
+
+impl EgressMeta {
+    /// The datagram with these bytes.
+    pub fn egress(self, bytes: &[u8]) -> Egress<'_> {
+        Egress { checksum: self.checksum, ..Egress::plain(self.device, bytes, &[]) }
     }
 }
 

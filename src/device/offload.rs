@@ -8,7 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::tun::{Read, Tun, as_every_tun};
-use super::{Device, HEADROOM, OpenError, Received, sys, vnet_header};
+use super::{Device, EgressMeta, HEADROOM, OpenError, Received, sys, vnet_header};
 use crate::proto::{Egress, Offloads, Sent};
 
 /// `TUN_F_CSUM` of `linux/if_tun.h`: the others need it.
@@ -158,6 +158,14 @@ impl Device for Offload {
 
     fn send(&self, egress: Egress<'_>) -> Sent {
         self.tun.send(&vnet_header::write(&egress), &egress)
+    }
+
+    /// The header goes right before the datagram.
+    fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
+        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
+        let Some((header, datagram)) = both.split_first_chunk_mut() else { return Sent::Taken };
+        *header = vnet_header::write(&meta.egress(datagram));
+        self.tun.send_whole(both)
     }
 
     fn offloads(&self) -> Offloads {

@@ -117,8 +117,20 @@ impl Tun {
 
     /// Writes what goes before the datagram, which may be nothing, and the datagram.
     pub(super) fn send(&self, before: &[u8], egress: &Egress<'_>) -> Sent {
+        let whole = |bytes: &[u8]| rustix::io::write(&self.fd, bytes);
+        let in_pieces = |pieces: &[IoSlice<'_>]| rustix::io::writev(&self.fd, pieces);
+        self.sent(|| laid_out(before, egress, whole, in_pieces))
+    }
+
+    /// Writes the datagram, with what goes before it.
+    pub(super) fn send_whole(&self, both: &[u8]) -> Sent {
+        self.sent(|| rustix::io::write(&self.fd, both))
+    }
+
+    /// Writes by `write`, which is repeated if a signal interrupts it, and tells what came of it.
+    fn sent(&self, write: impl Fn() -> rustix::io::Result<usize>) -> Sent {
         loop {
-            return match self.write(before, egress) {
+            return match write() {
                 Ok(_) => Sent::Taken,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Sent::Busy,
@@ -131,11 +143,6 @@ impl Tun {
                 }
             };
         }
-    }
-
-    fn write(&self, before: &[u8], egress: &Egress<'_>) -> rustix::io::Result<usize> {
-        let whole = |bytes: &[u8]| rustix::io::write(&self.fd, bytes);
-        laid_out(before, egress, whole, |pieces| rustix::io::writev(&self.fd, pieces))
     }
 }
 

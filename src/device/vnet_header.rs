@@ -151,11 +151,11 @@ pub(super) fn write(egress: &Egress<'_>) -> [u8; LEN] {
         return Fields::default().write();
     };
     let plain = Fields { flags: NEEDS_CSUM, csum_start: start, csum_offset: offset, ..Fields::default() };
+    let Some(size) = egress.gso_size else { return plain.write() };
     let headers_len = headers_len(egress.header, start, offset);
-    let Some(size) = egress.gso_size.filter(|size| headers_len + usize::from(size.get()) < egress.len())
-    else {
+    if headers_len + usize::from(size.get()) >= egress.len() {
         return plain.write();
-    };
+    }
     let Ok(hdr_len) = u16::try_from(headers_len) else { return plain.write() };
     let gso_type = gso_type(egress.header, start, offset);
     Fields { gso_type, hdr_len, gso_size: size.get(), ..plain }.write()

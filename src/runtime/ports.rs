@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::device::Device;
-use crate::proto::{DeviceId, Egress, EgressChecksum, PacketSink, Sent};
+use crate::device::{Device, EgressMeta, HEADROOM};
+use crate::proto::{DeviceId, Egress, PacketSink, Sent};
 
 /// Datagrams that one holder of the lock sends before it lets go of it: each costs about a microsecond in
 /// the kernel, and others wait.
@@ -41,6 +41,11 @@ impl Ports {
         self.get(egress.device).map_or(Sent::Taken, |device| device.send(egress))
     }
 
+    /// The same with one that is in one piece, behind headroom.
+    fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
+        self.get(meta.device).map_or(Sent::Taken, |device| device.send_with_headroom(buffer, meta))
+    }
+
     /// Lets a device go.
     pub(super) fn remove(&mut self, device: DeviceId) -> Option<Arc<dyn Device>> {
         self.devices.get_mut(usize::from(device.0))?.take()
@@ -62,7 +67,7 @@ impl Ports {
 /// lost with a device that is gone, like what a link loses that is down.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    /// One behind the other.
+    /// One behind the other, each behind headroom.
     bytes: Vec<u8>,
     datagrams: Vec<Waiting>,
     /// Devices that had no room when they were offered some of these.
@@ -72,10 +77,10 @@ pub(super) struct Outgoing {
 /// A datagram among the bytes.
 #[derive(Clone, Copy)]
 struct Waiting {
-    device: DeviceId,
+    meta: EgressMeta,
     start: usize,
+    /// With its headroom.
     len: usize,
-    checksum: EgressChecksum,
 }
 
 impl Outgoing {
@@ -92,8 +97,10 @@ impl Outgoing {
     fn push(&mut self, egress: &Egress<'_>) {
         let Egress { device, checksum, .. } = *egress;
         let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; HEADROOM]);
         egress.copy_to(&mut self.bytes);
-        self.datagrams.push(Waiting { device, start, len: self.bytes.len() - start, checksum });
+        let meta = EgressMeta { device, checksum };
+        self.datagrams.push(Waiting { meta, start, len: self.bytes.len() - start });
     }
 
     /// Offers all of them, each device its own in their order, and keeps those for which there is no room.
@@ -101,20 +108,14 @@ impl Outgoing {
         let Outgoing { bytes, datagrams, full } = self;
         full.clear();
         let mut kept = 0;
-        datagrams.retain_mut(|Waiting { device, start, len, checksum }| {
+        datagrams.retain_mut(|Waiting { meta, start, len }| {
             let range = *start..*start + *len;
-            let egress = Egress {
-                device: *device,
-                header: bytes.get(range.clone()).unwrap_or_default(),
-                payload: &[],
-                gso_size: None,
-                checksum: *checksum,
-            };
-            if !full.contains(device) {
-                if ports.send(egress) == Sent::Taken {
+            if !full.contains(&meta.device) {
+                let buffer = bytes.get_mut(range.clone()).unwrap_or_default();
+                if ports.send_with_headroom(buffer, *meta) == Sent::Taken {
                     return false;
                 }
-                full.push(*device);
+                full.push(meta.device);
             }
             // So that they take no more room than they need, however long they wait.
             bytes.copy_within(range, kept);
@@ -245,6 +246,12 @@ mod tests {
             egress.copy_to(&mut datagram);
             self.taken.lock().unwrap().push(datagram);
             Sent::Taken
+        }
+
+        /// Makes use of the room, as it may, whether it takes the datagram or not.
+        fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
+            buffer[..HEADROOM].fill(0xee);
+            self.send(meta.egress(&buffer[HEADROOM..]))
         }
 
         fn poll_fd(&self) -> BorrowedFd<'_> {

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tunstack::device::{Device as _, HEADROOM, Offload, Received};
+use tunstack::device::{Device as _, EgressMeta, HEADROOM, Offload, Received};
 use tunstack::net::{self, Net, OffloadMode};
-use tunstack::proto::{ChecksumState, DropReason, SendOptions};
+use tunstack::proto::{ChecksumState, DeviceId, DropReason, EgressChecksum, SendOptions, Sent};
 
 use crate::harness::{
     Daemon, Host, Opener, cable, exchange, in_namespace, in_namespace_for, make_tun, pair_over,
@@ -154,6 +154,39 @@ fn a_datagram_is_the_same_however_it_is_received() {
         assert_eq!(plain, with_headroom);
         assert!(plain.ends_with(b"a datagram"), "{plain:?}");
         assert_eq!(device.recv_with_headroom(&mut vec![0; 70_000]), Received::Empty);
+    });
+}
+
+#[test]
+fn a_datagram_is_the_same_however_it_is_sent() {
+    in_namespace(|| {
+        let device = Offload::open("tun0").expect("the kernel has offloads");
+        sh("ip addr add 10.9.0.1/24 dev tun0");
+        sh("sysctl -qw net.ipv6.conf.tun0.disable_ipv6=1");
+        sh("ip link set tun0 up");
+        let socket = UdpSocket::bind("10.9.0.1:9").expect("the port is free");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time");
+        socket.send_to(b"a datagram", "10.9.0.2:9").expect("the kernel takes it");
+        let mut buffer = vec![0xee; HEADROOM + 70_000];
+        let Received::Packet { len, .. } = device.recv_with_headroom(&mut buffer) else {
+            panic!("nothing came")
+        };
+        buffer.truncate(HEADROOM + len);
+        // From the other end, to the same port: neither sum changes.
+        buffer[HEADROOM + 12..HEADROOM + 20].rotate_left(4);
+        let checksum = EgressChecksum::Partial { start: 20, offset: 6 };
+        let meta = EgressMeta { device: DeviceId(0), checksum };
+        for with_headroom in [false, true] {
+            let sent = match with_headroom {
+                true => device.send_with_headroom(&mut buffer, meta),
+                false => device.send(meta.egress(&buffer[HEADROOM..])),
+            };
+            assert_eq!(sent, Sent::Taken);
+            let mut answer = [0; 100];
+            let (len, from) = socket.recv_from(&mut answer).expect("the kernel takes it for one of its own");
+            assert_eq!((&answer[..len], from.to_string().as_str()), (&b"a datagram"[..], "10.9.0.2:9"));
+        }
+        assert_eq!(device.lost(), 0);
     });
 }
 
