@@ -7,6 +7,7 @@ use std::num::NonZeroU16;
 
 use arrayvec::ArrayVec;
 
+use super::singles::Singles;
 use crate::device::{Device, HEADROOM, Received};
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
@@ -35,6 +36,8 @@ pub(super) enum Intake {
     Drained,
     /// The batch is full.
     Full,
+    /// There is the one datagram that was expected. Whether there are more wasn't asked.
+    One,
     /// The device is gone.
     Gone,
 }
@@ -63,8 +66,18 @@ impl Batch {
         Batch { buffer, origin, packets: ArrayVec::new() }
     }
 
-    /// Reads from the device until the batch is full, which is empty now.
-    pub(super) fn fill(&mut self, device: &dyn Device) -> Intake {
+    /// Reads from the device until the batch is full, which is empty now, or only the one datagram that is expected.
+    pub(super) fn fill(&mut self, device: &dyn Device, singles: &mut Singles) -> Intake {
+        let intake = self.read(device, singles.expects_one());
+        match intake {
+            Intake::Drained => singles.drained(self.packets.len()),
+            Intake::One => singles.read_one(),
+            Intake::Full | Intake::Gone => singles.found_many(),
+        }
+        intake
+    }
+
+    fn read(&mut self, device: &dyn Device, expects_one: bool) -> Intake {
         let mut at = self.origin;
         let mut singles = 0;
         while !self.packets.is_full() && singles < SINGLES_FILL && at - self.origin < FILL {
@@ -79,6 +92,9 @@ impl Batch {
                         singles += next - at;
                     }
                     at = next;
+                    if expects_one {
+                        return Intake::One;
+                    }
                 }
                 Received::Empty => return Intake::Drained,
                 Received::Gone => return Intake::Gone,
@@ -167,7 +183,7 @@ mod tests {
         let mut batch = Batch::new();
         let mut all = Vec::new();
         loop {
-            let intake = batch.fill(device);
+            let intake = batch.fill(device, &mut Singles::default());
             let mut lens = Vec::new();
             batch.take_packets(Instant::ZERO, |packet| {
                 assert!(packet.bytes.iter().all(|byte| *byte == packet.bytes[0]), "another lies over it");
@@ -223,10 +239,10 @@ mod tests {
     fn what_a_device_claims_beyond_its_room_is_nothing() {
         let device = Script { boast: 1, ..Script::new(&[(100, 0); 2]) };
         let mut batch = Batch::new();
-        assert_eq!(batch.fill(&device), Intake::Full);
+        assert_eq!(batch.fill(&device, &mut Singles::default()), Intake::Full);
         batch.take_packets(Instant::ZERO, |packet| panic!("{} bytes", packet.bytes.len()));
         let device = Script { boast: usize::MAX - BUFFER_LEN, ..Script::new(&[(100, 0); 2]) };
-        assert_eq!(batch.fill(&device), Intake::Full);
+        assert_eq!(batch.fill(&device, &mut Singles::default()), Intake::Full);
         batch.take_packets(Instant::ZERO, |packet| panic!("{} bytes", packet.bytes.len()));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::singles::Singles;
 use crate::device::Device;
 use crate::proto::DeviceId;
 
@@ -18,6 +19,7 @@ pub(super) struct Port {
     pub(super) readable: bool,
     /// Something waits until it has room.
     pub(super) wants_room: bool,
+    pub(super) singles: Singles,
 }
 
 /// The devices that are left, and whose turn it is.
@@ -36,6 +38,7 @@ impl Line {
             mtu: device.mtu(),
             readable: true,
             wants_room: false,
+            singles: Singles::default(),
         };
         Line { ports: devices.iter().zip((0..).map(DeviceId)).map(port).collect(), next: 0 }
     }

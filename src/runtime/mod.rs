@@ -24,6 +24,7 @@ mod ports;
 mod run;
 mod service;
 mod shard;
+mod singles;
 mod sleeper;
 mod waiting;
 

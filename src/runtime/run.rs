@@ -105,7 +105,8 @@ impl Runner {
     fn read(&mut self) -> Read {
         loop {
             let at = self.line.take_next()?;
-            let intake = self.batch.fill(&*self.line.at(at).device);
+            let port = self.line.at(at);
+            let intake = self.batch.fill(&*port.device, &mut port.singles);
             if self.has_news(at, intake) || self.line.is_round_over() {
                 return Some((at, intake));
             }
