@@ -79,6 +79,7 @@ def smoltcp(device):
 PEERS = {
     "tunstack": Peer("our daemon with default settings", UP),
     "tunstack-plain": Peer("our daemon, `--offload off`", (*UP, "--offload", "off")),
+    "tunstack-busy": Peer("our daemon, `--busy-poll 50`", (*UP, "--busy-poll", "50")),
     "kernel": Peer("the kernel, over veth instead of a TUN", ("kserver",), over=VETH, cannot={"idle": "its memory is no process's"}),
     "gvisor-offload": Peer("gVisor's netstack, VNET_HDR and TSO", ("gvisor-peer", "-tun", "{tun}", "-link", "vnet")),
     "gvisor": Peer("gVisor's netstack, its own link endpoint", ("gvisor-peer", "-tun", "{tun}", "-link", "fdbased")),
@@ -91,5 +92,5 @@ PEERS = {
     "null-plain": Peer("the same without offload", ("nullstack", "{tun}", "-p"),
                        cannot=NULL_IDLE | dict.fromkeys(BULK, "can't mend a loss")),
 }
-OURS = ("tunstack", "tunstack-plain")
+OURS = ("tunstack", "tunstack-plain", "tunstack-busy")
 RIVALS = ("gvisor-offload", "lwip", "smoltcp-reuse", "null", "null-copy")
