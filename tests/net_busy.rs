@@ -1,6 +1,10 @@
 //! A stack that looks at its devices for a while before it sleeps: it does all that one does that sleeps at once, and it
 //! sleeps in the end.
 
+mod support {
+    pub(crate) mod running;
+}
+
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
-use tunstack::net::{Net, Stopped, TcpListener, TcpStream};
+use tunstack::net::{Net, Stopped, TcpStream};
 use tunstack::proto::{Config, DeviceId, Egress, Sent};
 
-/// Longer than anything here takes on a loaded machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::running::{PATIENCE, connect, eventually};
+
 /// A stack that is told to poll for so long polls until the test is over.
 const EVER: Duration = Duration::from_secs(100);
 
@@ -32,18 +36,6 @@ fn pair(busy_poll: Duration) -> (Net, Net) {
     (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"))
 }
 
-/// A connection from one stack to the other, which has this address.
-fn connection(from: &Net, to: &Net, address: &str) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(to, (address, 0)).unwrap();
-    let client = TcpStream::connect(from, listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    for stream in [&client, &server] {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    }
-    (client, server)
-}
-
 /// A byte there and a byte back.
 fn ping(client: &TcpStream, server: &TcpStream) {
     for (mut from, mut to) in [(client, server), (server, client)] {
@@ -52,18 +44,10 @@ fn ping(client: &TcpStream, server: &TcpStream) {
     }
 }
 
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 #[test]
 fn stacks_that_poll_move_a_megabyte_each_way_at_once() {
     let (left, right) = pair(Duration::from_micros(200));
-    let (client, server) = connection(&left, &right, "10.9.0.2");
+    let (client, server) = connect(&left, &right, ("10.9.0.2", 0));
     let data: Vec<u8> = (0..1 << 20).map(|at: u32| (at / 251) as u8).collect();
     thread::scope(|scope| {
         for stream in [&client, &server] {
@@ -91,7 +75,7 @@ fn of_many_devices_each_is_polled() {
     let net = builder.start().unwrap();
     for (number, device) in theirs.into_iter().enumerate() {
         let peer = Net::builder().device(device).addr(format!("10.9.{number}.2/24")).start().unwrap();
-        let (client, server) = connection(&peer, &net, &format!("10.9.{number}.1"));
+        let (client, server) = connect(&peer, &net, format!("10.9.{number}.1:0"));
         ping(&client, &server);
     }
 }
@@ -99,7 +83,7 @@ fn of_many_devices_each_is_polled() {
 #[test]
 fn a_stack_that_polls_ends_at_once() {
     let (left, right) = pair(EVER);
-    let (client, server) = connection(&left, &right, "10.9.0.2");
+    let (client, server) = connect(&left, &right, ("10.9.0.2", 0));
     ping(&client, &server);
     drop((client, server));
     for net in [left, right] {

@@ -1,5 +1,9 @@
 //! Two running stacks in one process, joined by a pair of memory devices: sockets as applications use them.
 
+mod support {
+    pub(crate) mod running;
+}
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,10 +17,10 @@ use tunstack::net::{Net, Stopped, TcpListener, TcpStream, UdpSocket};
 use tunstack::proto::{Config, Egress, Event, Offloads, Owner, SendOptions, Sent, Stack};
 use tunstack::runtime::Service;
 
+use support::running::{PATIENCE, bytes, connect, eventually};
+
 const LEFT: &str = "10.9.0.1";
 const RIGHT: &str = "10.9.0.2";
-/// Longer than anything here takes on a loaded machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two stacks, and the switches of their devices.
 struct World {
@@ -46,27 +50,7 @@ fn world_with(config: Config) -> World {
 
 /// A connection: the left stack's end and the right stack's.
 fn connection(world: &World) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(&world.right, (RIGHT, 0)).unwrap();
-    let client = TcpStream::connect(&world.left, listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    for stream in [&client, &server] {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    }
-    (client, server)
-}
-
-fn bytes(len: usize, seed: u64) -> Vec<u8> {
-    let mut rng = tunstack::rng::Rng::from_number(seed);
-    (0..len).map(|_| (rng.next_u32() >> 24) as u8).collect()
-}
-
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(1));
-    }
+    connect(&world.left, &world.right, (RIGHT, 0))
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Stacks with several devices in one process: a router between two hosts, a device that vanishes, one that is busy.
 
+mod support {
+    pub(crate) mod running;
+}
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +14,7 @@ use tunstack::device::MemoryDevice;
 use tunstack::device::memory::Switches;
 use tunstack::net::{Builder, Net, RouteConfig, Stopped, TcpListener, TcpStream, UdpSocket};
 
-/// Longer than anything here takes on a loaded machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use support::running::{PATIENCE, bytes, connect, eventually};
 
 /// Two hosts with a router between them.
 struct World {
@@ -51,30 +54,6 @@ fn world_with(change: impl FnOnce(Builder) -> Builder) -> World {
     }
 }
 
-fn connection(from: &Net, to: &Net, address: &str) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(to, address).unwrap();
-    let client = TcpStream::connect(from, listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    for stream in [&client, &server] {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    }
-    (client, server)
-}
-
-fn bytes(len: usize, seed: u64) -> Vec<u8> {
-    let mut rng = tunstack::rng::Rng::from_number(seed);
-    (0..len).map(|_| (rng.next_u32() >> 24) as u8).collect()
-}
-
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not happen");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// Sends `data` one way and checks that it arrives.
 fn carry(from: &TcpStream, to: &TcpStream, data: &[u8]) {
     thread::scope(|scope| {
@@ -92,7 +71,7 @@ fn carry(from: &TcpStream, to: &TcpStream, data: &[u8]) {
 fn a_router_carries_connections_of_both_families_between_its_devices() {
     let world = world();
     for address in ["10.2.0.2:0", "[fd02::2]:0"] {
-        let (client, server) = connection(&world.left, &world.right, address);
+        let (client, server) = connect(&world.left, &world.right, address);
         carry(&client, &server, &bytes(2 << 20, 1));
         carry(&server, &client, &bytes(2 << 20, 2));
     }
@@ -122,8 +101,8 @@ fn a_stack_with_two_devices_that_was_not_told_to_forward_is_a_host_on_both_and_n
 #[test]
 fn a_device_that_vanishes_takes_its_routes_along_and_leaves_the_rest_running() {
     let world = world();
-    let (client, server) = connection(&world.left, &world.router, "10.1.0.1:0");
-    let (_, lost) = connection(&world.right, &world.router, "10.2.0.1:0");
+    let (client, server) = connect(&world.left, &world.router, "10.1.0.1:0");
+    let (_, lost) = connect(&world.right, &world.router, "10.2.0.1:0");
     world.to_right.vanish();
     eventually("the loss of the device", || world.router.interfaces()[1].mtu == 0);
     carry(&client, &server, &bytes(100_000, 3));
@@ -138,9 +117,9 @@ fn a_device_that_vanishes_takes_its_routes_along_and_leaves_the_rest_running() {
 #[test]
 fn a_busy_device_holds_up_neither_the_other_nor_the_way_to_ourselves() {
     let world = world();
-    let held_up: Vec<_> = (0..50).map(|_| connection(&world.router, &world.right, "10.2.0.2:0")).collect();
-    let (client, server) = connection(&world.router, &world.left, "10.1.0.2:0");
-    let (here, there) = connection(&world.router, &world.router, "10.1.0.1:0");
+    let held_up: Vec<_> = (0..50).map(|_| connect(&world.router, &world.right, "10.2.0.2:0")).collect();
+    let (client, server) = connect(&world.router, &world.left, "10.1.0.2:0");
+    let (here, there) = connect(&world.router, &world.router, "10.1.0.1:0");
     world.to_right.set_busy(true);
     for (stream, _) in &held_up {
         stream.set_nonblocking(true).unwrap();
@@ -212,8 +191,8 @@ fn each_device_follows_its_own_mtu() {
     let world = world();
     world.to_left.set_mtu(1280);
     eventually("the change", || world.router.interfaces()[0].mtu == 1280);
-    let (client, _server) = connection(&world.router, &world.left, "10.1.0.2:0");
-    let (other, _server) = connection(&world.router, &world.right, "10.2.0.2:0");
+    let (client, _server) = connect(&world.router, &world.left, "10.1.0.2:0");
+    let (other, _server) = connect(&world.router, &world.right, "10.2.0.2:0");
     let mss = |stream: &TcpStream| stream.tcp_info().unwrap().snd_mss;
     // Less the headers, timestamps among them.
     assert_eq!((mss(&client), mss(&other)), (1280 - 52, 1500 - 52));
@@ -251,7 +230,7 @@ fn routes_come_while_the_stack_runs_and_say_what_is_wrong_with_them() {
 fn applications_get_in_while_the_loop_forwards_at_full_rate() {
     let world = world();
     let stop = AtomicBool::new(false);
-    let (client, server) = connection(&world.router, &world.left, "10.1.0.2:0");
+    let (client, server) = connect(&world.router, &world.left, "10.1.0.2:0");
     thread::scope(|scope| {
         let flood = UdpSocket::bind(&world.left, "0.0.0.0:0").unwrap();
         let stop = &stop;
@@ -299,7 +278,7 @@ fn of_eight_devices_one_that_is_flooded_leaves_the_others_their_turns() {
         eventually("the flood", || hub.counters().packets_forwarded > 1000);
         for number in 2..8 {
             let other = if number == 7 { 2 } else { number + 1 };
-            let (client, server) = connection(&hosts[number], &hosts[other], &format!("10.{other}.0.2:0"));
+            let (client, server) = connect(&hosts[number], &hosts[other], format!("10.{other}.0.2:0"));
             carry(&client, &server, &bytes(100_000, number as u64));
         }
         stop.store(true, Ordering::Relaxed);
