@@ -1,5 +1,7 @@
 //! TCP sockets that block.
 
+mod lending;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::iter::FusedIterator;

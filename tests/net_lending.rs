@@ -1,0 +1,143 @@
+//! Bytes of running stacks that go on without a copy of the application's.
+
+mod support {
+    pub(crate) mod running;
+}
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::Duration;
+
+use support::running::{bytes, connect};
+use tunstack::device::MemoryDevice;
+use tunstack::net::{Net, TcpStream};
+
+/// Two stacks that are joined, at 10.9.0.1 and 10.9.0.2.
+fn pair() -> (Net, Net) {
+    let (left, right) = MemoryDevice::pair(1500).unwrap();
+    let start = |device, address| Net::builder().device(device).addr(address).start().unwrap();
+    (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"))
+}
+
+/// A proxy's work: what `client` says to the proxy goes on to `server`, and back. Each pair is a connection, the proxy's end second.
+struct Proxied {
+    client: (TcpStream, TcpStream),
+    server: (TcpStream, TcpStream),
+    _nets: (Net, Net),
+}
+
+fn proxied() -> Proxied {
+    let (outside, net) = pair();
+    let client = connect(&outside, &net, "10.9.0.2:0");
+    let (proxy, server) = connect(&net, &outside, "10.9.0.1:0");
+    Proxied { client, server: (server, proxy), _nets: (outside, net) }
+}
+
+/// Carries on to the end what `from` says; returns how many bytes.
+fn carry(from: &TcpStream, to: &TcpStream) -> usize {
+    let mut total = 0;
+    loop {
+        match from.splice(to, 100_000).unwrap() {
+            0 => break,
+            count => total += count,
+        }
+    }
+    to.shutdown(Shutdown::Write).unwrap();
+    total
+}
+
+/// Says it, and reads what the other says to the end.
+fn talk(stream: &TcpStream, says: &[u8]) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (&*stream).write_all(says).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut heard = Vec::new();
+        (&*stream).read_to_end(&mut heard).unwrap();
+        heard
+    })
+}
+
+#[test]
+fn megabytes_go_through_a_proxy_each_way_at_once() {
+    let Proxied { client, server, _nets } = proxied();
+    let (up, down) = (bytes(4 << 20, 1), bytes(3 << 20, 2));
+    thread::scope(|scope| {
+        let carried = scope.spawn(|| carry(&client.1, &server.1));
+        let carried_back = scope.spawn(|| carry(&server.1, &client.1));
+        let at_server = scope.spawn(|| talk(&server.0, &down));
+        assert!(talk(&client.0, &up) == down, "the bytes changed on the way");
+        assert!(at_server.join().unwrap() == up, "the bytes changed on the way");
+        assert_eq!((carried.join().unwrap(), carried_back.join().unwrap()), (up.len(), down.len()));
+    });
+}
+
+#[test]
+fn no_more_is_carried_than_was_asked_for_and_the_rest_can_be_read() {
+    let Proxied { client, server, _nets } = proxied();
+    (&client.0).write_all(b"a line\nand more").unwrap();
+    // All of it has come.
+    while client.1.peek(&mut [0; 100]).unwrap() < 15 {}
+    assert_eq!(client.1.splice(&server.1, 0).unwrap(), 0);
+    assert_eq!(client.1.splice(&server.1, 7).unwrap(), 7);
+    let mut rest = [0; 8];
+    (&client.1).read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"and more");
+    let mut line = [0; 7];
+    (&server.0).read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"a line\n");
+}
+
+#[test]
+fn who_does_not_block_is_told_whichever_of_the_two_has_to_wait() {
+    let Proxied { client, server, _nets } = proxied();
+    for stream in [&client.1, &server.1] {
+        stream.set_nonblocking(true).unwrap();
+    }
+    assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
+    // Until neither the proxy's send buffer nor the server, who reads nothing, takes any more.
+    client.0.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut carried = 0;
+    loop {
+        let written = (&client.0).write(&[0; 60_000]);
+        match client.1.splice(&server.1, usize::MAX) {
+            Ok(count) => carried += count,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        if written.is_err() {
+            break;
+        }
+    }
+    assert!(carried > 0 && client.1.peek(&mut [0]).unwrap() == 1, "it is the reading that waits");
+    assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn times_are_those_of_a_read_and_of_a_write() {
+    let Proxied { client, server, _nets } = proxied();
+    client.1.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
+    (&client.0).write_all(b"late").unwrap();
+    assert_eq!(client.1.splice(&server.1, 10).unwrap(), 4);
+}
+
+#[test]
+fn what_is_broken_is_told_and_loses_nothing() {
+    let Proxied { client, server, _nets } = proxied();
+    (&client.0).write_all(b"to be kept").unwrap();
+    server.1.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    let mut kept = [0; 10];
+    (&client.1).read_exact(&mut kept).unwrap();
+    assert_eq!(&kept, b"to be kept");
+    drop(client.0);
+    assert_eq!(client.1.splice(&client.1, 10).unwrap(), 0);
+}
+
+#[test]
+fn connections_of_different_stacks_are_refused() {
+    let Proxied { client, .. } = proxied();
+    assert_eq!(client.0.splice(&client.1, 10).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
