@@ -141,29 +141,14 @@ impl Endpoint {
             return self.finish(ctx, id, ending);
         }
         socket.tell_signals(ctx, id);
-        self.settle_turn(ctx, id);
+        socket.settle_turn(ctx, id, &mut self.ready);
     }
 
     /// The same after the application has read or written, which ends nothing and is no news to the application.
     pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        self.settle_turn(ctx, id);
-        let is_settled = |socket: &Socket| socket.is_settled(ctx);
-        debug_assert!(
-            self.sockets.get(id).is_none_or(is_settled),
-            "a read or a write has done more than that"
-        );
-    }
-
-    /// Who may have something to send gets in line for a turn, and who doesn't has the timer armed.
-    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        if !socket.is_ready
-            && socket.connection().is_some_and(|connection| connection.wants_transmit(ctx.now))
-        {
-            socket.is_ready = true;
-            self.ready.push_back(id);
-        }
-        socket.rearm_before_turn(ctx, id);
+        socket.settle_turn(ctx, id, &mut self.ready);
+        debug_assert!(socket.is_settled(ctx), "a read or a write has done more than that");
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
@@ -245,14 +230,21 @@ impl Socket {
 
     /// Tells the application what the connection has for it.
     pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        if let Some(connection) = self.connection() {
+        if let Some(connection) = self.connection()
+            && !connection.signals.is_empty()
+        {
             let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
             self.raise(ctx, id, signals);
         }
     }
 
-    /// Arms the timer, unless it is armed soon: after the turn that the socket is about to have.
-    fn rearm_before_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
+    pub(super) fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+        if !self.is_ready && self.connection().is_some_and(|connection| connection.wants_transmit(ctx.now)) {
+            self.is_ready = true;
+            ready.push_back(id);
+        }
+        // After a turn it is armed anyway.
         if !self.is_ready || self.is_parked {
             self.rearm(ctx, id);
         }

@@ -232,6 +232,11 @@ impl SendHalf {
         self.end.since(self.nxt)
     }
 
+    /// Bytes written and not acknowledged.
+    pub(crate) fn unacknowledged_text(&self) -> u64 {
+        self.end.since(self.una)
+    }
+
     /// Positions sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> u64 {
         self.nxt.since(self.una)

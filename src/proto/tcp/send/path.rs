@@ -88,6 +88,15 @@ impl SendHalf {
         self.follow_mtu();
     }
 
+    /// Whether [`follow_path`](Self::follow_path) would change nothing: nobody searches, and the route's and the first link's
+    /// MTU are what they were.
+    pub(crate) fn has_followed(&self, route: u64, link: u64) -> bool {
+        let has_followed = self.path.probe.has_followed(route, link);
+        let follows = |mtu: u64| self.mss == mtu.saturating_sub(self.path.headers).max(1);
+        debug_assert!(!has_followed || self.path.probe.mtu().is_some_and(follows), "{self:?}");
+        has_followed
+    }
+
     /// The datagram that carried `position` last.
     pub(crate) fn datagram_at(&self, position: SndPos) -> Option<u64> {
         self.path.sizes.at(position.get()).map(|text| text + self.path.headers)
