@@ -247,17 +247,16 @@ impl Connection {
         }
     }
 
-    /// When [`timer`](Self::timer) has something to do.
-    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Option<Instant> {
+    /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
+    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
         let or_never = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
-        let earliest = or_never(self.snd.timer_deadline(&self.patience(options)))
+        or_never(self.snd.timer_deadline(&self.patience(options)))
             // An ACK that is due waits for the device, not for the clock.
             .min(or_never(self.rcv.ack.deadline().filter(|at| *at > now)))
             .min(or_never(keepalive.map(|settings| self.keepalive.deadline(&settings))))
             .min(or_never(self.fin_wait2_until))
-            .min(or_never(self.rcv.lapses_at(config)));
-        (earliest < Instant::MAX).then_some(earliest)
+            .min(or_never(self.rcv.lapses_at(config)))
     }
 
     /// Runs what is due. `Some` if that ends the connection.
