@@ -292,7 +292,7 @@ impl SendHalf {
     pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool, now: Instant) -> usize {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
-        if self.end == self.una && now.since(self.last_sent) > self.rtt.rto() {
+        if self.end == self.una && now > self.last_sent + self.rtt.rto() {
             //= RFC5681 4.1 idle
             self.cc.on_idle();
         }

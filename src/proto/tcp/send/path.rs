@@ -204,7 +204,12 @@ impl SendHalf {
     /// Whether new text is to go as a probe, of `unsent` bytes and with so much room in the peer's window and the
     /// congestion window.
     //= RFC4821 7.4 preconditions
-    pub(super) fn probe_turn(&self, unsent: u64, window_room: u64, cwnd_room: u64) -> ProbeTurn {
+    pub(super) fn probe_turn(
+        &self,
+        unsent: u64,
+        window_room: u64,
+        cwnd_room: impl FnOnce() -> u64,
+    ) -> ProbeTurn {
         let Some(size) = self.path.probe.next_probe() else { return ProbeTurn::None };
         let text = size.saturating_sub(self.path.headers);
         let with_those_behind = text + SEGMENTS_BEHIND * self.mss;
@@ -215,7 +220,7 @@ impl SendHalf {
             && self.cc.cwnd() >= with_those_behind;
         match is_wanted {
             false => ProbeTurn::None,
-            true if cwnd_room >= text => ProbeTurn::Goes(text),
+            true if cwnd_room() >= text => ProbeTurn::Goes(text),
             true => ProbeTurn::Waits,
         }
     }
