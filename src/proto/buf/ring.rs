@@ -273,7 +273,8 @@ impl Ring {
     }
 
     /// The page at a place that is [reserved](Self::reserve); `None` if there is none and the pool lends none.
-    #[inline]
+    // For each page of a long write, and for the first alone: a call would cost as much as it does.
+    #[inline(always)]
     fn page_for(&mut self, index: usize, pool: &mut Pool) -> Option<&mut Page> {
         let place = match index.checked_sub(1) {
             None => &mut self.first,
