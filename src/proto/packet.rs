@@ -98,12 +98,7 @@ impl<'a> Egress<'a> {
 
     /// Length of the whole datagram in bytes.
     pub fn len(&self) -> usize {
-        let payload_len = match self.payload {
-            // So it mostly is, and the loop's preparations cost more than the answer.
-            [piece] => piece.len(),
-            pieces => pieces.iter().map(|piece| piece.len()).sum(),
-        };
-        self.header.len() + payload_len
+        self.header.len() + len_of(self.payload)
     }
 
     /// Whether there is nothing to send.
@@ -120,6 +115,17 @@ impl<'a> Egress<'a> {
             #[cfg(test)]
             super::buf::copies::count(piece.len());
         }
+    }
+}
+
+/// Bytes in all the pieces.
+#[inline]
+pub(super) fn len_of(pieces: &[&[u8]]) -> usize {
+    match pieces {
+        // So it mostly is, and the loop's preparations cost more than the answer.
+        [] => 0,
+        [piece] => piece.len(),
+        pieces => pieces.iter().map(|piece| piece.len()).sum(),
     }
 }
 

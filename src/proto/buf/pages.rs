@@ -90,7 +90,8 @@ impl Pool {
     /// Borrows a page for one who holds `held` already and was promised no more, or `None` if that is its share, or at
     /// the limit. The page's contents are arbitrary.
     pub fn take(&mut self, held: usize) -> Option<Page> {
-        if held >= self.share(held) {
+        // Nobody's share is smaller.
+        if held >= Self::SHARE_LEAST && held >= self.share(held) {
             return None;
         }
         let page = self.take_promised()?;

@@ -98,6 +98,26 @@ impl Ring {
         }
         let span = (at - self.start).saturating_add(data.len() as u64);
         assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
+        let stored = match self.within_first(at, data.len()) {
+            Some(place) => self.page_for(0, pool).map_or(0, |page| {
+                page[place].copy_from_slice(data);
+                data.len()
+            }),
+            None => self.write_across(at, data, pool),
+        };
+        #[cfg(test)]
+        super::copies::count(stored);
+        if stored != 0 {
+            self.end = self.end.max(at + stored as u64);
+            #[cfg(debug_assertions)]
+            self.audit.wrote(at..at + stored as u64, pool);
+        }
+        stored
+    }
+
+    /// Copies `data` to where it belongs, for as long as there are pages.
+    #[inline(never)]
+    fn write_across(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
         let (first, mut offset) = self.locate(at);
         let (last, _) = self.locate(at + (data.len() as u64 - 1));
         self.reserve(last, pool);
@@ -109,18 +129,10 @@ impl Ring {
             rest = later;
             offset = 0;
         }
-        let stored = data.len() - rest.len();
-        #[cfg(test)]
-        super::copies::count(stored);
         if !rest.is_empty() {
             self.drop_unused_places(pool);
         }
-        if stored != 0 {
-            self.end = self.end.max(at + stored as u64);
-            #[cfg(debug_assertions)]
-            self.audit.wrote(at..at + stored as u64, pool);
-        }
-        stored
+        data.len() - rest.len()
     }
 
     /// Copies bytes from positions `from..` into `out`. They must have been written.
@@ -128,6 +140,18 @@ impl Ring {
     /// # Panics
     /// If they can't have been written.
     pub fn read_at(&self, from: u64, out: &mut [u8]) {
+        self.check_readable(from..from.saturating_add(out.len() as u64));
+        if let (Some(place), Some(page)) = (self.within_first(from, out.len()), &self.first) {
+            out.copy_from_slice(&page[place]);
+            #[cfg(test)]
+            super::copies::count(out.len());
+            return;
+        }
+        self.read_across(from, out);
+    }
+
+    #[inline(never)]
+    fn read_across(&self, from: u64, out: &mut [u8]) {
         let mut rest = out;
         for piece in self.pieces(from, rest.len()) {
             let (now, later) = rest.split_at_mut(piece.len());
@@ -199,14 +223,19 @@ impl Ring {
         let first = self.first.take();
         self.give(first, pool);
         if self.more.capacity() > 0 {
-            while let Some(page) = self.more.pop_front() {
-                self.give(page, pool);
-            }
-            pool.give_table(core::mem::take(&mut self.more));
+            self.clear_table(pool);
         }
         self.end = self.start;
         #[cfg(debug_assertions)]
         self.audit.written.clear();
+    }
+
+    #[inline(never)]
+    fn clear_table(&mut self, pool: &mut Pool) {
+        while let Some(page) = self.more.pop_front() {
+            self.give(page, pool);
+        }
+        pool.give_table(core::mem::take(&mut self.more));
     }
 
     /// Pages owned.
@@ -244,7 +273,8 @@ impl Ring {
     }
 
     /// The page at a place that is [reserved](Self::reserve); `None` if there is none and the pool lends none.
-    #[inline]
+    // For each page of a long write, and for the first alone: a call would cost as much as it does.
+    #[inline(always)]
     fn page_for(&mut self, index: usize, pool: &mut Pool) -> Option<&mut Page> {
         let place = match index.checked_sub(1) {
             None => &mut self.first,
@@ -264,6 +294,16 @@ impl Ring {
             None => self.first.as_ref(),
             Some(index) => self.more.get(index)?.as_ref(),
         }
+    }
+
+    /// Where `len` bytes at or above `start` stand in the first page, if all of them do: so it is with what is small and
+    /// soon read.
+    #[inline]
+    fn within_first(&self, at: u64, len: usize) -> Option<Range<usize>> {
+        let page = PAGE_SIZE as u64;
+        let from = at.wrapping_sub(self.start / page * page);
+        let to = from.saturating_add(len as u64);
+        (to <= page).then_some(from as usize..to as usize)
     }
 
     /// Which page holds a position at or above `start`, counted from the first, and where in it.

@@ -3,7 +3,7 @@
 //! Packets of one flow have one label, for as long as there is the stack, and a secret keeps others from telling flows'
 //! labels beforehand. What belongs to no flow, such as ICMP, has label 0, and what is forwarded keeps its own.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{SocketAddr, SocketAddrV6};
 
 use crate::proto::hash::Keyed;
 
@@ -20,9 +20,16 @@ impl FlowLabels {
     //= RFC6437 section 3: source nodes SHOULD assign each unrelated transport connection and application data
     //# stream to a new flow, and set each flow label to a value that is unlikely to be guessed, from a uniform
     //# distribution.
+    #[inline]
     pub(crate) fn label(&self, from: SocketAddr, to: SocketAddr, protocol: u8) -> u32 {
-        let (IpAddr::V6(src), IpAddr::V6(dst)) = (from.ip(), to.ip()) else { return 0 };
-        let hash = self.0.hash((src.to_bits(), dst.to_bits(), from.port(), to.port(), protocol));
+        match (from, to) {
+            (SocketAddr::V6(from), SocketAddr::V6(to)) => self.label_v6(&from, &to, protocol),
+            (SocketAddr::V4(_), _) | (_, SocketAddr::V4(_)) => 0,
+        }
+    }
+
+    fn label_v6(&self, from: &SocketAddrV6, to: &SocketAddrV6, protocol: u8) -> u32 {
+        let hash = self.0.hash((from.ip().to_bits(), to.ip().to_bits(), from.port(), to.port(), protocol));
         // A label of zero says that there is none.
         //= RFC8200 6 labelled flows
         //= RFC8504 5.1 flow label

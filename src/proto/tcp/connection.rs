@@ -247,17 +247,16 @@ impl Connection {
         }
     }
 
-    /// When [`timer`](Self::timer) has something to do.
-    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Option<Instant> {
+    /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
+    pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
         let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
         let or_never = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
-        let earliest = or_never(self.snd.timer_deadline(&self.patience(options)))
+        or_never(self.snd.timer_deadline(&self.patience(options)))
             // An ACK that is due waits for the device, not for the clock.
             .min(or_never(self.rcv.ack.deadline().filter(|at| *at > now)))
             .min(or_never(keepalive.map(|settings| self.keepalive.deadline(&settings))))
             .min(or_never(self.fin_wait2_until))
-            .min(or_never(self.rcv.lapses_at(config)));
-        (earliest < Instant::MAX).then_some(earliest)
+            .min(or_never(self.rcv.lapses_at(config)))
     }
 
     /// Runs what is due. `Some` if that ends the connection.
@@ -312,7 +311,9 @@ impl Connection {
         let way = Way { device, tuple, marks: Marks::of(options) };
         let one = |sent| Attempt { sent, segments: 1 };
         //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
-        if let Some(plan) = self.plan(ctx, &way, options) {
+        if self.snd.has_something_to_plan()
+            && let Some(plan) = self.plan(ctx, &way, options)
+        {
             Some(Attempt { sent: self.send_text(ctx, sink, &way, &plan), segments: plan.segments() as usize })
         } else if self.rcv.ack.is_due(ctx.now) {
             Some(one(self.send_ack(ctx, sink, &way)))
@@ -328,7 +329,8 @@ impl Connection {
         let sack_len = self.sack_len();
         // All segments that a device makes of one have the same options: none that the first alone would have.
         let differ = self.rcv.reports_duplicate() || self.rcv.ack.waiting() > 0;
-        let most = if !differ && emit::takes_supers(ctx, way) {
+        let is_much = self.snd.unacknowledged_text() + sack_len > self.snd.mss();
+        let most = if is_much && !differ && emit::takes_supers(ctx, way) {
             let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
             let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
             fits.min(self.snd.mss() * ctx.config.super_segment_max)
@@ -352,6 +354,9 @@ impl Connection {
     /// The largest segment for the path to `remote`, to which `route` is the way.
     //= RFC9293 MUST-16
     pub(crate) fn follow_path(&mut self, ctx: &Context<'_>, route: &Route, remote: IpAddr) {
+        if self.snd.has_followed(route.mtu as u64, route.link_mtu as u64) {
+            return;
+        }
         let fixed = header_len(remote.is_ipv4()) as u64;
         let asks = self.snd.path().probe.asks_others(route.mtu as u64);
         let is_cut = asks && ctx.ip.path_mtu.needs_cutting(remote);
@@ -473,12 +478,14 @@ impl Connection {
     ) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says {
+            seq: plan.start.wire(),
+            ack: Some(self.rcv.nxt().wire()),
             control: if plan.fin { Control::Fin } else { Control::None },
             psh: plan.psh,
             urgent: plan.urgent,
-            ..Says::ack(plan.start.wire(), self.rcv.nxt().wire(), window)
+            window,
+            options: self.options(ctx.now, self.sack_blocks_beside_text()),
         };
-        let says = says.with(self.options(ctx.now, self.sack_blocks_beside_text()));
         let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
         let sent = {
             let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
@@ -517,13 +524,16 @@ impl Connection {
     //= RFC2018 4 all circumstances, 4 reported
     fn options(&self, now: Instant, blocks: usize) -> TcpOptions {
         let timestamps = self.timestamps.map(|stamps| stamps.option(now));
+        let options = TcpOptions { timestamps, ..TcpOptions::NONE };
+        if self.rcv.has_sack_blocks() { self.with_sack(options, blocks) } else { options }
+    }
+
+    #[cold]
+    fn with_sack(&self, options: TcpOptions, blocks: usize) -> TcpOptions {
         let wire =
             |block: core::ops::Range<u64>| (RcvPos::at(block.start).wire(), RcvPos::at(block.end).wire());
-        let sack = match self.rcv.has_sack_blocks() {
-            true => self.rcv.sack_blocks(blocks).into_iter().map(wire).collect(),
-            false => ArrayVec::new_const(),
-        };
-        TcpOptions { timestamps, sack, ..TcpOptions::NONE }
+        let sack = self.rcv.sack_blocks(blocks).into_iter().map(wire).collect();
+        TcpOptions { sack, ..options }
     }
 
     /// A segment with these options has gone out.

@@ -7,7 +7,7 @@ use super::options::SocketOptions;
 use crate::proto::context::Context;
 use crate::proto::ip;
 use crate::proto::ip::{Datagram, Route};
-use crate::proto::packet::{DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent};
+use crate::proto::packet::{DeviceId, Egress, EgressChecksum, Offloads, PacketSink, Sent, len_of};
 use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
@@ -111,13 +111,16 @@ impl Marks {
             dont_fragment: true,
             flow_label: ctx.ip.flows.label(tuple.local_addr(), tuple.remote_addr(), PROTOCOL_TCP),
         };
-        if ctx.ip.path_mtu.needs_cutting(tuple.remote) {
-            let IpHeader { ident, dont_fragment, .. } =
-                ip::fragmentable(ctx, tuple.local, tuple.remote, PROTOCOL_TCP);
-            return IpHeader { ident, dont_fragment, ..header };
-        }
-        header
+        if ctx.ip.path_mtu.needs_cutting(tuple.remote) { cuttable(ctx, &header) } else { header }
     }
+}
+
+/// The same header for a segment that may be cut on the way.
+#[cold]
+fn cuttable(ctx: &mut Context<'_>, header: &IpHeader) -> IpHeader {
+    let IpHeader { ident, dont_fragment, .. } =
+        ip::fragmentable(ctx, header.src, header.dst, header.protocol);
+    IpHeader { ident, dont_fragment, ..*header }
 }
 
 /// How a connection's segments travel.
@@ -141,7 +144,7 @@ pub(crate) fn send(
     let Way { device, tuple, marks } = *way;
     let mut header = HeaderBuf::new();
     let tcp = says.header(tuple);
-    let text_len = text.iter().map(|piece| piece.len()).sum::<usize>();
+    let text_len = len_of(text);
     marks.ip_header(ctx, tuple).write(tcp.len() + text_len, &mut header);
     let checksum = if ctx.ip.interfaces.offloads(device).checksum {
         // No header of IP is that long.

@@ -4,18 +4,16 @@
 //! headers), where its payload begins, and how a header we send looks. Owns not: whether the addresses make
 //! sense here, what is answered to a datagram that is refused, and reassembly; that is `ip`.
 //!
-//! Fixed headers are read and written through `etherparse`. Options and extension headers are walked here:
-//! `etherparse` neither looks into IPv4 options nor keeps the offsets that an ICMPv6 parameter problem has to
-//! point at.
+//! Fixed headers are read through `etherparse`, and written here: what has all that a header may hold takes several times
+//! the instructions to become bytes. Options and extension headers are walked here: `etherparse` neither looks into IPv4
+//! options nor keeps the offsets that an ICMPv6 parameter problem has to point at.
 
 mod extensions;
 pub(crate) mod options;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use etherparse::{
-    IpFragOffset, IpNumber, Ipv4Header, Ipv4HeaderSlice, Ipv6FlowLabel, Ipv6Header, Ipv6HeaderSlice,
-};
+use etherparse::{IpFragOffset, Ipv4Header, Ipv4HeaderSlice, Ipv6Header, Ipv6HeaderSlice};
 
 pub use extensions::{ExtensionProblem, OptionAction};
 
@@ -87,45 +85,48 @@ impl IpHeader {
     /// mistakes of the caller, never of a peer.
     pub fn write(&self, payload_len: usize, out: &mut HeaderBuf) {
         let written = match (self.src, self.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let total_len = u16::try_from(payload_len + Ipv4Header::MIN_LEN);
-                let mut header = Ipv4Header {
-                    dscp: (self.tos >> 2).try_into().unwrap_or_default(),
-                    ecn: (self.tos & 0b11).try_into().unwrap_or_default(),
-                    total_len: total_len.expect("an IPv4 datagram has at most 65,535 bytes"),
-                    identification: self.ident,
-                    dont_fragment: self.dont_fragment,
-                    more_fragments: false,
-                    fragment_offset: IpFragOffset::ZERO,
-                    time_to_live: self.hop_limit,
-                    protocol: IpNumber(self.protocol),
-                    header_checksum: 0,
-                    source: src.octets(),
-                    destination: dst.octets(),
-                    options: Default::default(),
-                };
-                //= RFC1122 3.2.1.2 send
-                header.header_checksum = header.calc_header_checksum();
-                out.try_extend_from_slice(&header.to_bytes())
-            }
-            (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let header = Ipv6Header {
-                    traffic_class: self.tos,
-                    flow_label: Ipv6FlowLabel::try_new(self.flow_label).expect("a flow label has 20 bits"),
-                    payload_length: u16::try_from(payload_len)
-                        .expect("an IPv6 payload has at most 65,535 bytes"),
-                    next_header: IpNumber(self.protocol),
-                    hop_limit: self.hop_limit,
-                    source: src.octets(),
-                    destination: dst.octets(),
-                };
-                out.try_extend_from_slice(&header.to_bytes())
-            }
+            (IpAddr::V4(src), IpAddr::V4(dst)) => out.try_extend_from_slice(&self.v4(src, dst, payload_len)),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => out.try_extend_from_slice(&self.v6(src, dst, payload_len)),
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
                 panic!("source and destination are of different families")
             }
         };
         written.expect("the header buffer has room for an IP header");
+    }
+
+    fn v4(&self, src: Ipv4Addr, dst: Ipv4Addr, payload_len: usize) -> [u8; Ipv4Header::MIN_LEN] {
+        let total_len = u16::try_from(payload_len + Ipv4Header::MIN_LEN)
+            .expect("an IPv4 datagram has at most 65,535 bytes");
+        let fragment: u16 = if self.dont_fragment { 0x4000 } else { 0 };
+        let mut header = [0; Ipv4Header::MIN_LEN];
+        header[0] = 0x45;
+        header[1] = self.tos;
+        header[2..4].copy_from_slice(&total_len.to_be_bytes());
+        header[4..6].copy_from_slice(&self.ident.to_be_bytes());
+        header[6..8].copy_from_slice(&fragment.to_be_bytes());
+        header[8] = self.hop_limit;
+        header[9] = self.protocol;
+        header[12..16].copy_from_slice(&src.octets());
+        header[16..20].copy_from_slice(&dst.octets());
+        //= RFC1122 3.2.1.2 send
+        let mut sum = Sum::new();
+        sum.add_header(&header);
+        header[10..12].copy_from_slice(&sum.finish().to_be_bytes());
+        header
+    }
+
+    fn v6(&self, src: Ipv6Addr, dst: Ipv6Addr, payload_len: usize) -> [u8; Ipv6Header::LEN] {
+        let payload_len = u16::try_from(payload_len).expect("an IPv6 payload has at most 65,535 bytes");
+        assert!(self.flow_label < 1 << 20, "a flow label has 20 bits");
+        let first = 6 << 28 | u32::from(self.tos) << 20 | self.flow_label;
+        let mut header = [0; Ipv6Header::LEN];
+        header[..4].copy_from_slice(&first.to_be_bytes());
+        header[4..6].copy_from_slice(&payload_len.to_be_bytes());
+        header[6] = self.protocol;
+        header[7] = self.hop_limit;
+        header[8..24].copy_from_slice(&src.octets());
+        header[24..].copy_from_slice(&dst.octets());
+        header
     }
 
     /// Like [`write`](Self::write), with options: a multiple of four bytes, of which IPv6 knows none.

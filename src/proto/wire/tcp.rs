@@ -3,12 +3,12 @@
 //! Owns: the fixed header, its checksum, and which control bit rules. Owns not: options (`tcp_options`), and
 //! whether a segment is acceptable anywhere; that is `proto::tcp`.
 //!
-//! Fixed headers are read and written through `etherparse`.
+//! Fixed headers are read through `etherparse`, and written here.
 
 use core::net::IpAddr;
 
+use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::HeaderSliceError;
-use etherparse::{TcpHeader as FixedHeader, TcpHeaderSlice};
 
 use super::HeaderBuf;
 use super::checksum::Sum;
@@ -23,6 +23,9 @@ pub const HEADER_LEN: usize = 20;
 
 /// Where the checksum lies in the header.
 pub const CHECKSUM_AT: u16 = 16;
+
+/// The same as a range.
+const CHECKSUM: core::ops::Range<usize> = CHECKSUM_AT as usize..CHECKSUM_AT as usize + 2;
 
 /// FIN in the flags octet.
 pub const FLAG_FIN: u8 = 0x01;
@@ -216,15 +219,16 @@ impl TcpHeader<'_> {
     /// If `out` has no room for the header.
     pub fn write(&self, src: IpAddr, dst: IpAddr, payload: &[&[u8]], out: &mut HeaderBuf) {
         let start = out.len();
-        self.write_unsummed(out);
+        self.write_unsummed(self.len(), 0, out);
+        let header = &mut out[start..];
         let payload_len = payload.iter().map(|piece| piece.len()).sum::<usize>();
-        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, self.len() + payload_len);
-        sum.add(&out[start..]);
+        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header.len() + payload_len);
+        sum.add(header);
         for piece in payload {
             sum.add(piece);
         }
         //= RFC9293 MUST-2
-        put_checksum(out, start, sum.finish());
+        header[CHECKSUM].copy_from_slice(&sum.finish().to_be_bytes());
     }
 
     /// Appends the header for a device that completes the checksum, which is to cover `payload_len` bytes of payload: its
@@ -233,22 +237,24 @@ impl TcpHeader<'_> {
     /// # Panics
     /// If `out` has no room for the header.
     pub fn write_seeded(&self, src: IpAddr, dst: IpAddr, payload_len: usize, out: &mut HeaderBuf) {
-        let start = out.len();
-        self.write_unsummed(out);
-        let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, self.len() + payload_len);
+        let header_len = self.len();
+        let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
         //= RFC9293 MUST-2: the device does the rest.
-        put_checksum(out, start, !seed.finish());
+        self.write_unsummed(header_len, !seed.finish(), out);
     }
 
-    fn write_unsummed(&self, out: &mut HeaderBuf) {
-        let header_len = self.len();
-        let mut fixed = FixedHeader::new(self.src_port, self.dst_port, self.seq.0, self.window);
-        fixed.acknowledgment_number = self.ack.unwrap_or_default().0;
-        fixed.urgent_pointer = self.urgent.unwrap_or_default();
-        let mut fixed = fixed.to_bytes();
-        // What `etherparse` can't know: it has been told of no options, and the octet of flags is one.
+    /// Appends the header, of `header_len` bytes, with what its checksum's field is to hold.
+    fn write_unsummed(&self, header_len: usize, checksum: u16, out: &mut HeaderBuf) {
+        let mut fixed = [0; HEADER_LEN];
+        fixed[..2].copy_from_slice(&self.src_port.to_be_bytes());
+        fixed[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.seq.0.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ack.unwrap_or_default().0.to_be_bytes());
         fixed[12] = (header_len / 4) as u8 * 16;
         fixed[13] = self.flags();
+        fixed[14..16].copy_from_slice(&self.window.to_be_bytes());
+        fixed[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+        fixed[18..].copy_from_slice(&self.urgent.unwrap_or_default().to_be_bytes());
         out.try_extend_from_slice(&fixed).expect("the header buffer has room for a TCP header");
         if header_len > HEADER_LEN {
             self.options.write(out);
@@ -268,11 +274,6 @@ impl TcpHeader<'_> {
         let urg = if self.urgent.is_some() { FLAG_URG } else { 0 };
         self.control.flag() | ack | psh | urg
     }
-}
-
-fn put_checksum(out: &mut HeaderBuf, start: usize, checksum: u16) {
-    let at = start + usize::from(CHECKSUM_AT);
-    out[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ const KIND_TIMESTAMPS: u8 = 8;
 /// Room for options in a header: the data offset counts up to 15 words, five of them fixed.
 pub const OPTIONS_LEN_MAX: usize = 40;
 
+/// What timestamps take, brought to whole words.
+const TIMESTAMPS_LEN: usize = 12;
+
 /// The options of one segment, those that we know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TcpOptions {
@@ -108,7 +111,12 @@ impl TcpOptions {
     }
 
     /// Bytes that [`write`](Self::write) appends: a multiple of four, at most 40.
+    #[inline]
     pub fn len(&self) -> usize {
+        if self.timestamps_alone().is_some() { TIMESTAMPS_LEN } else { self.len_of_any() }
+    }
+
+    fn len_of_any(&self) -> usize {
         let sack = match self.sack_blocks_that_fit() {
             0 => 0,
             blocks => 4 + 8 * blocks,
@@ -129,11 +137,21 @@ impl TcpOptions {
     /// # Panics
     /// If `out` has no room for them.
     pub fn write(&self, out: &mut HeaderBuf) {
+        if let Some((value, echo)) = self.timestamps_alone() {
+            let mut bytes = [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+            bytes[4..8].copy_from_slice(&value.to_be_bytes());
+            bytes[8..].copy_from_slice(&echo.to_be_bytes());
+            put(out, &bytes);
+            return;
+        }
+        self.write_any(out);
+    }
+
+    #[inline(never)]
+    fn write_any(&self, out: &mut HeaderBuf) {
         //= RFC9293 MUST-69
         // The words come out even, so there is no padding that would have to be zero.
-        let mut put = |bytes: &[u8]| {
-            out.try_extend_from_slice(bytes).expect("the header buffer has room for TCP options");
-        };
+        let mut put = |bytes: &[u8]| put(out, bytes);
         if let Some(mss) = self.mss {
             let [a, b] = mss.to_be_bytes();
             put(&[KIND_MSS, 4, a, b]);
@@ -161,10 +179,18 @@ impl TcpOptions {
         }
     }
 
+    /// Timestamps, if there is nothing else: so nearly all segments of a connection are.
+    #[inline]
+    fn timestamps_alone(&self) -> Option<(u32, u32)> {
+        let TcpOptions { mss, window_scale, sack_permitted, timestamps, sack } = self;
+        let others = mss.is_some() | window_scale.is_some() | sack_permitted | !sack.is_empty();
+        timestamps.filter(|_| !others)
+    }
+
     fn len_without_sack(&self) -> usize {
         let mss = if self.mss.is_some() { 4 } else { 0 };
         let timestamps_and_sack_permitted = match (self.timestamps.is_some(), self.sack_permitted) {
-            (true, _) => 12,
+            (true, _) => TIMESTAMPS_LEN,
             (false, true) => 4,
             (false, false) => 0,
         };
@@ -181,6 +207,10 @@ impl TcpOptions {
         let room = OPTIONS_LEN_MAX - self.len_without_sack() - 4;
         self.sack.len().min(room / 8)
     }
+}
+
+fn put(out: &mut HeaderBuf, bytes: &[u8]) {
+    out.try_extend_from_slice(bytes).expect("the header buffer has room for TCP options");
 }
 
 fn read_sack_block(block: &[u8; 8]) -> (SeqNr, SeqNr) {

@@ -141,29 +141,7 @@ impl Endpoint {
             return self.finish(ctx, id, ending);
         }
         socket.tell_signals(ctx, id);
-        self.settle_turn(ctx, id);
-    }
-
-    /// The same after the application has read or written, which ends nothing and is no news to the application.
-    pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        self.settle_turn(ctx, id);
-        let is_settled = |socket: &Socket| socket.is_settled(ctx);
-        debug_assert!(
-            self.sockets.get(id).is_none_or(is_settled),
-            "a read or a write has done more than that"
-        );
-    }
-
-    /// Who may have something to send gets in line for a turn, and who doesn't has the timer armed.
-    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        if !socket.is_ready
-            && socket.connection().is_some_and(|connection| connection.wants_transmit(ctx.now))
-        {
-            socket.is_ready = true;
-            self.ready.push_back(id);
-        }
-        socket.rearm_before_turn(ctx, id);
+        socket.settle_turn(ctx, id, &mut self.ready);
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
@@ -245,14 +223,39 @@ impl Socket {
 
     /// Tells the application what the connection has for it.
     pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        if let Some(connection) = self.connection() {
+        if let Some(connection) = self.connection()
+            && !connection.signals.is_empty()
+        {
             let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
             self.raise(ctx, id, signals);
         }
     }
 
-    /// Arms the timer, unless it is armed soon: after the turn that the socket is about to have.
-    fn rearm_before_turn(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    /// As [`Endpoint::settle`], after the application has written, which ends nothing and is no news to the application.
+    pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+        self.settle_turn(ctx, id, ready);
+        debug_assert!(self.is_settled(ctx), "a write has done more than that");
+    }
+
+    /// The same after it has only read: that may open the window so far that the peer is told at once, or leave it unused,
+    /// though it is large. Mostly it does neither.
+    pub(super) fn settle_reading(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+        if let Phase::Synchronised(connection) = &self.phase
+            && let rcv = &connection.rcv
+            && (rcv.ack.is_due(ctx.now) || rcv.lapses_at(ctx.config).is_some())
+        {
+            self.settle_turn(ctx, id, ready);
+        }
+        debug_assert!(self.is_settled(ctx), "a read has done more than that");
+    }
+
+    /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
+    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+        if !self.is_ready && self.connection().is_some_and(|connection| connection.wants_transmit(ctx.now)) {
+            self.is_ready = true;
+            ready.push_back(id);
+        }
+        // After a turn it is armed anyway.
         if !self.is_ready || self.is_parked {
             self.rearm(ctx, id);
         }
@@ -260,28 +263,32 @@ impl Socket {
 
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        let deadline = match &self.phase {
-            Phase::Opening(opening) => Some(opening.deadline(&self.options)),
+        let at = match &self.phase {
+            Phase::Opening(opening) => opening.deadline(&self.options),
             Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
-            Phase::Over(_) => None,
+            Phase::Over(_) => Instant::MAX,
         };
-        match (deadline, self.timer) {
-            (Some(at), Some((timer, armed))) if at < armed => {
-                ctx.timers.reschedule(timer, at);
-                self.timer = Some((timer, at));
-            }
-            (Some(at), None) => {
-                self.timer = Some((ctx.timers.insert(TimerKey::Tcp(TcpTimer::Socket(id)), at), at))
-            }
-            (Some(_), Some(_)) | (None, _) => {}
+        if at < self.timer.map_or(Instant::MAX, |(_, armed)| armed) {
+            self.arm(ctx, id, at);
         }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
+        let timer = match self.timer {
+            Some((timer, _)) => {
+                ctx.timers.reschedule(timer, at);
+                timer
+            }
+            None => ctx.timers.insert(TimerKey::Tcp(TcpTimer::Socket(id)), at),
+        };
+        self.timer = Some((timer, at));
     }
 
     /// Whether [`Endpoint::settle`] would find nothing to do but to arm the timer of who is about to have a turn.
     fn is_settled(&self, ctx: &Context<'_>) -> bool {
         let Phase::Synchronised(connection) = &self.phase else { return true };
         let armed = self.timer.map_or(Instant::MAX, |(_, at)| at);
-        let deadline = connection.deadline(ctx.config, &self.options, ctx.now).unwrap_or(Instant::MAX);
+        let deadline = connection.deadline(ctx.config, &self.options, ctx.now);
         let is_armed = armed <= deadline || (self.is_ready && !self.is_parked);
         is_armed
             && self.last_state == self.state()

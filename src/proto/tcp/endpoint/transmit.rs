@@ -76,7 +76,9 @@ impl Endpoint {
         let mut round = Round { sink, budget: ctx.config.transmit_budget, waiting: Vec::new() };
         let all_had_turns =
             self.try_parked(ctx, &mut round) && self.take_turns(ctx, &mut round, more_to_come);
-        self.ready.extend(round.waiting);
+        if !round.waiting.is_empty() {
+            self.ready.extend(round.waiting);
+        }
         if !all_had_turns {
             Progress::More
         } else if self.any_parked() {

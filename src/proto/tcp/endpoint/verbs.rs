@@ -260,7 +260,7 @@ impl Endpoint {
         }
         // A look has changed nothing.
         if !is_look {
-            self.settle_sending(ctx, id);
+            socket.settle_reading(ctx, id, &mut self.ready);
         }
         Ok(count)
     }
@@ -286,7 +286,7 @@ impl Endpoint {
             connection.snd.mark_urgent();
         }
         connection.snd.timer_refresh(ctx.now);
-        self.settle_sending(ctx, id);
+        socket.settle_sending(ctx, id, &mut self.ready);
         Ok(written)
     }
 
@@ -318,9 +318,13 @@ impl Endpoint {
             self.note_starved(to);
             return Err(SpliceError::Write(Error::WouldBlock));
         }
-        self.settle_sending(ctx, to);
-        if from != to {
-            self.settle_sending(ctx, from);
+        if let Some(sink) = self.sockets.get_mut(to) {
+            sink.settle_sending(ctx, to, &mut self.ready);
+        }
+        if from != to
+            && let Some(source) = self.sockets.get_mut(from)
+        {
+            source.settle_reading(ctx, from, &mut self.ready);
         }
         Ok(moved)
     }

@@ -69,7 +69,7 @@ impl Window {
         //= RFC9293 SHLD-14: rounding down should not pull the edge back either. But rounding up at every ACK would
         // move it on, read or not: past the buffer's end the edge stays, and is told less one unit (RFC 7323
         // section 2.4 has peers expect that).
-        let rounded_up = self.edge.since(nxt).div_ceil(unit);
+        let rounded_up = (self.edge.since(nxt) + (unit - 1)) >> self.scale;
         if field < rounded_up && nxt.plus(rounded_up * unit) <= read.plus(self.capacity + unit) {
             field = rounded_up;
         }

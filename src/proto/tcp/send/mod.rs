@@ -232,6 +232,11 @@ impl SendHalf {
         self.end.since(self.nxt)
     }
 
+    /// Bytes written and not acknowledged.
+    pub(crate) fn unacknowledged_text(&self) -> u64 {
+        self.end.since(self.una)
+    }
+
     /// Positions sent and not acknowledged.
     pub(crate) fn outstanding(&self) -> u64 {
         self.nxt.since(self.una)
@@ -287,7 +292,7 @@ impl SendHalf {
     pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool, now: Instant) -> usize {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
-        if self.end == self.una && now.since(self.last_sent) > self.rtt.rto() {
+        if self.end == self.una && now > self.last_sent + self.rtt.rto() {
             //= RFC5681 4.1 idle
             self.cc.on_idle();
         }

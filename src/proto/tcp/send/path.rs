@@ -88,6 +88,15 @@ impl SendHalf {
         self.follow_mtu();
     }
 
+    /// Whether [`follow_path`](Self::follow_path) would change nothing: nobody searches, and the route's and the first link's
+    /// MTU are what they were.
+    pub(crate) fn has_followed(&self, route: u64, link: u64) -> bool {
+        let has_followed = self.path.probe.has_followed(route, link);
+        let follows = |mtu: u64| self.mss == mtu.saturating_sub(self.path.headers).max(1);
+        debug_assert!(!has_followed || self.path.probe.mtu().is_some_and(follows), "{self:?}");
+        has_followed
+    }
+
     /// The datagram that carried `position` last.
     pub(crate) fn datagram_at(&self, position: SndPos) -> Option<u64> {
         self.path.sizes.at(position.get()).map(|text| text + self.path.headers)
@@ -195,7 +204,12 @@ impl SendHalf {
     /// Whether new text is to go as a probe, of `unsent` bytes and with so much room in the peer's window and the
     /// congestion window.
     //= RFC4821 7.4 preconditions
-    pub(super) fn probe_turn(&self, unsent: u64, window_room: u64, cwnd_room: u64) -> ProbeTurn {
+    pub(super) fn probe_turn(
+        &self,
+        unsent: u64,
+        window_room: u64,
+        cwnd_room: impl FnOnce() -> u64,
+    ) -> ProbeTurn {
         let Some(size) = self.path.probe.next_probe() else { return ProbeTurn::None };
         let text = size.saturating_sub(self.path.headers);
         let with_those_behind = text + SEGMENTS_BEHIND * self.mss;
@@ -206,7 +220,7 @@ impl SendHalf {
             && self.cc.cwnd() >= with_those_behind;
         match is_wanted {
             false => ProbeTurn::None,
-            true if cwnd_room >= text => ProbeTurn::Goes(text),
+            true if cwnd_room() >= text => ProbeTurn::Goes(text),
             true => ProbeTurn::Waits,
         }
     }

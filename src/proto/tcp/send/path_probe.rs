@@ -164,6 +164,12 @@ impl PathProbe {
         self.news.take()
     }
 
+    /// Whether nothing is searched for, and these limits are known.
+    pub(crate) fn has_followed(&self, route: u64, link: u64) -> bool {
+        self.search.is_none()
+            && self.limits.is_some_and(|limits| limits.route == route && limits.link == link)
+    }
+
     /// Takes what others know by now: before each turn of sending.
     pub(crate) fn follow(&mut self, limits: Limits, shared: Option<Searched>, now: Instant) {
         let is_first = self.limits.replace(limits).is_none();

@@ -94,11 +94,11 @@ struct Piece {
 
 /// How far a run of full segments may go.
 #[derive(Clone, Copy, Debug)]
-struct Run {
+struct Run<F> {
     /// Bytes of text in a full segment.
     size: u64,
     /// As far as segments are full whatever a rule may add.
-    full: u64,
+    full: F,
     /// The most text that may be planned at once.
     most: u64,
 }
@@ -234,7 +234,7 @@ impl SendHalf {
         let start = SndPos::at(lost.start);
         let room = self.right_edge().since(start).min(self.cwnd().saturating_sub(self.flight()));
         // Behind it new text has rules of its own.
-        let full = (lost.end - lost.start).min(self.end.since(start)).min(room);
+        let full = || (lost.end - lost.start).min(self.end.since(start)).min(room);
         self.run(Kind::Retransmission, start, Run { size: mss, full, most }, |ahead| {
             self.lost_piece(lost, mss, ahead)
         })
@@ -265,7 +265,7 @@ impl SendHalf {
         // A probe is as large as the datagrams it asks for: it waits while others carry more than text.
         let turn = match mss < self.mss {
             true => ProbeTurn::None,
-            false => self.probe_turn(unsent, window_room, self.cwnd_room(0)),
+            false => self.probe_turn(unsent, window_room, || self.cwnd_room(0)),
         };
         match turn {
             ProbeTurn::None => {}
@@ -274,7 +274,7 @@ impl SendHalf {
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
         }
-        let full = unsent.min(window_room).min(self.new_room(0));
+        let full = || unsent.min(window_room).min(self.new_room(0));
         self.run(Kind::New, self.nxt, Run { size: mss, full, most }, |ahead| {
             self.new_piece(nodelay, mss, ahead)
         })
@@ -308,7 +308,7 @@ impl SendHalf {
         &self,
         kind: Kind,
         start: SndPos,
-        run: Run,
+        run: Run<impl FnOnce() -> u64>,
         next: impl Fn(u64) -> Option<Piece>,
     ) -> Option<TextPlan> {
         let Run { size, full, most } = run;
@@ -319,7 +319,7 @@ impl SendHalf {
             return Some(self.segment(kind, start, first.text, first.fin));
         }
         // The first is full, whatever room there is.
-        let full = (full.min(most) / size).max(1) * size;
+        let full = (full().min(most) / size).max(1) * size;
         let last = next(full).filter(|last| full + last.text <= most).unwrap_or_default();
         let whole = self.segment(kind, start, full + last.text, last.fin);
         Some(TextPlan { size: size.min(whole.len), ..whole })
