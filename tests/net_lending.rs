@@ -6,6 +6,7 @@ mod support {
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
@@ -140,4 +141,76 @@ fn what_is_broken_is_told_and_loses_nothing() {
 fn connections_of_different_stacks_are_refused() {
     let Proxied { client, .. } = proxied();
     assert_eq!(client.0.splice(&client.1, 10).unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn text_that_is_made_in_place_is_looked_at_in_place() {
+    let Proxied { client, .. } = proxied();
+    let data = bytes(300_000, 3);
+    let (sent, got) = thread::scope(|scope| {
+        let sent = scope.spawn(|| {
+            let mut sent = 0;
+            while sent < data.len() {
+                // An odd number each time, so that pieces begin and end anywhere.
+                let most = 1_999.min(data.len() - sent);
+                let count = client.0.write_in_place(|room| {
+                    let len = room.len().min(most);
+                    room[..len].copy_from_slice(&data[sent..sent + len]);
+                    len
+                });
+                sent += count.unwrap();
+            }
+            client.0.shutdown(Shutdown::Write).unwrap();
+            sent
+        });
+        let (mut got, mut most) = (Vec::new(), 0);
+        // A little more each time.
+        while client
+            .1
+            .read_in_place(|pieces| {
+                most += 1;
+                let all = pieces.concat();
+                got.extend_from_slice(&all[..most.min(all.len())]);
+                most
+            })
+            .unwrap()
+            > 0
+        {}
+        (sent.join().unwrap(), got)
+    });
+    assert_eq!(sent, data.len());
+    assert!(got == data, "the bytes changed on the way");
+}
+
+#[test]
+fn whoever_panics_with_lent_bytes_in_hand_harms_nobody_else() {
+    let Proxied { client, .. } = proxied();
+    (&client.0).write_all(b"still there").unwrap();
+    let panics = [
+        catch_unwind(AssertUnwindSafe(|| client.1.read_in_place(|_| panic!("no")))),
+        catch_unwind(AssertUnwindSafe(|| client.1.write_in_place(|_| panic!("no")))),
+    ];
+    for panic in panics {
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"no"));
+    }
+    let mut kept = [0; 11];
+    (&client.1).read_exact(&mut kept).unwrap();
+    assert_eq!(&kept, b"still there");
+}
+
+#[test]
+fn who_does_not_block_is_lent_nothing_where_there_is_nothing() {
+    let Proxied { client, .. } = proxied();
+    client.1.set_nonblocking(true).unwrap();
+    let nothing = client.1.read_in_place(|_| panic!("there is nothing to lend"));
+    assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
+    let mut total = 0;
+    let full = loop {
+        match client.1.write_in_place(|room| room.len()) {
+            Ok(count) => total += count,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    assert!(total >= 65_536, "{total}");
 }

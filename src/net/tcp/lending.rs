@@ -1,7 +1,9 @@
-//! Bytes of a connection without a copy of the application's: carried on to another connection.
+//! Bytes of a connection without a copy of the application's: looked at and made where they lie, or carried on to another
+//! connection.
 
-use std::io;
-use std::ptr;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{io, ptr};
 
 use super::TcpStream;
 use crate::proto::{Error, SocketId, SpliceError};
@@ -71,6 +73,64 @@ impl TcpStream {
         }
     }
 
+    /// Reads in place: waits until something has come, and lends it to `look` as it lies, in some pieces. `look` answers how many of
+    /// the bytes, from the first on, are read now; the others are lent again by the next call. Returns how many were read; 0 is
+    /// the end of the stream, unless `look` was called and said so.
+    ///
+    /// The stack stands still meanwhile: `look` has to be short, and whatever it asks of a socket of the same stack waits for ever.
+    ///
+    /// # Errors
+    /// As a read; `look` isn't called then.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use tunstack::device::MemoryDevice;
+    /// # use tunstack::net::{Net, TcpListener, TcpStream};
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (left, right) = MemoryDevice::pair(1500)?;
+    /// # let outside = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    /// # let net = Net::builder().device(right).addr("10.9.0.2/24").start()?;
+    /// # let listener = TcpListener::bind(&net, "10.9.0.2:7")?;
+    /// # let client = TcpStream::connect(&outside, "10.9.0.2:7")?;
+    /// # let (server, _) = listener.accept()?;
+    /// client.write_in_place(|room| {
+    ///     room[..5].copy_from_slice(b"hello");
+    ///     5
+    /// })?;
+    /// let mut sum = 0u64;
+    /// let read = server.read_in_place(|pieces| {
+    ///     sum += pieces.iter().flat_map(|piece| piece.iter()).map(|byte| u64::from(*byte)).sum::<u64>();
+    ///     pieces.iter().map(|piece| piece.len()).sum()
+    /// })?;
+    /// assert_eq!((read, sum), (5, 532));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_in_place(&self, look: impl FnOnce(&[&[u8]]) -> usize) -> io::Result<usize> {
+        let mut once = Once::new(look);
+        let read = self.receive(|shard, now| {
+            shard.stack.tcp_read_in_place(now, self.0.id, |pieces| once.run(|look| look(pieces)))
+        });
+        once.end(read)
+    }
+
+    /// Writes in place: waits until there is room in the send buffer, and lends some of it to `fill`, an octet at least and a page
+    /// at most. `fill` puts bytes there, from the first on, and answers how many; what stands in the room before is anything.
+    /// Returns how many are sent.
+    ///
+    /// The stack stands still meanwhile, as for [`read_in_place`](Self::read_in_place).
+    ///
+    /// # Errors
+    /// As a write; `fill` isn't called then.
+    pub fn write_in_place(&self, fill: impl FnOnce(&mut [u8]) -> usize) -> io::Result<usize> {
+        self.tell_deferred()?;
+        let mut once = Once::new(fill);
+        let written = self.block_on(Side::Write, self.0.modes.patience(Side::Write), |shard, now| {
+            shard.stack.tcp_write_in_place(now, self.0.id, |room| once.run(|fill| fill(room)))
+        });
+        once.end(written)
+    }
+
     /// Carries on what can be carried, waiting for one side of one of the two.
     fn try_splice(&self, to: &TcpStream, max: usize, who: &TcpStream, side: Side) -> io::Result<Carried> {
         let patience = who.0.modes.patience(side);
@@ -82,5 +142,34 @@ impl TcpStream {
                 (Err(SpliceError::Read(error) | SpliceError::Write(error)), _) => Err(error),
             }
         })
+    }
+}
+
+/// What is run once, under the stack's lock, by a call that may have to try several times. Its panic is its caller's, and not
+/// the stack's end.
+struct Once<F> {
+    work: Option<F>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl<F> Once<F> {
+    fn new(work: F) -> Self {
+        Once { work: Some(work), panic: None }
+    }
+
+    fn run(&mut self, run: impl FnOnce(F) -> usize) -> usize {
+        let Some(work) = self.work.take() else { return 0 };
+        catch_unwind(AssertUnwindSafe(|| run(work))).unwrap_or_else(|panic| {
+            self.panic = Some(panic);
+            0
+        })
+    }
+
+    /// What the call has to say, or the panic, now that the lock is let go.
+    fn end<T>(self, result: T) -> T {
+        match self.panic {
+            Some(panic) => resume_unwind(panic),
+            None => result,
+        }
     }
 }

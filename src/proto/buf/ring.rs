@@ -135,6 +135,45 @@ impl Ring {
         data.len() - rest.len()
     }
 
+    /// Lends `fill` up to `max` bytes of room at positions `at..`, as far as one page goes, and takes what it has put there: so
+    /// many bytes from the first on. What stood in the room before is anything. `None` if the pool lends no page.
+    ///
+    /// # Panics
+    /// As [`write_at`](Self::write_at).
+    pub fn write_in_place(
+        &mut self,
+        at: u64,
+        max: usize,
+        pool: &mut Pool,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        let (index, offset) = self.locate(at);
+        let room = max.min(PAGE_SIZE - offset);
+        assert!(
+            at - self.start + room as u64 <= Self::SPAN_MAX,
+            "write too far beyond the start of the ring"
+        );
+        self.reserve(index, pool);
+        let held = self.held;
+        let Some(page) = self.page_for(index, pool) else {
+            self.drop_unused_places(pool);
+            return None;
+        };
+        let count = fill(&mut page[offset..offset + room]).min(room);
+        if count > 0 {
+            self.end = self.end.max(at + count as u64);
+            #[cfg(debug_assertions)]
+            self.audit.wrote(at..at + count as u64, pool);
+        } else if self.held > held {
+            let place = if index == 0 { Some(&mut self.first) } else { self.more.get_mut(index - 1) };
+            let page = place.and_then(Option::take);
+            self.give(page, pool);
+            self.drop_unused_places(pool);
+        }
+        Some(count)
+    }
+
     /// Copies bytes from positions `from..` into `out`. They must have been written.
     ///
     /// # Panics
@@ -567,11 +606,28 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Op {
-        Write { gap: u64, len: usize, fill: u8 },
-        Append { len: usize, fill: u8 },
-        Advance { by: u64 },
+        Write {
+            gap: u64,
+            len: usize,
+            fill: u8,
+        },
+        Append {
+            len: usize,
+            fill: u8,
+        },
+        /// So much room is asked for, and so much of it used.
+        InPlace {
+            max: usize,
+            len: usize,
+            fill: u8,
+        },
+        Advance {
+            by: u64,
+        },
         AdvanceToEnd,
-        Truncate { run: usize },
+        Truncate {
+            run: usize,
+        },
         Clear,
     }
 
@@ -579,6 +635,8 @@ mod tests {
         prop_oneof![
             4 => (0u64..60_000, 0usize..9_000, any::<u8>()).prop_map(|(gap, len, fill)| Op::Write { gap, len, fill }),
             4 => (0usize..9_000, any::<u8>()).prop_map(|(len, fill)| Op::Append { len, fill }),
+            4 => (1usize..9_000, 0usize..5_000, any::<u8>())
+                .prop_map(|(max, len, fill)| Op::InPlace { max, len, fill }),
             4 => (0u64..20_000).prop_map(|by| Op::Advance { by }),
             1 => Just(Op::AdvanceToEnd),
             2 => any::<usize>().prop_map(|run| Op::Truncate { run }),
@@ -656,6 +714,19 @@ mod tests {
                     Op::Append { len, fill } => {
                         let at = ring.end();
                         write(&mut ring, &mut model, &mut pool, at, (len, fill));
+                    }
+                    Op::InPlace { max, len, fill } => {
+                        let (at, mut data) = (ring.end(), Vec::new());
+                        let stored = ring.write_in_place(at, max, &mut pool, |room| {
+                            data.resize(len.min(room.len()), fill);
+                            room[..data.len()].copy_from_slice(&data);
+                            assert!(!room.is_empty() && room.len() <= max);
+                            data.len()
+                        });
+                        let expected = stored.is_some().then_some(data.len());
+                        prop_assert_eq!(stored, expected);
+                        prop_assert!(stored.is_some() || ring.pages() >= pool.share(ring.pages()) || !pool.can_lend());
+                        model.write(at, &data);
                     }
                     Op::Advance { by } => {
                         ring.advance(model.start + by, &mut pool);

@@ -139,6 +139,65 @@ impl Stack {
         tcp.write(&mut ctx, id, data, true)
     }
 
+    /// Lends in-order bytes that are unread as they lie, in some pieces, to `look`, which answers how many of them, from the first on,
+    /// are read now: reading without a copy. Not all that is unread need be lent at once. Returns how many were read; 0 is the
+    /// end of the stream, unless `look` was called and said so.
+    ///
+    /// # Errors
+    /// As [`tcp_read`](Self::tcp_read); `look` isn't called then.
+    ///
+    /// ```
+    /// use tunstack::proto::{Error, Stack, TcpId};
+    /// use tunstack::time::Instant;
+    ///
+    /// /// Counts the lines that have come, and reads to the end of the last of them.
+    /// fn lines(stack: &mut Stack, now: Instant, id: TcpId) -> Result<usize, Error> {
+    ///     let mut lines = 0;
+    ///     stack.tcp_read_in_place(now, id, |pieces| {
+    ///         let ends = pieces.iter().flat_map(|piece| piece.iter()).enumerate().filter(|(_, byte)| **byte == b'\n');
+    ///         ends.inspect(|_| lines += 1).last().map_or(0, |(at, _)| at + 1)
+    ///     })?;
+    ///     Ok(lines)
+    /// }
+    /// ```
+    pub fn tcp_read_in_place(
+        &mut self,
+        now: Instant,
+        id: TcpId,
+        look: impl FnOnce(&[&[u8]]) -> usize,
+    ) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.read_in_place(&mut ctx, id, look)
+    }
+
+    /// Lends room in the send buffer to `fill`, which puts bytes there and answers how many: writing without a copy. What stands
+    /// in the room before is anything. There is an octet of it at least, and a page at most. Returns how many are sent.
+    ///
+    /// # Errors
+    /// As [`tcp_write`](Self::tcp_write); `fill` isn't called then.
+    ///
+    /// ```
+    /// use tunstack::proto::{Error, Stack, TcpId};
+    /// use tunstack::time::Instant;
+    ///
+    /// /// Sends as many zeros as there is room for.
+    /// fn zeros(stack: &mut Stack, now: Instant, id: TcpId) -> Result<usize, Error> {
+    ///     stack.tcp_write_in_place(now, id, |room| {
+    ///         room.fill(0);
+    ///         room.len()
+    ///     })
+    /// }
+    /// ```
+    pub fn tcp_write_in_place(
+        &mut self,
+        now: Instant,
+        id: TcpId,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Result<usize, Error> {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.write_in_place(&mut ctx, id, fill)
+    }
+
     /// Moves up to `max` bytes that came on connection `from` to where those wait that `to` is to send: what a proxy does all
     /// day, without a buffer of its own. `to` may be `from`, which makes an echo. Returns how many; 0 is the end of the stream
     /// (or a `max` of 0). An urgent mark is not carried over.

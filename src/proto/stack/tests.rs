@@ -133,8 +133,9 @@ impl Pair {
         counting(&mut self.copied.receiving, || self.stacks[to].receive(DeviceId(0), &packet));
     }
 
-    /// Moves so many bytes from the first to the second, which must get what the first has sent.
-    fn transfer(&mut self, total: usize) {
+    /// Moves so many bytes from the first to the second, which must get what the first has sent. With `in_place` they are made and
+    /// looked at where they lie.
+    fn transfer(&mut self, total: usize, in_place: bool) {
         let (client, server) = self.open();
         let data: Vec<u8> = (0..total).map(|at| (at / 257) as u8).collect();
         let (mut written, mut read) = (0, Vec::new());
@@ -142,12 +143,31 @@ impl Pair {
         while read.len() < total {
             let chunk = &data[written..total.min(written + 60_000)];
             let [sender, receiver] = &mut self.stacks;
-            match counting(&mut self.copied.writing, || sender.tcp_write(self.now, client, chunk)) {
+            let write = || match in_place {
+                true => sender.tcp_write_in_place(self.now, client, |room| {
+                    let len = room.len().min(chunk.len());
+                    room[..len].copy_from_slice(&chunk[..len]);
+                    len
+                }),
+                false => sender.tcp_write(self.now, client, chunk),
+            };
+            match counting(&mut self.copied.writing, write) {
                 Ok(count) => written += count,
                 Err(error) => assert_eq!(error, Error::WouldBlock),
             }
-            match counting(&mut self.copied.reading, || receiver.tcp_read(self.now, server, &mut buffer)) {
-                Ok(count) => read.extend_from_slice(&buffer[..count]),
+            let take = || match in_place {
+                true => receiver.tcp_read_in_place(self.now, server, |pieces| {
+                    pieces.iter().for_each(|piece| read.extend_from_slice(piece));
+                    pieces.iter().map(|piece| piece.len()).sum()
+                }),
+                false => {
+                    let count = receiver.tcp_read(self.now, server, &mut buffer)?;
+                    read.extend_from_slice(&buffer[..count]);
+                    Ok(count)
+                }
+            };
+            match counting(&mut self.copied.reading, take) {
+                Ok(_) => {}
                 Err(error) => assert_eq!(error, Error::WouldBlock),
             }
             self.turn();
@@ -163,7 +183,7 @@ fn text_is_copied_when_it_is_written_received_and_read_and_never_else() {
     let once = TOTAL as u64;
     for offloads in [ALL, Offloads::default()] {
         let mut pair = Pair::new(offloads, 0);
-        pair.transfer(TOTAL);
+        pair.transfer(TOTAL, false);
         let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
         assert_eq!(pair.copied, expected, "{offloads:?}");
         assert_eq!(pair.supers > pair.carried / 2, offloads == ALL, "{} of {}", pair.supers, pair.carried);
@@ -176,9 +196,50 @@ fn text_that_is_sent_again_is_copied_no_more_often() {
     let once = TOTAL as u64;
     for (offloads, lose_each) in [(ALL, 9), (Offloads::default(), 50)] {
         let mut pair = Pair::new(offloads, lose_each);
-        pair.transfer(TOTAL);
+        pair.transfer(TOTAL, false);
         assert!(pair.stacks[0].counters().tcp_retransmits > 0);
         let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
         assert_eq!(pair.copied, expected, "{offloads:?}");
     }
+}
+
+#[test]
+fn text_that_is_made_and_looked_at_in_place_is_copied_from_packets_and_never_else() {
+    const TOTAL: usize = 1 << 20;
+    let mut pair = Pair::new(ALL, 9);
+    pair.transfer(TOTAL, true);
+    assert_eq!(pair.copied, Copied { receiving: TOTAL as u64, ..Copied::default() });
+}
+
+#[test]
+fn who_is_lent_bytes_or_room_and_takes_none_changes_nothing() {
+    let mut pair = Pair::new(ALL, 0);
+    let (client, server) = pair.open();
+    let none = |pair: &Pair| pair.stacks.iter().all(|stack| stack.tcp_census().pages == 0);
+    let [sender, receiver] = &mut pair.stacks;
+    assert_eq!(sender.tcp_write_in_place(pair.now, client, |_| 0), Ok(0));
+    let mut asked = 0;
+    let mut look = |_: &[&[u8]]| {
+        asked += 1;
+        0
+    };
+    assert_eq!(receiver.tcp_read_in_place(pair.now, server, &mut look), Err(Error::WouldBlock));
+    assert!(none(&pair));
+    assert_eq!(pair.stacks[0].tcp_write(pair.now, client, b"lent"), Ok(4));
+    pair.turn();
+    let receiver = &mut pair.stacks[1];
+    assert_eq!(receiver.tcp_read_in_place(pair.now, server, &mut look), Ok(0));
+    // More than there is can't be read.
+    let read = receiver.tcp_read_in_place(pair.now, server, |pieces| {
+        assert_eq!(pieces, [b"lent"]);
+        100
+    });
+    assert_eq!((read, asked), (Ok(4), 1));
+    pair.stacks[0].tcp_shutdown(pair.now, client, Shutdown::Write).unwrap();
+    pair.turn();
+    let end = pair.stacks[1].tcp_read_in_place(pair.now, server, |_| panic!("there is nothing to lend"));
+    assert_eq!(end, Ok(0));
+    let written = pair.stacks[0].tcp_write_in_place(pair.now, client, |_| panic!("it is closed"));
+    assert_eq!(written, Err(Error::BrokenPipe));
+    assert!(none(&pair));
 }

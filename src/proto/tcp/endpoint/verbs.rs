@@ -2,6 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use arrayvec::ArrayVec;
+
 use super::*;
 use crate::proto::error::SpliceError;
 use crate::proto::events::{Readiness, SocketId};
@@ -10,6 +12,9 @@ use crate::proto::stack::{Shutdown, TcpCensus};
 use crate::proto::tcp::closing::{OurSide, TheirSide};
 use crate::proto::tcp::connection::Ending;
 use crate::proto::tcp::send::SendHalf;
+
+/// Pieces that whoever reads in place is lent at once: as much as one super-segment has.
+const LENT_MAX: usize = 17;
 
 /// How unread bytes are taken.
 #[derive(Debug)]
@@ -263,6 +268,48 @@ impl Endpoint {
             socket.settle_reading(ctx, id, &mut self.ready);
         }
         Ok(count)
+    }
+
+    /// Lends unread bytes as they lie to `look`, which tells how many of them are read now.
+    pub(crate) fn read_in_place(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        look: impl FnOnce(&[&[u8]]) -> usize,
+    ) -> Result<usize, Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let Some(rcv) = socket.rcv()?.filter(|rcv| rcv.readable() > 0) else {
+            return socket.end_of_reading();
+        };
+        let pieces: ArrayVec<&[u8], LENT_MAX> = rcv.unread(usize::MAX).take(LENT_MAX).collect();
+        let lent = pieces.iter().map(|piece| piece.len()).sum();
+        let count = look(&pieces).min(lent);
+        drop(pieces);
+        if count > 0 {
+            rcv.consume(count, ctx.pool, ctx.now);
+            socket.settle_reading(ctx, id, &mut self.ready);
+        }
+        Ok(count)
+    }
+
+    /// Lends `fill` room in the send buffer, and sends what it puts there: so many bytes as it tells.
+    pub(crate) fn write_in_place(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Result<usize, Error> {
+        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let connection = socket.writable()?;
+        let Some(written) = connection.snd.write_in_place(ctx.pool, ctx.now, fill) else {
+            self.note_starved(id);
+            return Err(Error::WouldBlock);
+        };
+        if written > 0 {
+            connection.snd.timer_refresh(ctx.now);
+            socket.settle_sending(ctx, id, &mut self.ready);
+        }
+        Ok(written)
     }
 
     pub(crate) fn write(

@@ -292,14 +292,41 @@ impl SendHalf {
     pub(crate) fn write(&mut self, data: &[u8], pool: &mut Pool, now: Instant) -> usize {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
-        if self.end == self.una && now > self.last_sent + self.rtt.rto() {
-            //= RFC5681 4.1 idle
-            self.cc.on_idle();
-        }
+        self.note_idle(now);
         let stored = self.ring.write_at(self.end.get(), &data[..count], pool);
         self.end = self.end.plus(stored as u64);
         self.write_blocked = stored < data.len();
         stored
+    }
+
+    /// Queues what `fill` puts into the room that it is lent, and returns how many bytes. `None` if there is no room, which marks
+    /// the half as blocked.
+    pub(crate) fn write_in_place(
+        &mut self,
+        pool: &mut Pool,
+        now: Instant,
+        fill: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Option<usize> {
+        debug_assert!(!self.fin, "nothing is written after the FIN");
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let stored = match room {
+            0 => None,
+            _ => self.ring.write_in_place(self.end.get(), room, pool, fill),
+        };
+        self.write_blocked = stored.is_none();
+        if let Some(stored @ 1..) = stored {
+            self.note_idle(now);
+            self.end = self.end.plus(stored as u64);
+        }
+        stored
+    }
+
+    /// Something is written: a while in which nothing was sent has an end.
+    fn note_idle(&mut self, now: Instant) {
+        if self.end == self.una && now > self.last_sent + self.rtt.rto() {
+            //= RFC5681 4.1 idle
+            self.cc.on_idle();
+        }
     }
 
     /// Sets the urgent mark after the last byte written (RFC 9293 section 3.8.5).
