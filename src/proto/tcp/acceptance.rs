@@ -253,6 +253,9 @@ impl Connection {
 
     /// The blocks that a segment reports, unwrapped.
     fn sack_blocks_of(&self, arrival: &Arrival<'_>) -> SackBlocks {
+        if arrival.segment.options.sack.is_empty() {
+            return SackBlocks::new();
+        }
         let place = |nr| self.snd.una().unwrap(nr).get();
         arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)).collect()
     }
