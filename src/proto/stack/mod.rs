@@ -19,7 +19,7 @@ use crate::proto::ids::TimerKey;
 use crate::proto::ip::icmp::Received;
 use crate::proto::ip::outbox::Outbox;
 use crate::proto::ip::reassembly::Reassembly;
-use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
+use crate::proto::ip::{self, Accepted, Datagram, Layer, Part, icmp};
 pub use crate::proto::packet::Progress;
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use crate::proto::ping::Sockets as Ping;
@@ -299,9 +299,10 @@ impl Stack {
             return Ok(Fate::Forwarded);
         };
         match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
-            Accepted::Local(datagram) => self.deliver(&datagram)?,
+            Accepted::Local => self.deliver(&Datagram::of(device, packet, parsed, cast))?,
             //= RFC8504 5.1 fragment headers
-            Accepted::Part(part) => {
+            Accepted::Part => {
+                let part = Part::of(device, packet, parsed, cast);
                 let Some(whole) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
                 let datagram = ip::input::reassembled(&mut ctx, &part, &whole)?;
                 self.deliver(&datagram)?;
