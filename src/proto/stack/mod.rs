@@ -313,8 +313,8 @@ impl Stack {
 
     /// Hands a datagram for us to the transport that it is for, and before that to the raw sockets that want a copy.
     fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
+        let has_raw = !self.raw.is_empty() && self.copy_to_raw(datagram);
         let (tcp, mut ctx) = with!(self, datagram.at, tcp);
-        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, datagram);
         match datagram.protocol {
             wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram),
             wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram),
@@ -328,6 +328,13 @@ impl Stack {
                 Err(DropReason::UnknownProtocol)
             }
         }
+    }
+
+    // Few have such sockets: this is to be in nobody's way.
+    #[cold]
+    fn copy_to_raw(&mut self, datagram: &Datagram<'_>) -> bool {
+        let (raw, mut ctx) = with!(self, datagram.at, raw);
+        raw.receive(&mut ctx, datagram)
     }
 
     fn dispatch_icmp(&mut self, datagram: &Datagram<'_>, has_raw: bool) -> Result<(), DropReason> {
