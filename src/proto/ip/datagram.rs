@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::proto::packet::{ChecksumState, DeviceId};
+use crate::proto::packet::{ChecksumState, DeviceId, Packet};
 use crate::proto::wire::ip::Parsed;
 use crate::time::Instant;
 
@@ -17,13 +17,13 @@ pub enum Cast {
     Multicast,
 }
 
-/// What has come for us and passed validation.
+/// What it is that has come for us and passed validation.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Accepted<'a> {
-    /// A datagram.
-    Local(Datagram<'a>),
-    /// A part of one.
-    Part(Part<'a>),
+pub(crate) enum Accepted {
+    /// A datagram: see [`Datagram::of`].
+    Local,
+    /// A part of one: see [`Part::of`].
+    Part,
 }
 
 /// A fragment of a datagram for this stack.
@@ -42,24 +42,17 @@ pub(crate) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
+    /// The fragment that a packet is.
+    pub(crate) fn of(device: DeviceId, packet: &Packet<'a>, parsed: &Parsed<'a>, cast: Cast) -> Self {
+        let Packet { checksum, at, .. } = *packet;
+        Part { device, cast, parsed: *parsed, checksum, at }
+    }
+
     /// The datagram, as far as this part of it (or all of it) tells.
     pub(crate) fn datagram(&self) -> Datagram<'a> {
-        let Part { device, cast, parsed, checksum, at } = *self;
-        Datagram {
-            device,
-            src: parsed.src,
-            dst: parsed.dst,
-            cast,
-            protocol: parsed.protocol,
-            hop_limit: parsed.hop_limit,
-            //= RFC1122 3.2.1.6 receive
-            tos: parsed.tos,
-            payload: parsed.payload,
-            whole: parsed.whole,
-            checksum,
-            at,
-            gso_size: None,
-        }
+        let Part { device, cast, ref parsed, checksum, at } = *self;
+        let packet = Packet { checksum, at, ..Packet::plain(parsed.whole, at) };
+        Datagram::of(device, &packet, parsed, cast)
     }
 }
 
@@ -105,4 +98,26 @@ pub struct Datagram<'a> {
     pub at: Instant,
     /// As in [`Packet`](crate::proto::Packet).
     pub gso_size: Option<core::num::NonZeroU16>,
+}
+
+impl<'a> Datagram<'a> {
+    /// The datagram that a packet is.
+    #[inline]
+    pub(crate) fn of(device: DeviceId, packet: &Packet<'a>, parsed: &Parsed<'a>, cast: Cast) -> Self {
+        Datagram {
+            device,
+            src: parsed.src,
+            dst: parsed.dst,
+            cast,
+            protocol: parsed.protocol,
+            hop_limit: parsed.hop_limit,
+            //= RFC1122 3.2.1.6 receive
+            tos: parsed.tos,
+            payload: parsed.payload,
+            whole: parsed.whole,
+            checksum: packet.checksum,
+            at: packet.at,
+            gso_size: packet.gso_size,
+        }
+    }
 }

@@ -42,32 +42,30 @@ fn check_addresses(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Resu
     check_destination(device, parsed)
 }
 
-/// Validates a packet for us, reading on in `parsed`. Errors that deserve an ICMP answer have been answered through
-/// `ctx`.
+/// Validates a packet for us, reading on in `parsed`, and tells what it is. Errors that deserve an ICMP answer have been
+/// answered through `ctx`. What has been read stays where it is: to move it about would cost as much as to look at it.
 pub(crate) fn receive<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
     parsed: &mut Parsed<'p>,
     cast: Cast,
-) -> Result<Accepted<'p>, DropReason> {
+) -> Result<Accepted, DropReason> {
     parsed.follow_extensions()?;
-    let Packet { checksum, at, gso_size, .. } = *packet;
-    let part = Part { device, cast, parsed: *parsed, checksum, at };
-    let datagram = Datagram { gso_size, ..part.datagram() };
-    check_problem(ctx, parsed, &datagram)?;
+    if parsed.problem.is_some() {
+        check_problem(ctx, parsed, &Datagram::of(device, packet, parsed, cast))?;
+    }
     if parsed.fragment.is_some() {
-        return Ok(Accepted::Part(part));
+        return Ok(Accepted::Part);
     }
     check_something_follows(parsed)?;
     //= RFC1122 3.2.1.7 receive
     //= RFC1812 4.2.2.9 time to live read
     //= RFC8200 3 hop limit
-    Ok(Accepted::Local(datagram))
+    Ok(Accepted::Local)
 }
 
-/// Validates a packet for somebody else, likewise. What has been read stays where it is: to move it about would cost
-/// as much as to look at it.
+/// Validates a packet for somebody else, likewise.
 // RFC 8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
 // along a packet's delivery path, until it reaches the node identified in the destination address field.
 pub(crate) fn receive_transit<'a, 'p>(

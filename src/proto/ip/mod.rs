@@ -51,7 +51,7 @@ pub(crate) mod source;
 pub(crate) mod testing;
 
 pub(crate) use burst::SEGMENTS_MAX;
-pub(crate) use datagram::Accepted;
+pub(crate) use datagram::{Accepted, Part};
 pub use datagram::{Cast, Datagram};
 pub use layer::{Layer, Route};
 pub(crate) use output::{

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::outbox::Outbox;
-use super::{Accepted, Datagram, Layer, icmp, input};
+use super::{Accepted, Datagram, Layer, Part, icmp, input};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
@@ -101,8 +101,8 @@ impl World {
     ) -> Result<Datagram<'p>, DropReason> {
         let now = self.now;
         match accept(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
-            Accepted::Local(datagram) => Ok(datagram),
-            Accepted::Part(_) => Err(DropReason::FragmentRefused),
+            Taken::Local(datagram) => Ok(datagram),
+            Taken::Part(_) => Err(DropReason::FragmentRefused),
         }
     }
 
@@ -114,7 +114,7 @@ impl World {
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
         let mut ctx = self.ctx();
-        let Accepted::Local(datagram) = accept(&mut ctx, device, packet)? else {
+        let Taken::Local(datagram) = accept(&mut ctx, device, packet)? else {
             return Err(DropReason::NotOurs);
         };
         match datagram.protocol {
@@ -144,15 +144,24 @@ impl World {
     }
 }
 
+/// What a packet for us holds.
+pub(crate) enum Taken<'p> {
+    Local(Datagram<'p>),
+    Part(Part<'p>),
+}
+
 /// Validates a packet, which has to be for us.
 pub(crate) fn accept<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,
-) -> Result<Accepted<'p>, DropReason> {
+) -> Result<Taken<'p>, DropReason> {
     let mut parsed = parse_fixed(packet.bytes)?;
     let cast = input::cast(ctx, device, &parsed)?.ok_or(DropReason::NotOurs)?;
-    input::receive(ctx, device, packet, &mut parsed, cast)
+    Ok(match input::receive(ctx, device, packet, &mut parsed, cast)? {
+        Accepted::Local => Taken::Local(Datagram::of(device, packet, &parsed, cast)),
+        Accepted::Part => Taken::Part(Part::of(device, packet, &parsed, cast)),
+    })
 }
 
 /// Shorthand for an address in a test.

@@ -248,6 +248,8 @@ impl Sockets {
 
     /// Gives every socket that the datagram is for a copy, and tells whether there is one (even if its queue is full
     /// or its filter let the message not pass).
+    // Few have such sockets: this is to be in nobody's way.
+    #[cold]
     pub(crate) fn receive(&mut self, ctx: &mut Context<'_>, datagram: &Datagram<'_>) -> bool {
         let Datagram { src, dst, protocol, .. } = *datagram;
         let mut is_for_any = false;

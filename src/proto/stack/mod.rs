@@ -19,7 +19,7 @@ use crate::proto::ids::TimerKey;
 use crate::proto::ip::icmp::Received;
 use crate::proto::ip::outbox::Outbox;
 use crate::proto::ip::reassembly::Reassembly;
-use crate::proto::ip::{self, Accepted, Datagram, Layer, icmp};
+use crate::proto::ip::{self, Accepted, Datagram, Layer, Part, icmp};
 pub use crate::proto::packet::Progress;
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use crate::proto::ping::Sockets as Ping;
@@ -282,6 +282,8 @@ impl Stack {
 
     const LOOPBACK_ROUNDS: usize = 64;
 
+    /// Brings a packet to whom it is for: the next hop, or the transport of ours.
+    // All in one, so that the context is made once.
     fn dispatch(
         &mut self,
         device: DeviceId,
@@ -298,35 +300,33 @@ impl Stack {
             ip::forward::forward(&mut ctx, &transit, sink)?;
             return Ok(Fate::Forwarded);
         };
-        match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
-            Accepted::Local(datagram) => self.deliver(&datagram)?,
+        let whole;
+        let datagram = match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
+            Accepted::Local => Datagram::of(device, packet, parsed, cast),
             //= RFC8504 5.1 fragment headers
-            Accepted::Part(part) => {
-                let Some(whole) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
-                let datagram = ip::input::reassembled(&mut ctx, &part, &whole)?;
-                self.deliver(&datagram)?;
+            Accepted::Part => {
+                let part = Part::of(device, packet, parsed, cast);
+                let Some(joined) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
+                whole = joined;
+                ip::input::reassembled(&mut ctx, &part, &whole)?
+            }
+        };
+        // The raw sockets that want a copy come first.
+        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, &datagram);
+        match datagram.protocol {
+            wire::ip::PROTOCOL_TCP => self.tcp.receive(&mut ctx, &datagram)?,
+            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, &datagram)?,
+            //= RFC1122 3.1 IP and ICMP
+            //= RFC792 part of IP
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(&datagram, has_raw)?,
+            _ if has_raw => {}
+            _ => {
+                //= RFC1122 3.2.2.1 protocol
+                icmp::complain(&mut ctx, &datagram, icmp::Complaint::ProtocolUnreachable);
+                return Err(DropReason::UnknownProtocol);
             }
         }
         Ok(Fate::Delivered)
-    }
-
-    /// Hands a datagram for us to the transport that it is for, and before that to the raw sockets that want a copy.
-    fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<(), DropReason> {
-        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
-        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, datagram);
-        match datagram.protocol {
-            wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram),
-            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram),
-            //= RFC1122 3.1 IP and ICMP
-            //= RFC792 part of IP
-            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram, has_raw),
-            _ if has_raw => Ok(()),
-            _ => {
-                //= RFC1122 3.2.2.1 protocol
-                icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
-                Err(DropReason::UnknownProtocol)
-            }
-        }
     }
 
     fn dispatch_icmp(&mut self, datagram: &Datagram<'_>, has_raw: bool) -> Result<(), DropReason> {

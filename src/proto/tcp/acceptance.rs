@@ -253,6 +253,9 @@ impl Connection {
 
     /// The blocks that a segment reports, unwrapped.
     fn sack_blocks_of(&self, arrival: &Arrival<'_>) -> SackBlocks {
+        if arrival.segment.options.sack.is_empty() {
+            return SackBlocks::new();
+        }
         let place = |nr| self.snd.una().unwrap(nr).get();
         arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)).collect()
     }
@@ -289,10 +292,10 @@ impl Connection {
         if self.orphan && text_end > self.rcv.nxt() {
             return ControlFlow::Break(Verdict::Ended(Ending::Aborted));
         }
-        let before = self.rcv.readable();
+        let before = self.rcv.nxt();
         let fin = segment.control == Control::Fin;
         let text = self.rcv.segment(ctx, arrival.seq, segment.payload, fin, arrival.segment_size);
-        if self.rcv.readable() > before {
+        if self.rcv.nxt() > before && !self.rcv.discards() {
             self.signals |= Readiness::READABLE;
         }
         if self.rcv.fin_received() {

@@ -109,7 +109,7 @@ impl Timestamps {
     /// How `value` stands to TS.Recent.
     pub(crate) fn order(&self, value: u32, now: Instant) -> Order {
         //= RFC7323 5.5 outdated
-        if now.since(self.recent_at) > Self::RECENT_FOR {
+        if now > self.recent_at + Self::RECENT_FOR {
             return Order::Newer;
         }
         match value {

@@ -60,19 +60,32 @@ impl TcpOptions {
     /// # Errors
     /// [`BadOption`]: what follows such an option can't be found.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadOption> {
-        let mut options = TcpOptions::default();
-        // How nearly all segments of a connection with timestamps look (RFC 7323 appendix A).
-        if let [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, body @ ..] = bytes
-            && body.len() == 8
-        {
-            options.take(KIND_TIMESTAMPS, body);
-            return Ok(options);
+        let mut options = TcpOptions::NONE;
+        options.read(bytes)?;
+        Ok(options)
+    }
+
+    /// The same where they are to stand: [`NONE`](Self::NONE) becomes what `bytes` says.
+    #[inline]
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), BadOption> {
+        match *bytes {
+            [] => Ok(()),
+            // How nearly all segments of a connection with timestamps look (RFC 7323 appendix A).
+            [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, a, b, c, d, e, f, g, h] => {
+                self.timestamps = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
+                Ok(())
+            }
+            _ => self.read_each(bytes),
         }
+    }
+
+    #[inline(never)]
+    fn read_each(&mut self, bytes: &[u8]) -> Result<(), BadOption> {
         let mut rest = bytes;
         loop {
             rest = match *rest {
                 //= RFC9293 MUST-4
-                [] | [KIND_END, ..] => return Ok(options),
+                [] | [KIND_END, ..] => return Ok(()),
                 [KIND_NOP, ref rest @ ..] => rest,
                 //= RFC9293 MUST-64
                 // Options begin at any octet: only the length before tells where.
@@ -80,7 +93,7 @@ impl TcpOptions {
                     //= RFC9293 MUST-7
                     let body_len = usize::from(len).checked_sub(2).ok_or(BadOption)?;
                     let (body, rest) = rest.split_at_checked(body_len).ok_or(BadOption)?;
-                    options.take(kind, body);
+                    self.take(kind, body);
                     rest
                 }
                 //= RFC9293 MUST-68: what is neither END nor NOP has a length.

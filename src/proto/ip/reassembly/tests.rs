@@ -1,7 +1,7 @@
 use super::*;
 use crate::proto::counters::DropReason::*;
-use crate::proto::ip::testing::{TUN, World, accept, datagram, header};
-use crate::proto::ip::{Accepted, input};
+use crate::proto::ip::input;
+use crate::proto::ip::testing::{TUN, Taken, World, accept, datagram, header};
 use crate::proto::packet::{ChecksumState, Packet};
 use crate::proto::wire;
 use crate::proto::wire::icmp::{Message, v4, v6};
@@ -46,12 +46,12 @@ impl Host {
         let now = self.world.now;
         let mut ctx = self.world.ctx();
         match accept(&mut ctx, TUN, &Packet::plain(bytes, now))? {
-            Accepted::Part(part) => {
+            Taken::Part(part) => {
                 let verdict = self.reassembly.add(&mut ctx, &part);
                 self.check_invariants();
                 verdict
             }
-            Accepted::Local(read) => Ok(Some(read.whole.to_vec())),
+            Taken::Local(read) => Ok(Some(read.whole.to_vec())),
         }
     }
 

@@ -46,7 +46,7 @@ use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
 use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
-use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::proto::wire::tcp::{Control, Intact, Segment, SeqNr};
 use crate::time::Instant;
 use spare::Spare;
 
@@ -199,7 +199,9 @@ impl Endpoint {
             return Err(DropReason::NotUnicast);
         }
         //= RFC9293 MUST-3
-        let segment = Segment::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
+        let intact = Intact::check(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
+        let mut segment = intact.segment();
+        intact.read_options(&mut segment.options)?;
         ctx.counters.tcp_segments_in += 1;
         let tuple = emit::tuple_of(datagram, &segment);
         emit::trace_received(ctx.trace, ctx.now, &tuple, &segment, datagram.gso_size);

@@ -47,14 +47,14 @@ pub(crate) struct Arrived {
 }
 
 impl AckIntent {
-    /// In-order text has come. `quick` is how many segments a sender that begins is acknowledged one by one. Tells whether this
-    /// is one of them.
-    pub(crate) fn text(&mut self, arrived: &Arrived, quick: u32, config: &Config) -> bool {
+    /// In-order text has come. `quick` tells how many segments a sender that begins is acknowledged one by one. Tells whether
+    /// this is one of them.
+    pub(crate) fn text(&mut self, arrived: &Arrived, quick: impl FnOnce() -> u32, config: &Config) -> bool {
         let Arrived { len, segment_size, mss, at } = *arrived;
         // After a pause as long as a retransmission time-out a sender begins again (RFC 5681 section 4.1); it may have had to
         // wait for our last acknowledgement.
         if self.answer_by.is_none_or(|answer_by| at > answer_by + config.rto_min) {
-            self.quicken(quick);
+            self.quicken(quick());
         }
         self.answer_by = Some(at + config.delayed_ack);
         self.unacknowledged += len;
@@ -63,8 +63,11 @@ impl AckIntent {
         if self.unacknowledged >= 2 * mss || is_quick {
             self.mergeable = true;
         }
-        let segments = len.div_ceil(segment_size.max(1)).min(u32::MAX.into()) as u32;
-        self.quick = self.quick.saturating_sub(segments);
+        // Mostly there are none left, and nothing has to be divided.
+        if self.quick > 0 {
+            let segments = len.div_ceil(segment_size.max(1)).min(u32::MAX.into()) as u32;
+            self.quick = self.quick.saturating_sub(segments);
+        }
         //= RFC9293 SHLD-18
         //= RFC9293 MUST-40
         self.delayed.get_or_insert(at + config.delayed_ack);
@@ -156,7 +159,7 @@ mod tests {
 
     fn arrives(ack: &mut AckIntent, len: u64, at: Instant, quick: u32) {
         let arrived = Arrived { len, segment_size: len.min(1460), mss: 1460, at };
-        ack.text(&arrived, quick, &Config { delayed_ack: DELAY, ..Config::default() });
+        ack.text(&arrived, || quick, &Config { delayed_ack: DELAY, ..Config::default() });
     }
 
     //= RFC9293 SHLD-19

@@ -181,6 +181,11 @@ impl RecvHalf {
         self.urgent.filter(|mark| *mark > self.read).map(|mark| mark.since(self.read))
     }
 
+    /// Whether what comes is thrown away.
+    pub(crate) fn discards(&self) -> bool {
+        self.discard_from.is_some()
+    }
+
     /// Takes a segment's text and FIN. `segment_size` is the size of the packets it stands for.
     pub(crate) fn segment(
         &mut self,
@@ -387,16 +392,14 @@ impl RecvHalf {
         }
         self.nxt = self.nxt.plus(stored as u64);
         let had_gap = !self.ahead.is_empty();
-        while let Some(range) = self.ahead.first().filter(|range| range.start <= self.nxt.get()) {
-            self.nxt = self.nxt.max(RcvPos::at(range.end));
-            self.ahead.remove_below(self.nxt.get());
-        }
-        if had_gap && self.ahead.is_empty() {
-            self.sack.iter_mut().for_each(SackReport::forget_order);
+        if had_gap {
+            self.fill_gap();
         }
         self.tune.received(self.nxt, self.window.edge(), ctx.now);
         let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };
-        let is_quick = self.ack.text(&arrived, self.quick_acks(ctx), ctx.config);
+        let wnd = self.wnd();
+        let is_quick =
+            self.ack.text(&arrived, || Self::quick_acks_of(wnd, arrived.mss, ctx.config), ctx.config);
         ctx.counters.tcp_quick_acks += u64::from(is_quick);
         //= RFC5681 3.2 gap
         //= RFC6582 5 immediate
@@ -404,6 +407,17 @@ impl RecvHalf {
             self.ack.trouble(self.quick_acks(ctx));
         }
         if stored < fresh.len() { Text::NoMemory } else { Text::InOrder }
+    }
+
+    /// RCV.NXT has moved, and may have come to text that was ahead of its turn.
+    fn fill_gap(&mut self) {
+        while let Some(range) = self.ahead.first().filter(|range| range.start <= self.nxt.get()) {
+            self.nxt = self.nxt.max(RcvPos::at(range.end));
+            self.ahead.remove_below(self.nxt.get());
+        }
+        if self.ahead.is_empty() {
+            self.sack.iter_mut().for_each(SackReport::forget_order);
+        }
     }
 
     /// Text in order found no memory: text that came too early, and was never acknowledged, gives way. Else it
@@ -416,8 +430,12 @@ impl RecvHalf {
     /// Segments that a sender whose window is to open fast is acknowledged one by one: no more than half of what it may
     /// send, as on Linux.
     fn quick_acks(&self, ctx: &Context<'_>) -> u32 {
-        let half = (self.wnd() / (2 * self.mss)).max(2);
-        half.min(ctx.config.quick_acks.into()) as u32
+        Self::quick_acks_of(self.wnd(), self.mss, ctx.config)
+    }
+
+    fn quick_acks_of(wnd: u64, mss: u64, config: &Config) -> u32 {
+        let half = (wnd / (2 * mss)).max(2);
+        half.min(config.quick_acks.into()) as u32
     }
 
     /// Offers no more than the pool would lend, and has the pool promise what is or will be offered.
@@ -480,7 +498,8 @@ impl RecvHalf {
         let came = seq.max(self.nxt).get()..end.get();
         if seq < self.nxt {
             self.note_duplicate(seq, end);
-        } else if let Some(sack) = &mut self.sack
+        } else if !self.ahead.is_empty()
+            && let Some(sack) = &mut self.sack
             && let Some(stretch) = self.ahead.overlapping(came.clone())
         {
             sack.came_twice(stretch.start.max(came.start)..stretch.end.min(came.end));

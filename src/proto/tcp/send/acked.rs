@@ -65,6 +65,17 @@ impl SendHalf {
         pool: &mut super::Pool,
         counters: &mut Counters,
     ) {
+        let advances = acked.ack > self.una;
+        if self.is_no_news(acked) {
+            self.update_window(acked);
+        } else {
+            self.take_news(acked, pool, counters);
+        }
+        self.timer_after_ack(advances, acked.at);
+    }
+
+    #[inline]
+    fn take_news(&mut self, acked: &Acknowledgement, pool: &mut super::Pool, counters: &mut Counters) {
         let report = match &self.selective {
             Some(_) => Report::read(&acked.sack, acked.ack, self.first, self.nxt),
             None => Report::default(),
@@ -81,7 +92,13 @@ impl SendHalf {
             self.advance_una(acked.ack, pool);
         }
         self.recover(&facts, counters);
-        self.timer_after_ack(facts.newly_acked > 0, acked.at);
+    }
+
+    /// Whether all was known to have arrived that ever was sent: nothing can be measured, lost or learnt, as long as no loss
+    /// is being recovered from and nothing is said to have come twice. So are all acknowledgements of a peer that is only
+    /// sending.
+    fn is_no_news(&self, acked: &Acknowledgement) -> bool {
+        self.una == self.nxt && acked.sack.is_empty() && !self.in_recovery()
     }
 
     fn facts(&self, acked: &Acknowledgement, report: &Report) -> AckFacts {
@@ -144,6 +161,7 @@ impl SendHalf {
         clock.since(echo, facts.at).filter(|rtt| *rtt <= facts.at.since(self.opened))
     }
 
+    #[inline]
     fn update_window(&mut self, acked: &Acknowledgement) {
         // RFC 9293 looks at SEG.SEQ first. But an ACK that moves SND.UNA is newer than any before it, though it
         // may ride on a retransmission with an old SEG.SEQ; a window left as it was would then reach past what the

@@ -82,8 +82,15 @@ impl Flight {
         self.tell_fresh(&(from..range.end), &mut tell);
     }
 
-    fn tell_fresh(&self, range: &Range<u64>, tell: &mut impl FnMut(Transmission)) {
-        let first = self.fresh.partition_point(|entry| entry.range.end <= range.start);
+    /// The same of what was sent once.
+    pub(crate) fn tell_fresh(&self, range: &Range<u64>, tell: &mut impl FnMut(Transmission)) {
+        // What arrives in order begins with the oldest, which needs no search.
+        let begins_it = |entry: &Transmission| range.start < entry.range.end;
+        let first = match self.fresh.front() {
+            Some(oldest) if begins_it(oldest) => 0,
+            Some(_) => self.fresh.partition_point(|entry| !begins_it(entry)),
+            None => return,
+        };
         for entry in self.fresh.range(first..) {
             let Some(part) = entry.within(range) else { return };
             tell(part);
@@ -166,8 +173,14 @@ impl Flight {
     /// Nothing is on its way.
     pub(crate) fn clear(&mut self) {
         self.fresh.clear();
-        self.again.places.clear();
-        self.again.order.clear();
+        if self.has_repeats() {
+            self.again = Again::default();
+        }
+    }
+
+    /// Whether anything is on its way that was sent again.
+    pub(crate) fn has_repeats(&self) -> bool {
+        !self.again.places.is_empty()
     }
 
     /// Entries kept.

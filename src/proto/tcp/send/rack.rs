@@ -84,11 +84,12 @@ impl Rack {
         sent.again && (echo_is_older || min_rtt.is_some_and(|least| now.since(sent.at) < least))
     }
 
-    /// Of what an acknowledgement tells to have arrived, this was sent last.
+    /// Of what an acknowledgement tells to have arrived, this was sent last. Tells its round trip.
     //= RFC8985 6.2 most recent
-    pub(crate) fn arrived(&mut self, at: Instant, end: u64, now: Instant) {
+    pub(crate) fn arrived(&mut self, at: Instant, end: u64, now: Instant) -> Duration {
         self.rtt = now.since(at);
         self.newest = self.newest.max(Some((at, end)));
+        self.rtt
     }
 
     /// RACK.fack.

@@ -215,6 +215,9 @@ impl SendHalf {
     }
 
     fn ask_frto(&mut self, facts: &AckFacts) -> frto::Verdict {
+        if self.recovery.frto == Frto::Off {
+            return frto::Verdict::Undecided;
+        }
         let sacked = self.selective.as_ref().and_then(|selective| selective.board.sacked().last());
         let heard = Heard {
             una: self.una,

@@ -1,6 +1,7 @@
 //! Round-trip time and retransmission time-out (RFC 6298).
 //!
-//! Owns SRTT, RTTVAR and the back-off. It does not own the timer.
+//! Owns SRTT, RTTVAR and the back-off. It does not own the timer. Inside, times are nanoseconds: an acknowledgement is to
+//! cost a few additions, and no division of [`Duration`]s by the billion.
 
 use core::time::Duration;
 
@@ -8,95 +9,96 @@ use crate::proto::config::Config;
 use crate::time::Instant;
 
 /// The clock granularity G of RFC 6298: arrival times are exact to about a microsecond.
-const GRANULARITY: Duration = Duration::from_micros(1);
+const GRANULARITY: u64 = 1_000;
 
 /// What RFC 6298 rule 5.7 falls back to after a SYN's timer has expired.
-const RTO_AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+const RTO_AFTER_LOST_SYN: u64 = 3_000_000_000;
 
 /// The shortest of the round trips of late: of the last five minutes at most, two and a half at least, so that it follows a
 /// path that has become longer (RFC 8985 section 6.2 step 1).
 #[derive(Clone, Copy, Debug, Default)]
 struct Shortest {
     /// Since when `current` counts, and the shortest since.
-    current: Option<(Instant, Duration)>,
+    current: Option<(Instant, u64)>,
     /// The shortest of the time before.
-    before: Option<Duration>,
+    before: Option<u64>,
 }
 
 impl Shortest {
     const SPAN: Duration = Duration::from_secs(150);
 
     //= RFC8985 6.2 min RTT
-    fn observe(&mut self, rtt: Duration, now: Instant) {
+    fn observe(&mut self, rtt: u64, now: Instant) {
         let (since, least) = *self.current.get_or_insert((now, rtt));
-        if now.since(since) >= Self::SPAN {
-            self.before = Some(least).filter(|_| now.since(since) < 2 * Self::SPAN);
+        if now >= since + Self::SPAN {
+            self.before = Some(least).filter(|_| now < since + 2 * Self::SPAN);
             self.current = Some((now, rtt));
-        } else {
-            self.current = Some((since, least.min(rtt)));
+        } else if rtt < least {
+            self.current = Some((since, rtt));
         }
     }
 
     fn get(&self) -> Option<Duration> {
-        let current = self.current.map(|(_, least)| least);
-        current.map(|least| self.before.map_or(least, |before| before.min(least)))
+        let (_, least) = self.current?;
+        Some(Duration::from_nanos(self.before.map_or(least, |before| before.min(least))))
     }
 }
 
 /// The estimator.
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
-    srtt: Option<Duration>,
-    rttvar: Duration,
+    srtt: Option<u64>,
+    rttvar: u64,
     shortest: Shortest,
     /// The time-out before back-off.
-    base: Duration,
+    base: u64,
     /// Doublings in force.
     backoff: u32,
-    floor: Duration,
-    ceiling: Duration,
+    floor: u64,
+    ceiling: u64,
 }
 
 impl Rtt {
     pub(crate) fn new(config: &Config) -> Self {
         Rtt {
             srtt: None,
-            rttvar: Duration::ZERO,
+            rttvar: 0,
             shortest: Shortest::default(),
             //= RFC6298 2.1 first
-            base: config.rto_initial,
+            base: nanos(config.rto_initial),
             backoff: 0,
-            floor: config.rto_min,
-            ceiling: config.rto_max,
+            floor: nanos(config.rto_min),
+            ceiling: nanos(config.rto_max),
         }
     }
 
     /// Takes a measurement of a segment that was sent once (Karn's rule is the caller's to keep). It ends
     /// the back-off.
     pub(crate) fn sample(&mut self, rtt: Duration, now: Instant) {
+        let rtt = nanos(rtt);
         self.shortest.observe(rtt, now);
-        match self.srtt {
+        let srtt = match self.srtt {
             //= RFC6298 2.2 measured
             None => {
-                self.srtt = Some(rtt);
                 self.rttvar = rtt / 2;
+                rtt
             }
             //= RFC9293 MUST-18
             //= RFC6298 2.3 smoothed
             Some(srtt) => {
-                self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
-                self.srtt = Some(srtt * 7 / 8 + rtt / 8);
+                self.rttvar = self.rttvar.saturating_mul(3) / 4 + srtt.abs_diff(rtt) / 4;
+                srtt.saturating_mul(7) / 8 + rtt / 8
             }
-        }
-        let srtt = self.srtt.unwrap_or(rtt);
-        self.base = srtt + (self.rttvar * 4).max(GRANULARITY);
+        };
+        self.srtt = Some(srtt);
+        self.base = srtt.saturating_add(self.rttvar.saturating_mul(4).max(GRANULARITY));
         //= RFC6298 5 backed off: until now.
         self.backoff = 0;
     }
 
     /// Takes a measurement that only the shortest round trip is to know of: there may be many in one.
     pub(crate) fn observe(&mut self, rtt: Duration, now: Instant) {
-        self.shortest.observe(rtt, now);
+        self.shortest.observe(nanos(rtt), now);
     }
 
     /// Whether the time-out was doubled and nothing was measured since.
@@ -126,20 +128,25 @@ impl Rtt {
         let base = self.base.max(self.floor);
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
         //= RFC6298 2.5 upper bound
-        base.saturating_mul(factor).min(self.ceiling)
+        Duration::from_nanos(base.saturating_mul(factor.into()).min(self.ceiling))
     }
 
     pub(crate) fn srtt(&self) -> Option<Duration> {
-        self.srtt
+        self.srtt.map(Duration::from_nanos)
     }
 
     pub(crate) fn rttvar(&self) -> Duration {
-        self.rttvar
+        Duration::from_nanos(self.rttvar)
     }
 
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
         self.shortest.get()
     }
+}
+
+/// As many as there may be, where there are more.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -77,6 +77,38 @@ impl Selective {
 
     /// Takes over what an acknowledgement says. What has arrived is not `lost` any more.
     pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
+        if acked.report.blocks.is_empty() && self.all_was_sent_once(lost) {
+            self.arrive_in_order(acked)
+        } else {
+            self.arrive_anyhow(acked, lost, rtt)
+        }
+    }
+
+    /// Whether nothing has been reported, believed lost or sent again that is not settled.
+    fn all_was_sent_once(&self, lost: &Ranges) -> bool {
+        self.board.sacked().is_empty()
+            && lost.is_empty()
+            && self.repeated.is_empty()
+            && !self.flight.has_repeats()
+    }
+
+    /// The same for nearly all acknowledgements: nothing has to be told from anything else, and of what arrives the last
+    /// was sent last.
+    fn arrive_in_order(&mut self, acked: &Acknowledged<'_>) -> Arrivals {
+        let new = acked.una.get()..acked.ack.get();
+        let (highest, rack) = (self.rack.highest(), &mut self.rack);
+        let mut latest = None;
+        self.flight.tell_fresh(&new, &mut |sent| {
+            rack.note_order(sent.range.end, false, highest);
+            latest = Some((sent.at, sent.range.end));
+        });
+        let rtt = latest.map(|(at, end)| rack.arrived(at, end, acked.now));
+        Arrivals { delivered: new.end - new.start, rtt }
+    }
+
+    /// The same, whatever the acknowledgement reports and whatever has gone how often.
+    #[inline(never)]
+    fn arrive_anyhow(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
         let mut tally = Tally {
             flight: &mut self.flight,
             highest: self.rack.highest(),
@@ -207,5 +239,42 @@ impl Tally<'_> {
         }
         self.lost.remove(new.clone());
         self.repeated.remove(new.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::config::Config;
+    use alloc::format;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_arrives_in_order_is_taken_as_if_anything_might_have_come(
+            sent in prop::collection::vec((1_u64..3_000, 0_u64..3), 1..8),
+            acked in prop::collection::vec(0_u64..6_000, 1..8),
+        ) {
+            let mut selective = Selective::new(SndPos::at(100), 4);
+            let (mut nxt, mut now) = (100, Instant::from_millis(1));
+            for (len, pause) in sent {
+                now += Duration::from_millis(pause);
+                selective.flight.sent(nxt..nxt + len, now);
+                nxt += len;
+            }
+            let (rtt, report) = (Rtt::new(&Config::default()), Report::default());
+            let mut una = 100;
+            for len in acked {
+                now += Duration::from_millis(1);
+                let ack = (una + len).min(nxt);
+                let (una_before, ack_now) = (SndPos::at(una), SndPos::at(ack));
+                let said = Acknowledged { una: una_before, ack: ack_now, report: &report, now, echo: None };
+                let (mut other, mut lost) = (selective.clone(), Ranges::new());
+                let arrivals = selective.arrive(&said, &mut lost, &rtt);
+                let expected = other.arrive_anyhow(&said, &mut lost, &rtt);
+                prop_assert_eq!(format!("{arrivals:?} {selective:?}"), format!("{expected:?} {other:?}"));
+                una = ack;
+            }
+        }
     }
 }
