@@ -61,21 +61,29 @@ impl Hash for FourTuple {
     // Inlined, a hasher knows what it has got before and what comes: that is a third of the instructions.
     #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Fewer and wider writes than the derived implementation: this runs once a segment.
+        // Fewer and wider writes than the derived implementation: this runs once a segment. All are of whole words, so that the
+        // hasher knows in advance, for either family, which fill its block.
         match (self.local, self.remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
                 state.write_u64(u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()));
             }
             (local, remote) => {
-                for address in [local, remote] {
-                    match address {
-                        IpAddr::V4(v4) => state.write_u32(v4.to_bits()),
-                        IpAddr::V6(v6) => state.write(&v6.octets()),
-                    }
+                for bits in [local, remote].map(wide) {
+                    state.write_u64((bits >> 64) as u64);
+                    state.write_u64(bits as u64);
                 }
             }
         }
         state.write_u32(u32::from(self.local_port) << 16 | u32::from(self.remote_port));
+    }
+}
+
+/// An address as a number of IPv6.
+#[inline(always)]
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 

@@ -3,11 +3,13 @@
 //! Ports towards one destination rise one by one, so that they are reused as late as possible, from an
 //! offset that an outsider can't compute.
 
-use core::hash::Hasher;
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use siphasher::sip::SipHasher13;
+
+use super::demux::FourTuple;
 
 /// Chooses ports.
 #[derive(Clone)]
@@ -55,13 +57,8 @@ impl PortChooser {
 
     fn hash(&self, local: IpAddr, remote: SocketAddr) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        for address in [local, remote.ip()] {
-            match address {
-                IpAddr::V4(v4) => hasher.write_u32(v4.to_bits()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
-            }
-        }
-        hasher.write_u16(remote.port());
+        // The port on this side is yet to be chosen.
+        FourTuple::new(SocketAddr::new(local, 0), remote).hash(&mut hasher);
         hasher.finish()
     }
 }
