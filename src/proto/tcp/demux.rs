@@ -102,8 +102,12 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Located {
     pub(crate) tuple: FourTuple,
-    hash: u64,
+    pub(crate) place: Place,
 }
+
+/// Where in the table of connections a tuple belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u64);
 
 /// A place in the table of connections.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +150,7 @@ impl Demux {
 
     /// Where the tuple belongs.
     pub(crate) fn locate(&self, tuple: FourTuple) -> Located {
-        Located { tuple, hash: self.hash(&tuple) }
+        Located { tuple, place: Place(self.hash(&tuple)) }
     }
 
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<Target> {
@@ -154,12 +158,12 @@ impl Demux {
     }
 
     pub(crate) fn find_at(&self, at: &Located) -> Option<Target> {
-        self.connections.find(at.hash, |known| known.tuple == at.tuple).map(|known| known.target)
+        self.connections.find(at.place.0, |known| known.tuple == at.tuple).map(|known| known.target)
     }
 
     /// Points the tuple at `target`, whatever it pointed at before.
     pub(crate) fn point(&mut self, at: &Located, target: Target) {
-        let Located { tuple, hash } = *at;
+        let Located { tuple, place: Place(hash) } = *at;
         let keyed = self.keyed;
         match self.connections.entry(
             hash,
@@ -176,10 +180,14 @@ impl Demux {
 
     /// Forgets the tuple, if it still points at `target`.
     pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
-        let is_it = |known: &Known| known.tuple == *tuple && known.target == target;
-        if let Ok(known) = self.connections.find_entry(self.hash(tuple), is_it) {
+        self.forget_at(&self.locate(*tuple), target);
+    }
+
+    pub(crate) fn forget_at(&mut self, at: &Located, target: Target) {
+        let is_it = |known: &Known| known.tuple == at.tuple && known.target == target;
+        if let Ok(known) = self.connections.find_entry(at.place.0, is_it) {
             known.remove();
-            self.on_port[usize::from(tuple.local_port)] -= 1;
+            self.on_port[usize::from(at.tuple.local_port)] -= 1;
         }
     }
 

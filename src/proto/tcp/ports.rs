@@ -34,6 +34,16 @@ impl PortChooser {
         remote: SocketAddr,
         mut is_free: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
+        self.choose_of(local, remote, |port| is_free(port).then_some(port))
+    }
+
+    /// The same of ports that stand for something: for nothing if they aren't free.
+    pub(crate) fn choose_of<T>(
+        &mut self,
+        local: IpAddr,
+        remote: SocketAddr,
+        mut of: impl FnMut(u16) -> Option<T>,
+    ) -> Option<T> {
         let (low, high) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
         let count = high.checked_sub(low)? + 1;
         //= RFC6056 3.3 obfuscated
@@ -48,8 +58,8 @@ impl PortChooser {
             //= RFC6056 3.3.4 reuse
             *counter = counter.wrapping_add(1);
             let port = (low + (begin + step) % count) as u16;
-            if is_free(port) {
-                return Some(port);
+            if let Some(found) = of(port) {
+                return Some(found);
             }
         }
         None

@@ -190,10 +190,10 @@ impl Endpoint {
         socket.phase = Phase::Over(remains);
         match waits {
             Some(entry) => {
-                let at = self.demux.locate(socket.tuple);
+                let at = socket.located();
                 self.wait(ctx, &at, entry);
             }
-            None => self.demux.forget(&socket.tuple, Target::Socket(id)),
+            None => self.demux.forget_at(&socket.located(), Target::Socket(id)),
         }
         self.after_end(ctx, id);
     }

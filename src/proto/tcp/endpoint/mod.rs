@@ -24,7 +24,7 @@ use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
 use super::cookies::{Cookies, Numbers};
-use super::demux::{Demux, FourTuple, Located, Target};
+use super::demux::{Demux, FourTuple, Located, Place, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
 use super::info::{TcpInfo, Timers};
@@ -85,6 +85,8 @@ struct Parked {
 #[derive(Debug)]
 struct Socket {
     tuple: FourTuple,
+    /// The tuple's in the table of connections.
+    place: Place,
     owner: Owner,
     options: SocketOptions,
     /// What it lets others do with its port: a listener's for the connections it accepts, nothing for those that are
@@ -472,7 +474,7 @@ impl Endpoint {
             return Err(DropReason::NoMemory);
         }
         let (options, owner) = (listener.options, listener.owner);
-        let mut socket = Socket::new(at.tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let mut socket = Socket::new(at, owner, options, Holder::Queue(listener_id), ctx.now);
         socket.bind_options = listener.bind_options;
         // So that the log tells of the state that the half-open connection was in.
         socket.last_state = State::SynReceived;
@@ -504,9 +506,10 @@ impl Endpoint {
 }
 
 impl Socket {
-    fn new(tuple: FourTuple, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
+    fn new(at: &Located, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
         Socket {
-            tuple,
+            tuple: at.tuple,
+            place: at.place,
             owner,
             options,
             bind_options: BindOptions::NONE,
@@ -522,6 +525,10 @@ impl Socket {
             timer: None,
             way: KnownWay::NONE,
         }
+    }
+
+    fn located(&self) -> Located {
+        Located { tuple: self.tuple, place: self.place }
     }
 
     fn connection(&mut self) -> Option<&mut Connection> {
