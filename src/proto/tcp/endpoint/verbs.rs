@@ -159,6 +159,7 @@ impl Endpoint {
         let mut socket = Socket::new(&at, owner, options, Holder::Application, ctx.now);
         let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), &route);
         socket.phase = Phase::Opening(self.spare.handshake(handshake));
+        socket.way = KnownWay::by(ctx, &route);
         let id = self.sockets.insert(socket);
         self.demux.point(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
