@@ -115,8 +115,8 @@ impl Endpoint {
             // Nothing is unread yet, so this can't abort.
             connection.close(ctx, None);
         }
-        let ends = socket.tuple.ends();
-        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends, active });
+        let tuple = &socket.tuple;
+        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
         if let Phase::Opening(opening) =
             core::mem::replace(&mut socket.phase, Phase::Synchronised(connection))
         {
@@ -299,8 +299,8 @@ impl Socket {
         let (from, to) = (self.last_state, self.state());
         if from != to {
             self.last_state = to;
-            let ends = self.tuple.ends();
-            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+            let tuple = &self.tuple;
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends: tuple.ends(), from, to });
         }
     }
 
@@ -351,11 +351,11 @@ impl Socket {
     }
 
     fn trace_end(&mut self, ctx: &mut Context<'_>, remains: &Remains, ending: Ending) {
-        let ends = self.tuple.ends();
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
+        let tuple = &self.tuple;
         if from != to {
-            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends: tuple.ends(), from, to });
         }
         let (bytes_in, bytes_out) = match remains {
             Remains::Connection(connection) => {
@@ -364,7 +364,7 @@ impl Socket {
             Remains::Attempt(_) => (0, 0),
         };
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
-            ends,
+            ends: tuple.ends(),
             reason: ending.reason(),
             bytes_in,
             bytes_out,
