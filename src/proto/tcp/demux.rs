@@ -4,15 +4,16 @@
 //! choosing addresses that collide, or one listener of several that share a port (SO_REUSEPORT).
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
-use hashbrown::hash_map::Entry;
-use hashbrown::{HashMap, HashTable, hash_table};
+use hashbrown::{HashTable, hash_table};
 use siphasher::sip::SipHasher24;
 
-use crate::proto::hash::{Keyed, Spot};
+use crate::proto::hash::Keyed;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::reuse::share;
 use crate::proto::trace::Ends;
@@ -124,7 +125,8 @@ pub(crate) struct Demux {
     /// By local port: how many of the connections have it. Most ports that somebody wants to listen on have none, and
     /// then the table need not be searched.
     on_port: Box<[u32]>,
-    listeners: HashMap<Spot, Group, Keyed>,
+    /// By port and address. They are few, and none of a peer's making: to compare is cheaper than to hash.
+    listeners: BTreeMap<(u16, IpAddr), Group>,
 }
 
 /// Listeners on one address and port: one, or several that all reuse the port.
@@ -140,7 +142,7 @@ impl Demux {
             connections: HashTable::new(),
             keyed: Keyed::new(key),
             on_port: alloc::vec![0; 1 << 16].into_boxed_slice(),
-            listeners: HashMap::with_hasher(Keyed::new(key)),
+            listeners: BTreeMap::new(),
         }
     }
 
@@ -228,23 +230,23 @@ impl Demux {
     pub(crate) fn may_listen(&self, local: IpAddr, port: u16, reuse_port: bool) -> bool {
         let agrees = |group: &Group| group.reuse_port && reuse_port;
         if local.is_unspecified() {
-            let family = local.is_ipv4();
-            return self.listeners.iter().all(|(Spot(address, used), group)| {
-                *used != port || address.is_ipv4() != family || agrees(group)
-            });
+            // In the order of addresses "all addresses" are the first of their family.
+            let on_port = self.listeners.range((port, local)..).take_while(|((used, _), _)| *used == port);
+            let family = on_port.take_while(|((_, address), _)| address.is_ipv4() == local.is_ipv4());
+            return family.map(|(_, group)| group).all(agrees);
         }
         [local, unspecified(local)]
             .into_iter()
-            .all(|at| self.listeners.get(&Spot(at, port)).is_none_or(agrees))
+            .all(|at| self.listeners.get(&(port, at)).is_none_or(agrees))
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
         let new = || Group { reuse_port, ids: Vec::new() };
-        self.listeners.entry(Spot(local.ip(), local.port())).or_insert_with(new).ids.push(id);
+        self.listeners.entry((local.port(), local.ip())).or_insert_with(new).ids.push(id);
     }
 
     pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
-        if let Entry::Occupied(mut group) = self.listeners.entry(Spot(local.ip(), local.port())) {
+        if let Entry::Occupied(mut group) = self.listeners.entry((local.port(), local.ip())) {
             group.get_mut().ids.retain(|it| *it != id);
             if group.get().ids.is_empty() {
                 group.remove();
@@ -253,8 +255,8 @@ impl Demux {
     }
 
     fn group(&self, local: IpAddr, port: u16) -> Option<&Group> {
-        let exact = self.listeners.get(&Spot(local, port));
-        exact.or_else(|| self.listeners.get(&Spot(unspecified(local), port)))
+        let exact = self.listeners.get(&(port, local));
+        exact.or_else(|| self.listeners.get(&(port, unspecified(local))))
     }
 }
 
