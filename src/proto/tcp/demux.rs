@@ -235,9 +235,7 @@ impl Demux {
             let family = on_port.take_while(|((_, address), _)| address.is_ipv4() == local.is_ipv4());
             return family.map(|(_, group)| group).all(agrees);
         }
-        [local, unspecified(local)]
-            .into_iter()
-            .all(|at| self.listeners.get(&(port, at)).is_none_or(agrees))
+        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&(port, at)).is_none_or(agrees))
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {

@@ -126,6 +126,8 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
+    // Inlined, each field is written where it is to stay; else the whole is moved there.
+    #[inline(always)]
     pub(crate) fn new(config: &Config, start: &SendStart, now: Instant) -> Self {
         let mut rtt = Rtt::new(config);
         let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
