@@ -255,19 +255,9 @@ impl Connection {
 
     /// How the connection has ended, if it has.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        match self.state() {
-            State::TimeWait => Some(Ending::TimeWait),
-            State::Closed => Some(Ending::Closed),
-            State::Listen
-            | State::SynSent
-            | State::SynReceived
-            | State::Established
-            | State::FinWait1
-            | State::FinWait2
-            | State::CloseWait
-            | State::Closing
-            | State::LastAck => None,
-        }
+        // Asked after each segment, while most connections go on.
+        let is_over = self.sides.ours() == OurSide::Closed && self.sides.theirs() == TheirSide::Closed;
+        is_over.then(|| if self.state() == State::TimeWait { Ending::TimeWait } else { Ending::Closed })
     }
 
     /// Starts the orphan's FIN-WAIT-2 timer when it gets there.
