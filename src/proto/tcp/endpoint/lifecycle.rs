@@ -221,7 +221,7 @@ impl Endpoint {
         }
     }
 
-    /// Removes a socket whose handle is gone and whose connection is over.
+    /// Removes a socket whose handle is gone, and its events with that, and whose connection is over.
     pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(mut socket) = self.sockets.remove(id) else { return };
         debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
@@ -229,7 +229,6 @@ impl Endpoint {
         if let Phase::Over(Remains::Connection(connection)) = socket.phase {
             self.spare.take_connection(connection, ctx.pool);
         }
-        ctx.events.forget(SocketId::Tcp(id));
     }
 }
 

@@ -393,6 +393,7 @@ impl Endpoint {
     pub(crate) fn abort(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.holder = Holder::Nobody;
+        ctx.events.forget(SocketId::Tcp(id));
         match &mut socket.phase {
             Phase::Over(_) => self.remove(ctx, id),
             Phase::Opening(_) => self.finish(ctx, id, Ending::Aborted),
