@@ -258,15 +258,23 @@ impl Ring {
 
     /// Gives all pages back, and the memory of the page table with them. The ring is empty afterwards;
     /// [`start`](Self::start) stays where it is.
+    #[inline]
     pub fn clear(&mut self, pool: &mut Pool) {
+        // Who ends makes sure more than once, and mostly there is nothing.
+        if self.held > 0 || self.more.capacity() > 0 {
+            self.give_all(pool);
+        }
+        self.end = self.start;
+        #[cfg(debug_assertions)]
+        self.audit.written.clear();
+    }
+
+    fn give_all(&mut self, pool: &mut Pool) {
         let first = self.first.take();
         self.give(first, pool);
         if self.more.capacity() > 0 {
             self.clear_table(pool);
         }
-        self.end = self.start;
-        #[cfg(debug_assertions)]
-        self.audit.written.clear();
     }
 
     #[inline(never)]

@@ -109,6 +109,12 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// What was settled about our direction, with what the options leave of a segment.
+    fn snd_start(&self) -> SendStart {
+        let fixed = fixed_options_len(self.timestamps.as_ref());
+        SendStart { mss: without_options(self.snd.mss, fixed), ..self.snd.clone() }
+    }
+
     /// What was settled about their direction.
     fn rcv_start(&self) -> RecvStart {
         RecvStart {
@@ -145,10 +151,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(config: &Config, settled: &Settled, now: Instant) -> Self {
-        let fixed = fixed_options_len(settled.timestamps.as_ref());
-        let start = SendStart { mss: without_options(settled.snd.mss, fixed), ..settled.snd.clone() };
         Connection {
-            snd: SendHalf::new(config, &start, now),
+            snd: SendHalf::new(config, &settled.snd_start(), now),
             rcv: RecvHalf::new(config, &settled.rcv_start(), now),
             sides: Sides::OPEN,
             challenge: ChallengeBudget::new(now),
@@ -179,8 +183,34 @@ impl Connection {
 
     /// Another connection in the memory of one that is over, with what that has left.
     pub(crate) fn renew(&mut self, config: &Config, settled: &Settled, now: Instant, room: Room) {
-        *self = Connection::new(config, settled, now);
-        self.snd.give_room(room);
+        // Field by field, since `*self = Connection::new(..)` makes it elsewhere and copies it.
+        let Connection {
+            snd,
+            rcv,
+            sides,
+            challenge,
+            keepalive,
+            orphan,
+            fin_wait2_until,
+            signals,
+            received_tos,
+            soft_error,
+            peer_mss,
+            timestamps,
+        } = self;
+        *snd = SendHalf::new(config, &settled.snd_start(), now);
+        snd.give_room(room);
+        *rcv = RecvHalf::new(config, &settled.rcv_start(), now);
+        *sides = Sides::OPEN;
+        *challenge = ChallengeBudget::new(now);
+        *keepalive = KeepAliveTimer::new(now);
+        *orphan = false;
+        *fin_wait2_until = None;
+        *signals = Readiness::empty();
+        *received_tos = 0;
+        *soft_error = None;
+        *peer_mss = settled.peer_mss;
+        *timestamps = settled.timestamps;
     }
 
     /// It is over, and nobody will read from it: all goes but what is of use to another.
@@ -225,19 +255,9 @@ impl Connection {
 
     /// How the connection has ended, if it has.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        match self.state() {
-            State::TimeWait => Some(Ending::TimeWait),
-            State::Closed => Some(Ending::Closed),
-            State::Listen
-            | State::SynSent
-            | State::SynReceived
-            | State::Established
-            | State::FinWait1
-            | State::FinWait2
-            | State::CloseWait
-            | State::Closing
-            | State::LastAck => None,
-        }
+        // Asked after each segment, while most connections go on.
+        let is_over = self.sides.ours() == OurSide::Closed && self.sides.theirs() == TheirSide::Closed;
+        is_over.then(|| if self.state() == State::TimeWait { Ending::TimeWait } else { Ending::Closed })
     }
 
     /// Starts the orphan's FIN-WAIT-2 timer when it gets there.

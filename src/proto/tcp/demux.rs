@@ -4,15 +4,16 @@
 //! choosing addresses that collide, or one listener of several that share a port (SO_REUSEPORT).
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
-use hashbrown::hash_map::Entry;
-use hashbrown::{HashMap, HashTable, hash_table};
+use hashbrown::{HashTable, hash_table};
 use siphasher::sip::SipHasher24;
 
-use crate::proto::hash::{Keyed, Spot};
+use crate::proto::hash::Keyed;
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::reuse::share;
 use crate::proto::trace::Ends;
@@ -61,21 +62,29 @@ impl Hash for FourTuple {
     // Inlined, a hasher knows what it has got before and what comes: that is a third of the instructions.
     #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Fewer and wider writes than the derived implementation: this runs once a segment.
+        // Fewer and wider writes than the derived implementation: this runs once a segment. All are of whole words, so that the
+        // hasher knows in advance, for either family, which fill its block.
         match (self.local, self.remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
                 state.write_u64(u64::from(local.to_bits()) << 32 | u64::from(remote.to_bits()));
             }
             (local, remote) => {
-                for address in [local, remote] {
-                    match address {
-                        IpAddr::V4(v4) => state.write_u32(v4.to_bits()),
-                        IpAddr::V6(v6) => state.write(&v6.octets()),
-                    }
+                for bits in [local, remote].map(wide) {
+                    state.write_u64((bits >> 64) as u64);
+                    state.write_u64(bits as u64);
                 }
             }
         }
         state.write_u32(u32::from(self.local_port) << 16 | u32::from(self.remote_port));
+    }
+}
+
+/// An address as a number of IPv6.
+#[inline(always)]
+fn wide(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -94,8 +103,12 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Located {
     pub(crate) tuple: FourTuple,
-    hash: u64,
+    pub(crate) place: Place,
 }
+
+/// Where in the table of connections a tuple belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u64);
 
 /// A place in the table of connections.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +125,8 @@ pub(crate) struct Demux {
     /// By local port: how many of the connections have it. Most ports that somebody wants to listen on have none, and
     /// then the table need not be searched.
     on_port: Box<[u32]>,
-    listeners: HashMap<Spot, Group, Keyed>,
+    /// By port and address. They are few, and none of a peer's making: to compare is cheaper than to hash.
+    listeners: BTreeMap<(u16, IpAddr), Group>,
 }
 
 /// Listeners on one address and port: one, or several that all reuse the port.
@@ -128,7 +142,7 @@ impl Demux {
             connections: HashTable::new(),
             keyed: Keyed::new(key),
             on_port: alloc::vec![0; 1 << 16].into_boxed_slice(),
-            listeners: HashMap::with_hasher(Keyed::new(key)),
+            listeners: BTreeMap::new(),
         }
     }
 
@@ -138,7 +152,7 @@ impl Demux {
 
     /// Where the tuple belongs.
     pub(crate) fn locate(&self, tuple: FourTuple) -> Located {
-        Located { tuple, hash: self.hash(&tuple) }
+        Located { tuple, place: Place(self.hash(&tuple)) }
     }
 
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<Target> {
@@ -146,12 +160,12 @@ impl Demux {
     }
 
     pub(crate) fn find_at(&self, at: &Located) -> Option<Target> {
-        self.connections.find(at.hash, |known| known.tuple == at.tuple).map(|known| known.target)
+        self.connections.find(at.place.0, |known| known.tuple == at.tuple).map(|known| known.target)
     }
 
     /// Points the tuple at `target`, whatever it pointed at before.
     pub(crate) fn point(&mut self, at: &Located, target: Target) {
-        let Located { tuple, hash } = *at;
+        let Located { tuple, place: Place(hash) } = *at;
         let keyed = self.keyed;
         match self.connections.entry(
             hash,
@@ -168,10 +182,14 @@ impl Demux {
 
     /// Forgets the tuple, if it still points at `target`.
     pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
-        let is_it = |known: &Known| known.tuple == *tuple && known.target == target;
-        if let Ok(known) = self.connections.find_entry(self.hash(tuple), is_it) {
+        self.forget_at(&self.locate(*tuple), target);
+    }
+
+    pub(crate) fn forget_at(&mut self, at: &Located, target: Target) {
+        let is_it = |known: &Known| known.tuple == at.tuple && known.target == target;
+        if let Ok(known) = self.connections.find_entry(at.place.0, is_it) {
             known.remove();
-            self.on_port[usize::from(tuple.local_port)] -= 1;
+            self.on_port[usize::from(at.tuple.local_port)] -= 1;
         }
     }
 
@@ -212,23 +230,21 @@ impl Demux {
     pub(crate) fn may_listen(&self, local: IpAddr, port: u16, reuse_port: bool) -> bool {
         let agrees = |group: &Group| group.reuse_port && reuse_port;
         if local.is_unspecified() {
-            let family = local.is_ipv4();
-            return self.listeners.iter().all(|(Spot(address, used), group)| {
-                *used != port || address.is_ipv4() != family || agrees(group)
-            });
+            // In the order of addresses "all addresses" are the first of their family.
+            let on_port = self.listeners.range((port, local)..).take_while(|((used, _), _)| *used == port);
+            let family = on_port.take_while(|((_, address), _)| address.is_ipv4() == local.is_ipv4());
+            return family.map(|(_, group)| group).all(agrees);
         }
-        [local, unspecified(local)]
-            .into_iter()
-            .all(|at| self.listeners.get(&Spot(at, port)).is_none_or(agrees))
+        [local, unspecified(local)].into_iter().all(|at| self.listeners.get(&(port, at)).is_none_or(agrees))
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
         let new = || Group { reuse_port, ids: Vec::new() };
-        self.listeners.entry(Spot(local.ip(), local.port())).or_insert_with(new).ids.push(id);
+        self.listeners.entry((local.port(), local.ip())).or_insert_with(new).ids.push(id);
     }
 
     pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
-        if let Entry::Occupied(mut group) = self.listeners.entry(Spot(local.ip(), local.port())) {
+        if let Entry::Occupied(mut group) = self.listeners.entry((local.port(), local.ip())) {
             group.get_mut().ids.retain(|it| *it != id);
             if group.get().ids.is_empty() {
                 group.remove();
@@ -237,8 +253,8 @@ impl Demux {
     }
 
     fn group(&self, local: IpAddr, port: u16) -> Option<&Group> {
-        let exact = self.listeners.get(&Spot(local, port));
-        exact.or_else(|| self.listeners.get(&Spot(unspecified(local), port)))
+        let exact = self.listeners.get(&(port, local));
+        exact.or_else(|| self.listeners.get(&(port, unspecified(local))))
     }
 }
 

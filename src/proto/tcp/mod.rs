@@ -23,6 +23,7 @@ pub(crate) mod seq;
 pub(crate) mod syn_queue;
 pub(crate) mod time_wait;
 pub(crate) mod timestamps;
+pub(crate) mod way;
 
 #[cfg(test)]
 mod model;

@@ -3,11 +3,13 @@
 //! Ports towards one destination rise one by one, so that they are reused as late as possible, from an
 //! offset that an outsider can't compute.
 
-use core::hash::Hasher;
+use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::RangeInclusive;
 
 use siphasher::sip::SipHasher13;
+
+use super::demux::FourTuple;
 
 /// Chooses ports.
 #[derive(Clone)]
@@ -32,6 +34,16 @@ impl PortChooser {
         remote: SocketAddr,
         mut is_free: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
+        self.choose_of(local, remote, |port| is_free(port).then_some(port))
+    }
+
+    /// The same of ports that stand for something: for nothing if they aren't free.
+    pub(crate) fn choose_of<T>(
+        &mut self,
+        local: IpAddr,
+        remote: SocketAddr,
+        mut of: impl FnMut(u16) -> Option<T>,
+    ) -> Option<T> {
         let (low, high) = (u32::from(*self.range.start()), u32::from(*self.range.end()));
         let count = high.checked_sub(low)? + 1;
         //= RFC6056 3.3 obfuscated
@@ -46,8 +58,8 @@ impl PortChooser {
             //= RFC6056 3.3.4 reuse
             *counter = counter.wrapping_add(1);
             let port = (low + (begin + step) % count) as u16;
-            if is_free(port) {
-                return Some(port);
+            if let Some(found) = of(port) {
+                return Some(found);
             }
         }
         None
@@ -55,13 +67,8 @@ impl PortChooser {
 
     fn hash(&self, local: IpAddr, remote: SocketAddr) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.key);
-        for address in [local, remote.ip()] {
-            match address {
-                IpAddr::V4(v4) => hasher.write_u32(v4.to_bits()),
-                IpAddr::V6(v6) => hasher.write(&v6.octets()),
-            }
-        }
-        hasher.write_u16(remote.port());
+        // The port on this side is yet to be chosen.
+        FourTuple::new(SocketAddr::new(local, 0), remote).hash(&mut hasher);
         hasher.finish()
     }
 }

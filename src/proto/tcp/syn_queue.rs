@@ -12,6 +12,7 @@ use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
 use super::timestamps::TimestampClock;
+use super::way::KnownWay;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::{HalfOpenId, ListenerId};
@@ -33,7 +34,8 @@ pub(crate) struct HalfOpen {
     ours: Ours,
     peer: PeerSyn,
     marks: Marks,
-    mtu: u16,
+    /// The SYN-ACK's, and the first that the connection takes.
+    pub(crate) way: KnownWay,
     retransmissions: u8,
     /// Sent again before its timer expired: the peer's SYN came once more.
     sent_twice: bool,
@@ -71,17 +73,16 @@ impl HalfOpen {
         ours: Ours,
         peer: PeerSyn,
         marks: Marks,
-        mtu: usize,
+        way: KnownWay,
         now: Instant,
     ) -> Self {
-        let mtu = mtu.min(u16::MAX.into()) as u16;
         HalfOpen {
             tuple,
             listener,
             ours,
             peer,
             marks,
-            mtu,
+            way,
             retransmissions: 0,
             sent_twice: false,
             first_sent: now,
@@ -171,6 +172,11 @@ impl HalfOpen {
         }
     }
 
+    /// The path's MTU when the SYN came.
+    fn mtu(&self) -> usize {
+        self.way.mtu().min(u16::MAX.into())
+    }
+
     /// How long the SYN-ACK that was sent last is given.
     fn timeout(&self, ctx: &Context<'_>) -> Duration {
         let doubled = 1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX);
@@ -182,7 +188,7 @@ impl HalfOpen {
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
         let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
-        let mss_max = mss_for(self.mtu.into(), self.tuple.local.is_ipv4());
+        let mss_max = mss_for(self.mtu(), self.tuple.local.is_ipv4());
         self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock, mss_max)
     }
 
@@ -194,7 +200,7 @@ impl HalfOpen {
     fn syn_ack(&self, ctx: &Context<'_>) -> Says {
         let is_ipv4 = self.tuple.local.is_ipv4();
         let stamp = self.ours.clock.at(ctx.now);
-        let options = PeerSyn::our_options(ctx.config, self.mtu.into(), is_ipv4, Some(&self.peer), stamp);
+        let options = PeerSyn::our_options(ctx.config, self.mtu(), is_ipv4, Some(&self.peer), stamp);
         Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options)
     }
 

@@ -115,8 +115,8 @@ impl Endpoint {
             // Nothing is unread yet, so this can't abort.
             connection.close(ctx, None);
         }
-        let ends = socket.tuple.ends();
-        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends, active });
+        let tuple = &socket.tuple;
+        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
         if let Phase::Opening(opening) =
             core::mem::replace(&mut socket.phase, Phase::Synchronised(connection))
         {
@@ -168,10 +168,10 @@ impl Endpoint {
         socket.phase = Phase::Over(remains);
         match waits {
             Some(entry) => {
-                let at = self.demux.locate(socket.tuple);
+                let at = socket.located();
                 self.wait(ctx, &at, entry);
             }
-            None => self.demux.forget(&socket.tuple, Target::Socket(id)),
+            None => self.demux.forget_at(&socket.located(), Target::Socket(id)),
         }
         self.after_end(ctx, id);
     }
@@ -199,7 +199,7 @@ impl Endpoint {
         }
     }
 
-    /// Removes a socket whose handle is gone and whose connection is over.
+    /// Removes a socket whose handle is gone, and its events with that, and whose connection is over.
     pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(mut socket) = self.sockets.remove(id) else { return };
         debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
@@ -207,7 +207,6 @@ impl Endpoint {
         if let Phase::Over(Remains::Connection(connection)) = socket.phase {
             self.spare.take_connection(connection, ctx.pool);
         }
-        ctx.events.forget(SocketId::Tcp(id));
     }
 }
 
@@ -306,8 +305,8 @@ impl Socket {
         let (from, to) = (self.last_state, self.state());
         if from != to {
             self.last_state = to;
-            let ends = self.tuple.ends();
-            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+            let tuple = &self.tuple;
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends: tuple.ends(), from, to });
         }
     }
 
@@ -358,11 +357,11 @@ impl Socket {
     }
 
     fn trace_end(&mut self, ctx: &mut Context<'_>, remains: &Remains, ending: Ending) {
-        let ends = self.tuple.ends();
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
+        let tuple = &self.tuple;
         if from != to {
-            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends, from, to });
+            ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends: tuple.ends(), from, to });
         }
         let (bytes_in, bytes_out) = match remains {
             Remains::Connection(connection) => {
@@ -371,7 +370,7 @@ impl Socket {
             Remains::Attempt(_) => (0, 0),
         };
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
-            ends,
+            ends: tuple.ends(),
             reason: ending.reason(),
             bytes_in,
             bytes_out,

@@ -24,7 +24,7 @@ use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
 use super::cookies::{Cookies, Numbers};
-use super::demux::{Demux, FourTuple, Located, Target};
+use super::demux::{Demux, FourTuple, Located, Place, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
 use super::info::{TcpInfo, Timers};
@@ -36,6 +36,7 @@ use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
 use super::timestamps::TimestampClocks;
+use super::way::KnownWay;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -49,8 +50,6 @@ use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Intact, Segment, SeqNr};
 use crate::time::Instant;
 use spare::Spare;
-
-use transmit::KnownWay;
 
 /// The endpoint.
 #[derive(Debug)]
@@ -85,6 +84,8 @@ struct Parked {
 #[derive(Debug)]
 struct Socket {
     tuple: FourTuple,
+    /// The tuple's in the table of connections.
+    place: Place,
     owner: Owner,
     options: SocketOptions,
     /// What it lets others do with its port: a listener's for the connections it accepts, nothing for those that are
@@ -278,7 +279,8 @@ impl Endpoint {
         };
         listener.half_open += 1;
         let ours = Ours { iss, clock: self.clocks.of(tuple) };
-        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, route.mtu, ctx.now);
+        let way = KnownWay::by(ctx, &route);
+        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, ctx.now);
         let id = self.half_open.insert(entry);
         self.demux.point(at, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id, &route);
@@ -306,7 +308,7 @@ impl Endpoint {
             let may_come = self.cookies.may_come(ctx, &numbers, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
-        let socket = self.promote(ctx, at, listener_id, settled)?;
+        let socket = self.promote(ctx, at, listener_id, settled, KnownWay::NONE)?;
         self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
@@ -339,8 +341,8 @@ impl Endpoint {
                 self.for_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
-                let listener = entry.listener;
-                let socket = self.promote(ctx, at, listener, settled)?;
+                let (listener, way) = (entry.listener, entry.way);
+                let socket = self.promote(ctx, at, listener, settled, way)?;
                 self.end_half_open(ctx, id);
                 self.for_socket(ctx, socket, segment, datagram)
             }
@@ -464,6 +466,7 @@ impl Endpoint {
         at: &Located,
         listener_id: ListenerId,
         settled: Settled,
+        way: KnownWay,
     ) -> Result<TcpId, DropReason> {
         let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
         // As Linux: the peer believes that it is connected, and will send its ACK again with its data.
@@ -474,8 +477,9 @@ impl Endpoint {
             return Err(DropReason::NoMemory);
         }
         let (options, owner) = (listener.options, listener.owner);
-        let mut socket = Socket::new(at.tuple, owner, options, Holder::Queue(listener_id), ctx.now);
+        let mut socket = Socket::new(at, owner, options, Holder::Queue(listener_id), ctx.now);
         socket.bind_options = listener.bind_options;
+        socket.way = way;
         // So that the log tells of the state that the half-open connection was in.
         socket.last_state = State::SynReceived;
         let socket_id = self.sockets.insert(socket);
@@ -506,9 +510,10 @@ impl Endpoint {
 }
 
 impl Socket {
-    fn new(tuple: FourTuple, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
+    fn new(at: &Located, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
         Socket {
-            tuple,
+            tuple: at.tuple,
+            place: at.place,
             owner,
             options,
             bind_options: BindOptions::NONE,
@@ -524,6 +529,10 @@ impl Socket {
             timer: None,
             way: KnownWay::NONE,
         }
+    }
+
+    fn located(&self) -> Located {
+        Located { tuple: self.tuple, place: self.place }
     }
 
     fn connection(&mut self) -> Option<&mut Connection> {

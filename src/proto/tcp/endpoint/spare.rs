@@ -63,3 +63,67 @@ impl Spare {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::proto::error::Error;
+    use crate::proto::events::Readiness;
+    use crate::proto::ip::testing::World;
+    use crate::proto::tcp::send::SendStart;
+    use crate::proto::tcp::seq::{RcvPos, SndPos};
+    use crate::proto::tcp::timestamps::{TimestampClocks, Timestamps};
+    use crate::proto::wire::tcp::SeqNr;
+
+    /// What a handshake has settled; all of it follows from the number.
+    fn settled(number: u32, now: Instant) -> Settled {
+        let (syn, is_odd) = (RcvPos::of_syn(SeqNr(7 * number)), number % 2 == 1);
+        let tuple =
+            super::super::FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
+        let clock = TimestampClocks::new([number as u8; 16]).of(&tuple);
+        Settled {
+            snd: SendStart {
+                syn: SndPos::of_syn(SeqNr(number)),
+                mss: 1_000 + u64::from(number),
+                wnd: 10_000 + u64::from(number),
+                scale: number as u8,
+                wl1: syn,
+                rtt: is_odd.then(|| Duration::from_millis(number.into())),
+                sack: is_odd,
+                clock: is_odd.then_some(clock),
+            },
+            rcv_first: syn.plus(1),
+            rcv_offered: 20_000 + number as u16,
+            rcv_scale: number as u8,
+            peer_mss: 1_100 + u64::from(number),
+            timestamps: is_odd.then(|| Timestamps::new(clock, number, now)),
+        }
+    }
+
+    #[test]
+    fn a_connection_in_the_memory_of_another_is_as_if_there_had_been_none() {
+        let mut world = World::new();
+        let mut spare = Spare::default();
+        for (old, new) in [(2, 3), (3, 4), (4, 6), (5, 7)] {
+            let before = settled(old, world.now);
+            let mut connection = Box::new(Connection::new(&world.config, &before, world.now));
+            connection.rcv.follow_memory(&mut world.pool);
+            assert_eq!(connection.snd.write(b"text", &mut world.pool, world.now), 4);
+            connection.soft_error = Some(Error::TimedOut);
+            connection.signals = Readiness::ERROR;
+            connection.received_tos = 8;
+            assert_eq!(connection.close(&mut world.ctx(), None), None);
+            connection.release(&mut world.ctx());
+            spare.take_connection(connection, &mut world.pool);
+
+            world.now += Duration::from_secs(1);
+            let after = settled(new, world.now);
+            let renewed = spare.connection(&world.config, &after, world.now);
+            assert!(spare.connections.is_empty());
+            let fresh = Connection::new(&world.config, &after, world.now);
+            assert_eq!(format!("{renewed:?}"), format!("{fresh:?}"));
+        }
+    }
+}

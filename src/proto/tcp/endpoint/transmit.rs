@@ -7,7 +7,6 @@
 use super::*;
 use crate::proto::buf::pages::Pool;
 use crate::proto::events::Readiness;
-use crate::proto::ip::Route;
 use crate::proto::packet::{PacketSink, Progress, Sent};
 
 /// How one connection's turn ended.
@@ -191,39 +190,6 @@ impl Endpoint {
 impl Round<'_> {
     fn is_over(&self, turn: Turn) -> bool {
         turn == Turn::Enough || self.budget == 0
-    }
-}
-
-/// The way that a socket's segments took last, which they take until something changes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KnownWay {
-    /// What it was found among, see [`Layer::changes`](crate::proto::ip::Layer::changes).
-    changes: u64,
-    device: DeviceId,
-    mtu: u32,
-    link_mtu: u32,
-}
-
-impl KnownWay {
-    /// None is known.
-    pub(super) const NONE: KnownWay =
-        KnownWay { changes: u64::MAX, device: DeviceId::LOOPBACK, mtu: 0, link_mtu: 0 };
-
-    /// The way now, if there is one.
-    fn find(&mut self, ctx: &Context<'_>, tuple: &FourTuple) -> Option<Route> {
-        if self.changes != ctx.ip.changes() {
-            let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
-                *self = KnownWay::NONE;
-                return None;
-            };
-            let (mtu, link_mtu) = (route.mtu as u32, route.link_mtu as u32);
-            *self = KnownWay { changes: ctx.ip.changes(), device: route.device, mtu, link_mtu };
-        }
-        let (mtu, link_mtu) = (self.mtu as usize, self.link_mtu as usize);
-        let route = Route { device: self.device, source: tuple.local, mtu, link_mtu };
-        let is_so = || ctx.ip.route(tuple.remote, Some(tuple.local)) == Ok(route);
-        debug_assert!(is_so(), "whatever changes routes counts as a change");
-        Some(route)
     }
 }
 

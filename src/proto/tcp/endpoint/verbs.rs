@@ -146,12 +146,12 @@ impl Endpoint {
         options: Option<SocketOptions>,
         owner: Owner,
     ) -> Result<TcpId, Error> {
-        let (tuple, route) = self.choose_ends(ctx, local, remote)?;
+        let (at, route) = self.choose_ends(ctx, local, remote)?;
+        let tuple = at.tuple;
         if self.sockets.len() >= ctx.config.connections {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
-        let at = self.demux.locate(tuple);
         let iss = match self.demux.find_at(&at) {
             Some(Target::TimeWait(old)) => {
                 let old_nxt = self.time_wait.get(old).map(|entry| entry.snd_nxt);
@@ -161,9 +161,10 @@ impl Endpoint {
             Some(Target::Socket(_) | Target::HalfOpen(_)) | None => None,
         };
         let iss = iss.unwrap_or_else(|| self.isn.generate(ctx.now, &tuple));
-        let mut socket = Socket::new(tuple, owner, options, Holder::Application, ctx.now);
+        let mut socket = Socket::new(&at, owner, options, Holder::Application, ctx.now);
         let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), &route);
         socket.phase = Phase::Opening(self.spare.handshake(handshake));
+        socket.way = KnownWay::by(ctx, &route);
         let id = self.sockets.insert(socket);
         self.demux.point(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
@@ -190,7 +191,7 @@ impl Endpoint {
         ctx: &Context<'_>,
         local: Option<SocketAddr>,
         remote: SocketAddr,
-    ) -> Result<(FourTuple, Route), Error> {
+    ) -> Result<(Located, Route), Error> {
         if remote.port() == 0 || local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
             return Err(Error::InvalidInput);
         }
@@ -206,37 +207,43 @@ impl Endpoint {
         //= RFC9293 MUST-44
         let route = ctx.ip.route(remote.ip(), source)?;
         let wanted = local.map_or(0, |local| local.port());
-        let port = match wanted {
-            0 => self.free_port(ctx.now, route.source, remote).ok_or(Error::AddrNotAvailable)?,
-            port if self.is_taken(ctx.now, route.source, port, remote) => return Err(Error::AddrInUse),
-            port => port,
-        };
         //= RFC9293 MUST-45
-        Ok((FourTuple::new(SocketAddr::new(route.source, port), remote), route))
+        let at = match wanted {
+            0 => self.free_port(ctx.now, route.source, remote).ok_or(Error::AddrNotAvailable)?,
+            port => {
+                let at = locate(&self.demux, route.source, port, remote);
+                if is_taken(&self.demux, &self.time_wait, &at, ctx.now) {
+                    return Err(Error::AddrInUse);
+                }
+                at
+            }
+        };
+        Ok((at, route))
     }
 
     /// A port that has nothing to do with `remote` yet, or, where all have, one that is only remembered for a connection that
     /// is over and gives way.
-    fn free_port(&mut self, now: Instant, source: IpAddr, remote: SocketAddr) -> Option<u16> {
+    fn free_port(&mut self, now: Instant, source: IpAddr, remote: SocketAddr) -> Option<Located> {
         let (demux, time_wait) = (&self.demux, &self.time_wait);
-        let tuple = |port| FourTuple::new(SocketAddr::new(source, port), remote);
         //= RFC6056 3.2 services
-        let may = |port| !demux.is_listened(source, port);
-        let free = self.ports.choose(source, remote, |port| may(port) && demux.find(&tuple(port)).is_none());
-        let reusable = |port| may(port) && !is_taken(demux, time_wait, &tuple(port), now);
-        free.or_else(|| self.ports.choose(source, remote, reusable))
-    }
-
-    /// Whether a port asked for by number is in use towards `remote`.
-    fn is_taken(&self, now: Instant, source: IpAddr, port: u16, remote: SocketAddr) -> bool {
-        let tuple = FourTuple::new(SocketAddr::new(source, port), remote);
-        is_taken(&self.demux, &self.time_wait, &tuple, now)
+        let at = |port| {
+            let may = !demux.is_listened(source, port);
+            may.then(|| locate(demux, source, port, remote))
+        };
+        let free = |port| at(port).filter(|at| demux.find_at(at).is_none());
+        let reusable = |port| at(port).filter(|at| !is_taken(demux, time_wait, at, now));
+        self.ports.choose_of(source, remote, free).or_else(|| self.ports.choose_of(source, remote, reusable))
     }
 }
 
+/// The ends of a connection to be opened.
+fn locate(demux: &Demux, source: IpAddr, port: u16, remote: SocketAddr) -> Located {
+    demux.locate(FourTuple::new(SocketAddr::new(source, port), remote))
+}
+
 /// Whether there is no opening a connection with these ends.
-fn is_taken(demux: &Demux, time_wait: &TimeWaitTable, tuple: &FourTuple, now: Instant) -> bool {
-    match demux.find(tuple) {
+fn is_taken(demux: &Demux, time_wait: &TimeWaitTable, at: &Located, now: Instant) -> bool {
+    match demux.find_at(at) {
         None => false,
         Some(Target::TimeWait(id)) => !time_wait.get(id).is_some_and(|entry| entry.gives_way_to_us(now)),
         Some(Target::Socket(_) | Target::HalfOpen(_)) => true,
@@ -437,6 +444,7 @@ impl Endpoint {
     pub(crate) fn abort(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.holder = Holder::Nobody;
+        ctx.events.forget(SocketId::Tcp(id));
         match &mut socket.phase {
             Phase::Over(_) => self.remove(ctx, id),
             Phase::Opening(_) => self.finish(ctx, id, Ending::Aborted),

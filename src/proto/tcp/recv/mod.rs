@@ -115,6 +115,8 @@ impl RecvHalf {
     /// Peers that send only small segments are acknowledged as if these were full-sized.
     const MSS_FLOOR: u64 = 536;
 
+    // Inlined, each field is written where it is to stay; else the whole is moved there.
+    #[inline(always)]
     pub(crate) fn new(config: &Config, start: &RecvStart, now: Instant) -> Self {
         let RecvStart { first, offered, scale, rtt, sack } = *start;
         let (initial, max) = (config.recv_buffer_initial as u64, config.recv_buffer as u64);

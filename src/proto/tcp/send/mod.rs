@@ -126,6 +126,8 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
+    // Inlined, each field is written where it is to stay; else the whole is moved there.
+    #[inline(always)]
     pub(crate) fn new(config: &Config, start: &SendStart, now: Instant) -> Self {
         let mut rtt = Rtt::new(config);
         let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
@@ -387,13 +389,13 @@ impl SendHalf {
         self.path.give_sizes(sizes);
     }
 
-    /// What it has of memory beside its pages, for another connection, as far as that is little. Nothing else of its records is
-    /// left.
+    /// What it has of memory beside its pages, for another connection. Nothing else of its records is left. To be called when it
+    /// is [`trim`](Self::trim)med, so that this is little.
     pub(crate) fn take_room(&mut self) -> Room {
         self.lost.clear();
         Room {
-            flight: self.selective.take().map(|selective| selective.flight.emptied()),
-            sizes: self.path.take_sizes().emptied(),
+            flight: self.selective.take().map(|selective| selective.flight),
+            sizes: self.path.take_sizes(),
         }
     }
 
