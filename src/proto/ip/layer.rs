@@ -315,6 +315,13 @@ impl Layer {
         let source = source
             .or(out.source)
             .or_else(|| self.interfaces.source_towards(out.device, destination, out.next_hop));
+        // However it was chosen, it says on which link such a destination is: the next packet from it goes there, too.
+        let out = match source {
+            Some(source) if address::is_link_scoped(destination) => {
+                self.out_for(destination, Some(source))?
+            }
+            Some(_) | None => out,
+        };
         let link = self.interfaces.mtu_to(out.device, destination).ok_or(Error::NetworkUnreachable)?;
         Ok(Route {
             device: out.device,

@@ -1,12 +1,13 @@
 //! What becomes of text on its way through two stacks: how often it is copied.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
 use core::time::Duration;
 
 use super::*;
 use crate::proto::buf::copies;
 use crate::proto::buf::pages::PAGE_SIZE;
+use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::packet::{EgressChecksum, Offloads};
 use crate::proto::{Error, ListenerId, Owner, TcpId};
 
@@ -242,4 +243,55 @@ fn who_is_lent_bytes_or_room_and_takes_none_changes_nothing() {
     let written = pair.stacks[0].tcp_write_in_place(pair.now, client, |_| panic!("it is closed"));
     assert_eq!(written, Err(Error::BrokenPipe));
     assert!(none(&pair));
+}
+
+#[test]
+fn a_connection_to_a_link_local_address_leaves_where_its_source_lives_whatever_a_route_says() {
+    let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), Instant::ZERO);
+    let (here, there) = (stack.add_interface(1500), stack.add_interface(1500));
+    stack.add_address(here, "fe80::1/64".parse().unwrap()).unwrap();
+    stack.add_address(there, "fe80::2/64".parse().unwrap()).unwrap();
+    let target = RouteTarget::Interface(here);
+    let source = Some("fe80::2".parse().unwrap());
+    stack.add_route(RouteSpec { source, ..RouteSpec::new("fe80::/96".parse().unwrap(), target) }).unwrap();
+    let remote = "[fe80::9]:7".parse().unwrap();
+    let client = stack.tcp_connect(Instant::ZERO, None, remote, None, Owner::APPLICATION).unwrap();
+    assert_eq!(stack.tcp_local_addr(client).unwrap().ip(), "fe80::2".parse::<IpAddr>().unwrap());
+    let mut isn = None;
+    let mut syn = |egress: Egress<'_>| {
+        assert_eq!(egress.device, there);
+        isn = egress.header[44..48].try_into().ok().map(u32::from_be_bytes);
+        Sent::Taken
+    };
+    while stack.transmit(Instant::ZERO, &mut syn) == Progress::More {}
+    let isn = isn.expect("a SYN has gone");
+    let port = stack.tcp_local_addr(client).unwrap().port();
+    let answer = syn_ack(port, isn.wrapping_add(1));
+    let packet = Packet { checksum: ChecksumState::Trusted, ..Packet::plain(&answer, Instant::ZERO) };
+    stack.receive(there, &packet);
+    assert_eq!(stack.tcp_write(Instant::ZERO, client, b"text"), Ok(4));
+    let mut sent = 0;
+    let mut text = |egress: Egress<'_>| {
+        assert_eq!(egress.device, there, "text has gone another way than the SYN");
+        sent += egress.payload.concat().len();
+        Sent::Taken
+    };
+    while stack.transmit(Instant::ZERO, &mut text) == Progress::More {}
+    assert_eq!(sent, 4);
+}
+
+/// What fe80::9 port 7 answers to a SYN from fe80::2.
+fn syn_ack(port: u16, ack: u32) -> Vec<u8> {
+    let (from, to) = ("fe80::9".parse::<Ipv6Addr>().unwrap(), "fe80::2".parse::<Ipv6Addr>().unwrap());
+    let mut tcp = etherparse::TcpHeader::new(7, port, 1, 1000);
+    (tcp.syn, tcp.ack, tcp.acknowledgment_number) = (true, true, ack);
+    let ip = etherparse::Ipv6Header {
+        payload_length: tcp.header_len() as u16,
+        next_header: etherparse::IpNumber::TCP,
+        hop_limit: 64,
+        source: from.octets(),
+        destination: to.octets(),
+        ..etherparse::Ipv6Header::default()
+    };
+    [&ip.to_bytes()[..], &tcp.to_bytes()[..]].concat()
 }
