@@ -6,13 +6,17 @@ mod support {
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::running::{bytes, connect};
-use tunstack::device::MemoryDevice;
+use support::running::{bytes, connect, eventually};
+use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, TcpStream};
+use tunstack::proto::{Egress, Sent};
 
 /// Two stacks that are joined, at 10.9.0.1 and 10.9.0.2.
 fn pair() -> (Net, Net) {
@@ -118,10 +122,18 @@ fn who_does_not_block_is_told_whichever_of_the_two_has_to_wait() {
 #[test]
 fn times_are_those_of_a_read_and_of_a_write() {
     let Proxied { client, server, _nets } = proxied();
-    client.1.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let soon = Some(Duration::from_millis(20));
+    client.1.set_read_timeout(soon).unwrap();
     assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
     (&client.0).write_all(b"late").unwrap();
     assert_eq!(client.1.splice(&server.1, 10).unwrap(), 4);
+    // There is something to read, and for ever no room.
+    server.1.set_write_timeout(soon).unwrap();
+    while (&server.1).write(&[0; 60_000]).is_ok() {}
+    (&client.0).write_all(b"late").unwrap();
+    assert_eq!(client.1.peek(&mut [0]).unwrap(), 1);
+    client.1.set_read_timeout(None).unwrap();
+    assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -213,4 +225,80 @@ fn who_does_not_block_is_lent_nothing_where_there_is_nothing() {
     };
     assert_eq!(full.kind(), ErrorKind::WouldBlock);
     assert!(total >= 65_536, "{total}");
+}
+
+#[test]
+fn a_thread_that_writes_beside_a_splice_to_the_same_connection_is_not_forgotten() {
+    let Proxied { client, server, .. } = proxied();
+    let (server, proxy) = (server.0, server.1);
+    let (total, aside) = (4 << 20, 100);
+    thread::scope(|scope| {
+        scope.spawn(|| (&proxy).write_all(&vec![1; total]).unwrap());
+        // Until neither the server's buffer nor the proxy's has any more room.
+        let mut unsent = 0;
+        eventually("a full buffer", || {
+            thread::sleep(Duration::from_millis(20));
+            let before = std::mem::replace(&mut unsent, proxy.tcp_info().unwrap().unsent);
+            unsent > 0 && unsent == before
+        });
+        (&client.0).write_all(&vec![1; aside]).unwrap();
+        client.1.peek(&mut [0]).unwrap();
+        proxy.set_nonblocking(true).unwrap();
+        // Little by little, until there is room, though not so much that a writer would be woken.
+        let mut read = 0;
+        while let Err(error) = client.1.splice(&proxy, usize::MAX) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            read += (&server).read(&mut [0; 500]).unwrap();
+        }
+        let mut rest = vec![0; total + aside - read];
+        (&server).read_exact(&mut rest).unwrap();
+    });
+}
+
+/// A device that panics when it is told to.
+struct Fuse(MemoryDevice, Arc<AtomicBool>);
+
+impl Device for Fuse {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn mtu(&self) -> usize {
+        self.0.mtu()
+    }
+
+    fn recv(&self, buffer: &mut [u8]) -> Received {
+        assert!(!self.1.load(Ordering::Relaxed), "the fuse has blown");
+        self.0.recv(buffer)
+    }
+
+    fn send(&self, egress: Egress<'_>) -> Sent {
+        self.0.send(egress)
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.0.poll_fd()
+    }
+
+    fn room(&self) -> Room {
+        self.0.room()
+    }
+}
+
+#[test]
+fn a_stack_that_has_failed_carries_nothing_on_and_keeps_what_has_come() {
+    let (left, right) = MemoryDevice::pair(1500).unwrap();
+    let blown = Arc::new(AtomicBool::new(false));
+    let outside = Net::builder().device(left).addr("10.9.0.1/24").start().unwrap();
+    let net = Net::builder().device(Fuse(right, Arc::clone(&blown))).addr("10.9.0.2/24").start().unwrap();
+    let (client, proxy) = connect(&outside, &net, "10.9.0.2:0");
+    (&client).write_all(b"to be kept").unwrap();
+    while proxy.peek(&mut [0; 20]).unwrap() < 10 {}
+    blown.store(true, Ordering::Relaxed);
+    (&client).write_all(b"x").unwrap();
+    net.wait_stopped();
+    assert_eq!(proxy.splice(&proxy, 10).unwrap_err().kind(), ErrorKind::NetworkDown);
+    let mut kept = [0; 10];
+    (&proxy).read_exact(&mut kept).unwrap();
+    assert_eq!(&kept, b"to be kept");
 }

@@ -75,7 +75,8 @@ pub trait Device: Send + Sync {
         Offloads::default()
     }
 
-    /// Becomes readable when [`recv`](Self::recv) has something to say.
+    /// Is readable for as long as [`recv`](Self::recv) has something to say. The loop does not always read until there is nothing more,
+    /// and a device that says so only once would not be heard.
     fn poll_fd(&self) -> BorrowedFd<'_>;
 
     /// How the device tells that it has room again, after it answered [`Sent::Busy`].

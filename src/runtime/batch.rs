@@ -218,6 +218,28 @@ mod tests {
     }
 
     #[test]
+    fn where_datagrams_have_come_one_at_a_time_one_is_read_and_the_next_left_for_the_next_time() {
+        let (mut batch, mut singles) = (Batch::new(), Singles::default());
+        let mut fill = |device: &Script| {
+            let intake = batch.fill(device, &mut singles);
+            let mut lens = Vec::new();
+            batch.take_packets(Instant::ZERO, |packet| lens.push(packet.bytes.len()));
+            (intake, lens)
+        };
+        for _ in 0..8 {
+            assert_eq!(fill(&Script::new(&[(40, 0)])), (Intake::Drained, vec![40]));
+        }
+        let two = Script::new(&[(41, 0), (42, 0)]);
+        assert_eq!(fill(&two), (Intake::One, vec![41]));
+        assert_eq!(fill(&two), (Intake::One, vec![42]));
+        // Of many all but the first sixteen go together.
+        let many = Script::new(&[(43, 0); 30]);
+        let counts: Vec<usize> = (0..15).map(|_| fill(&many).1.len()).collect();
+        assert_eq!(counts, [[1; 14].as_slice(), &[16]].concat());
+        assert_eq!(fill(&many), (Intake::Drained, vec![]));
+    }
+
+    #[test]
     fn super_segments_fill_a_batch_by_what_the_second_cache_holds_whatever_else_is_in_it() {
         assert_eq!(counts(&Script::new(&[(65_000, 1448); 6])), [3, 3, 0]);
         assert_eq!(counts(&Script::new(&[(20_000, 1448); 9])), [7, 2]);

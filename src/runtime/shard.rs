@@ -530,6 +530,13 @@ impl Shard {
         }
     }
 
+    /// Has the next thread that waits for a socket look at it: somebody has used what it may have been woken for.
+    pub(crate) fn wake_next(&mut self, socket: SocketId, side: Side) {
+        if let Some(wake) = self.waiting.next(socket, side) {
+            wake.notify_one();
+        }
+    }
+
     /// Why the stack has stopped, if it has.
     pub(crate) fn stopped(&self) -> Option<&Stopped> {
         self.stopped.as_ref()

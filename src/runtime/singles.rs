@@ -13,6 +13,8 @@ const BELIEVED_FOR: u8 = 16;
 pub(super) struct Singles {
     /// How many in a row have come alone, as far as was asked.
     alone: u8,
+    /// After the latest, it was not asked whether there was another.
+    unasked: bool,
 }
 
 impl Singles {
@@ -23,7 +25,10 @@ impl Singles {
 
     /// So many datagrams were found, and nothing behind them.
     pub(super) fn drained(&mut self, datagrams: usize) {
+        let unasked = std::mem::take(&mut self.unasked);
         match datagrams {
+            // This device says that it has something until it is read once more: nothing is gained.
+            0 if unasked => self.alone = 0,
             // Somebody else has woken the loop.
             0 => {}
             1 => self.alone = self.alone.saturating_add(1).min(BELIEVED_FROM),
@@ -33,6 +38,7 @@ impl Singles {
 
     /// One was read, and it was not asked whether there is something behind it.
     pub(super) fn read_one(&mut self) {
+        self.unasked = true;
         self.alone += 1;
         if self.alone >= BELIEVED_FROM + BELIEVED_FOR {
             self.alone = BELIEVED_FROM - 1;
@@ -41,7 +47,7 @@ impl Singles {
 
     /// There may have been more than one read can hold.
     pub(super) fn found_many(&mut self) {
-        self.alone = 0;
+        *self = Singles::default();
     }
 }
 
@@ -88,5 +94,13 @@ mod tests {
         assert_eq!(asked(&mut singles, 8), [false; 8]);
         singles.drained(0);
         assert!(singles.expects_one());
+    }
+
+    #[test]
+    fn a_device_that_is_readable_until_it_has_been_read_in_vain_is_read_in_vain_at_once() {
+        let mut singles = Singles::default();
+        assert!(asked(&mut singles, 9)[8]);
+        singles.drained(0);
+        assert_eq!(asked(&mut singles, 8), [false; 8]);
     }
 }

@@ -77,7 +77,8 @@ impl TcpStream {
     /// the bytes, from the first on, are read now; the others are lent again by the next call. Returns how many were read; 0 is
     /// the end of the stream, unless `look` was called and said so.
     ///
-    /// The stack stands still meanwhile: `look` has to be short, and whatever it asks of a socket of the same stack waits for ever.
+    /// The stack stands still meanwhile: `look` has to be short, and whatever it asks of a socket of the same stack waits for ever,
+    /// letting go of one included. It is called once at most.
     ///
     /// # Errors
     /// As a read; `look` isn't called then.
@@ -106,7 +107,7 @@ impl TcpStream {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn read_in_place(&self, look: impl FnOnce(&[&[u8]]) -> usize) -> io::Result<usize> {
+    pub fn read_in_place(&self, look: impl FnMut(&[&[u8]]) -> usize) -> io::Result<usize> {
         let mut once = Once::new(look);
         let read = self.receive(|shard, now| {
             shard.stack.tcp_read_in_place(now, self.0.id, |pieces| once.run(|look| look(pieces)))
@@ -115,14 +116,13 @@ impl TcpStream {
     }
 
     /// Writes in place: waits until there is room in the send buffer, and lends some of it to `fill`, an octet at least and a page
-    /// at most. `fill` puts bytes there, from the first on, and answers how many; what stands in the room before is anything.
-    /// Returns how many are sent.
+    /// at most, all of it zero. `fill` puts bytes there, from the first on, and answers how many. Returns how many are sent.
     ///
     /// The stack stands still meanwhile, as for [`read_in_place`](Self::read_in_place).
     ///
     /// # Errors
     /// As a write; `fill` isn't called then.
-    pub fn write_in_place(&self, fill: impl FnOnce(&mut [u8]) -> usize) -> io::Result<usize> {
+    pub fn write_in_place(&self, fill: impl FnMut(&mut [u8]) -> usize) -> io::Result<usize> {
         self.tell_deferred()?;
         let mut once = Once::new(fill);
         let written = self.block_on(Side::Write, self.0.modes.patience(Side::Write), |shard, now| {
@@ -135,8 +135,17 @@ impl TcpStream {
     fn try_splice(&self, to: &TcpStream, max: usize, who: &TcpStream, side: Side) -> io::Result<Carried> {
         let patience = who.0.modes.patience(side);
         self.0.net.shared().block_on(SocketId::Tcp(who.0.id), side, patience, |shard, now| {
+            if shard.stopped().is_some() {
+                // What is unread can be read for ever, and what is written now would never be sent.
+                return Err(Error::NoSuchSocket);
+            }
             match (shard.stack.tcp_splice(now, self.0.id, to.0.id, max), side) {
-                (Ok(count), _) => Ok(Carried::Bytes(count)),
+                (Ok(count), _) => {
+                    // Others who wait for either may have missed what this has used.
+                    shard.wake_next(SocketId::Tcp(self.0.id), Side::Read);
+                    shard.wake_next(SocketId::Tcp(to.0.id), Side::Write);
+                    Ok(Carried::Bytes(count))
+                }
                 (Err(SpliceError::Read(Error::WouldBlock)), Side::Write)
                 | (Err(SpliceError::Write(Error::WouldBlock)), Side::Read) => Ok(Carried::Waits),
                 (Err(SpliceError::Read(error) | SpliceError::Write(error)), _) => Err(error),
@@ -146,20 +155,23 @@ impl TcpStream {
 }
 
 /// What is run once, under the stack's lock, by a call that may have to try several times. Its panic is its caller's, and not
-/// the stack's end.
+/// the stack's end; and it is dropped when the lock is let go, since what it owns may be a socket of the same stack.
 struct Once<F> {
-    work: Option<F>,
+    work: F,
+    was_run: bool,
     panic: Option<Box<dyn Any + Send>>,
 }
 
 impl<F> Once<F> {
     fn new(work: F) -> Self {
-        Once { work: Some(work), panic: None }
+        Once { work, was_run: false, panic: None }
     }
 
-    fn run(&mut self, run: impl FnOnce(F) -> usize) -> usize {
-        let Some(work) = self.work.take() else { return 0 };
-        catch_unwind(AssertUnwindSafe(|| run(work))).unwrap_or_else(|panic| {
+    fn run(&mut self, run: impl FnOnce(&mut F) -> usize) -> usize {
+        if std::mem::replace(&mut self.was_run, true) {
+            return 0;
+        }
+        catch_unwind(AssertUnwindSafe(|| run(&mut self.work))).unwrap_or_else(|panic| {
             self.panic = Some(panic);
             0
         })

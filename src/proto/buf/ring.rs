@@ -136,7 +136,7 @@ impl Ring {
     }
 
     /// Lends `fill` up to `max` bytes of room at positions `at..`, as far as one page goes, and takes what it has put there: so
-    /// many bytes from the first on. What stood in the room before is anything. `None` if the pool lends no page.
+    /// many bytes from the first on. All of the room is zero, since others have had the page before. `None` if the pool lends no page.
     ///
     /// # Panics
     /// As [`write_at`](Self::write_at).
@@ -160,7 +160,9 @@ impl Ring {
             self.drop_unused_places(pool);
             return None;
         };
-        let count = fill(&mut page[offset..offset + room]).min(room);
+        let lent = &mut page[offset..offset + room];
+        lent.fill(0);
+        let count = fill(lent).min(room);
         if count > 0 {
             self.end = self.end.max(at + count as u64);
             #[cfg(debug_assertions)]

@@ -170,8 +170,8 @@ impl Stack {
         tcp.read_in_place(&mut ctx, id, look)
     }
 
-    /// Lends room in the send buffer to `fill`, which puts bytes there and answers how many: writing without a copy. What stands
-    /// in the room before is anything. There is an octet of it at least, and a page at most. Returns how many are sent.
+    /// Lends room in the send buffer to `fill`, which puts bytes there and answers how many: writing without a copy. The room is all
+    /// zeros. There is an octet of it at least, and a page at most. Returns how many are sent.
     ///
     /// # Errors
     /// As [`tcp_write`](Self::tcp_write); `fill` isn't called then.
@@ -182,10 +182,7 @@ impl Stack {
     ///
     /// /// Sends as many zeros as there is room for.
     /// fn zeros(stack: &mut Stack, now: Instant, id: TcpId) -> Result<usize, Error> {
-    ///     stack.tcp_write_in_place(now, id, |room| {
-    ///         room.fill(0);
-    ///         room.len()
-    ///     })
+    ///     stack.tcp_write_in_place(now, id, |room| room.len())
     /// }
     /// ```
     pub fn tcp_write_in_place(
