@@ -125,8 +125,21 @@ impl<'a> Segment<'a> {
         dst: IpAddr,
         checksum: ChecksumState,
     ) -> Result<Self, DropReason> {
+        Segment::parse_into(&mut None, bytes, src, dst, checksum).cloned()
+    }
+
+    /// As [`parse`](Self::parse), in the place where the segment is to stay: to move one costs a third of what it costs to
+    /// read it.
+    #[inline(always)]
+    pub(crate) fn parse_into<'p>(
+        place: &'p mut Option<Self>,
+        bytes: &'a [u8],
+        src: IpAddr,
+        dst: IpAddr,
+        checksum: ChecksumState,
+    ) -> Result<&'p mut Self, DropReason> {
         let intact = Intact::check(bytes, src, dst, checksum)?;
-        let mut segment = intact.segment();
+        let segment = place.insert(intact.segment());
         intact.read_options(&mut segment.options)?;
         Ok(segment)
     }
@@ -147,9 +160,8 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// A segment that is intact as far as its options: [`Segment::parse`] in two steps, for those who want the segment to be
-/// made where it is to stay. To move one costs a third of what it costs to read it.
-pub(crate) struct Intact<'a> {
+/// A segment that is intact as far as its options.
+struct Intact<'a> {
     header: TcpHeaderSlice<'a>,
     flags: u8,
     options: &'a [u8],
@@ -158,12 +170,7 @@ pub(crate) struct Intact<'a> {
 
 impl<'a> Intact<'a> {
     #[inline(always)]
-    pub(crate) fn check(
-        bytes: &'a [u8],
-        src: IpAddr,
-        dst: IpAddr,
-        checksum: ChecksumState,
-    ) -> Result<Self, DropReason> {
+    fn check(bytes: &'a [u8], src: IpAddr, dst: IpAddr, checksum: ChecksumState) -> Result<Self, DropReason> {
         let header = TcpHeaderSlice::from_slice(bytes).map_err(|error| match error {
             HeaderSliceError::Len(_) if bytes.len() < HEADER_LEN => DropReason::Truncated,
             HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => DropReason::TcpMalformed,
@@ -192,7 +199,7 @@ impl<'a> Intact<'a> {
 
     /// All but the options.
     #[inline]
-    pub(crate) fn segment(&self) -> Segment<'a> {
+    fn segment(&self) -> Segment<'a> {
         let Intact { ref header, flags, payload, .. } = *self;
         let control = Control::of(flags);
         Segment {
@@ -213,7 +220,7 @@ impl<'a> Intact<'a> {
 
     /// The options, for a segment that has none yet.
     #[inline]
-    pub(crate) fn read_options(&self, options: &mut TcpOptions) -> Result<(), DropReason> {
+    fn read_options(&self, options: &mut TcpOptions) -> Result<(), DropReason> {
         //= RFC9293 MUST-5
         //= RFC9293 MUST-7
         options.read(self.options).map_err(|_| DropReason::TcpOption)

@@ -47,7 +47,7 @@ use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
 use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
-use crate::proto::wire::tcp::{Control, Intact, Segment, SeqNr};
+use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::time::Instant;
 use spare::Spare;
 
@@ -200,18 +200,18 @@ impl Endpoint {
             return Err(DropReason::NotUnicast);
         }
         //= RFC9293 MUST-3
-        let intact = Intact::check(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
-        let mut segment = intact.segment();
-        intact.read_options(&mut segment.options)?;
+        let Datagram { payload, src, dst, checksum, .. } = *datagram;
+        let mut place = None;
+        let segment = Segment::parse_into(&mut place, payload, src, dst, checksum)?;
         ctx.counters.tcp_segments_in += 1;
-        let tuple = emit::tuple_of(datagram, &segment);
-        emit::trace_received(ctx.trace, ctx.now, &tuple, &segment, datagram.gso_size);
+        let tuple = emit::tuple_of(datagram, segment);
+        emit::trace_received(ctx.trace, ctx.now, &tuple, segment, datagram.gso_size);
         let at = self.demux.locate(tuple);
         match self.demux.find_at(&at) {
-            Some(Target::Socket(id)) => self.for_socket(ctx, id, &segment, datagram),
-            Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, &segment, datagram),
-            Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &at, &segment),
-            None => self.for_listener(ctx, &at, &segment, datagram),
+            Some(Target::Socket(id)) => self.for_socket(ctx, id, segment, datagram),
+            Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, segment, datagram),
+            Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &at, segment),
+            None => self.for_listener(ctx, &at, segment, datagram),
         }
     }
 

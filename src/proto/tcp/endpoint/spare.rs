@@ -72,7 +72,9 @@ mod tests {
     use crate::proto::error::Error;
     use crate::proto::events::Readiness;
     use crate::proto::ip::testing::World;
+    use crate::proto::tcp::recv::Text;
     use crate::proto::tcp::send::SendStart;
+    use crate::proto::tcp::send::acked::Acknowledgement;
     use crate::proto::tcp::seq::{RcvPos, SndPos};
     use crate::proto::tcp::timestamps::{TimestampClocks, Timestamps};
     use crate::proto::wire::tcp::SeqNr;
@@ -102,6 +104,35 @@ mod tests {
         }
     }
 
+    /// It sends: of four segments one is acknowledged, and with SACK one is lost, one reported, and one on its way. It hears
+    /// what comes next, which is read, and what comes too early.
+    fn live(connection: &mut Connection, first: RcvPos, world: &mut World) {
+        connection.rcv.follow_memory(&mut world.pool);
+        let mut ends = Vec::new();
+        for text in ["text", "another text", "a third one", "more"] {
+            assert_eq!(connection.snd.write(text.as_bytes(), &mut world.pool, world.now), text.len());
+            let plan = connection.snd.plan(true, 0, u64::MAX).unwrap();
+            connection.snd.commit(&plan, world.now);
+            ends.push(plan.end());
+            world.now += Duration::from_millis(1);
+        }
+        let mut ctx = world.ctx();
+        let said = Acknowledgement {
+            ack: ends[0],
+            seq: first,
+            wnd: 5_000,
+            is_bare: true,
+            at: ctx.now,
+            sack: core::iter::once(ends[1].get()..ends[2].get()).collect(),
+            echo: None,
+        };
+        connection.snd.acknowledge(&said, ctx.pool, ctx.counters);
+        assert_eq!(connection.snd.outstanding(), 27);
+        assert_eq!(connection.rcv.segment(&mut ctx, first, b"heard", false, 5), Text::InOrder);
+        assert_eq!(connection.rcv.segment(&mut ctx, first.plus(9), b"early", false, 5), Text::Ahead);
+        assert_eq!(connection.rcv.consume(9, ctx.pool, ctx.now), 5);
+    }
+
     #[test]
     fn a_connection_in_the_memory_of_another_is_as_if_there_had_been_none() {
         let mut world = World::new();
@@ -109,19 +140,21 @@ mod tests {
         for (old, new) in [(2, 3), (3, 4), (4, 6), (5, 7)] {
             let before = settled(old, world.now);
             let mut connection = Box::new(Connection::new(&world.config, &before, world.now));
-            connection.rcv.follow_memory(&mut world.pool);
-            assert_eq!(connection.snd.write(b"text", &mut world.pool, world.now), 4);
+            live(&mut connection, before.rcv_first, &mut world);
             connection.soft_error = Some(Error::TimedOut);
             connection.signals = Readiness::ERROR;
             connection.received_tos = 8;
             assert_eq!(connection.close(&mut world.ctx(), None), None);
             connection.release(&mut world.ctx());
+            let place = &raw const *connection;
             spare.take_connection(connection, &mut world.pool);
+            assert_eq!(spare.connections.len(), 1);
 
             world.now += Duration::from_secs(1);
             let after = settled(new, world.now);
             let renewed = spare.connection(&world.config, &after, world.now);
             assert!(spare.connections.is_empty());
+            assert_eq!(&raw const *renewed, place);
             let fresh = Connection::new(&world.config, &after, world.now);
             assert_eq!(format!("{renewed:?}"), format!("{fresh:?}"));
         }

@@ -246,35 +246,217 @@ impl Tally<'_> {
 mod tests {
     use super::*;
     use crate::proto::config::Config;
+    use crate::proto::tcp::demux::FourTuple;
+    use crate::proto::tcp::send::scoreboard::SackBlocks;
+    use crate::proto::tcp::timestamps::TimestampClocks;
     use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    const FIRST: u64 = 100;
+    const MSS: u64 = 1_000;
+    const MIN_RTT: Duration = Duration::from_millis(4);
+
+    /// What happens to a sender. Lengths are in octets, and cut to what there is.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// So much goes out for the first time.
+        Sent(u64),
+        /// Of what is lost, so much goes out again.
+        SentAgain(u64),
+        /// As much of the end goes out again, though nothing says that it is lost.
+        Probed(u64),
+        /// What went out so far behind SND.UNA, and is so long, is lost: its packets were too large.
+        Lost(u64, u64),
+        /// Milliseconds pass, and what is late is lost.
+        Waited(u64),
+        TimedOut,
+        /// What was believed lost is on its way.
+        Undone,
+        /// So much is acknowledged, and what stands there behind the old SND.UNA, and is so long, is reported. It echoes
+        /// what was said so many milliseconds ago.
+        Acknowledged {
+            len: u64,
+            blocks: Vec<(u64, u64)>,
+            echo: Option<u64>,
+        },
+    }
+
+    fn acknowledged() -> impl Strategy<Value = Event> {
+        let blocks = prop_oneof![
+            3 => Just(Vec::new()),
+            1 => prop::collection::vec((0_u64..6_000, 1_u64..2_000), 1..4),
+        ];
+        let len = prop_oneof![1 => Just(0), 4 => 0_u64..3_000, 2 => Just(u64::MAX)];
+        (len, blocks, prop::option::of(0_u64..9)).prop_map(|(len, blocks, echo)| Event::Acknowledged {
+            len,
+            blocks,
+            echo,
+        })
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => (1_u64..3_000).prop_map(Event::Sent),
+            3 => (1_u64..3_000).prop_map(Event::SentAgain),
+            1 => (1_u64..2_000).prop_map(Event::Probed),
+            1 => (0_u64..4_000, 1_u64..3_000).prop_map(|(from, len)| Event::Lost(from, len)),
+            3 => (0_u64..9).prop_map(Event::Waited),
+            1 => Just(Event::TimedOut),
+            1 => Just(Event::Undone),
+            6 => acknowledged(),
+        ]
+    }
+
+    /// What of a sender concerns what has arrived, each step as `SendHalf` takes it.
+    #[derive(Clone, Debug)]
+    struct Sender {
+        selective: Selective,
+        lost: Ranges,
+        una: u64,
+        nxt: u64,
+        now: Instant,
+        rtt: Rtt,
+        clock: TimestampClock,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let tuple = FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
+            let now = Instant::from_millis(100);
+            let mut rtt = Rtt::new(&Config::default());
+            rtt.sample(MIN_RTT, now);
+            Sender {
+                selective: Selective::new(SndPos::at(FIRST), 4),
+                lost: Ranges::new(),
+                una: FIRST,
+                nxt: FIRST,
+                now,
+                rtt,
+                clock: TimestampClocks::new([7; 16]).of(&tuple),
+            }
+        }
+
+        fn takes(&mut self, event: &Event) -> Result<(), TestCaseError> {
+            match *event {
+                Event::Sent(len) => {
+                    self.selective.flight.sent(self.nxt..self.nxt + len, self.now);
+                    self.nxt += len;
+                }
+                Event::SentAgain(len) => self.sends_again(len),
+                Event::Probed(len) => self.probes(len),
+                Event::Lost(from, len) => self.loses(self.una + from..self.una + from + len),
+                Event::Waited(millis) => {
+                    self.now += Duration::from_millis(millis);
+                    self.detects();
+                }
+                Event::TimedOut => self.times_out(),
+                Event::Undone => {
+                    self.selective.restore(&self.lost, self.now);
+                    self.lost.clear();
+                }
+                Event::Acknowledged { len, ref blocks, echo } => self.hears(len, blocks, echo)?,
+            }
+            Ok(())
+        }
+
+        fn sends_again(&mut self, len: u64) {
+            let Some(lost) = self.lost.first() else { return };
+            let again = lost.start..lost.end.min(lost.start + len);
+            self.lost.remove(again.clone());
+            self.selective.sent_again(again, self.now);
+        }
+
+        fn probes(&mut self, len: u64) {
+            let tail = self.una.max(self.nxt.saturating_sub(len))..self.nxt;
+            if tail.is_empty() || !self.lost.is_empty() || !self.selective.board.sacked().is_empty() {
+                return;
+            }
+            self.selective.flight.forget(&tail);
+            self.selective.sent_again(tail, self.now);
+        }
+
+        fn loses(&mut self, range: Range<u64>) {
+            let range = range.start..range.end.min(self.nxt);
+            if !range.is_empty() {
+                self.selective.flight.forget(&range);
+                self.selective.board.sacked().gaps(range).for_each(|missing| self.lost.insert(missing));
+            }
+        }
+
+        fn detects(&mut self) {
+            if self.una == self.nxt {
+                return self.selective.flight.clear();
+            }
+            let window = self.selective.window(&self.rtt, !self.lost.is_empty(), MSS);
+            let lost = &mut self.lost;
+            self.selective.detect(SndPos::at(self.una), window, self.now, |range| lost.insert(range));
+        }
+
+        fn times_out(&mut self) {
+            let una = SndPos::at(self.una);
+            if self.selective.has_reneged(una) {
+                self.selective.forget_reports(una, SndPos::at(self.nxt));
+                return self.loses(self.una..self.nxt);
+            }
+            let window = self.selective.window(&self.rtt, true, MSS);
+            let lost = &mut self.lost;
+            self.selective.detect_on_timeout(una, window, self.now, |range| lost.insert(range));
+            self.loses(self.una..self.una + MSS);
+        }
+
+        /// Takes an acknowledgement in the way that is chosen for it, which is to come to what the general way comes to.
+        fn hears(&mut self, len: u64, blocks: &[(u64, u64)], echo: Option<u64>) -> Result<(), TestCaseError> {
+            self.now += Duration::from_millis(1);
+            let ack = self.una.saturating_add(len).min(self.nxt);
+            let place = |(from, len): &(u64, u64)| self.una + from..self.una + from + len;
+            let blocks: SackBlocks = blocks.iter().map(place).collect();
+            let report = Report::read(&blocks, SndPos::at(ack), SndPos::at(FIRST), SndPos::at(self.nxt));
+            let mut general = self.clone();
+            let said = Acknowledged {
+                una: SndPos::at(self.una),
+                ack: SndPos::at(ack),
+                report: &report,
+                now: self.now,
+                echo: echo.map(|millis| {
+                    let sent = Instant::from_nanos(self.now.as_nanos() - millis * 1_000_000);
+                    (self.clock, self.clock.at(sent))
+                }),
+            };
+            let arrivals = self.selective.arrive(&said, &mut self.lost, &self.rtt);
+            let expected = general.selective.arrive_anyhow(&said, &mut general.lost, &general.rtt);
+            self.moves_to(ack);
+            general.moves_to(ack);
+            prop_assert_eq!(self.with(arrivals), general.with(expected));
+            Ok(())
+        }
+
+        fn moves_to(&mut self, ack: u64) {
+            self.una = ack;
+            self.lost.remove_below(ack);
+            self.detects();
+        }
+
+        fn with(&self, arrivals: Arrivals) -> String {
+            format!("{arrivals:?} {self:?}")
+        }
+    }
 
     proptest! {
         #[test]
         fn what_arrives_in_order_is_taken_as_if_anything_might_have_come(
-            sent in prop::collection::vec((1_u64..3_000, 0_u64..3), 1..8),
-            acked in prop::collection::vec(0_u64..6_000, 1..8),
+            events in prop::collection::vec(event(), 1..32),
         ) {
-            let mut selective = Selective::new(SndPos::at(100), 4);
-            let (mut nxt, mut now) = (100, Instant::from_millis(1));
-            for (len, pause) in sent {
-                now += Duration::from_millis(pause);
-                selective.flight.sent(nxt..nxt + len, now);
-                nxt += len;
+            let mut sender = Sender::new();
+            for event in &events {
+                sender.takes(event)?;
             }
-            let (rtt, report) = (Rtt::new(&Config::default()), Report::default());
-            let mut una = 100;
-            for len in acked {
-                now += Duration::from_millis(1);
-                let ack = (una + len).min(nxt);
-                let (una_before, ack_now) = (SndPos::at(una), SndPos::at(ack));
-                let said = Acknowledged { una: una_before, ack: ack_now, report: &report, now, echo: None };
-                let (mut other, mut lost) = (selective.clone(), Ranges::new());
-                let arrivals = selective.arrive(&said, &mut lost, &rtt);
-                let expected = other.arrive_anyhow(&said, &mut lost, &rtt);
-                prop_assert_eq!(format!("{arrivals:?} {selective:?}"), format!("{expected:?} {other:?}"));
-                una = ack;
-            }
+            // When all has arrived, whatever it was, the short way is open again.
+            sender.hears(u64::MAX, &[], None)?;
+            sender.takes(&Event::Sent(MSS))?;
+            prop_assert!(sender.selective.all_was_sent_once(&sender.lost));
+            sender.hears(MSS, &[], None)?;
         }
     }
 }
