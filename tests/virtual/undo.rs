@@ -58,6 +58,22 @@ fn a_time_out_while_new_segments_are_on_their_way_ends_the_question() {
 }
 
 #[test]
+fn an_acknowledgement_without_news_leaves_the_question_open() {
+    //= RFC5682 3.1 spurious
+    let mut t = opened("S 0 win 65535 <mss 1000,sackok>", "A 1 ack 1");
+    ten(&mut t);
+    t.write(10_000);
+    until_timeouts(&mut t, 1);
+    t.inject("A 1 ack 1001");
+    assert_eq!(t.take_all().len(), 2);
+    // Another window makes it no duplicate.
+    t.inject("A 1 ack 1001 win 60000");
+    assert_eq!(t.stack.counters().tcp_undone_by_frto, 0);
+    t.inject("A 1 ack 2001 win 60000");
+    assert_eq!(t.stack.counters().tcp_undone_by_frto, 1);
+}
+
+#[test]
 fn a_time_out_in_fast_recovery_is_not_asked_about() {
     //= RFC5682 2.1 not in recovery, 3.1 not in recovery, 6 fast recovery
     for (mut t, duplicates) in
