@@ -59,8 +59,7 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, delay: Duration) -> Instant {
-        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-        Instant(self.0.saturating_add(nanos))
+        Instant(self.0.saturating_add(nanos(delay)))
     }
 }
 
@@ -82,6 +81,11 @@ impl fmt::Debug for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:09}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
     }
+}
+
+/// A duration in nanoseconds; as many as a number holds, where there are more.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -18,22 +18,13 @@ use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, Stopped, TcpStream};
 use tunstack::proto::{Config, DeviceId, Egress, Sent};
 
-use support::running::{PATIENCE, connect, eventually};
+use support::running::{PATIENCE, connect, eventually, pair_with};
 
 /// A stack that is told to poll for so long polls until the test is over.
 const EVER: Duration = Duration::from_secs(100);
 
 fn bell() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap()
-}
-
-/// Two stacks that are joined, at 10.9.0.1 and 10.9.0.2.
-fn pair(busy_poll: Duration) -> (Net, Net) {
-    let (left, right) = MemoryDevice::pair(1500).unwrap();
-    let start = |device: MemoryDevice, address| {
-        Net::builder().device(device).addr(address).busy_poll(busy_poll).start().unwrap()
-    };
-    (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"))
 }
 
 /// A byte there and a byte back.
@@ -46,7 +37,7 @@ fn ping(client: &TcpStream, server: &TcpStream) {
 
 #[test]
 fn stacks_that_poll_move_a_megabyte_each_way_at_once() {
-    let (left, right) = pair(Duration::from_micros(200));
+    let (left, right) = pair_with(|builder| builder.busy_poll(Duration::from_micros(200)));
     let (client, server) = connect(&left, &right, ("10.9.0.2", 0));
     let data: Vec<u8> = (0..1 << 20).map(|at: u32| (at / 251) as u8).collect();
     thread::scope(|scope| {
@@ -82,7 +73,7 @@ fn of_many_devices_each_is_polled() {
 
 #[test]
 fn a_stack_that_polls_ends_at_once() {
-    let (left, right) = pair(EVER);
+    let (left, right) = pair_with(|builder| builder.busy_poll(EVER));
     let (client, server) = connect(&left, &right, ("10.9.0.2", 0));
     ping(&client, &server);
     drop((client, server));

@@ -1,28 +1,23 @@
 //! Datagram sockets on two running stacks with a link between them: what threads wait for, and what they are told.
 
+mod support {
+    pub(crate) mod running;
+}
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tunstack::device::MemoryDevice;
+use support::running::{PATIENCE, pair};
 use tunstack::net::{
     BindOptions, ErrorCause, IcmpFilter, MtuDiscover, Net, RawOptions, RawSocket, SendOptions, UdpSocket,
 };
 
-/// Longer than anything here takes on a loaded machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// For experiments (RFC 3692).
 const EXPERIMENT: u8 = 253;
 const PROTOCOL_ICMP: u8 = 1;
 const BOTH: [[&str; 3]; 2] = [["0.0.0.0", "10.9.0.1", "10.9.0.2"], ["::", "fd09::1", "fd09::2"]];
-
-/// Two stacks: 10.9.0.1 and fd09::1 here, 10.9.0.2 and fd09::2 there.
-fn pair() -> (Net, Net) {
-    let (left, right) = MemoryDevice::pair(1500).unwrap();
-    let net = |device, v4: &str, v6: &str| Net::builder().device(device).addr(v4).addr(v6).start().unwrap();
-    (net(left, "10.9.0.1/24", "fd09::1/64"), net(right, "10.9.0.2/24", "fd09::2/64"))
-}
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -1,6 +1,10 @@
 //! The edges of a running stack: what services inside the loop may do, when a device is let go, and what options
 //! and handles promise.
 
+mod support {
+    pub(crate) mod running;
+}
+
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -9,6 +13,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use support::running::{PATIENCE, pair};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{
     Incoming, IntoIncoming, KeepAlive, Net, SocketOptions, TcpListener, TcpStream, UdpSocket,
@@ -19,14 +24,6 @@ use tunstack::time::Instant;
 
 const LEFT: &str = "10.9.0.1";
 const RIGHT: &str = "10.9.0.2";
-/// Longer than anything here takes on a loaded machine; only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn worlds() -> (Net, Net) {
-    let (left, right) = MemoryDevice::pair(1500).unwrap();
-    let start = |device, address| Net::builder().device(device).addr(address).start().unwrap();
-    (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"))
-}
 
 /// Sends itself a datagram for every datagram that it gets: there is always something to do.
 struct Soliloquy;
@@ -52,7 +49,7 @@ impl Service for Soliloquy {
 
 #[test]
 fn a_service_that_talks_to_itself_does_not_keep_the_loop_from_its_device() {
-    let (left, right) = worlds();
+    let (left, right) = pair();
     left.add_service(Soliloquy).unwrap();
     let listener = TcpListener::bind(&left, (LEFT, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -81,7 +78,7 @@ impl Service for LastWord {
 
 #[test]
 fn a_service_may_drop_the_last_handle_of_its_own_stack() {
-    let (left, right) = worlds();
+    let (left, right) = pair();
     let slot = Arc::new(Mutex::new(None));
     let (alive, end) = mpsc::channel();
     left.add_service(LastWord { net: Arc::clone(&slot), _alive: alive }).unwrap();
@@ -152,7 +149,7 @@ fn whoever_hears_of_the_end_finds_the_device_free() {
 
 #[test]
 fn times_of_nothing_are_refused_where_they_mean_nothing() {
-    let (left, right) = worlds();
+    let (left, right) = pair();
     let listener = TcpListener::bind(&right, (RIGHT, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let client = TcpStream::connect(&left, address).unwrap();

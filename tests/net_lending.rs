@@ -13,17 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::running::{bytes, connect, eventually};
+use support::running::{bytes, connect, eventually, exchange, pair};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, TcpStream};
 use tunstack::proto::{Egress, Sent};
-
-/// Two stacks that are joined, at 10.9.0.1 and 10.9.0.2.
-fn pair() -> (Net, Net) {
-    let (left, right) = MemoryDevice::pair(1500).unwrap();
-    let start = |device, address| Net::builder().device(device).addr(address).start().unwrap();
-    (start(left, "10.9.0.1/24"), start(right, "10.9.0.2/24"))
-}
 
 /// A proxy's work: what `client` says to the proxy goes on to `server`, and back. Each pair is a connection, the proxy's end second.
 struct Proxied {
@@ -52,19 +45,6 @@ fn carry(from: &TcpStream, to: &TcpStream) -> usize {
     total
 }
 
-/// Says it, and reads what the other says to the end.
-fn talk(stream: &TcpStream, says: &[u8]) -> Vec<u8> {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            (&*stream).write_all(says).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut heard = Vec::new();
-        (&*stream).read_to_end(&mut heard).unwrap();
-        heard
-    })
-}
-
 #[test]
 fn megabytes_go_through_a_proxy_each_way_at_once() {
     let Proxied { client, server, _nets } = proxied();
@@ -72,8 +52,8 @@ fn megabytes_go_through_a_proxy_each_way_at_once() {
     thread::scope(|scope| {
         let carried = scope.spawn(|| carry(&client.1, &server.1));
         let carried_back = scope.spawn(|| carry(&server.1, &client.1));
-        let at_server = scope.spawn(|| talk(&server.0, &down));
-        assert!(talk(&client.0, &up) == down, "the bytes changed on the way");
+        let at_server = scope.spawn(|| exchange(&server.0, &down));
+        assert!(exchange(&client.0, &up) == down, "the bytes changed on the way");
         assert!(at_server.join().unwrap() == up, "the bytes changed on the way");
         assert_eq!((carried.join().unwrap(), carried_back.join().unwrap()), (up.len(), down.len()));
     });

@@ -17,7 +17,7 @@ use tunstack::net::{Net, Stopped, TcpListener, TcpStream, UdpSocket};
 use tunstack::proto::{Config, Egress, Event, Offloads, Owner, SendOptions, Sent, Stack};
 use tunstack::runtime::Service;
 
-use support::running::{PATIENCE, bytes, connect, eventually};
+use support::running::{PATIENCE, bytes, connect, eventually, exchange};
 
 const LEFT: &str = "10.9.0.1";
 const RIGHT: &str = "10.9.0.2";
@@ -70,19 +70,6 @@ fn four_megabytes_go_each_way_at_once_in_both_families() {
             assert!(server.join().unwrap() == up, "the bytes going up changed");
         });
     }
-}
-
-/// Sends `data` and FIN while receiving up to the other's FIN.
-fn exchange(stream: &TcpStream, data: &[u8]) -> Vec<u8> {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            (&*stream).write_all(data).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut received = Vec::new();
-        (&*stream).read_to_end(&mut received).unwrap();
-        received
-    })
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{KeepAlive, SocketOptions};
 use crate::proto::Error;
 use crate::runtime::{Patience, Side};
+use crate::time::nanos;
 
 /// Whether a socket blocks, and for how long at most.
 #[derive(Debug, Default)]
@@ -28,8 +29,7 @@ impl Modes {
         if timeout == Some(Duration::ZERO) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
         }
-        let nanos = timeout.map_or(0, |timeout| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
-        self.cell(side).store(nanos, Ordering::Relaxed);
+        self.cell(side).store(timeout.map_or(0, nanos), Ordering::Relaxed);
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Hashing with a secret key, so that no peer can choose addresses that all fall into one bucket.
 
-use core::hash::{BuildHasher, Hash, Hasher};
-use core::net::IpAddr;
+use core::hash::{BuildHasher, Hash};
 
 use siphasher::sip::SipHasher13;
 
@@ -41,26 +40,6 @@ impl BuildHasher for Keyed {
 impl core::fmt::Debug for Keyed {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Keyed(..)")
-    }
-}
-
-/// An address and port, as it is looked up for each datagram: hashed in one piece, which costs half as much as field by
-/// field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spot(pub(crate) IpAddr, pub(crate) u16);
-
-impl Hash for Spot {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // That one is longer tells the families apart.
-        match self.0 {
-            IpAddr::V4(v4) => state.write_u64(u64::from(v4.to_bits()) << 16 | u64::from(self.1)),
-            IpAddr::V6(v6) => {
-                let mut bytes = [0; 18];
-                bytes[..16].copy_from_slice(&v6.octets());
-                bytes[16..].copy_from_slice(&self.1.to_be_bytes());
-                state.write(&bytes);
-            }
-        }
     }
 }
 

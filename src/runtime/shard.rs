@@ -23,7 +23,7 @@ use crate::device::Device;
 use crate::proto::events::Events;
 use crate::proto::stack::Progress;
 use crate::proto::{DeviceId, Error, ListenerId, Owner, SocketId, Stack};
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// Events that one holder of the lock handles before it lets go of it.
 const EVENT_BUDGET: usize = 256;
@@ -269,7 +269,8 @@ impl Shared {
     /// would be for ever, it only asks.
     pub(crate) fn shut_down(&self, timeout: Duration) -> Stopped {
         if self.is_loop() {
-            self.end_wanted_within.fetch_min(nanos(timeout), Ordering::Relaxed);
+            // The largest number stands for nobody who wants it.
+            self.end_wanted_within.fetch_min(nanos(timeout).min(u64::MAX - 1), Ordering::Relaxed);
         } else {
             self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
             self.ring();
@@ -562,11 +563,6 @@ impl Drop for Alarm<'_> {
             self.0.ring();
         }
     }
-}
-
-/// As many nanoseconds, but for the largest number, which stands for something else.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1)
 }
 
 fn poisoned() -> io::Error {

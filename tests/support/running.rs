@@ -1,16 +1,31 @@
-//! What tests of running stacks in one process share: how long they wait, connections, bytes to carry.
+//! What tests of running stacks in one process share: how long they wait, two stacks, connections, bytes to carry.
 
 // Each test uses some of it.
 #![allow(dead_code)]
 
-use std::net::ToSocketAddrs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, ToSocketAddrs};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tunstack::net::{Net, TcpListener, TcpStream};
+use tunstack::device::MemoryDevice;
+use tunstack::net::{Builder, Net, TcpListener, TcpStream};
 
 /// Longer than anything here takes on a loaded machine; only a hang reaches it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two stacks that are joined: 10.9.0.1 and fd09::1 here, 10.9.0.2 and fd09::2 there.
+pub(crate) fn pair() -> (Net, Net) {
+    pair_with(|builder| builder)
+}
+
+/// The same with a change to both.
+pub(crate) fn pair_with(change: impl Fn(Builder) -> Builder) -> (Net, Net) {
+    let (left, right) = MemoryDevice::pair(1500).unwrap();
+    let start =
+        |device, v4: &str, v6: &str| change(Net::builder().device(device).addr(v4).addr(v6)).start().unwrap();
+    (start(left, "10.9.0.1/24", "fd09::1/64"), start(right, "10.9.0.2/24", "fd09::2/64"))
+}
 
 /// A connection from one stack to the other, which listens at `address`: each one's end.
 pub(crate) fn connect(from: &Net, to: &Net, address: impl ToSocketAddrs) -> (TcpStream, TcpStream) {
@@ -22,6 +37,19 @@ pub(crate) fn connect(from: &Net, to: &Net, address: impl ToSocketAddrs) -> (Tcp
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
     }
     (client, server)
+}
+
+/// Sends `data` and FIN while receiving up to the other's FIN.
+pub(crate) fn exchange(stream: &TcpStream, data: &[u8]) -> Vec<u8> {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (&*stream).write_all(data).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut received = Vec::new();
+        (&*stream).read_to_end(&mut received).unwrap();
+        received
+    })
 }
 
 /// Bytes that look like none others with another seed.

@@ -51,7 +51,7 @@ impl<'a> Part<'a> {
     /// The datagram, as far as this part of it (or all of it) tells.
     pub(crate) fn datagram(&self) -> Datagram<'a> {
         let Part { device, cast, ref parsed, checksum, at } = *self;
-        let packet = Packet { checksum, at, ..Packet::plain(parsed.whole, at) };
+        let packet = Packet { checksum, ..Packet::plain(parsed.whole, at) };
         Datagram::of(device, &packet, parsed, cast)
     }
 }

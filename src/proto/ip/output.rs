@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use super::outbox::Unsummed;
 use super::{Route, fragment, pmtu};
 use crate::proto::context::Context;
-use crate::proto::packet::{DeviceId, Offloads};
+use crate::proto::packet::{DeviceId, Offloads, len_of};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 
@@ -22,7 +22,7 @@ pub(crate) fn send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payl
 
 /// Like [`send`], and tells whether the datagram is on its way.
 pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
-    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let payload_len = len_of(payload);
     let sent = room_needed(route, header, payload_len)
         .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
         .is_some_and(|_| send_admitted(ctx, route, header, payload));
@@ -40,7 +40,7 @@ pub(crate) fn try_send_with_options(
     options: &[u8],
     payload: &[&[u8]],
 ) -> bool {
-    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let payload_len = len_of(payload);
     let mut parts = Vec::new();
     if header.len() + options.len() + payload_len <= usize::from(u16::MAX) {
         let mut written = HeaderBuf::new();
@@ -136,7 +136,7 @@ pub(crate) fn send_admitted(
     header: &IpHeader,
     payload: &[&[u8]],
 ) -> bool {
-    let payload_len: usize = payload.iter().map(|piece| piece.len()).sum();
+    let payload_len = len_of(payload);
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
     let IpHeader { src, dst, protocol, .. } = *header;

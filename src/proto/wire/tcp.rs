@@ -16,7 +16,7 @@ use super::ip::PROTOCOL_TCP;
 pub use super::seq_nr::SeqNr;
 use super::tcp_options::TcpOptions;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::ChecksumState;
+use crate::proto::packet::{ChecksumState, len_of};
 
 /// Bytes of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -259,8 +259,7 @@ impl TcpHeader<'_> {
         let start = out.len();
         self.write_unsummed(self.len(), 0, out);
         let header = &mut out[start..];
-        let payload_len = payload.iter().map(|piece| piece.len()).sum::<usize>();
-        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header.len() + payload_len);
+        let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header.len() + len_of(payload));
         sum.add(header);
         for piece in payload {
             sum.add(piece);

@@ -10,7 +10,7 @@ use super::HeaderBuf;
 use super::checksum::Sum;
 use super::ip::PROTOCOL_UDP;
 use crate::proto::counters::DropReason;
-use crate::proto::packet::ChecksumState;
+use crate::proto::packet::{ChecksumState, len_of};
 
 /// Bytes of a UDP header.
 pub const HEADER_LEN: usize = 8;
@@ -81,7 +81,7 @@ impl UdpHeader {
     /// If the payload is longer than 65,527 bytes, or `out` has no room for eight bytes.
     pub fn write(&self, src: IpAddr, dst: IpAddr, payload: &[&[u8]], out: &mut HeaderBuf) {
         //= RFC768 length
-        let len = HEADER_LEN + payload.iter().map(|piece| piece.len()).sum::<usize>();
+        let len = HEADER_LEN + len_of(payload);
         let mut header = FixedHeader {
             source_port: self.src_port,
             destination_port: self.dst_port,

@@ -8,6 +8,7 @@ use super::*;
 use crate::proto::error::SpliceError;
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ip::Route;
+use crate::proto::packet::len_of;
 use crate::proto::stack::{Shutdown, TcpCensus};
 use crate::proto::tcp::closing::{OurSide, TheirSide};
 use crate::proto::tcp::connection::Ending;
@@ -289,8 +290,7 @@ impl Endpoint {
             return socket.end_of_reading();
         };
         let pieces: ArrayVec<&[u8], LENT_MAX> = rcv.unread(usize::MAX).take(LENT_MAX).collect();
-        let lent = pieces.iter().map(|piece| piece.len()).sum();
-        let count = look(&pieces).min(lent);
+        let count = look(&pieces).min(len_of(&pieces));
         drop(pieces);
         if count > 0 {
             rcv.consume(count, ctx.pool, ctx.now);

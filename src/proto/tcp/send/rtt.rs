@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::proto::config::Config;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// The clock granularity G of RFC 6298: arrival times are exact to about a microsecond.
 const GRANULARITY: u64 = 1_000;
@@ -142,11 +142,6 @@ impl Rtt {
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
         self.shortest.get()
     }
-}
-
-/// As many as there may be, where there are more.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
