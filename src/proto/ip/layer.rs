@@ -316,15 +316,11 @@ impl Layer {
             .or(out.source)
             .or_else(|| self.interfaces.source_towards(out.device, destination, out.next_hop));
         // However it was chosen, it says on which link such a destination is: the next packet from it goes there, too.
-        let out = match source {
-            Some(source) if address::is_link_scoped(destination) => {
-                self.out_for(destination, Some(source))?
-            }
-            Some(_) | None => out,
-        };
-        let link = self.interfaces.mtu_to(out.device, destination).ok_or(Error::NetworkUnreachable)?;
+        let home = source.filter(|_| address::is_link_scoped(destination));
+        let device = home.and_then(|source| self.interfaces.owner_of(source)).unwrap_or(out.device);
+        let link = self.interfaces.mtu_to(device, destination).ok_or(Error::NetworkUnreachable)?;
         Ok(Route {
-            device: out.device,
+            device,
             source: source.ok_or(Error::AddrNotAvailable)?,
             mtu: self.path_mtu.get(destination).map_or(link, |path| path.min(link)),
             link_mtu: link,
