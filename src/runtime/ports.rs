@@ -15,9 +15,9 @@ use crate::proto::{DeviceId, Egress, PacketSink, Sent};
 const SEND_BUDGET_PACKETS: usize = 64;
 /// The same in bytes, for large datagrams.
 const SEND_BUDGET_BYTES: usize = 256 << 10;
-/// Datagrams of up to this many bytes wait for each other: requests, answers and acknowledgements. The copy that it takes is
-/// nothing beside the write.
-const SMALL_MAX: usize = 512;
+/// Datagrams of up to this many bytes wait for each other: every one of a usual Ethernet, be it a request, an acknowledgement or a full
+/// segment. They would be copied together for the write anyway.
+const SMALL_MAX: usize = 2048;
 
 /// The devices of the stack's interfaces.
 #[derive(Default)]
