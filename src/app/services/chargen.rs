@@ -4,7 +4,6 @@
 use super::CHUNK;
 use super::pipe::{Drained, Pipe, Talk, Turn, drain};
 use crate::proto::Error;
-use crate::proto::tcp::SocketOptions;
 
 /// Characters of a line, its CR LF not counted.
 const LINE: usize = 72;
@@ -13,8 +12,13 @@ const RING: usize = 95;
 /// Bytes after which the pattern repeats.
 pub(super) const PERIOD: usize = RING * (LINE + 2);
 
-/// Bytes that wait for their turn to be sent, at most: four of the largest super-segments.
-const UNSENT_MAX: u32 = 256 << 10;
+/// Bytes that wait for their turn to be sent, of all connections together: they are written when they are needed, and are still in the
+/// second cache (of 1 MiB and more on many machines) when they are sent.
+const UNSENT_ALL: usize = 768 << 10;
+/// Those of one connection, at most: four of the largest super-segments. A turn of the loop for each would cost more than this gains.
+const UNSENT_MAX: usize = 256 << 10;
+/// Those of one connection, at least: a super-segment, and half of one in whose time the next is written.
+const UNSENT_MIN: usize = 96 << 10;
 
 /// The character generator protocol.
 pub(super) struct Chargen {
@@ -29,23 +33,22 @@ impl Chargen {
 }
 
 impl Talk for Chargen {
-    /// Where in the pattern the connection stands.
-    type State = Phase;
+    type State = Progress;
 
     const NAME: &'static str = "chargen";
 
-    fn adjust(&self, options: &mut SocketOptions) {
-        // It is never at a loss for more: what waits is written when it is needed, and is still in the cache then.
-        options.notsent_lowat = Some(UNSENT_MAX);
-    }
-
-    fn talk(&mut self, pipe: &mut impl Pipe, phase: &mut Phase, ending: bool) -> Turn {
+    fn talk(&mut self, pipe: &mut impl Pipe, progress: &mut Progress, ending: bool) -> Turn {
         // A peer that has ended its side may still want to read; one that is gone answers with a reset.
         match drain(pipe) {
             Drained::SoFar | Drained::EndOfStream => {}
             Drained::Failed => return Turn::Done,
         }
         if ending {
+            return Turn::Done;
+        }
+        let Progress { phase, unsent_max } = progress;
+        let share = share_of(pipe.connections());
+        if std::mem::replace(unsent_max, share) != share && pipe.limit_unsent(share).is_err() {
             return Turn::Done;
         }
         loop {
@@ -59,9 +62,23 @@ impl Talk for Chargen {
     }
 }
 
+/// How many bytes may be unsent on each of so many connections.
+fn share_of(connections: usize) -> u32 {
+    let share = (UNSENT_ALL / connections.max(1)).clamp(UNSENT_MIN, UNSENT_MAX);
+    u32::try_from(share).unwrap_or(u32::MAX)
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    phase: Phase,
+    /// How many bytes may be unsent, as the connection was told; 0 if it wasn't.
+    unsent_max: u32,
+}
+
 /// A place in the pattern, below [`PERIOD`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Phase(u16);
+struct Phase(u16);
 
 impl Phase {
     fn advance(&mut self, len: usize) {
@@ -104,14 +121,26 @@ mod tests {
 
     #[test]
     fn what_the_peer_says_is_thrown_away_and_its_end_does_not_stop_the_characters() {
-        let (mut tube, mut chargen, mut phase) = (Tube::default(), Chargen::new(), Phase::default());
+        let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
         tube.came.extend(b"stop!");
         tube.their_end = true;
         tube.room = 10;
-        assert_eq!(chargen.talk(&mut tube, &mut phase, false), Turn::Blocked);
+        assert_eq!(chargen.talk(&mut tube, &mut progress, false), Turn::Blocked);
         assert!(tube.came.is_empty());
         assert_eq!(tube.went, b" !\"#$%&'()");
-        assert_eq!(chargen.talk(&mut tube, &mut phase, true), Turn::Done);
+        assert_eq!(chargen.talk(&mut tube, &mut progress, true), Turn::Done);
+    }
+
+    #[test]
+    fn what_is_unsent_is_shared_by_all_connections_and_each_follows_when_it_has_its_turn() {
+        let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
+        let mut told = |others| {
+            (tube.room, tube.others) = (1, others);
+            assert_eq!(chargen.talk(&mut tube, &mut progress, false), Turn::Blocked);
+            tube.unsent_max.take()
+        };
+        assert_eq!([0, 0, 1, 3, 3].map(&mut told), [Some(256 << 10), None, None, Some(192 << 10), None]);
+        assert_eq!([7, 9_999, 0].map(&mut told), [Some(96 << 10), None, Some(256 << 10)]);
     }
 
     proptest! {
@@ -119,10 +148,10 @@ mod tests {
         fn however_the_room_comes_the_lines_go_on_where_they_stopped(
             rooms in proptest::collection::vec(1_usize..200_000, 1..8)
         ) {
-            let (mut tube, mut chargen, mut phase) = (Tube::default(), Chargen::new(), Phase::default());
+            let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
             for room in rooms {
                 tube.room = room;
-                prop_assert_eq!(chargen.talk(&mut tube, &mut phase, false), Turn::Blocked);
+                prop_assert_eq!(chargen.talk(&mut tube, &mut progress, false), Turn::Blocked);
             }
             prop_assert_eq!(&tube.went[..], &pattern(tube.went.len())[..]);
         }

@@ -15,6 +15,10 @@ pub(super) trait Pipe {
     fn write(&mut self, data: &[u8]) -> Result<usize, Error>;
     /// Ends our side of the stream.
     fn shutdown_write(&mut self) -> Result<(), Error>;
+    /// From now on, not more than so many bytes wait for their turn to be sent.
+    fn limit_unsent(&mut self, most: u32) -> Result<(), Error>;
+    /// How many connections the service has, this one among them.
+    fn connections(&self) -> usize;
 }
 
 /// A protocol: what to say on a connection.
@@ -53,6 +57,7 @@ pub(super) struct Wire<'a> {
     pub(super) stack: &'a mut Stack,
     pub(super) id: TcpId,
     pub(super) now: Instant,
+    pub(super) connections: usize,
 }
 
 impl Pipe for Wire<'_> {
@@ -70,6 +75,16 @@ impl Pipe for Wire<'_> {
 
     fn shutdown_write(&mut self) -> Result<(), Error> {
         self.stack.tcp_shutdown(self.now, self.id, Shutdown::Write)
+    }
+
+    fn limit_unsent(&mut self, most: u32) -> Result<(), Error> {
+        let mut options = self.stack.tcp_options(self.id)?;
+        options.notsent_lowat = Some(most);
+        self.stack.tcp_set_options(self.now, self.id, options)
+    }
+
+    fn connections(&self) -> usize {
+        self.connections
     }
 }
 
@@ -112,6 +127,8 @@ pub(super) mod tests {
         pub(in super::super) went: Vec<u8>,
         pub(in super::super) our_end: bool,
         pub(in super::super) broken: Option<Error>,
+        pub(in super::super) unsent_max: Option<u32>,
+        pub(in super::super) others: usize,
     }
 
     impl Tube {
@@ -162,6 +179,15 @@ pub(super) mod tests {
         fn shutdown_write(&mut self) -> Result<(), Error> {
             self.our_end = true;
             Ok(())
+        }
+
+        fn limit_unsent(&mut self, most: u32) -> Result<(), Error> {
+            self.unsent_max = Some(most);
+            Ok(())
+        }
+
+        fn connections(&self) -> usize {
+            self.others + 1
         }
     }
 }
