@@ -62,9 +62,10 @@ WORKLOADS = {
 }
 
 NULL_IDLE = {"idle": "keeps a table for every port there is"}
-# The name that stands for the daemon, wherever it was built.
-TUNSTACK = "tunstack"
-UP = (TUNSTACK, "up", "--tun", "{tun}", "--addr", "10.9.0.2/24", "--host-addr", "none", "--serve", "echo:7,discard:9,chargen:19")
+# The names that stand for the daemon, wherever it was built: as cargo does, and by scripts/build-profiled.
+TUNSTACK, PROFILED = "tunstack", "tunstack-profiled"
+UP_ARGS = ("up", "--tun", "{tun}", "--addr", "10.9.0.2/24", "--host-addr", "none", "--serve", "echo:7,discard:9,chargen:19")
+UP = (TUNSTACK, *UP_ARGS)
 
 
 def smoltcp(device):
@@ -78,6 +79,7 @@ def smoltcp(device):
 
 PEERS = {
     "tunstack": Peer("our daemon with default settings", UP),
+    "tunstack-profiled": Peer("our daemon as scripts/build-profiled builds it", (PROFILED, *UP_ARGS)),
     "tunstack-plain": Peer("our daemon, `--offload off`", (*UP, "--offload", "off")),
     "tunstack-busy": Peer("our daemon, `--busy-poll 50`", (*UP, "--busy-poll", "50")),
     "kernel": Peer("the kernel, over veth instead of a TUN", ("kserver",), over=VETH, cannot={"idle": "its memory is no process's"}),
@@ -92,5 +94,5 @@ PEERS = {
     "null-plain": Peer("the same without offload", ("nullstack", "{tun}", "-p"),
                        cannot=NULL_IDLE | dict.fromkeys(BULK, "can't mend a loss")),
 }
-OURS = ("tunstack", "tunstack-plain", "tunstack-busy")
+OURS = ("tunstack", "tunstack-profiled", "tunstack-plain", "tunstack-busy")
 RIVALS = ("gvisor-offload", "lwip", "smoltcp-reuse", "null", "null-copy")

@@ -11,8 +11,9 @@ RUN = Path(__file__).resolve().parent / "run"
 PATIENCE_S = 30
 
 
-def start(*words, daemon=None):
+def start(*words, daemon=None, profiled=None):
     env = dict(os.environ) | ({"TUNSTACK_BIN": str(daemon)} if daemon else {})
+    env |= {"TUNSTACK_PROFILED_BIN": str(profiled)} if profiled else {}
     return subprocess.Popen([RUN, *map(str, words)], env=env, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
 
@@ -54,6 +55,20 @@ def test_a_daemon_that_ends_is_told_in_a_line_with_its_last_word(tmp_path):
     assert by_peer["null"]["median"] > 0
     assert by_peer["tunstack"]["median"] is None
     assert "something 1.0" in report["versions"]["tunstack"]
+
+
+def test_the_profiled_daemon_is_the_one_that_is_named_and_is_left_out_where_there_is_none(tmp_path):
+    words = brief(tmp_path / "out", "--peers", "tunstack-profiled,null", "--workloads", "rr1")
+    run = start(*words, profiled=tmp_path / "none")
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, said
+    assert "left out: tunstack-profiled: not built, see scripts/build-profiled" in said
+    run = start(*words, profiled=script(tmp_path / "ends", "exit 3"))
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1
+    failed = [line for line in said.splitlines() if "rr1 tunstack-profiled: FAILED" in line]
+    assert len(failed) == 1 and "the server ended with status 3" in failed[0], said
+    assert "something 1.0" in json.loads((tmp_path / "out.json").read_text())["versions"]["tunstack-profiled"]
 
 
 def test_what_is_not_built_or_cannot_be_done_is_named_and_left_out(tmp_path):
