@@ -23,7 +23,7 @@ use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
-use super::cookies::{Cookies, Numbers};
+use super::cookies::Cookies;
 use super::demux::{Demux, FourTuple, Located, Place, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -35,7 +35,6 @@ use super::ports::PortChooser;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
-use super::timestamps::TimestampClocks;
 use super::way::KnownWay;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
@@ -60,7 +59,6 @@ pub(crate) struct Endpoint {
     time_wait: TimeWaitTable,
     demux: Demux,
     isn: IsnGenerator,
-    clocks: TimestampClocks,
     cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
@@ -177,7 +175,6 @@ impl Endpoint {
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
-            clocks: TimestampClocks::new(secrets.timestamps),
             cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
@@ -263,22 +260,21 @@ impl Endpoint {
         }
         let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
-        let marks = Marks::of(&listener.options);
+        let (marks, offsets) = (Marks::of(&listener.options), self.isn.of(tuple));
         //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
-            let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
-            let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
+            let syn_ack = self.cookies.syn_ack(ctx, offsets, tuple, &peer, route.mtu);
             listener.gives_cookie(ctx.now);
             ctx.counters.tcp_syn_cookies_sent += 1;
             emit::queue_by(ctx, &route, tuple, marks, &syn_ack);
             return Ok(());
         }
         let iss = match old_nxt {
-            Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
-            None => self.isn.generate(ctx.now, tuple),
+            Some(old_nxt) => offsets.isn_above(ctx.now, old_nxt),
+            None => offsets.isn_at(ctx.now),
         };
         listener.half_open += 1;
-        let ours = Ours { iss, clock: self.clocks.of(tuple) };
+        let ours = Ours { iss, clock: offsets.clock };
         let way = KnownWay::by(ctx, &route);
         let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, ctx.now);
         let id = self.half_open.insert(entry);
@@ -301,11 +297,11 @@ impl Endpoint {
         if segment.control == Control::Syn || !listener.awaits_cookies(ctx.now) {
             return Ok(None);
         }
-        let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
-        let Some(settled) = self.cookies.settle(ctx, &numbers, tuple, segment) else {
+        let offsets = self.isn.of(tuple);
+        let Some(settled) = self.cookies.settle(ctx, offsets, tuple, segment) else {
             ctx.counters.tcp_syn_cookies_failed += 1;
             //= RFC4987 3.6 later text
-            let may_come = self.cookies.may_come(ctx, &numbers, tuple, segment);
+            let may_come = self.cookies.may_come(ctx, offsets, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
         let socket = self.promote(ctx, at, listener_id, settled, KnownWay::NONE)?;

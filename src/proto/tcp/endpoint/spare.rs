@@ -76,15 +76,13 @@ mod tests {
     use crate::proto::tcp::send::SendStart;
     use crate::proto::tcp::send::acked::Acknowledgement;
     use crate::proto::tcp::seq::{RcvPos, SndPos};
-    use crate::proto::tcp::timestamps::{TimestampClocks, Timestamps};
+    use crate::proto::tcp::timestamps::{TimestampClock, Timestamps};
     use crate::proto::wire::tcp::SeqNr;
 
     /// What a handshake has settled; all of it follows from the number.
     fn settled(number: u32, now: Instant) -> Settled {
         let (syn, is_odd) = (RcvPos::of_syn(SeqNr(7 * number)), number % 2 == 1);
-        let tuple =
-            super::super::FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
-        let clock = TimestampClocks::new([number as u8; 16]).of(&tuple);
+        let clock = TimestampClock::ahead_by(number << 20);
         Settled {
             snd: SendStart {
                 syn: SndPos::of_syn(SeqNr(number)),

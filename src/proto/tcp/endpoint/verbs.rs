@@ -153,17 +153,18 @@ impl Endpoint {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
+        let offsets = self.isn.of(&tuple);
         let iss = match self.demux.find_at(&at) {
             Some(Target::TimeWait(old)) => {
                 let old_nxt = self.time_wait.get(old).map(|entry| entry.snd_nxt);
                 self.end_time_wait(ctx, old);
-                old_nxt.map(|old_nxt| self.isn.generate_above(ctx.now, &tuple, old_nxt))
+                old_nxt.map(|old_nxt| offsets.isn_above(ctx.now, old_nxt))
             }
             Some(Target::Socket(_) | Target::HalfOpen(_)) | None => None,
         };
-        let iss = iss.unwrap_or_else(|| self.isn.generate(ctx.now, &tuple));
+        let iss = iss.unwrap_or_else(|| offsets.isn_at(ctx.now));
         let mut socket = Socket::new(&at, owner, options, Holder::Application, ctx.now);
-        let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), &route);
+        let handshake = Handshake::begin(ctx, &tuple, &options, iss, offsets.clock, &route);
         socket.phase = Phase::Opening(self.spare.handshake(handshake));
         socket.way = KnownWay::by(ctx, &route);
         let id = self.sockets.insert(socket);
