@@ -12,6 +12,7 @@ use super::challenge::GlobalChallengeLimit;
 use super::demux::FourTuple;
 use super::emit::{self, Marks, Says};
 use super::timestamps::{Order, Timestamps};
+use super::way::KnownWay;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -240,10 +241,21 @@ impl TimeWait {
 
     /// Acknowledges all that came, their FIN included.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
-        let timestamps = self.timestamps.map(|stamps| stamps.option(ctx.now));
-        let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window)
-            .with(TcpOptions { timestamps, ..TcpOptions::NONE });
-        emit::queue(ctx, &self.tuple, self.marks, &says);
+        emit::queue(ctx, &self.tuple, self.marks, &self.says(ctx.now));
+    }
+
+    /// The same by the way that its connection knows.
+    pub(crate) fn acknowledge_by(&self, ctx: &mut Context<'_>, way: &mut KnownWay) {
+        match way.find(ctx, &self.tuple) {
+            Some(route) => emit::queue_by(ctx, &route, &self.tuple, self.marks, &self.says(ctx.now)),
+            None => ctx.counters.replies_lost += 1,
+        }
+    }
+
+    fn says(&self, now: Instant) -> Says {
+        let timestamps = self.timestamps.map(|stamps| stamps.option(now));
+        let options = TcpOptions { timestamps, ..TcpOptions::NONE };
+        Says::ack(self.snd_nxt, self.rcv_nxt, self.window).with(options)
     }
 }
 

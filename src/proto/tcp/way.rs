@@ -1,9 +1,12 @@
 //! The way that a connection's segments take.
 //!
-//! Owns what was found out about it last. Who may ask, and what it means to have none, is for the asker to know.
+//! Owns what was found out about it last, for a connection and for those that are being opened. Who may ask, and what it means to have none, is for the asker to know.
+
+use core::net::IpAddr;
 
 use super::demux::FourTuple;
 use crate::proto::context::Context;
+use crate::proto::error::Error;
 use crate::proto::ip::Route;
 use crate::proto::packet::DeviceId;
 
@@ -47,5 +50,48 @@ impl KnownWay {
     /// The path's MTU when it was found.
     pub(crate) fn mtu(&self) -> usize {
         self.mtu as usize
+    }
+}
+
+/// The route that was asked for last, for a connection that is being opened: mostly the next one has the same ends.
+#[derive(Debug, Default)]
+pub(crate) struct LatestRoute {
+    known: Option<Known>,
+}
+
+/// An answer, and what it answers.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    remote: IpAddr,
+    source: Option<IpAddr>,
+    /// What it was found among, see [`Layer::changes`](crate::proto::ip::Layer::changes).
+    changes: u64,
+    route: Route,
+}
+
+impl LatestRoute {
+    /// The route to `remote`, as [`Layer::route`](crate::proto::ip::Layer::route) tells it.
+    pub(crate) fn ask(
+        &mut self,
+        ctx: &Context<'_>,
+        remote: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Route, Error> {
+        let changes = ctx.ip.changes();
+        if let Some(known) = &self.known
+            && known.remote == remote
+            && known.source == source
+            && known.changes == changes
+        {
+            debug_assert_eq!(
+                ctx.ip.route(remote, source),
+                Ok(known.route),
+                "whatever changes routes counts as a change"
+            );
+            return Ok(known.route);
+        }
+        let route = ctx.ip.route(remote, source)?;
+        self.known = Some(Known { remote, source, changes, route });
+        Ok(route)
     }
 }

@@ -351,7 +351,7 @@ impl Socket {
             bind_options: self.bind_options,
         };
         if owes_ack {
-            entry.acknowledge(ctx);
+            entry.acknowledge_by(ctx, &mut self.way);
         }
         Some(entry)
     }
