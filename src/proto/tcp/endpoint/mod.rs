@@ -452,8 +452,8 @@ impl Endpoint {
 
     /// An entry in TIME-WAIT makes room for a new connection.
     fn end_time_wait(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) {
-        if let Some(tuple) = self.time_wait.remove(ctx, id) {
-            self.demux.forget(&tuple, Target::TimeWait(id));
+        if let Some(at) = self.time_wait.remove(ctx, id) {
+            self.demux.forget_at(&at, Target::TimeWait(id));
             ctx.counters.tcp_time_wait_reused += 1;
         }
     }
