@@ -9,14 +9,13 @@ use alloc::vec::Vec;
 use super::{Connection, Handshake, Settled};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::Config;
-use crate::proto::tcp::send::Room;
 use crate::time::Instant;
 
 /// Boxes that nobody uses.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
-    /// Each with what it has of memory beside.
-    connections: Vec<(Box<Connection>, Room)>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    connections: Vec<Box<Connection>>,
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     handshakes: Vec<Box<Handshake>>,
 }
@@ -29,8 +28,8 @@ impl Spare {
     /// A connection that begins.
     pub(super) fn connection(&mut self, config: &Config, settled: &Settled, now: Instant) -> Box<Connection> {
         match self.connections.pop() {
-            Some((mut connection, room)) => {
-                connection.renew(config, settled, now, room);
+            Some(mut connection) => {
+                connection.renew(config, settled, now);
                 connection
             }
             None => Box::new(Connection::new(config, settled, now)),
@@ -39,9 +38,9 @@ impl Spare {
 
     /// Takes back a connection that is over.
     pub(super) fn take_connection(&mut self, mut connection: Box<Connection>, pool: &mut Pool) {
-        let room = connection.retire(pool);
+        connection.retire(pool);
         if self.connections.len() < Self::MOST {
-            self.connections.push((connection, room));
+            self.connections.push(connection);
         }
     }
 

@@ -181,7 +181,8 @@ impl Selective {
 
     /// Of what is on its way nothing will be heard.
     pub(super) fn trim(&mut self) {
-        self.flight = core::mem::take(&mut self.flight).emptied();
+        self.board.clear();
+        self.flight.empty();
         self.repeated.clear();
     }
 
