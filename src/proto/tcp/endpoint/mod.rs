@@ -279,8 +279,9 @@ impl Endpoint {
         listener.half_open += 1;
         let ours = Ours { iss, clock: offsets.clock };
         let way = KnownWay::by(ctx, &route);
-        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, ctx.now);
-        let id = self.half_open.insert(entry);
+        let now = ctx.now;
+        let new = |_| HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, now);
+        let id = self.half_open.insert_with_key(new);
         self.demux.point(at, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id, &route);
         Ok(())
@@ -475,13 +476,14 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
-        let (options, owner) = (listener.options, listener.owner);
-        let mut socket = Socket::new(at, owner, options, Holder::Queue(listener_id), ctx.now);
-        socket.bind_options = listener.bind_options;
-        socket.way = way;
-        // So that the log tells of the state that the half-open connection was in.
-        socket.last_state = State::SynReceived;
-        let socket_id = self.sockets.insert(socket);
+        // It is made where it stays: it would have to be moved there.
+        let socket_id = self.sockets.insert_with_key(|_| Socket {
+            bind_options: listener.bind_options,
+            way,
+            // So that the log tells of the state that the half-open connection was in.
+            last_state: State::SynReceived,
+            ..Socket::new(at, listener.owner, listener.options, Holder::Queue(listener_id), ctx.now)
+        });
         self.demux.point(at, Target::Socket(socket_id));
         ctx.counters.tcp_passive_opens += 1;
         self.opened(ctx, socket_id, &settled);
@@ -509,6 +511,8 @@ impl Endpoint {
 }
 
 impl Socket {
+    // Inlined, each field is written where it is to stay; else the whole is moved there.
+    #[inline(always)]
     fn new(at: &Located, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
         Socket {
             tuple: at.tuple,

@@ -163,11 +163,11 @@ impl Endpoint {
             Some(Target::Socket(_) | Target::HalfOpen(_)) | None => None,
         };
         let iss = iss.unwrap_or_else(|| offsets.isn_at(ctx.now));
-        let mut socket = Socket::new(&at, owner, options, Holder::Application, ctx.now);
         let handshake = Handshake::begin(ctx, &tuple, &options, iss, offsets.clock, &route);
-        socket.phase = Phase::Opening(self.spare.handshake(handshake));
-        socket.way = KnownWay::by(ctx, &route);
-        let id = self.sockets.insert(socket);
+        let (phase, way) = (Phase::Opening(self.spare.handshake(handshake)), KnownWay::by(ctx, &route));
+        let now = ctx.now;
+        let new = |_| Socket { phase, way, ..Socket::new(&at, owner, options, Holder::Application, now) };
+        let id = self.sockets.insert_with_key(new);
         self.demux.point(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
         self.settle(ctx, id);
