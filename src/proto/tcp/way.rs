@@ -95,3 +95,36 @@ impl LatestRoute {
         Ok(route)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::{TUN, World};
+
+    /// Asks for routes that differ in each part of the question, and each twice.
+    fn ask_all(latest: &mut LatestRoute, world: &mut World) {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for remote in ["10.9.0.1", "10.9.0.3", "10.9.0.2", "192.0.2.1", "fd09::1"].map(ip) {
+            for source in [None, Some("10.9.0.2"), Some("10.9.0.4"), Some("fd09::2"), None] {
+                let source = source.map(ip);
+                for _ in 0..2 {
+                    let ctx = world.ctx();
+                    assert_eq!(latest.ask(&ctx, remote, source), ctx.ip.route(remote, source));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_route_that_was_asked_for_last_is_no_other_than_the_route_now() {
+        let (mut world, mut latest) = (World::new(), LatestRoute::default());
+        let remote: IpAddr = "10.9.0.1".parse().unwrap();
+        ask_all(&mut latest, &mut world);
+        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1500));
+        world.ip.set_mtu(TUN, 1400);
+        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1400));
+        ask_all(&mut latest, &mut world);
+        world.ip.add_address(TUN, "10.9.0.4/24".parse().unwrap()).unwrap();
+        ask_all(&mut latest, &mut world);
+    }
+}
