@@ -555,5 +555,5 @@ impl Socket {
 fn arrival<'a>(segment: &'a Segment<'a>, seq: super::seq::RcvPos, datagram: &Datagram<'_>) -> Arrival<'a> {
     let whole = segment.payload.len() as u64;
     let segment_size = datagram.gso_size.map_or(whole, |size| u64::from(size.get()).min(whole));
-    Arrival { segment, seq, segment_size, tos: datagram.tos }
+    Arrival { segment, seq, len: segment.len().into(), segment_size, tos: datagram.tos }
 }
