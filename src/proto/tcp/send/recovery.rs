@@ -194,6 +194,16 @@ impl SendHalf {
         }
     }
 
+    /// The same of one that acknowledges what was sent once and in order, and came with SACK while no loss was being recovered
+    /// from: what was sent again can't have been needless for that, nor can a time-out.
+    #[inline]
+    pub(super) fn recover_usually(&mut self, facts: &AckFacts, counters: &mut Counters) {
+        debug_assert!(self.recovery.frto == Frto::Off && !self.in_recovery());
+        self.recovery.progress();
+        let newly_lost = self.detect_losses(facts.at);
+        self.go_on(facts, newly_lost, counters);
+    }
+
     /// Whether an acknowledgement shows that what was sent again had not been lost.
     //= RFC4015 2 with detection
     fn is_spurious(&mut self, facts: &AckFacts, frto: frto::Verdict) -> Option<Evidence> {
@@ -328,21 +338,7 @@ impl SendHalf {
             Phase::Fast { recover } | Phase::Timeout { recover } => self.una >= recover,
         };
         match self.recovery.phase() {
-            Phase::Open if newly_lost => {
-                if !self.only_probe_was_lost(facts.at) {
-                    self.begin_recovery(facts.delivered, counters);
-                }
-            }
-            Phase::Open => {
-                if self.probe_repaired(facts) {
-                    //= RFC8985 7.4.2 loss assumed, 7.4.2 response
-                    let flight = self.flight_size(self.outstanding() + facts.newly_acked);
-                    self.cc.on_loss(flight);
-                    counters.tcp_loss_probes_repaired += 1;
-                } else if facts.newly_acked > 0 {
-                    self.grow(facts);
-                }
-            }
+            Phase::Open => self.go_on(facts, newly_lost, counters),
             Phase::Fast { .. } | Phase::Timeout { .. } if ends => {
                 self.grow(facts);
                 self.end_recovery(widened);
@@ -357,6 +353,23 @@ impl SendHalf {
             }
             Phase::Timeout { .. } if facts.delivered > 0 => self.grow(facts),
             Phase::Timeout { .. } => {}
+        }
+    }
+
+    /// Outside of recovery.
+    #[inline]
+    fn go_on(&mut self, facts: &AckFacts, newly_lost: bool, counters: &mut Counters) {
+        if newly_lost {
+            if !self.only_probe_was_lost(facts.at) {
+                self.begin_recovery(facts.delivered, counters);
+            }
+        } else if self.probe_repaired(facts) {
+            //= RFC8985 7.4.2 loss assumed, 7.4.2 response
+            let flight = self.flight_size(self.outstanding() + facts.newly_acked);
+            self.cc.on_loss(flight);
+            counters.tcp_loss_probes_repaired += 1;
+        } else if facts.newly_acked > 0 {
+            self.grow_unhindered(facts);
         }
     }
 
