@@ -92,6 +92,7 @@ impl Controller for NewReno {
     }
 
     //= RFC9293 MUST-19: slow start and congestion avoidance.
+    #[inline]
     fn on_ack(&mut self, ack: &Progress) {
         //= RFC9406 4.3 initial: the threshold has never been found out.
         if self.ssthresh == u64::MAX {

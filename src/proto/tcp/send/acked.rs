@@ -85,6 +85,7 @@ impl SendHalf {
     }
 
     /// Takes one that [is](Self::is_usual).
+    // All that it takes is inlined: it is the way of nearly all acknowledgements, and each call of it would cost as much again.
     fn take_usual_news(&mut self, acked: &Acknowledgement, pool: &mut super::Pool, counters: &mut Counters) {
         let newly_acked = acked.ack.since(self.una);
         let mut facts = AckFacts {
@@ -176,6 +177,7 @@ impl SendHalf {
         facts.arrived_after = arrivals.rtt;
     }
 
+    #[inline(always)]
     fn measure(&mut self, facts: &AckFacts) {
         if let Some(rtt) = facts.arrived_after {
             self.rtt.observe(rtt, facts.at);
@@ -245,7 +247,7 @@ impl SendHalf {
     }
 
     /// The same where it is known that none is under way.
-    #[inline]
+    #[inline(always)]
     pub(super) fn grow_unhindered(&mut self, facts: &AckFacts) {
         let progress = Progress {
             at: facts.at,

@@ -149,6 +149,7 @@ impl SendHalf {
     }
 
     /// All below `ack` is acknowledged.
+    #[inline(always)]
     pub(super) fn path_acked(&mut self, ack: SndPos, now: Instant) {
         if let Some(text) = self.path.sizes.advance(ack.get())
             && self.path.probe.passed(text + self.path.headers, ack.get(), now)

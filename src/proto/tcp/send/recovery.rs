@@ -196,7 +196,7 @@ impl SendHalf {
 
     /// The same of one that acknowledges what was sent once and in order, and came with SACK while no loss was being recovered
     /// from: what was sent again can't have been needless for that, nor can a time-out.
-    #[inline]
+    #[inline(always)]
     pub(super) fn recover_usually(&mut self, facts: &AckFacts, counters: &mut Counters) {
         debug_assert!(self.recovery.frto == Frto::Off && !self.in_recovery());
         self.recovery.progress();
@@ -357,7 +357,7 @@ impl SendHalf {
     }
 
     /// Outside of recovery.
-    #[inline]
+    #[inline(always)]
     fn go_on(&mut self, facts: &AckFacts, newly_lost: bool, counters: &mut Counters) {
         if newly_lost {
             if !self.only_probe_was_lost(facts.at) {
@@ -374,6 +374,7 @@ impl SendHalf {
     }
 
     /// Marks what is lost at `now`, and notes when to look again. Tells whether there was anything.
+    #[inline(always)]
     pub(super) fn detect_losses(&mut self, now: Instant) -> bool {
         if self.una == self.nxt {
             // Nothing is on its way.
@@ -381,6 +382,11 @@ impl SendHalf {
             self.timer.look_again(None);
             return false;
         }
+        self.detect_losses_in_flight(now)
+    }
+
+    #[inline(never)]
+    fn detect_losses_in_flight(&mut self, now: Instant) -> bool {
         let window = self.reordering_window();
         let Some(selective) = &mut self.selective else { return false };
         let before = self.lost.total();

@@ -95,7 +95,7 @@ impl Selective {
 
     /// The same for nearly all acknowledgements: nothing has to be told from anything else, and of what arrives the last
     /// was sent last. Tells its round trip in nanoseconds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arrive_in_order(&mut self, new: Range<SndPos>, now: Instant) -> Option<u64> {
         let new = new.start.get()..new.end.get();
         if let Some(at) = self.flight.sent_at_once(&new) {
