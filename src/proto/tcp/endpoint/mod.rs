@@ -204,9 +204,8 @@ impl Endpoint {
         let mut place = None;
         let segment = Segment::parse_into(&mut place, payload, src, dst, checksum)?;
         ctx.counters.tcp_segments_in += 1;
-        let tuple = emit::tuple_of(datagram, segment);
-        emit::trace_received(ctx.trace, ctx.now, &tuple, segment, datagram.gso_size);
-        let at = self.demux.locate(tuple);
+        let at = self.demux.locate(emit::tuple_of(datagram, segment));
+        emit::trace_received(ctx.trace, ctx.now, &at.tuple, segment, datagram.gso_size);
         match self.demux.find_at(&at) {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, segment, datagram),
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, segment, datagram),
@@ -373,6 +372,13 @@ impl Endpoint {
                 let arrival = arrival(segment, seq, datagram);
                 let verdict = connection.segment_arrives(ctx, &mut self.challenge, &arrival);
                 connection.check_invariants();
+                if verdict == Verdict::Accepted {
+                    let ending = socket.settle(ctx, id, &mut self.ready);
+                    if let Some(ending) = ending {
+                        self.finish(ctx, id, ending);
+                    }
+                    return Ok(());
+                }
                 verdict
             }
             Phase::Over(_) => return Err(DropReason::TcpNoSocket),
