@@ -230,7 +230,7 @@ impl Endpoint {
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
             (_, Some(_)) => match self.takes_cookie(ctx, listener_id, at, segment)? {
-                Some(socket) => self.for_socket(ctx, socket, segment, datagram),
+                Some(socket) => self.for_new_socket(ctx, socket, segment, datagram),
                 None => {
                     emit::refuse(ctx, tuple, segment);
                     Err(DropReason::TcpUnexpected)
@@ -337,17 +337,30 @@ impl Endpoint {
                     return Err(DropReason::TcpBadAck);
                 };
                 self.end_half_open(ctx, id);
-                self.for_socket(ctx, socket, segment, datagram)
+                self.for_new_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
                 let (listener, way) = (entry.listener, entry.way);
                 let socket = self.promote(ctx, at, listener, settled, way)?;
                 self.end_half_open(ctx, id);
-                self.for_socket(ctx, socket, segment, datagram)
+                self.for_new_socket(ctx, socket, segment, datagram)
             }
         }
     }
 
+    /// The segment that has made a socket goes on to it.
+    #[cold]
+    fn for_new_socket(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        self.for_socket(ctx, id, segment, datagram)
+    }
+
+    #[inline(always)]
     fn for_socket(
         &mut self,
         ctx: &mut Context<'_>,
