@@ -49,9 +49,19 @@ impl Instant {
         self.0 / 1_000
     }
 
+    /// The point `nanos` nanoseconds later: without a [`Duration`], which takes a division to make and a multiplication to read.
+    pub(crate) const fn plus_nanos(self, nanos: u64) -> Instant {
+        Instant(self.0.saturating_add(nanos))
+    }
+
+    /// As [`since`](Self::since), in nanoseconds.
+    pub(crate) const fn nanos_since(self, earlier: Instant) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// Time from `earlier` to `self`, or zero if `earlier` is not earlier.
     pub const fn since(self, earlier: Instant) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
     }
 }
 
@@ -59,7 +69,7 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, delay: Duration) -> Instant {
-        Instant(self.0.saturating_add(nanos(delay)))
+        self.plus_nanos(nanos(delay))
     }
 }
 

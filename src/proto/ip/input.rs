@@ -112,13 +112,13 @@ fn check_source(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<
     let src = parsed.src;
     let is_plausible = if device == DeviceId::LOOPBACK {
         layer.is_local(src)
-    } else if asks_for_its_address(parsed) {
-        true
     } else {
         //= RFC1122 3.2.1.3 source: a host MUST silently discard a datagram whose source address is invalid by
         //# the rules of the section.
         //= RFC1812 4.2.2.11 sources
-        address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src)
+        let is_another_host =
+            address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src);
+        is_another_host || asks_for_its_address(parsed)
     };
     //= RFC1122 4.1.3.6 invalid addresses
     if is_plausible { Ok(()) } else { Err(DropReason::MartianSource) }

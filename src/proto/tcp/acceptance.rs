@@ -32,10 +32,19 @@ pub(crate) struct Arrival<'a> {
     pub(crate) segment: &'a Segment<'a>,
     /// SEG.SEQ, unwrapped.
     pub(crate) seq: RcvPos,
+    /// SEG.LEN.
+    pub(crate) len: u64,
     /// Size of the packets it stands for.
     pub(crate) segment_size: u64,
     /// Type of service of its datagram.
     pub(crate) tos: u8,
+}
+
+impl Arrival<'_> {
+    /// Whether it has neither text nor a control bit that counts.
+    fn is_bare(&self) -> bool {
+        self.len == 0
+    }
 }
 
 type Check = ControlFlow<Verdict>;
@@ -137,7 +146,7 @@ impl Connection {
     /// A segment that is not acceptable draws an ACK. Two stacks that answer each other's bare ACKs must not do so for
     /// ever. Whatever has text or FIN can't be part of such a loop, and its sender needs the answer.
     fn answer_unacceptable(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) {
-        if !arrival.segment.is_empty() {
+        if !arrival.is_bare() {
             self.rcv.duplicates += 1;
             ctx.counters.tcp_duplicates += 1;
             self.rcv.note_duplicate(arrival.seq, arrival.seq.plus(arrival.segment.payload.len() as u64));
@@ -151,13 +160,13 @@ impl Connection {
     /// does not know that the octet was taken; if it has taken one of ours in the same way, neither end would ever hear
     /// of it unless they looked at each other's acknowledgements (draft-gont-tcpm-tcp-seq-validation; ADR 7).
     fn is_right_before(&self, arrival: &Arrival<'_>) -> bool {
-        arrival.segment.is_empty() && arrival.seq.plus(1) == self.rcv.nxt()
+        arrival.is_bare() && arrival.seq.plus(1) == self.rcv.nxt()
     }
 
     fn is_acceptable(&self, arrival: &Arrival<'_>) -> bool {
         let (nxt, edge) = (self.rcv.nxt(), self.rcv.window.edge());
-        let (start, end) = (arrival.seq, arrival.seq.plus(arrival.segment.len().into()));
-        if arrival.segment.is_empty() {
+        let (start, end) = (arrival.seq, arrival.seq.plus(arrival.len));
+        if arrival.is_bare() {
             // RFC 9293 wants a bare segment strictly below the edge. A sender that has filled our window and
             // lost a segment of it sends its ACKs from the edge itself; like Linux we take them.
             nxt <= start && start <= edge
@@ -240,7 +249,7 @@ impl Connection {
                 //= RFC9293 REC-1: 64 bits hold what 32 do.
                 //= RFC7323 2.3 incoming
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
-                is_bare: arrival.segment.is_empty(),
+                is_bare: arrival.is_bare(),
                 at: ctx.now,
                 sack: self.sack_blocks_of(arrival),
                 echo: self.timestamps.and(arrival.segment.options.timestamps).map(|(_, echo)| echo),

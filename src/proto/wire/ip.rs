@@ -258,7 +258,8 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
 ///
 /// # Errors
 /// As [`parse`], but for `ExtensionHeader`.
-#[inline]
+// Inlined, a datagram's headers are read into the place where they are to stay.
+#[inline(always)]
 pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     match bytes.first().map(|first| first >> 4) {
         //= RFC8504 10.1 dual stack
@@ -271,6 +272,7 @@ pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     }
 }
 
+#[inline(always)]
 fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         //= RFC1812 5.2.2 link length
@@ -328,6 +330,7 @@ fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     })
 }
 
+#[inline]
 fn parse_v6(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     // The version has been looked at: what is left to go wrong is the length.
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|_| DropReason::Truncated)?;

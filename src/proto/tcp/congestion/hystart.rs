@@ -1,6 +1,7 @@
 //! When slow start is over, told by round trips before losses tell: HyStart++ (RFC 9406), and acknowledgement trains.
 //!
-//! Owns what is known of the rounds of the first slow start. It owns no window: it says how fast that may grow.
+//! Owns what is known of the rounds of the first slow start. It owns no window: it says how fast that may grow. Round trips
+//! are in nanoseconds.
 //!
 //! ```text
 //!             round trips have grown,               they have grown again,
@@ -16,15 +17,13 @@
 //! elephants", 2011): those of one window come back as far apart as the bottleneck lets segments go, and if they take half
 //! a round trip without a gap, the window, doubled, is what the path holds.
 
-use core::time::Duration;
-
 use super::Progress;
 use crate::time::Instant;
 
 //= RFC9406 4.3 constants
-const RTT_THRESHOLD_MIN: Duration = Duration::from_millis(4);
-const RTT_THRESHOLD_MAX: Duration = Duration::from_millis(16);
-const RTT_DIVISOR: u32 = 8;
+const RTT_THRESHOLD_MIN: u64 = 4_000_000;
+const RTT_THRESHOLD_MAX: u64 = 16_000_000;
+const RTT_DIVISOR: u64 = 8;
 const SAMPLES: u32 = 8;
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
@@ -45,16 +44,17 @@ pub(super) struct HyStart {
     /// The round ends when this is acknowledged; `None` before the first acknowledgement.
     window_end: Option<u64>,
     /// The least round trip of the round before.
-    last: Option<Duration>,
+    last: Option<u64>,
     current: Sampled,
     train: Train,
     phase: Phase,
 }
 
 /// Round trips measured in a row.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Sampled {
-    least: Option<Duration>,
+    /// The largest number, if there is none.
+    least: u64,
     count: u32,
 }
 
@@ -84,7 +84,7 @@ enum Phase {
 struct Conservative {
     cause: Cause,
     //= RFC9406 4.2 baseline
-    baseline: Duration,
+    baseline: u64,
     rounds_left: u32,
     /// What goes from here on goes at the new pace: before, each burst was twice of what left the queue meanwhile, and waited for itself.
     from: u64,
@@ -129,7 +129,7 @@ impl HyStart {
             return;
         }
         self.window_end = Some(ack.nxt);
-        self.last = self.current.least;
+        self.last = Some(self.current.least).filter(|_| self.current.count > 0);
         self.current = Sampled::default();
         self.train = Train::Expected;
         if let Phase::Conservative(conservative) = &mut self.phase {
@@ -155,7 +155,7 @@ impl HyStart {
         Pace::Standard
     }
 
-    fn enter(&mut self, cause: Cause, baseline: Duration, ack: &Progress) -> Pace {
+    fn enter(&mut self, cause: Cause, baseline: u64, ack: &Progress) -> Pace {
         self.phase = Phase::Conservative(Conservative {
             cause,
             baseline,
@@ -200,16 +200,22 @@ impl Conservative {
     }
 }
 
+impl Default for Sampled {
+    fn default() -> Self {
+        Sampled { least: u64::MAX, count: 0 }
+    }
+}
+
 impl Sampled {
-    fn take(&mut self, rtt: Duration) {
-        self.least = Some(self.least.map_or(rtt, |least| least.min(rtt)));
+    fn take(&mut self, rtt: u64) {
+        self.least = self.least.min(rtt);
         self.count = self.count.saturating_add(1);
     }
 
     /// The least, if enough were measured.
     //= RFC9406 4.2 samples
-    fn judged(&self) -> Option<Duration> {
-        self.least.filter(|_| self.count >= SAMPLES)
+    fn judged(&self) -> Option<u64> {
+        (self.count >= SAMPLES).then_some(self.least)
     }
 }
 
@@ -220,7 +226,7 @@ impl Train {
             Train::Expected | Train::Runs { .. } | Train::Broken if !ack.cwnd_limited => Train::Broken,
             Train::Expected => Train::Runs { began: at, latest: at },
             Train::Runs { began, latest }
-                if at.since(latest) <= threshold(ack.min_rtt.unwrap_or_default()) =>
+                if at.nanos_since(latest) <= threshold(ack.min_rtt.unwrap_or_default()) =>
             {
                 Train::Runs { began, latest: at }
             }
@@ -230,10 +236,10 @@ impl Train {
 
     /// Whether it takes half the shortest round trip. Where that is no longer than the threshold, no queue that came of the
     /// window could be told from noise.
-    fn fills(&self, least: Duration) -> bool {
+    fn fills(&self, least: u64) -> bool {
         match self {
             Train::Runs { began, latest } => {
-                least / 2 > threshold(least) && latest.since(*began) >= least / 2
+                least / 2 > threshold(least) && latest.nanos_since(*began) >= least / 2
             }
             Train::Expected | Train::Broken => false,
         }
@@ -242,7 +248,7 @@ impl Train {
 
 /// By how much a round trip has to grow to tell of a queue.
 //= RFC9406 4.2 threshold
-fn threshold(rtt: Duration) -> Duration {
+fn threshold(rtt: u64) -> u64 {
     (rtt / RTT_DIVISOR).clamp(RTT_THRESHOLD_MIN, RTT_THRESHOLD_MAX)
 }
 
@@ -251,7 +257,8 @@ mod tests {
     use super::*;
     use alloc::collections::VecDeque;
 
-    const MS: Duration = Duration::from_millis(1);
+    const US: u64 = 1_000;
+    const MS: u64 = 1_000 * US;
 
     /// Rounds of ten acknowledgements each, a microsecond apart.
     struct Rounds {
@@ -268,15 +275,15 @@ mod tests {
         }
 
         /// The next acknowledgement of the round, or the first of the next one.
-        fn ack(&mut self, rtt: Option<Duration>) -> Pace {
+        fn ack(&mut self, rtt: Option<u64>) -> Pace {
             self.una += 1;
-            self.now += MS / 1000;
+            self.now = self.now.plus_nanos(US);
             let nxt = self.una + Self::ACKS - 1;
             let (at, una) = (self.now, self.una);
             self.hystart.on_ack(&Progress { at, acked: 1, cwnd_limited: true, una, nxt, rtt, min_rtt: rtt })
         }
 
-        fn round(&mut self, rtt: Duration) -> Pace {
+        fn round(&mut self, rtt: u64) -> Pace {
             (0..Self::ACKS).map(|_| self.ack(Some(rtt))).last().unwrap()
         }
     }
@@ -287,7 +294,7 @@ mod tests {
         for (before, grown_by) in [(10, 4), (31, 4), (80, 10), (128, 16), (400, 16)] {
             let mut rounds = Rounds::new();
             assert_eq!(rounds.round(before * MS), Pace::Standard);
-            assert_eq!(rounds.round((before + grown_by) * MS - Duration::from_micros(1)), Pace::Standard);
+            assert_eq!(rounds.round((before + grown_by) * MS - US), Pace::Standard);
             let mut rounds = Rounds::new();
             rounds.round(before * MS);
             for _ in 0..7 {
@@ -352,8 +359,8 @@ mod tests {
     /// A bottleneck that lets a segment go each `per`, `base` away, with no end to its queue. Acknowledgements come `batch` at a
     /// time.
     struct Bottleneck {
-        per: Duration,
-        base: Duration,
+        per: u64,
+        base: u64,
         batch: usize,
     }
 
@@ -366,8 +373,8 @@ mod tests {
         let (mut una, mut nxt, mut cwnd) = (0, 0, 40);
         for _ in 0..1_000_000 {
             while nxt - una < cwnd / 4 {
-                free = free.max(now) + path.per;
-                under_way.push_back((now, free + path.base));
+                free = free.max(now).plus_nanos(path.per);
+                under_way.push_back((now, free.plus_nanos(path.base)));
                 nxt += 1;
             }
             let batch: VecDeque<_> = under_way.drain(..path.batch.min(under_way.len())).collect();
@@ -375,12 +382,12 @@ mod tests {
             now = arrives;
             let acked = batch.len() as u64;
             una += acked;
-            let (rtt, min_rtt) = (Some(now.since(sent)), Some(path.base + path.per));
+            let (rtt, min_rtt) = (Some(now.nanos_since(sent)), Some(path.base + path.per));
             match hystart.on_ack(&Progress { at: now, acked, cwnd_limited: true, una, nxt, rtt, min_rtt }) {
                 Pace::Standard => cwnd += 4 * acked,
                 Pace::Conservative => cwnd += acked,
                 Pace::Over => {
-                    return cwnd as f64 / 4.0 / (path.base.as_secs_f64() / path.per.as_secs_f64());
+                    return cwnd as f64 / 4.0 / (path.base as f64 / path.per as f64);
                 }
             }
         }
@@ -392,12 +399,12 @@ mod tests {
         for base in [10, 20, 66, 100, 300] {
             for per_us in [1_200, 240, 120, 12] {
                 let base = base * MS;
-                let path = Bottleneck { per: Duration::from_micros(per_us), base, batch: 2 };
+                let path = Bottleneck { per: per_us * US, base, batch: 2 };
                 let window = window_at_the_end(&path);
-                let least_segments = path.base.as_micros() as u64 / per_us;
+                let least_segments = path.base / (per_us * US);
                 // Where ten segments fill the path, they are the beginning and the end. Below 32 ms the threshold is more than an eighth.
                 let most = if least_segments < 40 || base < 32 * MS { 3.2 } else { 2.0 };
-                assert!((0.9..most).contains(&window), "{base:?}, {per_us} us: {window}");
+                assert!((0.9..most).contains(&window), "{base} ns, {per_us} us: {window}");
             }
         }
     }
@@ -405,7 +412,7 @@ mod tests {
     #[test]
     fn acknowledgements_in_lumps_are_no_train_and_the_delay_tells() {
         // One for a quarter of what the path holds.
-        let path = Bottleneck { per: Duration::from_micros(240), base: 100 * MS, batch: 100 };
+        let path = Bottleneck { per: 240 * US, base: 100 * MS, batch: 100 };
         let window = window_at_the_end(&path);
         assert!((1.0..8.0).contains(&window), "{window}");
     }
@@ -416,7 +423,7 @@ mod tests {
         let mut paces = alloc::vec::Vec::new();
         for _ in 0..8 {
             for _ in 0..Rounds::ACKS {
-                rounds.now += 7 * MS;
+                rounds.now = rounds.now.plus_nanos(7 * MS);
                 paces.push(rounds.ack(Some(66 * MS)));
             }
         }
@@ -432,10 +439,10 @@ mod tests {
 
     #[test]
     fn a_gap_or_a_sender_that_had_nothing_to_send_makes_no_train() {
-        let train = |gap: Duration, cwnd_limited: bool| {
+        let train = |gap: u64, cwnd_limited: bool| {
             let (mut train, mut at) = (Train::default(), Instant::ZERO);
             for n in 0..30 {
-                at += if n == 15 { gap } else { 2 * MS };
+                at = at.plus_nanos(if n == 15 { gap } else { 2 * MS });
                 let cwnd_limited = cwnd_limited || n != 20;
                 let (rtt, min_rtt) = (None, Some(66 * MS));
                 train.take(&Progress { at, acked: 1, cwnd_limited, una: 0, nxt: 1, rtt, min_rtt });

@@ -8,7 +8,6 @@ pub mod new_reno;
 
 use core::fmt::Debug;
 use core::ops::{Deref, DerefMut};
-use core::time::Duration;
 
 use crate::time::Instant;
 use new_reno::NewReno;
@@ -26,10 +25,10 @@ pub struct Progress {
     pub una: u64,
     /// SND.NXT.
     pub nxt: u64,
-    /// A round trip that it measures.
-    pub rtt: Option<Duration>,
-    /// The shortest round trip of late.
-    pub min_rtt: Option<Duration>,
+    /// A round trip that it measures, in nanoseconds.
+    pub rtt: Option<u64>,
+    /// The shortest round trip of late, in nanoseconds.
+    pub min_rtt: Option<u64>,
 }
 
 /// A congestion controller. Sizes are bytes of sequence space.

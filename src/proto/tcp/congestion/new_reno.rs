@@ -92,6 +92,7 @@ impl Controller for NewReno {
     }
 
     //= RFC9293 MUST-19: slow start and congestion avoidance.
+    #[inline]
     fn on_ack(&mut self, ack: &Progress) {
         //= RFC9406 4.3 initial: the threshold has never been found out.
         if self.ssthresh == u64::MAX {
@@ -172,7 +173,6 @@ impl Controller for NewReno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::time::Duration;
 
     fn acked(acked: u64, cwnd_limited: bool) -> Progress {
         let at = crate::time::Instant::ZERO;
@@ -211,7 +211,7 @@ mod tests {
         //= RFC9406 4.2 growth, 4.2 end, 4.3 initial
         let ack = |n: u64, rtt_ms: u64| {
             let at = crate::time::Instant::from_millis(n);
-            let rtt = Some(Duration::from_millis(rtt_ms));
+            let rtt = Some(rtt_ms * 1_000_000);
             // Twenty acknowledgements a round.
             Progress { at, acked: 1000, cwnd_limited: true, una: n, nxt: n + 19, rtt, min_rtt: None }
         };

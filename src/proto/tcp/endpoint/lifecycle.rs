@@ -136,12 +136,9 @@ impl Endpoint {
     /// changed it.
     pub(super) fn settle(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        socket.trace_state(ctx);
-        if let Some(ending) = socket.connection().and_then(|connection| connection.ending()) {
-            return self.finish(ctx, id, ending);
+        if let Some(ending) = socket.settle(ctx, id, &mut self.ready) {
+            self.finish(ctx, id, ending);
         }
-        socket.tell_signals(ctx, id);
-        socket.settle_turn(ctx, id, &mut self.ready);
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
@@ -209,6 +206,23 @@ impl Endpoint {
 }
 
 impl Socket {
+    /// As [`Endpoint::settle`], where the socket has been looked up. `Some` if that finds the connection to have ended: it is to
+    /// be [finished](Endpoint::finish).
+    pub(super) fn settle(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        ready: &mut VecDeque<TcpId>,
+    ) -> Option<Ending> {
+        self.trace_state(ctx);
+        let ending = self.connection().and_then(|connection| connection.ending());
+        if ending.is_none() {
+            self.tell_signals(ctx, id);
+            self.settle_turn(ctx, id, ready);
+        }
+        ending
+    }
+
     /// Tells the application, if it holds the handle.
     pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
         //= RFC9293 SHLD-20

@@ -203,9 +203,8 @@ impl Endpoint {
         let mut place = None;
         let segment = Segment::parse_into(&mut place, payload, src, dst, checksum)?;
         ctx.counters.tcp_segments_in += 1;
-        let tuple = emit::tuple_of(datagram, segment);
-        emit::trace_received(ctx.trace, ctx.now, &tuple, segment, datagram.gso_size);
-        let at = self.demux.locate(tuple);
+        let at = self.demux.locate(emit::tuple_of(datagram, segment));
+        emit::trace_received(ctx.trace, ctx.now, &at.tuple, segment, datagram.gso_size);
         match self.demux.find_at(&at) {
             Some(Target::Socket(id)) => self.for_socket(ctx, id, segment, datagram),
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, segment, datagram),
@@ -230,7 +229,7 @@ impl Endpoint {
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
             (_, Some(_)) => match self.takes_cookie(ctx, listener_id, at, segment)? {
-                Some(socket) => self.for_socket(ctx, socket, segment, datagram),
+                Some(socket) => self.for_new_socket(ctx, socket, segment, datagram),
                 None => {
                     emit::refuse(ctx, tuple, segment);
                     Err(DropReason::TcpUnexpected)
@@ -338,17 +337,30 @@ impl Endpoint {
                     return Err(DropReason::TcpBadAck);
                 };
                 self.end_half_open(ctx, id);
-                self.for_socket(ctx, socket, segment, datagram)
+                self.for_new_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
                 let (listener, way) = (entry.listener, entry.way);
                 let socket = self.promote(ctx, at, listener, settled, way)?;
                 self.end_half_open(ctx, id);
-                self.for_socket(ctx, socket, segment, datagram)
+                self.for_new_socket(ctx, socket, segment, datagram)
             }
         }
     }
 
+    /// The segment that has made a socket goes on to it.
+    #[cold]
+    fn for_new_socket(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        self.for_socket(ctx, id, segment, datagram)
+    }
+
+    #[inline(always)]
     fn for_socket(
         &mut self,
         ctx: &mut Context<'_>,
@@ -373,6 +385,13 @@ impl Endpoint {
                 let arrival = arrival(segment, seq, datagram);
                 let verdict = connection.segment_arrives(ctx, &mut self.challenge, &arrival);
                 connection.check_invariants();
+                if verdict == Verdict::Accepted {
+                    let ending = socket.settle(ctx, id, &mut self.ready);
+                    if let Some(ending) = ending {
+                        self.finish(ctx, id, ending);
+                    }
+                    return Ok(());
+                }
                 verdict
             }
             Phase::Over(_) => return Err(DropReason::TcpNoSocket),
@@ -558,5 +577,5 @@ impl Socket {
 fn arrival<'a>(segment: &'a Segment<'a>, seq: super::seq::RcvPos, datagram: &Datagram<'_>) -> Arrival<'a> {
     let whole = segment.payload.len() as u64;
     let segment_size = datagram.gso_size.map_or(whole, |size| u64::from(size.get()).min(whole));
-    Arrival { segment, seq, segment_size, tos: datagram.tos }
+    Arrival { segment, seq, len: segment.len().into(), segment_size, tos: datagram.tos }
 }

@@ -223,7 +223,7 @@ impl Host {
             payload: &payload,
         };
         let seq = connection.rcv.nxt().unwrap(segment.seq);
-        let arrival = Arrival { segment: &segment, seq, segment_size: 0, tos: 0 };
+        let arrival = Arrival { segment: &segment, seq, len: segment.len().into(), segment_size: 0, tos: 0 };
         connection.segment_arrives(&mut self.world.ctx(), &mut self.global, &arrival)
     }
 

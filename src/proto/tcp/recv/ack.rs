@@ -53,10 +53,12 @@ impl AckIntent {
         let Arrived { len, segment_size, mss, at } = *arrived;
         // After a pause as long as a retransmission time-out a sender begins again (RFC 5681 section 4.1); it may have had to
         // wait for our last acknowledgement.
-        if self.answer_by.is_none_or(|answer_by| at > answer_by + config.rto_min) {
+        let begins_again = |answer_by| at > answer_by && at > answer_by + config.rto_min;
+        if self.answer_by.is_none_or(begins_again) {
             self.quicken(quick());
         }
-        self.answer_by = Some(at + config.delayed_ack);
+        let latest = at + config.delayed_ack;
+        self.answer_by = Some(latest);
         self.unacknowledged += len;
         let is_quick = self.quick > 0 && !self.interactive && len >= mss;
         //= RFC9293 SHLD-19: at least every second full-sized segment.
@@ -70,7 +72,7 @@ impl AckIntent {
         }
         //= RFC9293 SHLD-18
         //= RFC9293 MUST-40
-        self.delayed.get_or_insert(at + config.delayed_ack);
+        self.delayed.get_or_insert(latest);
         is_quick
     }
 

@@ -4,7 +4,6 @@
 //! RFC 9293 section 3.10.7.4 (fifth check), RFC 5681, 6298. How losses are recovered stands in `recovery`.
 
 use core::ops::Range;
-use core::time::Duration;
 
 use super::SendHalf;
 use super::recovery::Phase;
@@ -13,7 +12,7 @@ use super::selective::Acknowledged;
 use crate::proto::counters::Counters;
 use crate::proto::tcp::congestion::Progress;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// What the ACK field, the window and the options of an acceptable segment say.
 #[derive(Clone, Debug)]
@@ -45,10 +44,10 @@ pub(super) struct AckFacts {
     pub(super) delivered: u64,
     /// Positions in flight before.
     pub(super) prior_flight: u64,
-    /// A measurement, if the timed segment is among them.
-    rtt: Option<Duration>,
-    /// The shortest round trip of what arrived and was sent once, with SACK.
-    arrived_after: Option<Duration>,
+    /// A measurement in nanoseconds, if the timed segment is among them.
+    rtt: Option<u64>,
+    /// The shortest round trip of what arrived and was sent once, with SACK; in nanoseconds.
+    arrived_after: Option<u64>,
     /// It is a duplicate in the sense of RFC 5681 section 2.
     pub(super) is_duplicate: bool,
     /// What it reports to have come twice.
@@ -66,7 +65,9 @@ impl SendHalf {
         counters: &mut Counters,
     ) {
         let advances = acked.ack > self.una;
-        if self.is_no_news(acked) {
+        if self.is_usual(acked, advances) {
+            self.take_usual_news(acked, pool, counters);
+        } else if self.is_no_news(acked) {
             self.update_window(acked);
         } else {
             self.take_news(acked, pool, counters);
@@ -74,7 +75,41 @@ impl SendHalf {
         self.timer_after_ack(advances, acked.at);
     }
 
-    #[inline]
+    /// Whether it only acknowledges what was sent once and in order, with SACK and while no loss is being recovered from: most
+    /// do, and then most questions need not be asked.
+    fn is_usual(&self, acked: &Acknowledgement, advances: bool) -> bool {
+        advances
+            && acked.sack.is_empty()
+            && !self.in_recovery()
+            && self.selective.as_ref().is_some_and(|selective| selective.all_was_sent_once(&self.lost))
+    }
+
+    /// Takes one that [is](Self::is_usual).
+    // All that it takes is inlined: it is the way of nearly all acknowledgements, and each call of it would cost as much again.
+    fn take_usual_news(&mut self, acked: &Acknowledgement, pool: &mut super::Pool, counters: &mut Counters) {
+        let newly_acked = acked.ack.since(self.una);
+        let mut facts = AckFacts {
+            at: acked.at,
+            newly_acked,
+            delivered: newly_acked,
+            prior_flight: self.outstanding(),
+            rtt: self.timed_until(acked),
+            arrived_after: None,
+            is_duplicate: false,
+            duplicate: None,
+            echo: acked.echo,
+        };
+        self.update_window(acked);
+        if let Some(selective) = &mut self.selective {
+            facts.arrived_after = selective.arrive_in_order(self.una..acked.ack, acked.at);
+        }
+        self.measure(&facts);
+        self.path_acked(acked.ack, acked.at);
+        self.advance_una(acked.ack, pool);
+        self.recover_usually(&facts, counters);
+    }
+
+    #[inline(never)]
     fn take_news(&mut self, acked: &Acknowledgement, pool: &mut super::Pool, counters: &mut Counters) {
         let report = match &self.selective {
             Some(_) => Report::read(&acked.sack, acked.ack, self.first, self.nxt),
@@ -102,14 +137,13 @@ impl SendHalf {
     }
 
     fn facts(&self, acked: &Acknowledgement, report: &Report) -> AckFacts {
-        let timed = self.timed.filter(|(end, _)| acked.ack >= *end);
         let newly_acked = acked.ack.since(self.una);
         AckFacts {
             at: acked.at,
             newly_acked,
             delivered: newly_acked,
             prior_flight: self.flight(),
-            rtt: timed.map(|(_, sent)| acked.at.since(sent)),
+            rtt: self.timed_until(acked),
             arrived_after: None,
             //= RFC5681 2 duplicate
             is_duplicate: acked.ack == self.una
@@ -121,6 +155,11 @@ impl SendHalf {
             duplicate: report.duplicate.clone(),
             echo: acked.echo,
         }
+    }
+
+    /// The round trip of the segment that is timed, if it is acknowledged.
+    fn timed_until(&self, acked: &Acknowledgement) -> Option<u64> {
+        self.timed.filter(|(end, _)| acked.ack >= *end).map(|(_, sent)| acked.at.nanos_since(sent))
     }
 
     /// Takes over what has arrived, with SACK.
@@ -136,29 +175,31 @@ impl SendHalf {
         let arrivals = selective.arrive(&said, &mut self.lost, &self.rtt);
         facts.delivered = arrivals.delivered;
         facts.arrived_after = arrivals.rtt;
-        if let Some(rtt) = arrivals.rtt {
-            self.rtt.observe(rtt, acked.at);
-            selective.probe.measured();
-        }
     }
 
+    #[inline(always)]
     fn measure(&mut self, facts: &AckFacts) {
+        if let Some(rtt) = facts.arrived_after {
+            self.rtt.observe(rtt, facts.at);
+            self.selective.iter_mut().for_each(|selective| selective.probe.measured());
+        }
         if let Some(rtt) = facts.rtt {
-            self.rtt.sample(rtt, facts.at);
+            self.rtt.sample_nanos(rtt, facts.at);
             self.timed = None;
         } else if facts.newly_acked > 0
             && (self.rtt.is_backed_off() || self.in_recovery())
             && let Some(rtt) = self.echoed(facts)
         {
             //= RFC7323 4.1 RTTM: which transmission is acknowledged is no question with timestamps.
-            self.rtt.sample(rtt, facts.at);
+            self.rtt.sample_nanos(rtt, facts.at);
         }
     }
 
-    /// The round trip that an echoed timestamp tells of, to a millisecond; none that is longer than the connection is old.
-    fn echoed(&self, facts: &AckFacts) -> Option<Duration> {
+    /// The round trip that an echoed timestamp tells of, to a millisecond but in nanoseconds; none that is longer than the
+    /// connection is old.
+    fn echoed(&self, facts: &AckFacts) -> Option<u64> {
         let (clock, echo) = self.clock.zip(facts.echo)?;
-        clock.since(echo, facts.at).filter(|rtt| *rtt <= facts.at.since(self.opened))
+        clock.since(echo, facts.at).map(nanos).filter(|rtt| *rtt <= facts.at.nanos_since(self.opened))
     }
 
     #[inline]
@@ -198,22 +239,26 @@ impl SendHalf {
     /// Outside of recovery the window grows.
     pub(super) fn grow(&mut self, facts: &AckFacts) {
         match self.recovery.phase() {
-            Phase::Open => {
-                let progress = Progress {
-                    at: facts.at,
-                    acked: facts.newly_acked,
-                    cwnd_limited: self.was_cwnd_limited(facts.prior_flight),
-                    una: self.una.get(),
-                    nxt: self.nxt.get(),
-                    rtt: facts.arrived_after.or(facts.rtt).or_else(|| self.echoed(facts)),
-                    min_rtt: self.rtt.min_rtt(),
-                };
-                self.cc.on_ack(&progress);
-            }
+            Phase::Open => self.grow_unhindered(facts),
             Phase::Fast { .. } => {}
             // RFC 3465 section 2.3: one segment an ACK while the queue behind the loss is unknown.
             Phase::Timeout { .. } => self.cc.on_ack_after_timeout(facts.delivered.min(self.mss)),
         }
+    }
+
+    /// The same where it is known that none is under way.
+    #[inline(always)]
+    pub(super) fn grow_unhindered(&mut self, facts: &AckFacts) {
+        let progress = Progress {
+            at: facts.at,
+            acked: facts.newly_acked,
+            cwnd_limited: self.was_cwnd_limited(facts.prior_flight),
+            una: self.una.get(),
+            nxt: self.nxt.get(),
+            rtt: facts.arrived_after.or(facts.rtt).or_else(|| self.echoed(facts)),
+            min_rtt: self.rtt.min_nanos(),
+        };
+        self.cc.on_ack(&progress);
     }
 
     /// Whether the congestion window was what held us back (as Linux: in slow start, using half of it is

@@ -84,7 +84,15 @@ impl Flight {
         self.tell_fresh(&(from..range.end), &mut tell);
     }
 
+    /// When `range` was sent, if that was at one time, once, and before all else that is on its way: mostly it was.
+    pub(crate) fn sent_at_once(&self, range: &Range<u64>) -> Option<Instant> {
+        let oldest = self.fresh.front()?;
+        let is_part = oldest.range.start <= range.start && range.end <= oldest.range.end;
+        (is_part && range.start < range.end).then_some(oldest.at)
+    }
+
     /// The same of what was sent once.
+    #[inline(never)]
     pub(crate) fn tell_fresh(&self, range: &Range<u64>, tell: &mut impl FnMut(Transmission)) {
         // What arrives in order begins with the oldest, which needs no search.
         let begins_it = |entry: &Transmission| range.start < entry.range.end;

@@ -316,7 +316,7 @@ impl SendHalf {
 
     /// Something is written: a while in which nothing was sent has an end.
     fn note_idle(&mut self, now: Instant) {
-        if self.end == self.una && now > self.last_sent + self.rtt.rto() {
+        if self.end == self.una && now > self.last_sent.plus_nanos(self.rtt.rto_nanos()) {
             //= RFC5681 4.1 idle
             self.cc.on_idle();
         }

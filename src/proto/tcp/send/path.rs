@@ -154,9 +154,11 @@ impl SendHalf {
     }
 
     /// All below `ack` is acknowledged.
+    #[inline(always)]
     pub(super) fn path_acked(&mut self, ack: SndPos, now: Instant) {
-        if let Some(text) = self.path.sizes.advance(ack.get()) {
-            self.path.probe.passed(text + self.path.headers, ack.get(), now);
+        if let Some(text) = self.path.sizes.advance(ack.get())
+            && self.path.probe.passed(text + self.path.headers, ack.get(), now)
+        {
             self.follow_mtu();
         }
     }

@@ -219,9 +219,22 @@ impl PathProbe {
     }
 
     /// All below `una` is acknowledged, `size` being the largest datagram that has carried any of it.
-    pub(crate) fn passed(&mut self, size: u64, una: u64, now: Instant) {
+    /// Tells whether there is a search, which has got on by that.
+    #[inline]
+    pub(crate) fn passed(&mut self, size: u64, una: u64, now: Instant) -> bool {
         self.timeouts = 0;
-        self.probe = self.probe.filter(|probe| probe.end > una);
+        if self.probe.is_some_and(|probe| probe.end <= una) {
+            self.probe = None;
+        }
+        let searches = self.search.is_some();
+        if searches {
+            self.search_on(size, now);
+        }
+        searches
+    }
+
+    #[cold]
+    fn search_on(&mut self, size: u64, now: Instant) {
         let (Some(search), Some(limits)) = (&mut self.search, self.limits) else { return };
         if search.is_guess {
             search.is_guess = false;

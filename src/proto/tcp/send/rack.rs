@@ -29,8 +29,8 @@ const WIDE_FOR: u8 = 16;
 pub(crate) struct Rack {
     /// RACK.xmit_ts and RACK.end_seq: of what has arrived, what was sent last.
     newest: Option<(Instant, u64)>,
-    /// RACK.rtt.
-    rtt: Duration,
+    /// RACK.rtt, in nanoseconds.
+    rtt: u64,
     /// RACK.fack: the highest position that has arrived.
     highest: u64,
     reordering_seen: bool,
@@ -63,7 +63,7 @@ impl Rack {
     pub(crate) fn new(first: SndPos) -> Self {
         Rack {
             newest: None,
-            rtt: Duration::ZERO,
+            rtt: 0,
             highest: first.get(),
             reordering_seen: false,
             round: None,
@@ -84,11 +84,13 @@ impl Rack {
         sent.again && (echo_is_older || min_rtt.is_some_and(|least| now.since(sent.at) < least))
     }
 
-    /// Of what an acknowledgement tells to have arrived, this was sent last. Tells its round trip.
+    /// Of what an acknowledgement tells to have arrived, this was sent last. Tells its round trip in nanoseconds.
     //= RFC8985 6.2 most recent
-    pub(crate) fn arrived(&mut self, at: Instant, end: u64, now: Instant) -> Duration {
-        self.rtt = now.since(at);
-        self.newest = self.newest.max(Some((at, end)));
+    pub(crate) fn arrived(&mut self, at: Instant, end: u64, now: Instant) -> u64 {
+        self.rtt = now.nanos_since(at);
+        if self.newest.is_none_or(|newest| newest < (at, end)) {
+            self.newest = Some((at, end));
+        }
         self.rtt
     }
 
@@ -154,7 +156,7 @@ impl Rack {
         mut is_lost: impl FnMut(Range<u64>),
     ) -> Option<Instant> {
         let newest = self.newest?;
-        let late = self.rtt + window;
+        let late = Duration::from_nanos(self.rtt) + window;
         let is_late = |sent| sent + late <= now;
         flight.take_late(Some(newest), is_late, |range| arrived.missing(range, &mut is_lost));
         flight.settle(|range| arrived.is_all_here(range));
@@ -173,7 +175,7 @@ impl Rack {
         now: Instant,
         mut is_lost: impl FnMut(Range<u64>),
     ) {
-        let is_late = |sent| sent + self.rtt + window <= now;
+        let is_late = |sent: Instant| sent.plus_nanos(self.rtt) + window <= now;
         flight.take_late(None, is_late, |range| arrived.missing(range, &mut is_lost));
     }
 }

@@ -194,6 +194,16 @@ impl SendHalf {
         }
     }
 
+    /// The same of one that acknowledges what was sent once and in order, and came with SACK while no loss was being recovered
+    /// from: what was sent again can't have been needless for that, nor can a time-out.
+    #[inline(always)]
+    pub(super) fn recover_usually(&mut self, facts: &AckFacts, counters: &mut Counters) {
+        debug_assert!(self.recovery.frto == Frto::Off && !self.in_recovery());
+        self.recovery.progress();
+        let newly_lost = self.detect_losses(facts.at);
+        self.go_on(facts, newly_lost, counters);
+    }
+
     /// Whether an acknowledgement shows that what was sent again had not been lost.
     //= RFC4015 2 with detection
     fn is_spurious(&mut self, facts: &AckFacts, frto: frto::Verdict) -> Option<Evidence> {
@@ -328,21 +338,7 @@ impl SendHalf {
             Phase::Fast { recover } | Phase::Timeout { recover } => self.una >= recover,
         };
         match self.recovery.phase() {
-            Phase::Open if newly_lost => {
-                if !self.only_probe_was_lost(facts.at) {
-                    self.begin_recovery(facts.delivered, counters);
-                }
-            }
-            Phase::Open => {
-                if self.probe_repaired(facts) {
-                    //= RFC8985 7.4.2 loss assumed, 7.4.2 response
-                    let flight = self.flight_size(self.outstanding() + facts.newly_acked);
-                    self.cc.on_loss(flight);
-                    counters.tcp_loss_probes_repaired += 1;
-                } else if facts.newly_acked > 0 {
-                    self.grow(facts);
-                }
-            }
+            Phase::Open => self.go_on(facts, newly_lost, counters),
             Phase::Fast { .. } | Phase::Timeout { .. } if ends => {
                 self.grow(facts);
                 self.end_recovery(widened);
@@ -360,7 +356,25 @@ impl SendHalf {
         }
     }
 
+    /// Outside of recovery.
+    #[inline(always)]
+    fn go_on(&mut self, facts: &AckFacts, newly_lost: bool, counters: &mut Counters) {
+        if newly_lost {
+            if !self.only_probe_was_lost(facts.at) {
+                self.begin_recovery(facts.delivered, counters);
+            }
+        } else if self.probe_repaired(facts) {
+            //= RFC8985 7.4.2 loss assumed, 7.4.2 response
+            let flight = self.flight_size(self.outstanding() + facts.newly_acked);
+            self.cc.on_loss(flight);
+            counters.tcp_loss_probes_repaired += 1;
+        } else if facts.newly_acked > 0 {
+            self.grow_unhindered(facts);
+        }
+    }
+
     /// Marks what is lost at `now`, and notes when to look again. Tells whether there was anything.
+    #[inline(always)]
     pub(super) fn detect_losses(&mut self, now: Instant) -> bool {
         if self.una == self.nxt {
             // Nothing is on its way.
@@ -368,6 +382,11 @@ impl SendHalf {
             self.timer.look_again(None);
             return false;
         }
+        self.detect_losses_in_flight(now)
+    }
+
+    #[inline(never)]
+    fn detect_losses_in_flight(&mut self, now: Instant) -> bool {
         let window = self.reordering_window();
         let Some(selective) = &mut self.selective else { return false };
         let before = self.lost.total();

@@ -11,6 +11,9 @@ use crate::time::{Instant, nanos};
 /// The clock granularity G of RFC 6298: arrival times are exact to about a microsecond.
 const GRANULARITY: u64 = 1_000;
 
+/// No measurement is taken to be longer: of what is no longer than that, no arithmetic here leaves 64 bits.
+const LONGEST: u64 = u64::MAX / 8;
+
 /// What RFC 6298 rule 5.7 falls back to after a SYN's timer has expired.
 const RTO_AFTER_LOST_SYN: u64 = 3_000_000_000;
 
@@ -25,22 +28,23 @@ struct Shortest {
 }
 
 impl Shortest {
-    const SPAN: Duration = Duration::from_secs(150);
+    const SPAN: u64 = 150_000_000_000;
 
     //= RFC8985 6.2 min RTT
     fn observe(&mut self, rtt: u64, now: Instant) {
         let (since, least) = *self.current.get_or_insert((now, rtt));
-        if now >= since + Self::SPAN {
-            self.before = Some(least).filter(|_| now < since + 2 * Self::SPAN);
+        let age = now.nanos_since(since);
+        if age >= Self::SPAN {
+            self.before = Some(least).filter(|_| age < 2 * Self::SPAN);
             self.current = Some((now, rtt));
         } else if rtt < least {
             self.current = Some((since, rtt));
         }
     }
 
-    fn get(&self) -> Option<Duration> {
+    fn get(&self) -> Option<u64> {
         let (_, least) = self.current?;
-        Some(Duration::from_nanos(self.before.map_or(least, |before| before.min(least))))
+        Some(self.before.map_or(least, |before| before.min(least)))
     }
 }
 
@@ -75,7 +79,13 @@ impl Rtt {
     /// Takes a measurement of a segment that was sent once (Karn's rule is the caller's to keep). It ends
     /// the back-off.
     pub(crate) fn sample(&mut self, rtt: Duration, now: Instant) {
-        let rtt = nanos(rtt);
+        self.sample_nanos(nanos(rtt), now);
+    }
+
+    /// As [`sample`](Self::sample), in nanoseconds.
+    #[inline]
+    pub(crate) fn sample_nanos(&mut self, rtt: u64, now: Instant) {
+        let rtt = rtt.min(LONGEST);
         self.shortest.observe(rtt, now);
         let srtt = match self.srtt {
             //= RFC6298 2.2 measured
@@ -86,19 +96,19 @@ impl Rtt {
             //= RFC9293 MUST-18
             //= RFC6298 2.3 smoothed
             Some(srtt) => {
-                self.rttvar = self.rttvar.saturating_mul(3) / 4 + srtt.abs_diff(rtt) / 4;
-                srtt.saturating_mul(7) / 8 + rtt / 8
+                self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
+                srtt * 7 / 8 + rtt / 8
             }
         };
         self.srtt = Some(srtt);
-        self.base = srtt.saturating_add(self.rttvar.saturating_mul(4).max(GRANULARITY));
+        self.base = srtt + (self.rttvar * 4).max(GRANULARITY);
         //= RFC6298 5 backed off: until now.
         self.backoff = 0;
     }
 
-    /// Takes a measurement that only the shortest round trip is to know of: there may be many in one.
-    pub(crate) fn observe(&mut self, rtt: Duration, now: Instant) {
-        self.shortest.observe(nanos(rtt), now);
+    /// Takes a measurement, in nanoseconds, that only the shortest round trip is to know of: there may be many in one.
+    pub(crate) fn observe(&mut self, rtt: u64, now: Instant) {
+        self.shortest.observe(rtt, now);
     }
 
     /// Whether the time-out was doubled and nothing was measured since.
@@ -120,19 +130,29 @@ impl Rtt {
 
     /// The retransmission time-out in force.
     pub(crate) fn rto(&self) -> Duration {
+        Duration::from_nanos(self.rto_nanos())
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn rto_nanos(&self) -> u64 {
         self.doubled(self.backoff)
     }
 
-    /// The time-out after `doublings`, whatever back-off is in force.
-    pub(crate) fn doubled(&self, doublings: u32) -> Duration {
+    /// The time-out after `doublings`, whatever back-off is in force; in nanoseconds.
+    pub(crate) fn doubled(&self, doublings: u32) -> u64 {
         let base = self.base.max(self.floor);
         let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
         //= RFC6298 2.5 upper bound
-        Duration::from_nanos(base.saturating_mul(factor.into()).min(self.ceiling))
+        base.saturating_mul(factor.into()).min(self.ceiling)
     }
 
     pub(crate) fn srtt(&self) -> Option<Duration> {
-        self.srtt.map(Duration::from_nanos)
+        self.srtt_nanos().map(Duration::from_nanos)
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn srtt_nanos(&self) -> Option<u64> {
+        self.srtt
     }
 
     pub(crate) fn rttvar(&self) -> Duration {
@@ -140,6 +160,11 @@ impl Rtt {
     }
 
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        self.min_nanos().map(Duration::from_nanos)
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn min_nanos(&self) -> Option<u64> {
         self.shortest.get()
     }
 }
@@ -180,15 +205,15 @@ mod tests {
     fn the_shortest_round_trip_is_one_of_the_last_minutes() {
         let mut rtt = Rtt::new(&Config::default());
         let at = |secs: u64| Instant::from_millis(secs * 1000);
-        rtt.observe(ms(10), at(0));
-        rtt.observe(ms(50), at(100));
+        rtt.observe(nanos(ms(10)), at(0));
+        rtt.observe(nanos(ms(50)), at(100));
         assert_eq!(rtt.min_rtt(), Some(ms(10)));
-        rtt.observe(ms(50), at(200));
+        rtt.observe(nanos(ms(50)), at(200));
         assert_eq!(rtt.min_rtt(), Some(ms(10)));
-        rtt.observe(ms(60), at(351));
+        rtt.observe(nanos(ms(60)), at(351));
         assert_eq!(rtt.min_rtt(), Some(ms(50)));
         // After a long silence nothing before it counts.
-        rtt.observe(ms(90), at(2_000));
+        rtt.observe(nanos(ms(90)), at(2_000));
         assert_eq!(rtt.min_rtt(), Some(ms(90)));
         assert_eq!(rtt.srtt(), None, "nothing else hears of it");
     }

@@ -35,8 +35,8 @@ pub(crate) struct Selective {
 pub(crate) struct Arrivals {
     /// Octets.
     pub(crate) delivered: u64,
-    /// The shortest round trip of what was sent once.
-    pub(crate) rtt: Option<Duration>,
+    /// The shortest round trip of what was sent once, in nanoseconds.
+    pub(crate) rtt: Option<u64>,
 }
 
 /// An acknowledgement as far as it concerns what has arrived.
@@ -78,14 +78,15 @@ impl Selective {
     /// Takes over what an acknowledgement says. What has arrived is not `lost` any more.
     pub(crate) fn arrive(&mut self, acked: &Acknowledged<'_>, lost: &mut Ranges, rtt: &Rtt) -> Arrivals {
         if acked.report.blocks.is_empty() && self.all_was_sent_once(lost) {
-            self.arrive_in_order(acked)
+            let rtt = self.arrive_in_order(acked.una..acked.ack, acked.now);
+            Arrivals { delivered: acked.ack.since(acked.una), rtt }
         } else {
             self.arrive_anyhow(acked, lost, rtt)
         }
     }
 
     /// Whether nothing has been reported, believed lost or sent again that is not settled.
-    fn all_was_sent_once(&self, lost: &Ranges) -> bool {
+    pub(crate) fn all_was_sent_once(&self, lost: &Ranges) -> bool {
         self.board.sacked().is_empty()
             && lost.is_empty()
             && self.repeated.is_empty()
@@ -93,17 +94,21 @@ impl Selective {
     }
 
     /// The same for nearly all acknowledgements: nothing has to be told from anything else, and of what arrives the last
-    /// was sent last.
-    fn arrive_in_order(&mut self, acked: &Acknowledged<'_>) -> Arrivals {
-        let new = acked.una.get()..acked.ack.get();
+    /// was sent last. Tells its round trip in nanoseconds.
+    #[inline(always)]
+    pub(crate) fn arrive_in_order(&mut self, new: Range<SndPos>, now: Instant) -> Option<u64> {
+        let new = new.start.get()..new.end.get();
+        if let Some(at) = self.flight.sent_at_once(&new) {
+            self.rack.note_order(new.end, false, self.rack.highest());
+            return Some(self.rack.arrived(at, new.end, now));
+        }
         let (highest, rack) = (self.rack.highest(), &mut self.rack);
         let mut latest = None;
         self.flight.tell_fresh(&new, &mut |sent| {
             rack.note_order(sent.range.end, false, highest);
             latest = Some((sent.at, sent.range.end));
         });
-        let rtt = latest.map(|(at, end)| rack.arrived(at, end, acked.now));
-        Arrivals { delivered: new.end - new.start, rtt }
+        latest.map(|(at, end)| rack.arrived(at, end, now))
     }
 
     /// The same, whatever the acknowledgement reports and whatever has gone how often.
@@ -217,7 +222,7 @@ impl Tally<'_> {
             }
             *latest = (*latest).max(Some((sent.at, sent.range.end)));
             if !sent.again {
-                let rtt = now.since(sent.at);
+                let rtt = now.nanos_since(sent.at);
                 arrivals.rtt = Some(arrivals.rtt.map_or(rtt, |least| least.min(rtt)));
             }
         });

@@ -54,9 +54,9 @@ impl Sizes {
 
     /// All below `una` is acknowledged. Returns the size of the largest segment among what newly is.
     pub(crate) fn advance(&mut self, una: u64) -> Option<u64> {
-        let mut largest = None;
+        let mut largest = self.runs.front().filter(|run| run.start < una)?.size;
         while let Some(first) = self.runs.front_mut().filter(|run| run.start < una) {
-            largest = largest.max(Some(first.size));
+            largest = largest.max(first.size);
             if first.end > una {
                 first.start = una;
                 break;
@@ -66,7 +66,7 @@ impl Sizes {
         if self.runs.is_empty() && self.runs.capacity() > RUNS_KEPT {
             self.runs = VecDeque::new();
         }
-        largest
+        Some(largest)
     }
 
     /// The size of the segment that carried `position` last.

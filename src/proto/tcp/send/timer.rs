@@ -77,6 +77,18 @@ impl SendTimer {
         }
     }
 
+    /// There is nothing to wait for.
+    fn rest(&mut self) {
+        self.mode = Mode::Off;
+        self.at = Instant::MAX;
+        self.due = false;
+        self.early = None;
+        self.loss_probe_due = false;
+        self.probes = 0;
+        self.silent_since = None;
+        self.stuck_since = None;
+    }
+
     pub(crate) fn probe_is_due(&self) -> bool {
         self.due && self.mode == Mode::Persist
     }
@@ -272,6 +284,9 @@ impl SendHalf {
             self.timer.stuck_since = None;
         }
         let mode = self.wanted_mode();
+        if mode == Mode::Off {
+            return self.timer.rest();
+        }
         //= RFC6298 5.3 restart
         //= RFC6582 3.2 timer
         if mode != self.timer.mode || (progress && mode == Mode::Retransmit) {
@@ -300,8 +315,8 @@ impl SendHalf {
         // What may be late by now is known earlier, and without a probe.
         let looks_again = matches!(self.timer.early, Some((Early::Reordering, _)));
         if self.timer.mode == Mode::Retransmit && self.may_probe() && !looks_again {
-            let pto = LossProbe::timeout(self.rtt.srtt(), self.outstanding() <= self.mss);
-            self.timer.early = Some((Early::Probe, (now + pto).min(self.timer.at)));
+            let pto = LossProbe::timeout(self.rtt.srtt_nanos(), self.outstanding() <= self.mss);
+            self.timer.early = Some((Early::Probe, now.plus_nanos(pto).min(self.timer.at)));
         }
     }
 
@@ -340,6 +355,9 @@ impl SendHalf {
     }
 
     fn arm(&mut self, mode: Mode, now: Instant) {
+        if mode == Mode::Off {
+            return self.timer.rest();
+        }
         if mode != self.timer.mode {
             self.timer.probes = 0;
             self.timer.due = false;
@@ -349,10 +367,10 @@ impl SendHalf {
         self.timer.mode = mode;
         self.timer.at = match mode {
             Mode::Off => Instant::MAX,
-            Mode::Retransmit => now + self.rtt.rto(),
+            Mode::Retransmit => now.plus_nanos(self.rtt.rto_nanos()),
             //= RFC9293 SHLD-29
             //= RFC9293 SHLD-30
-            Mode::Persist => now + self.rtt.doubled(self.timer.probes),
+            Mode::Persist => now.plus_nanos(self.rtt.doubled(self.timer.probes)),
             Mode::Override => now + self.timer.override_delay,
         };
         match mode {
