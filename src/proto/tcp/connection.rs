@@ -33,7 +33,7 @@ use crate::proto::ip::Route;
 use crate::proto::packet::{DeviceId, PacketSink, Sent};
 use crate::proto::trace::CloseReason;
 use crate::proto::wire::tcp::Control;
-use crate::proto::wire::tcp_options::TcpOptions;
+use crate::proto::wire::tcp_options::{SackOption, TcpOptions};
 use crate::time::Instant;
 
 /// How a connection, or an attempt at one, ended.
@@ -497,19 +497,22 @@ impl Connection {
         plan: &TextPlan,
     ) -> Sent {
         let (window, edge) = self.rcv.window_field();
-        let says = Says {
+        let mut says = Says {
             seq: plan.start.wire(),
             ack: Some(self.rcv.nxt().wire()),
             control: if plan.fin { Control::Fin } else { Control::None },
             psh: plan.psh,
             urgent: plan.urgent,
             window,
-            options: self.options(ctx.now, self.sack_blocks_beside_text()),
+            options: self.options_without_sack(ctx.now),
         };
+        if self.rcv.has_sack_blocks() {
+            says.options.sack = self.sack_option(self.sack_blocks_beside_text());
+        }
         let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
-        let sent = {
-            let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
-            emit::send(ctx, sink, way, &says, &pieces, gso_size)
+        let sent = match self.snd.text_in_one(plan.start, plan.len) {
+            Some(text) => emit::send(ctx, sink, way, &says, &[text], gso_size),
+            None => self.send_pieces(ctx, sink, way, &says, plan, gso_size),
         };
         if sent == Sent::Taken {
             match plan.kind {
@@ -524,6 +527,23 @@ impl Connection {
             emit::note_sent(ctx, way.tuple, &says, plan.len as usize, gso_size);
         }
         sent
+    }
+
+    /// Hands text to the sink that stands in several places, or nowhere.
+    #[inline(never)]
+    fn send_pieces(
+        &self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        way: &Way<'_>,
+        says: &Says,
+        plan: &TextPlan,
+        gso_size: Option<NonZeroU16>,
+    ) -> Sent {
+        // Collected, the whole of them would be moved once more.
+        let mut pieces = ArrayVec::<&[u8], PIECES_MAX>::new();
+        pieces.extend(self.snd.text(plan.start, plan.len));
+        emit::send(ctx, sink, way, says, &pieces, gso_size)
     }
 
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
@@ -543,17 +563,25 @@ impl Connection {
     //= RFC7323 3.2 every segment
     //= RFC2018 4 all circumstances, 4 reported
     fn options(&self, now: Instant, blocks: usize) -> TcpOptions {
+        let mut options = self.options_without_sack(now);
+        if self.rcv.has_sack_blocks() {
+            options.sack = self.sack_option(blocks);
+        }
+        options
+    }
+
+    /// Made where they are to stand: they are large, for they have room for what is rarely there.
+    #[inline]
+    fn options_without_sack(&self, now: Instant) -> TcpOptions {
         let timestamps = self.timestamps.map(|stamps| stamps.option(now));
-        let options = TcpOptions { timestamps, ..TcpOptions::NONE };
-        if self.rcv.has_sack_blocks() { self.with_sack(options, blocks) } else { options }
+        TcpOptions { timestamps, ..TcpOptions::NONE }
     }
 
     #[cold]
-    fn with_sack(&self, options: TcpOptions, blocks: usize) -> TcpOptions {
+    fn sack_option(&self, blocks: usize) -> SackOption {
         let wire =
             |block: core::ops::Range<u64>| (RcvPos::at(block.start).wire(), RcvPos::at(block.end).wire());
-        let sack = self.rcv.sack_blocks(blocks).into_iter().map(wire).collect();
-        TcpOptions { sack, ..options }
+        self.rcv.sack_blocks(blocks).into_iter().map(wire).collect()
     }
 
     /// A segment with these options has gone out.
