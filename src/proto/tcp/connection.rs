@@ -371,6 +371,12 @@ impl Connection {
         news.is_some()
     }
 
+    /// Whether there is nothing to tell, and the route says what it said before: so it mostly is.
+    #[inline]
+    pub(crate) fn has_followed_path(&self, route: &Route) -> bool {
+        self.snd.has_followed(route.mtu as u64, route.link_mtu as u64) && !self.snd.has_path_news()
+    }
+
     /// The largest segment for the path to `remote`, to which `route` is the way.
     //= RFC9293 MUST-16
     pub(crate) fn follow_path(&mut self, ctx: &Context<'_>, route: &Route, remote: IpAddr) {

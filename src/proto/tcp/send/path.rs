@@ -97,6 +97,11 @@ impl SendHalf {
         has_followed
     }
 
+    /// Whether there is something to be told to the cache of paths.
+    pub(crate) fn has_path_news(&self) -> bool {
+        self.path.probe.has_news()
+    }
+
     /// The datagram that carried `position` last.
     pub(crate) fn datagram_at(&self, position: SndPos) -> Option<u64> {
         self.path.sizes.at(position.get()).map(|text| text + self.path.headers)
