@@ -49,6 +49,12 @@ impl Instant {
         self.0 / 1_000
     }
 
+    /// The point `nanos` nanoseconds later: without the way through a [`Duration`], which multiplies and divides by the billion.
+    #[inline]
+    pub(crate) const fn plus_nanos(self, nanos: u64) -> Self {
+        Instant(self.0.saturating_add(nanos))
+    }
+
     /// Time from `earlier` to `self`, or zero if `earlier` is not earlier.
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

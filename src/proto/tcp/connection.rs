@@ -15,7 +15,7 @@ use super::demux::FourTuple;
 use super::emit::{self, Marks, Says, Way};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
-use super::options::SocketOptions;
+use super::options::{KeepAlive, SocketOptions};
 use super::recv::sack::BLOCKS_MAX;
 use super::recv::{RecvHalf, RecvStart};
 use super::send::path_probe::Limits;
@@ -137,8 +137,8 @@ pub(crate) struct Connection {
     pub(crate) keepalive: KeepAliveTimer,
     /// The application has let go of the handle.
     pub(crate) orphan: bool,
-    /// When an orphan in FIN-WAIT-2 is given up.
-    fin_wait2_until: Option<Instant>,
+    /// When an orphan in FIN-WAIT-2 is given up; [`Instant::MAX`] if it is not in that state.
+    fin_wait2_until: Instant,
     /// What to tell the application.
     pub(crate) signals: Readiness,
     pub(crate) received_tos: u8,
@@ -158,7 +158,7 @@ impl Connection {
             challenge: ChallengeBudget::new(now),
             keepalive: KeepAliveTimer::new(now),
             orphan: false,
-            fin_wait2_until: None,
+            fin_wait2_until: Instant::MAX,
             signals: Readiness::empty(),
             received_tos: 0,
             soft_error: None,
@@ -205,7 +205,7 @@ impl Connection {
         *challenge = ChallengeBudget::new(now);
         *keepalive = KeepAliveTimer::new(now);
         *orphan = false;
-        *fin_wait2_until = None;
+        *fin_wait2_until = Instant::MAX;
         *signals = Readiness::empty();
         *received_tos = 0;
         *soft_error = None;
@@ -262,21 +262,32 @@ impl Connection {
 
     /// Starts the orphan's FIN-WAIT-2 timer when it gets there.
     pub(crate) fn watch_fin_wait2(&mut self, ctx: &Context<'_>) {
-        if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until.is_none() {
-            self.fin_wait2_until = Some(ctx.now + ctx.config.fin_wait2_timeout);
+        if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until == Instant::MAX {
+            self.fin_wait2_until = ctx.now + ctx.config.fin_wait2_timeout;
         }
     }
 
     /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
     pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
-        let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
-        let or_never = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
-        or_never(self.snd.timer_deadline(&self.patience(options)))
-            // An ACK that is due waits for the device, not for the clock.
-            .min(or_never(self.rcv.ack.deadline().filter(|at| *at > now)))
-            .min(or_never(keepalive.map(|settings| self.keepalive.deadline(&settings))))
-            .min(or_never(self.fin_wait2_until))
-            .min(or_never(self.rcv.lapses_at(config)))
+        let mut at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
+        // An ACK that is due waits for the device, not for the clock.
+        if let Some(ack) = self.rcv.ack.deadline()
+            && ack > now
+        {
+            at = at.min(ack);
+        }
+        if let Some(settings) = &options.keepalive {
+            at = at.min(self.keepalive_deadline(settings));
+        }
+        if let Some(lapse) = self.rcv.lapses_at(config) {
+            at = at.min(lapse);
+        }
+        at
+    }
+
+    #[cold]
+    fn keepalive_deadline(&self, settings: &KeepAlive) -> Instant {
+        if self.may_keep_alive() { self.keepalive.deadline(settings) } else { Instant::MAX }
     }
 
     /// Runs what is due. `Some` if that ends the connection.
@@ -303,7 +314,7 @@ impl Connection {
         {
             return Some(Ending::KeepAliveTimedOut);
         }
-        self.fin_wait2_until.filter(|at| *at <= ctx.now).map(|_| Ending::FinWait2TimedOut)
+        (self.fin_wait2_until <= ctx.now).then_some(Ending::FinWait2TimedOut)
     }
 
     /// Whether [`transmit`](Self::transmit) may have something to send: it decides whether that goes now.

@@ -123,16 +123,36 @@ impl Rtt {
         self.doubled(self.backoff)
     }
 
+    /// When it runs out, if it begins now.
+    #[inline]
+    pub(crate) fn expires(&self, now: Instant) -> Instant {
+        now.plus_nanos(self.doubled_nanos(self.backoff))
+    }
+
     /// The time-out after `doublings`, whatever back-off is in force.
     pub(crate) fn doubled(&self, doublings: u32) -> Duration {
+        Duration::from_nanos(self.doubled_nanos(doublings))
+    }
+
+    #[inline]
+    fn doubled_nanos(&self, doublings: u32) -> u64 {
         let base = self.base.max(self.floor);
-        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
+        let doubled = match doublings {
+            // So it mostly is.
+            0 => base,
+            _ => base.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX).into()),
+        };
         //= RFC6298 2.5 upper bound
-        Duration::from_nanos(base.saturating_mul(factor.into()).min(self.ceiling))
+        doubled.min(self.ceiling)
     }
 
     pub(crate) fn srtt(&self) -> Option<Duration> {
         self.srtt.map(Duration::from_nanos)
+    }
+
+    /// The same in nanoseconds.
+    pub(crate) fn srtt_nanos(&self) -> Option<u64> {
+        self.srtt
     }
 
     pub(crate) fn rttvar(&self) -> Duration {

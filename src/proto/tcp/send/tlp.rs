@@ -3,19 +3,18 @@
 //!
 //! Owns the probe that is on its way, and whether there may be another. When it is due is the timer's to know.
 
-use core::ops::Range;
-use core::time::Duration;
-
 use crate::proto::tcp::seq::SndPos;
+use core::ops::Range;
 
-/// How long a receiver may delay its acknowledgement of a lone segment (TLP.max_ack_delay; Linux's).
-const ACK_DELAY_MAX: Duration = Duration::from_millis(200);
+/// How long a receiver may delay its acknowledgement of a lone segment (TLP.max_ack_delay; Linux's): this and what follows in
+/// nanoseconds.
+const ACK_DELAY_MAX: u64 = 200_000_000;
 
 /// What a machine's timers and a peer's scheduling may add to two short round trips (Linux: two ticks).
-const SLACK: Duration = Duration::from_millis(2);
+const SLACK: u64 = 2_000_000;
 
 /// Before the first measurement.
-const UNMEASURED: Duration = Duration::from_secs(1);
+const UNMEASURED: u64 = 1_000_000_000;
 
 /// The state of the probe.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,10 +37,10 @@ pub(crate) enum Repeats {
 impl LossProbe {
     /// PTO: how long after the last transmission or acknowledgement the probe is due.
     //= RFC8985 7.2 two SRTT, 7.2 delayed ACK
-    pub(crate) fn timeout(srtt: Option<Duration>, is_alone: bool) -> Duration {
+    pub(crate) fn timeout(srtt: Option<u64>, is_alone: bool) -> u64 {
         let Some(srtt) = srtt else { return UNMEASURED };
         let delayed = if is_alone { ACK_DELAY_MAX } else { SLACK };
-        2 * srtt + delayed
+        srtt.saturating_mul(2).saturating_add(delayed)
     }
 
     /// Whether a probe may be sent.
@@ -103,7 +102,7 @@ mod tests {
     #[test]
     fn a_probe_waits_for_two_round_trips_and_for_a_delayed_acknowledgement() {
         //= RFC8985 7.2 two SRTT, 7.2 delayed ACK
-        let ms = Duration::from_millis;
+        let ms = |millis: u64| millis * 1_000_000;
         assert_eq!(LossProbe::timeout(None, true), ms(1_000));
         assert_eq!(LossProbe::timeout(Some(ms(50)), false), ms(102));
         assert_eq!(LossProbe::timeout(Some(ms(50)), true), ms(300));
