@@ -361,14 +361,19 @@ impl Connection {
         // All segments that a device makes of one have the same options: none that the first alone would have.
         let differ = self.rcv.reports_duplicate() || self.rcv.ack.waiting() > 0;
         let is_much = self.snd.unacknowledged_text() + sack_len > self.snd.mss();
-        let most = if is_much && !differ && emit::takes_supers(ctx, way) {
-            let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
-            let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
-            fits.min(self.snd.mss() * ctx.config.super_segment_max)
-        } else {
-            0
-        };
+        let most = if is_much && !differ { self.most_at_once(ctx, way, sack_len) } else { 0 };
         self.snd.plan(options.nodelay, sack_len, most)
+    }
+
+    /// How much text a super-segment may have that goes this way; 0 if none may.
+    #[inline(never)]
+    fn most_at_once(&self, ctx: &Context<'_>, way: &Way<'_>, sack_len: u64) -> u64 {
+        if !emit::takes_supers(ctx, way) {
+            return 0;
+        }
+        let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
+        let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
+        fits.min(self.snd.mss() * ctx.config.super_segment_max)
     }
 
     /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
@@ -563,6 +568,8 @@ impl Connection {
         emit::send(ctx, sink, way, says, &pieces, gso_size)
     }
 
+    // By itself, as what follows it: the way of text is long enough.
+    #[inline(never)]
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window)
@@ -627,6 +634,7 @@ impl Connection {
         }
     }
 
+    #[cold]
     //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
     fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
