@@ -50,6 +50,7 @@ impl Instant {
     }
 
     /// The point `nanos` nanoseconds later: without a [`Duration`], which takes a division to make and a multiplication to read.
+    #[inline]
     pub(crate) const fn plus_nanos(self, nanos: u64) -> Instant {
         Instant(self.0.saturating_add(nanos))
     }

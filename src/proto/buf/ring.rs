@@ -214,6 +214,17 @@ impl Ring {
         Pieces { ring: self, next, offset, rest: len }
     }
 
+    /// The same as one piece, if it stands in the first page: so it is with what is small and soon sent.
+    ///
+    /// # Panics
+    /// As [`pieces`](Self::pieces).
+    #[inline]
+    pub fn piece(&self, from: u64, len: usize) -> Option<&[u8]> {
+        self.check_readable(from..from.saturating_add(len as u64));
+        let (place, page) = (self.within_first(from, len)?, self.first.as_ref()?);
+        (len > 0).then(|| &page[place])
+    }
+
     /// Forgets everything below `to` and gives emptied pages back. `to` may lie past all data; a `to`
     /// below [`start`](Self::start) changes nothing.
     pub fn advance(&mut self, to: u64, pool: &mut Pool) {

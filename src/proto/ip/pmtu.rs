@@ -124,7 +124,9 @@ impl PathMtu {
     /// Whether the path may be even narrower than [`get`](Self::get) says: DF would make a black hole of it.
     #[inline]
     pub(crate) fn needs_cutting(&self, destination: IpAddr) -> bool {
-        self.by_destination.get(&destination).is_some_and(|entry| entry.is_floored)
+        // Asked for each segment, while there is mostly nothing to be found.
+        !self.by_destination.is_empty()
+            && self.by_destination.get(&destination).is_some_and(|entry| entry.is_floored)
     }
 
     /// Forgets what was learnt too long ago.

@@ -15,7 +15,7 @@ use super::demux::FourTuple;
 use super::emit::{self, Marks, Says, Way};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
-use super::options::SocketOptions;
+use super::options::{KeepAlive, SocketOptions};
 use super::recv::sack::BLOCKS_MAX;
 use super::recv::{RecvHalf, RecvStart};
 use super::send::path_probe::Limits;
@@ -33,7 +33,7 @@ use crate::proto::ip::Route;
 use crate::proto::packet::{DeviceId, PacketSink, Sent};
 use crate::proto::trace::CloseReason;
 use crate::proto::wire::tcp::Control;
-use crate::proto::wire::tcp_options::TcpOptions;
+use crate::proto::wire::tcp_options::{SackOption, TcpOptions};
 use crate::time::Instant;
 
 /// How a connection, or an attempt at one, ended.
@@ -137,8 +137,8 @@ pub(crate) struct Connection {
     pub(crate) keepalive: KeepAliveTimer,
     /// The application has let go of the handle.
     pub(crate) orphan: bool,
-    /// When an orphan in FIN-WAIT-2 is given up.
-    fin_wait2_until: Option<Instant>,
+    /// When an orphan in FIN-WAIT-2 is given up; [`Instant::MAX`] if it is not in that state.
+    fin_wait2_until: Instant,
     /// What to tell the application.
     pub(crate) signals: Readiness,
     pub(crate) received_tos: u8,
@@ -158,7 +158,7 @@ impl Connection {
             challenge: ChallengeBudget::new(now),
             keepalive: KeepAliveTimer::new(now),
             orphan: false,
-            fin_wait2_until: None,
+            fin_wait2_until: Instant::MAX,
             signals: Readiness::empty(),
             received_tos: 0,
             soft_error: None,
@@ -204,7 +204,7 @@ impl Connection {
         *challenge = ChallengeBudget::new(now);
         *keepalive = KeepAliveTimer::new(now);
         *orphan = false;
-        *fin_wait2_until = None;
+        *fin_wait2_until = Instant::MAX;
         *signals = Readiness::empty();
         *received_tos = 0;
         *soft_error = None;
@@ -261,21 +261,32 @@ impl Connection {
 
     /// Starts the orphan's FIN-WAIT-2 timer when it gets there.
     pub(crate) fn watch_fin_wait2(&mut self, ctx: &Context<'_>) {
-        if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until.is_none() {
-            self.fin_wait2_until = Some(ctx.now + ctx.config.fin_wait2_timeout);
+        if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until == Instant::MAX {
+            self.fin_wait2_until = ctx.now + ctx.config.fin_wait2_timeout;
         }
     }
 
     /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
     pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
-        let keepalive = options.keepalive.filter(|_| self.may_keep_alive());
-        let or_never = |at: Option<Instant>| at.unwrap_or(Instant::MAX);
-        or_never(self.snd.timer_deadline(&self.patience(options)))
-            // An ACK that is due waits for the device, not for the clock.
-            .min(or_never(self.rcv.ack.deadline().filter(|at| *at > now)))
-            .min(or_never(keepalive.map(|settings| self.keepalive.deadline(&settings))))
-            .min(or_never(self.fin_wait2_until))
-            .min(or_never(self.rcv.lapses_at(config)))
+        let mut at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
+        // An ACK that is due waits for the device, not for the clock.
+        if let Some(ack) = self.rcv.ack.deadline()
+            && ack > now
+        {
+            at = at.min(ack);
+        }
+        if let Some(settings) = &options.keepalive {
+            at = at.min(self.keepalive_deadline(settings));
+        }
+        if let Some(lapse) = self.rcv.lapses_at(config) {
+            at = at.min(lapse);
+        }
+        at
+    }
+
+    #[cold]
+    fn keepalive_deadline(&self, settings: &KeepAlive) -> Instant {
+        if self.may_keep_alive() { self.keepalive.deadline(settings) } else { Instant::MAX }
     }
 
     /// Runs what is due. `Some` if that ends the connection.
@@ -302,7 +313,7 @@ impl Connection {
         {
             return Some(Ending::KeepAliveTimedOut);
         }
-        self.fin_wait2_until.filter(|at| *at <= ctx.now).map(|_| Ending::FinWait2TimedOut)
+        (self.fin_wait2_until <= ctx.now).then_some(Ending::FinWait2TimedOut)
     }
 
     /// Whether [`transmit`](Self::transmit) may have something to send: it decides whether that goes now.
@@ -349,14 +360,19 @@ impl Connection {
         // All segments that a device makes of one have the same options: none that the first alone would have.
         let differ = self.rcv.reports_duplicate() || self.rcv.ack.waiting() > 0;
         let is_much = self.snd.unacknowledged_text() + sack_len > self.snd.mss();
-        let most = if is_much && !differ && emit::takes_supers(ctx, way) {
-            let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
-            let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
-            fits.min(self.snd.mss() * ctx.config.super_segment_max)
-        } else {
-            0
-        };
+        let most = if is_much && !differ { self.most_at_once(ctx, way, sack_len) } else { 0 };
         self.snd.plan(options.nodelay, sack_len, most)
+    }
+
+    /// How much text a super-segment may have that goes this way; 0 if none may.
+    #[inline(never)]
+    fn most_at_once(&self, ctx: &Context<'_>, way: &Way<'_>, sack_len: u64) -> u64 {
+        if !emit::takes_supers(ctx, way) {
+            return 0;
+        }
+        let headers = header_len(way.tuple.remote.is_ipv4()) as u64;
+        let fits = DATAGRAM_MAX - headers - fixed_options_len(self.timestamps.as_ref()) - sack_len;
+        fits.min(self.snd.mss() * ctx.config.super_segment_max)
     }
 
     /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
@@ -368,6 +384,12 @@ impl Connection {
             ctx.ip.path_mtu.found(remote, found, route.link_mtu, expires, ctx.timers);
         }
         news.is_some()
+    }
+
+    /// Whether there is nothing to tell, and the route says what it said before: so it mostly is.
+    #[inline]
+    pub(crate) fn has_followed_path(&self, route: &Route) -> bool {
+        self.snd.has_followed(route.mtu as u64, route.link_mtu as u64) && !self.snd.has_path_news()
     }
 
     /// The largest segment for the path to `remote`, to which `route` is the way.
@@ -496,19 +518,22 @@ impl Connection {
         plan: &TextPlan,
     ) -> Sent {
         let (window, edge) = self.rcv.window_field();
-        let says = Says {
+        let mut says = Says {
             seq: plan.start.wire(),
             ack: Some(self.rcv.nxt().wire()),
             control: if plan.fin { Control::Fin } else { Control::None },
             psh: plan.psh,
             urgent: plan.urgent,
             window,
-            options: self.options(ctx.now, self.sack_blocks_beside_text()),
+            options: self.options_without_sack(ctx.now),
         };
+        if self.rcv.has_sack_blocks() {
+            says.options.sack = self.sack_option(self.sack_blocks_beside_text());
+        }
         let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
-        let sent = {
-            let pieces: ArrayVec<&[u8], PIECES_MAX> = self.snd.text(plan.start, plan.len).collect();
-            emit::send(ctx, sink, way, &says, &pieces, gso_size)
+        let sent = match self.snd.text_in_one(plan.start, plan.len) {
+            Some(text) => emit::send(ctx, sink, way, &says, &[text], gso_size),
+            None => self.send_pieces(ctx, sink, way, &says, plan, gso_size),
         };
         if sent == Sent::Taken {
             match plan.kind {
@@ -525,6 +550,25 @@ impl Connection {
         sent
     }
 
+    /// Hands text to the sink that stands in several places, or nowhere.
+    #[inline(never)]
+    fn send_pieces(
+        &self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        way: &Way<'_>,
+        says: &Says,
+        plan: &TextPlan,
+        gso_size: Option<NonZeroU16>,
+    ) -> Sent {
+        // Collected, the whole of them would be moved once more.
+        let mut pieces = ArrayVec::<&[u8], PIECES_MAX>::new();
+        pieces.extend(self.snd.text(plan.start, plan.len));
+        emit::send(ctx, sink, way, says, &pieces, gso_size)
+    }
+
+    // By itself, as what follows it: the way of text is long enough.
+    #[inline(never)]
     fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window)
@@ -542,17 +586,25 @@ impl Connection {
     //= RFC7323 3.2 every segment
     //= RFC2018 4 all circumstances, 4 reported
     fn options(&self, now: Instant, blocks: usize) -> TcpOptions {
+        let mut options = self.options_without_sack(now);
+        if self.rcv.has_sack_blocks() {
+            options.sack = self.sack_option(blocks);
+        }
+        options
+    }
+
+    /// Made where they are to stand: they are large, for they have room for what is rarely there.
+    #[inline]
+    fn options_without_sack(&self, now: Instant) -> TcpOptions {
         let timestamps = self.timestamps.map(|stamps| stamps.option(now));
-        let options = TcpOptions { timestamps, ..TcpOptions::NONE };
-        if self.rcv.has_sack_blocks() { self.with_sack(options, blocks) } else { options }
+        TcpOptions { timestamps, ..TcpOptions::NONE }
     }
 
     #[cold]
-    fn with_sack(&self, options: TcpOptions, blocks: usize) -> TcpOptions {
+    fn sack_option(&self, blocks: usize) -> SackOption {
         let wire =
             |block: core::ops::Range<u64>| (RcvPos::at(block.start).wire(), RcvPos::at(block.end).wire());
-        let sack = self.rcv.sack_blocks(blocks).into_iter().map(wire).collect();
-        TcpOptions { sack, ..options }
+        self.rcv.sack_blocks(blocks).into_iter().map(wire).collect()
     }
 
     /// A segment with these options has gone out.
@@ -581,6 +633,7 @@ impl Connection {
         }
     }
 
+    #[cold]
     //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
     fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();

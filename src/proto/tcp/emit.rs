@@ -65,6 +65,13 @@ impl Says {
         Says { options, ..self }
     }
 
+    // Apart, so that the header of those whose device sums is nowhere but where it goes.
+    #[inline(never)]
+    fn write_summed(&self, tuple: &FourTuple, text: &[&[u8]], out: &mut HeaderBuf) {
+        self.header(tuple).write(tuple.local, tuple.remote, text, out);
+    }
+
+    #[inline(always)]
     fn header(&self, tuple: &FourTuple) -> TcpHeader<'_> {
         TcpHeader {
             src_port: tuple.local_port,
@@ -100,27 +107,30 @@ impl Marks {
     /// identification (RFC 6864 section 4.1). Where a path is too narrow to be believed they may be.
     //= RFC1191 3 DF
     //= RFC4821 5.1 DF
+    // Inlined, the header is never anywhere but where it goes.
+    #[inline(always)]
     fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
-        let header = IpHeader {
+        let is_cut = ctx.ip.path_mtu.needs_cutting(tuple.remote);
+        let (ident, dont_fragment) = if is_cut { cuttable(ctx, tuple) } else { (0, true) };
+        IpHeader {
             src: tuple.local,
             dst: tuple.remote,
             protocol: PROTOCOL_TCP,
             hop_limit: self.ttl,
             tos: self.tos,
-            ident: 0,
-            dont_fragment: true,
+            ident,
+            dont_fragment,
             flow_label: ctx.ip.flows.label(tuple.local_addr(), tuple.remote_addr(), PROTOCOL_TCP),
-        };
-        if ctx.ip.path_mtu.needs_cutting(tuple.remote) { cuttable(ctx, &header) } else { header }
+        }
     }
 }
 
-/// The same header for a segment that may be cut on the way.
+/// Identification and DF of a segment that may be cut on the way.
 #[cold]
-fn cuttable(ctx: &mut Context<'_>, header: &IpHeader) -> IpHeader {
+fn cuttable(ctx: &mut Context<'_>, tuple: &FourTuple) -> (u16, bool) {
     let IpHeader { ident, dont_fragment, .. } =
-        ip::fragmentable(ctx, header.src, header.dst, header.protocol);
-    IpHeader { ident, dont_fragment, ..*header }
+        ip::fragmentable(ctx, tuple.local, tuple.remote, PROTOCOL_TCP);
+    (ident, dont_fragment)
 }
 
 /// How a connection's segments travel.
@@ -143,16 +153,15 @@ pub(crate) fn send(
 ) -> Sent {
     let Way { device, tuple, marks } = *way;
     let mut header = HeaderBuf::new();
-    let tcp = says.header(tuple);
     let text_len = len_of(text);
-    marks.ip_header(ctx, tuple).write(tcp.len() + text_len, &mut header);
+    marks.ip_header(ctx, tuple).write(says.header(tuple).len() + text_len, &mut header);
     let checksum = if ctx.ip.interfaces.offloads(device).checksum {
         // No header of IP is that long.
         let start = header.len() as u16;
-        tcp.write_seeded(tuple.local, tuple.remote, text_len, &mut header);
+        says.header(tuple).write_seeded(tuple.local, tuple.remote, text_len, &mut header);
         EgressChecksum::Partial { start, offset: CHECKSUM_AT }
     } else {
-        tcp.write(tuple.local, tuple.remote, text, &mut header);
+        says.write_summed(tuple, text, &mut header);
         EgressChecksum::Complete
     };
     sink.send(Egress { device, header: &header, payload: text, gso_size, checksum })
@@ -178,7 +187,7 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
 /// The same by a route that is known to be the one.
 pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
     let mut header = HeaderBuf::new();
-    says.header(tuple).write(tuple.local, tuple.remote, &[], &mut header);
+    says.write_summed(tuple, &[], &mut header);
     let ip_header = marks.ip_header(ctx, tuple);
     ip::send(ctx, route, &ip_header, &[&header]);
     note_sent(ctx, tuple, says, 0, None);

@@ -128,10 +128,9 @@ fn sum_blocks(blocks: &[[u8; 32]]) -> u64 {
 /// Folds a sum to 16 bits with end-around carry. Zero only if the sum is zero.
 #[inline]
 fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    // Added to itself with its halves exchanged, either half holds the sum of both, and the upper one the carry of the lower.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// A checksum after one of the words that it is of has changed (RFC 1624 section 3, equation 3).

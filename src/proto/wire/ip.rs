@@ -83,6 +83,8 @@ impl IpHeader {
     /// # Panics
     /// If the addresses are of different families, or the payload doesn't fit into one datagram: both are
     /// mistakes of the caller, never of a peer.
+    // Inlined, the header is read from where it was made of, and not from memory that it is put in for the call.
+    #[inline(always)]
     pub fn write(&self, payload_len: usize, out: &mut HeaderBuf) {
         let written = match (self.src, self.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => out.try_extend_from_slice(&self.v4(src, dst, payload_len)),
@@ -94,6 +96,7 @@ impl IpHeader {
         written.expect("the header buffer has room for an IP header");
     }
 
+    #[inline]
     fn v4(&self, src: Ipv4Addr, dst: Ipv4Addr, payload_len: usize) -> [u8; Ipv4Header::MIN_LEN] {
         let total_len = u16::try_from(payload_len + Ipv4Header::MIN_LEN)
             .expect("an IPv4 datagram has at most 65,535 bytes");

@@ -273,6 +273,7 @@ impl TcpHeader<'_> {
     ///
     /// # Panics
     /// If `out` has no room for the header.
+    #[inline]
     pub fn write_seeded(&self, src: IpAddr, dst: IpAddr, payload_len: usize, out: &mut HeaderBuf) {
         let header_len = self.len();
         let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
@@ -281,6 +282,8 @@ impl TcpHeader<'_> {
     }
 
     /// Appends the header, of `header_len` bytes, with what its checksum's field is to hold.
+    // As with `IpHeader::write`.
+    #[inline(always)]
     fn write_unsummed(&self, header_len: usize, checksum: u16, out: &mut HeaderBuf) {
         let mut fixed = [0; HEADER_LEN];
         fixed[..2].copy_from_slice(&self.src_port.to_be_bytes());

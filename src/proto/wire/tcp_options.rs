@@ -37,8 +37,11 @@ pub struct TcpOptions {
     /// Timestamp value and echo reply (kind 8).
     pub timestamps: Option<(u32, u32)>,
     /// SACK blocks (kind 5), left and right edge.
-    pub sack: ArrayVec<(SeqNr, SeqNr), 4>,
+    pub sack: SackOption,
 }
+
+/// SACK blocks, as many as fit into a header.
+pub type SackOption = ArrayVec<(SeqNr, SeqNr), 4>;
 
 /// An option whose length can't be: zero, one, or past the end of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -284,6 +284,8 @@ impl Socket {
         }
     }
 
+    // Apart, since mostly the timer is armed for something earlier.
+    #[inline(never)]
     fn arm(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
         let timer = match self.timer {
             Some((timer, _)) => {

@@ -7,6 +7,7 @@
 use super::*;
 use crate::proto::buf::pages::Pool;
 use crate::proto::events::Readiness;
+use crate::proto::ip::Route;
 use crate::proto::packet::{PacketSink, Progress, Sent};
 
 /// How one connection's turn ended.
@@ -220,10 +221,9 @@ impl Socket {
             if busy.iter().any(|parked| parked.device == device && !parked.queue.is_empty()) {
                 return (Turn::Busy(device), 0);
             }
-            let remote = self.tuple.remote;
-            let told = connection.tell_path(ctx, &route, remote);
-            let route = if told { self.way.find(ctx, &self.tuple).unwrap_or(route) } else { route };
-            connection.follow_path(ctx, &route, remote);
+            if !connection.has_followed_path(&route) {
+                follow_path(ctx, connection, &mut self.way, route, &self.tuple);
+            }
         }
         let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
         let sink: &mut dyn PacketSink = if route.is_some() { &mut *round.sink } else { &mut nowhere };
@@ -241,4 +241,18 @@ impl Socket {
         }
         (Turn::More, segments)
     }
+}
+
+/// What this connection and others have found out about the path is told to each other.
+#[inline(never)]
+fn follow_path(
+    ctx: &mut Context<'_>,
+    connection: &mut Connection,
+    way: &mut KnownWay,
+    route: Route,
+    tuple: &FourTuple,
+) {
+    let told = connection.tell_path(ctx, &route, tuple.remote);
+    let route = if told { way.find(ctx, tuple).unwrap_or(route) } else { route };
+    connection.follow_path(ctx, &route, tuple.remote);
 }

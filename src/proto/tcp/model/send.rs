@@ -248,7 +248,7 @@ impl Pair {
             }
             Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(ms)),
             Op::WaitForTimer => {
-                if let Some(at) = self.half.timer_deadline(&patience()) {
+                if let Some(at) = self.half.next_deadline(&patience()) {
                     // Not a nanosecond earlier.
                     let before = Instant::from_nanos(at.as_nanos() - 1);
                     if before > self.now {
@@ -362,7 +362,7 @@ impl Pair {
                 .map(|plan| TextPlan { start: SndPos::at(place(plan.start)), ..plan });
             assert_eq!(planned, snd.plan(nodelay, half.cc().cwnd()));
         }
-        let (deadline, expected) = (half.timer_deadline(&patience()), snd.deadline());
+        let (deadline, expected) = (half.next_deadline(&patience()), snd.deadline());
         assert_eq!(deadline.is_some(), expected.is_some(), "{:?}", snd.purpose);
         if let (Some(deadline), Some(expected)) = (deadline, expected) {
             // The model counts in floating point.

@@ -458,8 +458,13 @@ impl RecvHalf {
 
     /// When [`lapse`](Self::lapse) has something to do.
     pub(crate) fn lapses_at(&self, config: &Config) -> Option<Instant> {
-        let has_much = self.ring.committed() > Pool::SHARE_WHEN_PLENTY && self.readable() == 0;
-        has_much.then(|| self.active + config.promise_timeout)
+        if self.ring.committed() <= Pool::SHARE_WHEN_PLENTY { None } else { self.lapses_much_at(config) }
+    }
+
+    // Of those that have been promised much.
+    #[inline(never)]
+    fn lapses_much_at(&self, config: &Config) -> Option<Instant> {
+        (self.readable() == 0).then(|| self.active + config.promise_timeout)
     }
 
     /// Gives the memory back that was promised for a large window, if nothing has come for long. The window stays, but is

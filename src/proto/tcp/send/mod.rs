@@ -366,6 +366,11 @@ impl SendHalf {
         self.ring.pieces(start.get(), len as usize)
     }
 
+    /// The same as one piece, if it is one that is found at once.
+    pub(crate) fn text_in_one(&self, start: SndPos, len: u64) -> Option<&[u8]> {
+        self.ring.piece(start.get(), len as usize)
+    }
+
     /// Gives all pages back.
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
         self.ring.clear(pool);

@@ -102,6 +102,11 @@ impl SendHalf {
         has_followed
     }
 
+    /// Whether there is something to be told to the cache of paths.
+    pub(crate) fn has_path_news(&self) -> bool {
+        self.path.probe.has_news()
+    }
+
     /// The datagram that carried `position` last.
     pub(crate) fn datagram_at(&self, position: SndPos) -> Option<u64> {
         self.path.sizes.at(position.get()).map(|text| text + self.path.headers)
@@ -134,22 +139,27 @@ impl SendHalf {
     }
 
     /// The device has taken a segment.
-    pub(super) fn path_sent(&mut self, plan: &TextPlan, now: Instant) {
+    pub(super) fn path_sent(&mut self, plan: &TextPlan) {
         let (start, end) = (plan.start.get(), plan.end().get());
-        if plan.start < self.nxt {
-            self.path.probe.sent_again(start, end, self.rtt.rto(), now);
-        } else if plan.kind == Kind::PathProbe {
+        if plan.kind == Kind::PathProbe {
             self.path.probe.probe_sent(Probe { start, end, size: plan.len + self.path.headers });
             self.path.duplicates = Some((plan.start, 0));
         }
         // The last of several may be shorter.
         let last = plan.last();
         let last_len = plan.start.plus(plan.len).since(last);
-        if last_len < plan.size {
+        if plan.is_super() && last_len < plan.size {
             self.path.sizes.sent(start..last.get(), plan.size);
             self.path.sizes.sent(last.get()..end, last_len);
         } else {
             self.path.sizes.sent(start..end, plan.size);
+        }
+    }
+
+    /// Beside that, one that may have been sent before.
+    pub(super) fn path_sent_again(&mut self, plan: &TextPlan, now: Instant) {
+        if plan.start < self.nxt {
+            self.path.probe.sent_again(plan.start.get(), plan.end().get(), self.rtt.rto(), now);
         }
     }
 

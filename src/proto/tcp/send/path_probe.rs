@@ -164,6 +164,11 @@ impl PathProbe {
         self.news.take()
     }
 
+    /// Whether [`take_news`](Self::take_news) would take any.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.is_some()
+    }
+
     /// Whether nothing is searched for, and these limits are known.
     pub(crate) fn has_followed(&self, route: u64, link: u64) -> bool {
         self.search.is_none()

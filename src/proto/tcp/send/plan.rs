@@ -94,11 +94,11 @@ struct Piece {
 
 /// How far a run of full segments may go.
 #[derive(Clone, Copy, Debug)]
-struct Run<F> {
+struct Run {
     /// Bytes of text in a full segment.
     size: u64,
     /// As far as segments are full whatever a rule may add.
-    full: F,
+    full: u64,
     /// The most text that may be planned at once.
     most: u64,
 }
@@ -151,56 +151,60 @@ impl SendHalf {
 
     /// The device has taken the planned segment.
     pub(crate) fn commit(&mut self, plan: &TextPlan, now: Instant) {
-        let end = plan.end();
         match plan.kind {
-            Kind::New | Kind::PathProbe => {
-                //= RFC6298 3 each round trip
-                //= RFC7323 4.2 history: one for a round trip, whatever timestamps would tell.
-                self.timed.get_or_insert((plan.first_end(), now));
-                self.tail = plan.last();
-                self.recovery.frto.sent_new(plan.len);
-            }
-            Kind::Retransmission | Kind::Probe | Kind::LossProbe => {
-                self.lost.remove(plan.start.get()..end.get());
-                self.retransmits += if plan.start < self.nxt { plan.segments() } else { 0 };
-                //= RFC6298 3 Karn: what was sent twice measures nothing.
-                self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
-            }
+            Kind::New | Kind::PathProbe => self.commit_new(plan, now),
+            Kind::Retransmission | Kind::Probe | Kind::LossProbe => self.commit_again(plan, now),
         }
-        self.note_for_recovery(plan, now);
-        self.path_sent(plan, now);
+        let end = plan.end();
+        if let Some(prr) = self.selective.as_mut().and_then(|selective| selective.prr.as_mut()) {
+            prr.sent(end.since(plan.start));
+        }
+        self.path_sent(plan);
         self.nxt = self.nxt.max(end);
         self.last_sent = now;
         self.recovery.segment_sent();
         self.timer_after_sending(plan, now);
     }
 
-    /// What loss recovery has to know of a segment that went out.
-    fn note_for_recovery(&mut self, plan: &TextPlan, now: Instant) {
-        let range = plan.start.get()..plan.end().get();
+    /// What is known of a segment that was never sent before.
+    #[inline]
+    fn commit_new(&mut self, plan: &TextPlan, now: Instant) {
+        //= RFC6298 3 each round trip
+        //= RFC7323 4.2 history: one for a round trip, whatever timestamps would tell.
+        self.timed.get_or_insert((plan.first_end(), now));
+        self.tail = plan.last();
+        self.recovery.frto.sent_new(plan.len);
         if let Some(selective) = &mut self.selective {
             //= RFC8985 6.1 recorded
-            match plan.kind {
-                Kind::New | Kind::PathProbe => selective.flight.sent(range.clone(), now),
-                // What is lost is in the log no more.
-                Kind::Retransmission => selective.sent_again(range.clone(), now),
-                //= RFC8985 7.3 transmission
-                Kind::Probe | Kind::LossProbe => {
-                    selective.flight.forget(&range);
-                    selective.sent_again(range.clone(), now);
-                }
+            selective.flight.sent(plan.start.get()..plan.end().get(), now);
+        }
+    }
+
+    /// What is known of one that was, or may have been.
+    #[inline(never)]
+    fn commit_again(&mut self, plan: &TextPlan, now: Instant) {
+        let range = plan.start.get()..plan.end().get();
+        self.lost.remove(range.clone());
+        self.retransmits += if plan.start < self.nxt { plan.segments() } else { 0 };
+        //= RFC6298 3 Karn: what was sent twice measures nothing.
+        self.timed = self.timed.filter(|(timed_end, _)| *timed_end <= plan.start);
+        if let Some(selective) = &mut self.selective {
+            //= RFC8985 7.3 transmission: and what is lost is in the log no more.
+            if plan.kind != Kind::Retransmission {
+                selective.flight.forget(&range);
             }
-            if let Some(prr) = &mut selective.prr {
-                prr.sent(range.end - range.start);
-            }
+            selective.sent_again(range.clone(), now);
         }
         if self.in_recovery() && plan.kind == Kind::Retransmission {
             let stamp = self.clock.map(|clock| clock.at(now));
             self.recovery.sent_again(range.start..range.end.min(self.nxt.get()), stamp);
         }
+        self.path_sent_again(plan, now);
     }
 
+    // What is rare stands by itself, so that the rest is short.
     /// Up to `most` bytes of new text, whatever the congestion window and Nagle say: its acknowledgement tells something.
+    #[cold]
     fn plan_anything_new(&self, most: u64) -> Option<TextPlan> {
         let unsent = self.end.since(self.nxt);
         let window_room = self.right_edge().since(self.nxt);
@@ -210,6 +214,7 @@ impl SendHalf {
     }
 
     /// The probe for a lost tail: something new if there is any, else the last segment again.
+    #[cold]
     fn plan_loss_probe(&self, mss: u64) -> Option<TextPlan> {
         //= RFC8985 7.3 new data
         if let Some(new) = self.plan_anything_new(mss) {
@@ -225,16 +230,22 @@ impl SendHalf {
     }
 
     //= RFC9293 MUST-36: one byte (or the FIN) at SND.UNA, whatever the window says.
+    #[cold]
     fn plan_probe(&self) -> Option<TextPlan> {
         let text = self.end.since(self.una).min(1);
         (self.una < self.end_with_fin()).then(|| self.segment(Kind::Probe, self.una, text, text == 0))
     }
 
+    #[inline(never)]
     fn plan_retransmission(&self, lost: &Range<u64>, mss: u64, most: u64) -> Option<TextPlan> {
         let start = SndPos::at(lost.start);
         let room = self.right_edge().since(start).min(self.cwnd().saturating_sub(self.flight()));
         // Behind it new text has rules of its own.
-        let full = || (lost.end - lost.start).min(self.end.since(start)).min(room);
+        let full = (lost.end - lost.start).min(self.end.since(start)).min(room);
+        let first = self.lost_piece(lost, mss, 0)?;
+        if self.stands_alone(first, start, mss, most) {
+            return Some(self.segment(Kind::Retransmission, start, first.text, first.fin));
+        }
         self.run(Kind::Retransmission, start, Run { size: mss, full, most }, |ahead| {
             self.lost_piece(lost, mss, ahead)
         })
@@ -274,13 +285,18 @@ impl SendHalf {
             //= RFC4821 7.4 delay
             ProbeTurn::Waits => return None,
         }
-        let full = || unsent.min(window_room).min(self.new_room(0));
+        let first = self.new_piece(nodelay, mss, 0)?;
+        if self.stands_alone(first, self.nxt, mss, most) {
+            return Some(self.segment(Kind::New, self.nxt, first.text, first.fin));
+        }
+        let full = unsent.min(window_room).min(self.new_room(0));
         self.run(Kind::New, self.nxt, Run { size: mss, full, most }, |ahead| {
             self.new_piece(nodelay, mss, ahead)
         })
     }
 
     /// What goes of new text behind the `ahead` bytes of it that went before, in full segments.
+    #[inline(always)] // So that the first, which mostly is all, knows that it is the first.
     fn new_piece(&self, nodelay: bool, mss: u64, ahead: u64) -> Option<Piece> {
         let start = self.nxt.plus(ahead);
         let unsent = self.end.since(start);
@@ -289,7 +305,7 @@ impl SendHalf {
         //= RFC7323 2.4 within, 2.4 shrinking
         //= RFC9937 3 receiver's window
         let window_room = self.right_edge().since(start);
-        let cwnd_room = self.cwnd_room(ahead).max(self.new_room(ahead));
+        let cwnd_room = self.room_for_new(ahead);
         //= RFC9293 SHLD-27: what several writes have left goes together.
         let text = unsent.min(mss).min(window_room).min(cwnd_room);
         let fin = self.fin && start <= self.end && text == unsent && text < window_room;
@@ -302,24 +318,26 @@ impl SendHalf {
         worth.then_some(Piece { text, fin })
     }
 
-    /// As many segments of text from `start` on as go at once and may be one super-segment. `next` tells what goes behind so
-    /// many bytes, all of which are in full segments.
+    /// Whether the first of those segments that go now may have no others with it, in a super-segment.
+    fn stands_alone(&self, first: Piece, start: SndPos, size: u64, most: u64) -> bool {
+        // Each segment tells how far ahead an urgent mark is; of those that a device makes all would tell the same.
+        let is_urgent = || self.urgent.is_some_and(|mark| mark > start);
+        first.text < size || first.fin || most <= size || is_urgent()
+    }
+
+    /// As many segments of text from `start` on as go at once and may be one super-segment: the first is full, and does not
+    /// [stand alone](Self::stands_alone). `next` tells what goes behind so many bytes, all of which are in full segments.
+    #[inline(never)]
     fn run(
         &self,
         kind: Kind,
         start: SndPos,
-        run: Run<impl FnOnce() -> u64>,
+        run: Run,
         next: impl Fn(u64) -> Option<Piece>,
     ) -> Option<TextPlan> {
         let Run { size, full, most } = run;
-        let first = next(0)?;
-        // Each segment tells how far ahead an urgent mark is; of those that a device makes all would tell the same.
-        let is_urgent = self.urgent.is_some_and(|mark| mark > start);
-        if first.text < size || first.fin || most <= size || is_urgent {
-            return Some(self.segment(kind, start, first.text, first.fin));
-        }
         // The first is full, whatever room there is.
-        let full = (full().min(most) / size).max(1) * size;
+        let full = (full.min(most) / size).max(1) * size;
         let last = next(full).filter(|last| full + last.text <= most).unwrap_or_default();
         let whole = self.segment(kind, start, full + last.text, last.fin);
         Some(TextPlan { size: size.min(whole.len), ..whole })
@@ -340,6 +358,13 @@ impl SendHalf {
         //= RFC3042 2 limited transmit, 2 new reports: with SACK nothing is counted, since what has left the network is known.
         let limited = self.recovery.limited_transmit() * self.mss;
         (self.cwnd() + limited).saturating_sub(self.flight() + ahead)
+    }
+
+    /// The larger of both. But for a recovery by RFC 9937 it is the latter.
+    fn room_for_new(&self, ahead: u64) -> u64 {
+        let room = self.new_room(ahead);
+        let has_prr = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
+        if has_prr { room.max(self.cwnd_room(ahead)) } else { room }
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.

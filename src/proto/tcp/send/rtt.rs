@@ -141,9 +141,13 @@ impl Rtt {
     /// The time-out after `doublings`, whatever back-off is in force; in nanoseconds.
     pub(crate) fn doubled(&self, doublings: u32) -> u64 {
         let base = self.base.max(self.floor);
-        let factor = 1u32.checked_shl(doublings).unwrap_or(u32::MAX).max(1);
+        let doubled = match doublings {
+            // So it mostly is.
+            0 => base,
+            _ => base.saturating_mul(1u32.checked_shl(doublings).unwrap_or(u32::MAX).into()),
+        };
         //= RFC6298 2.5 upper bound
-        base.saturating_mul(factor.into()).min(self.ceiling)
+        doubled.min(self.ceiling)
     }
 
     pub(crate) fn srtt(&self) -> Option<Duration> {

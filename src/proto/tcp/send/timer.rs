@@ -16,6 +16,9 @@ use crate::proto::counters::Counters;
 use crate::proto::tcp::info::Timers;
 use crate::time::Instant;
 
+/// Later than any other instant, as is whatever comes after it: so the earlier of two needs no question whether there are two.
+const NEVER: Instant = Instant::MAX;
+
 /// What the timer is armed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -53,10 +56,11 @@ pub(crate) struct SendTimer {
     probes: u32,
     /// Retransmissions of SND.UNA in a row.
     retransmissions: u32,
-    /// Since when the peer has been silent about what we sent: for R2.
-    silent_since: Option<Instant>,
-    /// Since when SND.UNA has not moved although there was something to send: for the user time-out.
-    stuck_since: Option<Instant>,
+    /// Since when the peer has been silent about what we sent, for R2; [`NEVER`] if it has not been.
+    silent_since: Instant,
+    /// Since when SND.UNA has not moved although there was something to send, for the user time-out; [`NEVER`] if there was
+    /// nothing.
+    stuck_since: Instant,
     /// How long silly-window avoidance may hold bytes back.
     override_delay: Duration,
 }
@@ -71,8 +75,8 @@ impl SendTimer {
             loss_probe_due: false,
             probes: 0,
             retransmissions: 0,
-            silent_since: None,
-            stuck_since: None,
+            silent_since: NEVER,
+            stuck_since: NEVER,
             override_delay: config.sws_override,
         }
     }
@@ -85,8 +89,8 @@ impl SendTimer {
         self.early = None;
         self.loss_probe_due = false;
         self.probes = 0;
-        self.silent_since = None;
-        self.stuck_since = None;
+        self.silent_since = NEVER;
+        self.stuck_since = NEVER;
     }
 
     pub(crate) fn probe_is_due(&self) -> bool {
@@ -166,16 +170,22 @@ pub(crate) struct Patience {
 }
 
 impl SendHalf {
-    /// When [`timer_expired`](Self::timer_expired) has something to do.
-    pub(crate) fn timer_deadline(&self, patience: &Patience) -> Option<Instant> {
+    /// When [`timer_expired`](Self::timer_expired) has something to do; [`Instant::MAX`] if never.
+    #[inline]
+    pub(crate) fn timer_deadline(&self, patience: &Patience) -> Instant {
         if self.timer.mode == Mode::Off {
-            return None;
+            return NEVER;
         }
         // A timer that has fired and waits for the device only runs on to giving up.
-        let early = self.timer.early.map_or(Instant::MAX, |(_, at)| at);
-        let at = if self.timer.due { Instant::MAX } else { self.timer.at.min(early) };
-        let deadline = self.gives_up_at(patience).map_or(at, |give_up| give_up.min(at));
-        (deadline < Instant::MAX).then_some(deadline)
+        let early = self.timer.early.map_or(NEVER, |(_, at)| at);
+        let at = if self.timer.due { NEVER } else { self.timer.at.min(early) };
+        self.gives_up_at(patience).min(at)
+    }
+
+    /// The same, if there is one.
+    #[cfg(test)]
+    pub(crate) fn next_deadline(&self, patience: &Patience) -> Option<Instant> {
+        Some(self.timer_deadline(patience)).filter(|at| *at < NEVER)
     }
 
     /// Which of the three is running.
@@ -207,7 +217,7 @@ impl SendHalf {
         if self.timer.mode == Mode::Off {
             return None;
         }
-        if self.gives_up_at(patience).is_some_and(|at| at <= now) {
+        if self.gives_up_at(patience) <= now {
             return Some(Expiry::GiveUp);
         }
         if let Some((early, _)) = self.timer.early.filter(|(_, at)| *at <= now) {
@@ -222,7 +232,7 @@ impl SendHalf {
             Mode::Retransmit => Some(self.retransmission_timeout(patience, counters, now)),
             Mode::Persist => {
                 self.timer.due = true;
-                self.timer.silent_since.get_or_insert(now);
+                self.timer.silent_since = self.timer.silent_since.min(now);
                 self.timer.probes = self.timer.probes.saturating_add(1);
                 Some(Expiry::GoOn)
             }
@@ -277,11 +287,11 @@ impl SendHalf {
         //= RFC9293 MUST-37: whoever says that its window is zero is alive.
         //= RFC9293 SHLD-17
         if progress || self.wnd == 0 {
-            self.timer.silent_since = None;
+            self.timer.silent_since = NEVER;
         }
         if progress {
             self.timer.retransmissions = 0;
-            self.timer.stuck_since = None;
+            self.timer.stuck_since = NEVER;
         }
         let mode = self.wanted_mode();
         if mode == Mode::Off {
@@ -293,7 +303,14 @@ impl SendHalf {
             self.arm(mode, now);
         } else if mode == Mode::Persist {
             // A probe was taken: the next octet has been waiting since now.
-            self.timer.stuck_since.get_or_insert(now);
+            self.timer.stuck_since = self.timer.stuck_since.min(now);
+        }
+        if mode == Mode::Off {
+            debug_assert!(
+                self.timer.early.is_none() && !self.timer.loss_probe_due,
+                "armed anew, it has none"
+            );
+            return;
         }
         self.timer.loss_probe_due = false;
         if !self.may_probe() {
@@ -375,16 +392,15 @@ impl SendHalf {
         };
         match mode {
             Mode::Off | Mode::Override => {
-                self.timer.silent_since = None;
-                self.timer.stuck_since = None;
+                self.timer.silent_since = NEVER;
+                self.timer.stuck_since = NEVER;
             }
+            // Of what runs already the beginning stays.
             Mode::Retransmit => {
-                self.timer.silent_since.get_or_insert(now);
-                self.timer.stuck_since.get_or_insert(now);
+                self.timer.silent_since = self.timer.silent_since.min(now);
+                self.timer.stuck_since = self.timer.stuck_since.min(now);
             }
-            Mode::Persist => {
-                self.timer.stuck_since.get_or_insert(now);
-            }
+            Mode::Persist => self.timer.stuck_since = self.timer.stuck_since.min(now),
         }
     }
 
@@ -410,11 +426,12 @@ impl SendHalf {
 
     //= RFC9293 MUST-20/r2
     //= RFC9293 MUST-21
-    fn gives_up_at(&self, patience: &Patience) -> Option<Instant> {
+    #[inline]
+    fn gives_up_at(&self, patience: &Patience) -> Instant {
         match patience.user_timeout {
-            Some(timeout) => self.timer.stuck_since.map(|since| since + timeout),
-            None if patience.orphan => self.timer.stuck_since.map(|since| since + patience.r2),
-            None => self.timer.silent_since.map(|since| since + patience.r2),
+            Some(timeout) => self.timer.stuck_since + timeout,
+            None if patience.orphan => self.timer.stuck_since + patience.r2,
+            None => self.timer.silent_since + patience.r2,
         }
     }
 }

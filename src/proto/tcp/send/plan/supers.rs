@@ -200,7 +200,7 @@ impl Pair {
             }),
             Op::Wait(ms) => self.wait_until(now + Duration::from_millis(*ms)),
             Op::WaitForTimer => {
-                if let Some(at) = self.with.half.timer_deadline(&patience()) {
+                if let Some(at) = self.with.half.next_deadline(&patience()) {
                     self.wait_until(at.max(now));
                 }
             }

@@ -422,7 +422,7 @@ impl Pair {
             Op::Ack { share, blocks, dsack, echo } => self.report(*share, blocks, *dsack, *echo),
             Op::Wait(ms) => self.wait_until(self.now + Duration::from_millis(*ms)),
             Op::WaitForTimer => {
-                if let Some(at) = self.half.timer_deadline(&patience()) {
+                if let Some(at) = self.half.next_deadline(&patience()) {
                     self.wait_until(at);
                 }
             }
