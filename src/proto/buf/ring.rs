@@ -93,31 +93,34 @@ impl Ring {
     /// beyond it; a window keeps callers inside both.
     pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
         assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
-        if data.is_empty() {
-            return 0;
-        }
-        let span = (at - self.start).saturating_add(data.len() as u64);
-        assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
-        let stored = match self.within_first(at, data.len()) {
-            Some(place) => self.page_for(0, pool).map_or(0, |page| {
-                page[place].copy_from_slice(data);
-                data.len()
-            }),
-            None => self.write_across(at, data, pool),
+        let Some(place) = self.within_first(at, data.len()).filter(|place| !place.is_empty()) else {
+            return self.write_across(at, data, pool);
         };
+        let Some(page) = self.page_for(0, pool) else { return 0 };
+        page[place].copy_from_slice(data);
+        self.wrote(at, data.len(), pool);
+        data.len()
+    }
+
+    /// Bytes from `at` on have been written, some at least.
+    #[inline]
+    fn wrote(&mut self, at: u64, len: usize, _pool: &Pool) {
+        let to = at + len as u64;
+        self.end = self.end.max(to);
         #[cfg(test)]
-        super::copies::count(stored);
-        if stored != 0 {
-            self.end = self.end.max(at + stored as u64);
-            #[cfg(debug_assertions)]
-            self.audit.wrote(at..at + stored as u64, pool);
-        }
-        stored
+        super::copies::count(len);
+        #[cfg(debug_assertions)]
+        self.audit.wrote(at..to, _pool);
     }
 
     /// Copies `data` to where it belongs, for as long as there are pages.
     #[inline(never)]
     fn write_across(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
+        if data.is_empty() {
+            return 0;
+        }
+        let span = (at - self.start).saturating_add(data.len() as u64);
+        assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
         let (first, mut offset) = self.locate(at);
         let (last, _) = self.locate(at + (data.len() as u64 - 1));
         self.reserve(last, pool);
@@ -132,7 +135,11 @@ impl Ring {
         if !rest.is_empty() {
             self.drop_unused_places(pool);
         }
-        data.len() - rest.len()
+        let stored = data.len() - rest.len();
+        if stored > 0 {
+            self.wrote(at, stored, pool);
+        }
+        stored
     }
 
     /// Lends `fill` up to `max` bytes of room at positions `at..`, as far as one page goes, and takes what it has put there: so
@@ -176,10 +183,21 @@ impl Ring {
         Some(count)
     }
 
+    /// Moves bytes from positions `from..` to `out`: forgets what is copied, and everything below it. They must have been
+    /// written.
+    ///
+    /// # Panics
+    /// If they can't have been written.
+    pub fn take(&mut self, from: u64, out: &mut [u8], pool: &mut Pool) {
+        self.read_at(from, out);
+        self.advance(from + out.len() as u64, pool);
+    }
+
     /// Copies bytes from positions `from..` into `out`. They must have been written.
     ///
     /// # Panics
     /// If they can't have been written.
+    #[inline]
     pub fn read_at(&self, from: u64, out: &mut [u8]) {
         self.check_readable(from..from.saturating_add(out.len() as u64));
         if let (Some(place), Some(page)) = (self.within_first(from, out.len()), &self.first) {
@@ -218,9 +236,11 @@ impl Ring {
     /// below [`start`](Self::start) changes nothing.
     pub fn advance(&mut self, to: u64, pool: &mut Pool) {
         if to >= self.end {
-            self.clear(pool);
+            self.empty(pool);
             self.start = self.start.max(to);
             self.end = self.start;
+            #[cfg(debug_assertions)]
+            self.audit.written.clear();
             return;
         }
         if to <= self.start {
@@ -271,7 +291,14 @@ impl Ring {
         self.audit.written.clear();
     }
 
+    #[inline(never)]
     fn give_all(&mut self, pool: &mut Pool) {
+        self.empty(pool);
+    }
+
+    // For whoever has read all there is, which is so after most that is small: without another call.
+    #[inline(always)]
+    fn empty(&mut self, pool: &mut Pool) {
         let first = self.first.take();
         self.give(first, pool);
         if self.more.capacity() > 0 {
