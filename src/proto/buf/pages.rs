@@ -44,6 +44,8 @@ pub(super) type Table = VecDeque<Option<Page>>;
 pub struct Pool {
     limit: usize,
     in_use: usize,
+    /// While the others have less than this, there is plenty: half of all is left, and as much as anybody may have then.
+    plenty: usize,
     /// Pages lent out, and those that are promised beside them.
     committed: usize,
     /// Last in, first out, so that the page handed out next is the one most likely still in the cache.
@@ -78,6 +80,7 @@ impl Pool {
     pub fn new(limit: usize) -> Self {
         Pool {
             limit,
+            plenty: limit.saturating_add(1).saturating_sub((limit / 2).max(Self::SHARE_WHEN_PLENTY)),
             in_use: 0,
             committed: 0,
             spare: Vec::new(),
@@ -160,6 +163,12 @@ impl Pool {
             Self::SHARE_LEAST
         };
         share.min(left).max(Self::SHARE_LEAST)
+    }
+
+    /// Whether one who has `mine` already may have [what is anybody's](Self::SHARE_WHEN_PLENTY) while there is plenty, or
+    /// more: the short way to what [`share`](Self::share) says.
+    pub(crate) fn has_plenty(&self, mine: usize) -> bool {
+        self.committed < self.plenty.saturating_add(mine)
     }
 
     /// Pages lent out now.
