@@ -73,33 +73,58 @@ pub(crate) struct Events {
 
 impl Events {
     /// Adds `readiness` to what is pending for the socket.
+    // Inlined, it is known of which kind the socket is.
+    #[inline(always)]
     pub(crate) fn raise(&mut self, socket: SocketId, owner: Owner, readiness: Readiness) {
         if readiness.is_empty() {
             return;
         }
-        match self.pending.get_mut(socket) {
-            Some((_, pending)) => *pending |= readiness,
+        let was_pending = match self.pending.get_mut(socket) {
+            Some(entry) => {
+                let (_, before) = *entry;
+                *entry = (owner, before | readiness);
+                !before.is_empty()
+            }
             None => {
                 self.pending.insert(socket, (owner, readiness));
-                self.order.push_back(socket);
+                false
             }
+        };
+        if !was_pending {
+            self.order.push_back(socket);
         }
     }
 
     /// Takes the oldest pending event.
     pub(crate) fn pop(&mut self) -> Option<Event> {
+        let socket = self.order.pop_front()?;
+        // Mostly it is not gone.
+        self.take(socket).or_else(|| self.pop_another())
+    }
+
+    /// The same after one that was gone.
+    #[cold]
+    #[inline(never)]
+    fn pop_another(&mut self) -> Option<Event> {
         while let Some(socket) = self.order.pop_front() {
-            if let Some((owner, readiness)) = self.pending.remove(socket) {
-                return Some(Event { socket, owner, readiness });
+            let event = self.take(socket);
+            if event.is_some() {
+                return event;
             }
         }
         None
     }
 
+    fn take(&mut self, socket: SocketId) -> Option<Event> {
+        let (owner, pending) = self.pending.get_mut(socket)?;
+        let readiness = core::mem::replace(pending, Readiness::empty());
+        (!readiness.is_empty()).then_some(Event { socket, owner: *owner, readiness })
+    }
+
     /// Forgets what is pending for a socket that is gone.
     pub(crate) fn forget(&mut self, socket: SocketId) {
         // Leaving the id in `order` would let a socket opened and closed in a loop grow the queue. Mostly it is young.
-        if self.pending.remove(socket).is_some()
+        if self.pending.remove(socket).is_some_and(|(_, readiness)| !readiness.is_empty())
             && let Some(place) = self.order.iter().rposition(|queued| *queued == socket)
         {
             self.order.remove(place);
@@ -114,7 +139,8 @@ impl Events {
 }
 
 /// What is pending for each socket: found by its place among those of its kind, without a search. A socket that has the
-/// place of another now, which is gone, has it here, too.
+/// place of another now, which is gone, has it here, too. Who has had an event keeps the place, with nothing in it, for the
+/// next.
 #[derive(Debug, Default)]
 struct Pending {
     tcp: SecondaryMap<TcpId, (Owner, Readiness)>,

@@ -44,12 +44,16 @@ pub(super) type Table = VecDeque<Option<Page>>;
 pub struct Pool {
     limit: usize,
     in_use: usize,
+    /// While the others have less than this, there is plenty: half of all is left, and as much as anybody may have then.
+    plenty: usize,
     /// Pages lent out, and those that are promised beside them.
     committed: usize,
     /// Last in, first out, so that the page handed out next is the one most likely still in the cache.
     spare: Vec<Page>,
     /// Page tables without pages, likewise: a borrower that gives all its pages back keeps none.
     tables: Vec<Table>,
+    /// Places in these.
+    places: usize,
     #[cfg(debug_assertions)]
     alive: Arc<()>,
 }
@@ -58,8 +62,8 @@ impl Pool {
     /// Most pages kept for the next borrower (1 MiB); more go back to the allocator.
     pub const SPARE_MAX: usize = 256;
 
-    /// Places in the largest page table that is kept, for 64 KiB (32 KiB for all there may be).
-    const TABLE_MAX: usize = 16;
+    /// Places in all page tables together that are kept (32 KiB).
+    const PLACES_MAX: usize = 4096;
 
     /// What anybody may have while half of the pool is left: 64 KiB, wherever in a page they begin.
     pub const SHARE_WHEN_PLENTY: usize = 17;
@@ -78,10 +82,12 @@ impl Pool {
     pub fn new(limit: usize) -> Self {
         Pool {
             limit,
+            plenty: limit.saturating_add(1).saturating_sub((limit / 2).max(Self::SHARE_WHEN_PLENTY)),
             in_use: 0,
             committed: 0,
             spare: Vec::new(),
             tables: Vec::new(),
+            places: 0,
             #[cfg(debug_assertions)]
             alive: Arc::new(()),
         }
@@ -91,7 +97,13 @@ impl Pool {
     /// the limit. The page's contents are arbitrary.
     pub fn take(&mut self, held: usize) -> Option<Page> {
         // Nobody's share is smaller.
-        if held >= Self::SHARE_LEAST && held >= self.share(held) {
+        let share = if held < Self::SHARE_LEAST { Self::SHARE_LEAST } else { self.share(held) };
+        self.take_of_share(held, share)
+    }
+
+    /// The same for one whose [share](Self::share) is known. It is no other after that: what this one has is no less for itself.
+    pub(super) fn take_of_share(&mut self, held: usize, share: usize) -> Option<Page> {
+        if held >= share {
             return None;
         }
         let page = self.take_promised()?;
@@ -122,6 +134,23 @@ impl Pool {
     pub(super) fn give_promised(&mut self, page: Page) {
         debug_assert!(self.in_use > 0, "a page came back that this pool did not lend");
         self.in_use = self.in_use.saturating_sub(1);
+        self.keep(page);
+    }
+
+    /// Takes back all pages in these places, as if they stayed promised, and tells how many.
+    pub(super) fn give_all_promised(&mut self, places: &mut [Option<Page>]) -> usize {
+        let mut given = 0;
+        for page in places.iter_mut().filter_map(Option::take) {
+            given += 1;
+            self.keep(page);
+        }
+        debug_assert!(self.in_use >= given, "pages came back that this pool did not lend");
+        self.in_use = self.in_use.saturating_sub(given);
+        given
+    }
+
+    #[inline]
+    fn keep(&mut self, page: Page) {
         if self.spare.len() < Self::SPARE_MAX {
             self.spare.push(page);
         }
@@ -129,13 +158,17 @@ impl Pool {
 
     /// An empty page table.
     pub(super) fn take_table(&mut self) -> Table {
-        self.tables.pop().unwrap_or_default()
+        let table = self.tables.pop().unwrap_or_default();
+        self.places -= table.capacity();
+        table
     }
 
     /// Takes back a page table that is empty.
     pub(super) fn give_table(&mut self, table: Table) {
         debug_assert!(table.is_empty(), "pages are given back one by one");
-        if (1..=Self::TABLE_MAX).contains(&table.capacity()) && self.tables.len() < Self::SPARE_MAX {
+        let places = self.places + table.capacity();
+        if table.capacity() > 0 && places <= Self::PLACES_MAX && self.tables.len() < Self::SPARE_MAX {
+            self.places = places;
             self.tables.push(table);
         }
     }
@@ -160,6 +193,12 @@ impl Pool {
             Self::SHARE_LEAST
         };
         share.min(left).max(Self::SHARE_LEAST)
+    }
+
+    /// Whether one who has `mine` already may have [what is anybody's](Self::SHARE_WHEN_PLENTY) while there is plenty, or
+    /// more: the short way to what [`share`](Self::share) says.
+    pub(crate) fn has_plenty(&self, mine: usize) -> bool {
+        self.committed < self.plenty.saturating_add(mine)
     }
 
     /// Pages lent out now.
@@ -210,13 +249,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn page_tables_are_kept_for_the_next_borrower_but_not_large_ones_nor_more_than_so_many() {
+    fn page_tables_are_kept_for_the_next_borrower_but_not_more_than_so_many_nor_so_many_places() {
         let mut pool = Pool::new(2);
         pool.give_table(Table::new());
-        pool.give_table(Table::with_capacity(Pool::TABLE_MAX + 1));
+        pool.give_table(Table::with_capacity(Pool::PLACES_MAX + 1));
         assert_eq!(pool.take_table().capacity(), 0);
         pool.give_table(Table::with_capacity(3));
+        pool.give_table(Table::with_capacity(Pool::PLACES_MAX - 2));
         assert_eq!((pool.take_table().capacity(), pool.take_table().capacity()), (3, 0));
+        // There is room again.
+        pool.give_table(Table::with_capacity(Pool::PLACES_MAX));
+        assert_eq!(pool.take_table().capacity(), Pool::PLACES_MAX);
         (0..=Pool::SPARE_MAX).for_each(|_| pool.give_table(Table::with_capacity(1)));
         assert_eq!(pool.tables.len(), Pool::SPARE_MAX);
     }
@@ -308,6 +351,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn there_is_plenty_for_whom_the_share_is_as_much_as_that(
+            limit in prop_oneof![0usize..100, Just(131_072), Just(1 << 40)],
+            others in prop_oneof![0usize..100, 60_000usize..70_000, Just(1 << 39)],
+            mine in 0usize..40,
+        ) {
+            let mut pool = Pool::new(limit);
+            pool.commit(0, others + mine);
+            prop_assert_eq!(pool.has_plenty(mine), pool.share(mine) >= Pool::SHARE_WHEN_PLENTY);
+        }
+
         #[test]
         fn the_account_of_lent_pages_is_exact(limit in 0usize..8, takes in prop::collection::vec(any::<bool>(), 0..100)) {
             let mut pool = Pool::new(limit);

@@ -93,37 +93,48 @@ impl Ring {
     /// beyond it; a window keeps callers inside both.
     pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
         assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
-        if data.is_empty() {
-            return 0;
-        }
-        let span = (at - self.start).saturating_add(data.len() as u64);
-        assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
-        let stored = match self.within_first(at, data.len()) {
-            Some(place) => self.page_for(0, pool).map_or(0, |page| {
-                page[place].copy_from_slice(data);
-                data.len()
-            }),
-            None => self.write_across(at, data, pool),
+        let Some(place) = self.within_first(at, data.len()).filter(|place| !place.is_empty()) else {
+            return self.write_across(at, data, pool);
         };
+        let Some(page) = self.page_for(0, pool) else { return 0 };
+        page[place].copy_from_slice(data);
+        self.wrote(at, data.len(), pool);
+        data.len()
+    }
+
+    /// Bytes from `at` on have been written, some at least.
+    #[inline]
+    fn wrote(&mut self, at: u64, len: usize, _pool: &Pool) {
+        let to = at + len as u64;
+        self.end = self.end.max(to);
         #[cfg(test)]
-        super::copies::count(stored);
-        if stored != 0 {
-            self.end = self.end.max(at + stored as u64);
-            #[cfg(debug_assertions)]
-            self.audit.wrote(at..at + stored as u64, pool);
-        }
-        stored
+        super::copies::count(len);
+        #[cfg(debug_assertions)]
+        self.audit.wrote(at..to, _pool);
     }
 
     /// Copies `data` to where it belongs, for as long as there are pages.
     #[inline(never)]
     fn write_across(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
+        if data.is_empty() {
+            return 0;
+        }
+        let span = (at - self.start).saturating_add(data.len() as u64);
+        assert!(span <= Self::SPAN_MAX, "write that ends {span} bytes beyond the start of the ring");
         let (first, mut offset) = self.locate(at);
         let (last, _) = self.locate(at + (data.len() as u64 - 1));
         self.reserve(last, pool);
+        let share = pool.share(self.committed());
+        let Ring { first: first_page, more, held, promised, .. } = self;
+        let first_page = (first == 0).then_some(first_page);
         let mut rest = data;
-        for index in first..=last {
-            let Some(page) = self.page_for(index, pool) else { break };
+        for place in first_page.into_iter().chain(more.range_mut(first.saturating_sub(1)..last)) {
+            if place.is_none() {
+                let is_promised = *held < *promised;
+                *place = if is_promised { pool.take_promised() } else { pool.take_of_share(*held, share) };
+                *held += usize::from(place.is_some());
+            }
+            let Some(page) = place else { break };
             let (now, later) = rest.split_at(rest.len().min(PAGE_SIZE - offset));
             page[offset..offset + now.len()].copy_from_slice(now);
             rest = later;
@@ -132,7 +143,11 @@ impl Ring {
         if !rest.is_empty() {
             self.drop_unused_places(pool);
         }
-        data.len() - rest.len()
+        let stored = data.len() - rest.len();
+        if stored > 0 {
+            self.wrote(at, stored, pool);
+        }
+        stored
     }
 
     /// Lends `fill` up to `max` bytes of room at positions `at..`, as far as one page goes, and takes what it has put there: so
@@ -176,10 +191,21 @@ impl Ring {
         Some(count)
     }
 
+    /// Moves bytes from positions `from..` to `out`: forgets what is copied, and everything below it. They must have been
+    /// written.
+    ///
+    /// # Panics
+    /// If they can't have been written.
+    pub fn take(&mut self, from: u64, out: &mut [u8], pool: &mut Pool) {
+        self.read_at(from, out);
+        self.advance(from + out.len() as u64, pool);
+    }
+
     /// Copies bytes from positions `from..` into `out`. They must have been written.
     ///
     /// # Panics
     /// If they can't have been written.
+    #[inline]
     pub fn read_at(&self, from: u64, out: &mut [u8]) {
         self.check_readable(from..from.saturating_add(out.len() as u64));
         if let (Some(place), Some(page)) = (self.within_first(from, out.len()), &self.first) {
@@ -229,9 +255,11 @@ impl Ring {
     /// below [`start`](Self::start) changes nothing.
     pub fn advance(&mut self, to: u64, pool: &mut Pool) {
         if to >= self.end {
-            self.clear(pool);
+            self.empty(pool);
             self.start = self.start.max(to);
             self.end = self.start;
+            #[cfg(debug_assertions)]
+            self.audit.written.clear();
             return;
         }
         if to <= self.start {
@@ -282,7 +310,14 @@ impl Ring {
         self.audit.written.clear();
     }
 
+    #[inline(never)]
     fn give_all(&mut self, pool: &mut Pool) {
+        self.empty(pool);
+    }
+
+    // For whoever has read all there is, which is so after most that is small: without another call.
+    #[inline(always)]
+    fn empty(&mut self, pool: &mut Pool) {
         let first = self.first.take();
         self.give(first, pool);
         if self.more.capacity() > 0 {
@@ -292,9 +327,11 @@ impl Ring {
 
     #[inline(never)]
     fn clear_table(&mut self, pool: &mut Pool) {
-        while let Some(page) = self.more.pop_front() {
-            self.give(page, pool);
-        }
+        let before = self.committed();
+        let (front, back) = self.more.as_mut_slices();
+        self.held -= pool.give_all_promised(front) + pool.give_all_promised(back);
+        pool.commit(before, self.committed());
+        self.more.clear();
         pool.give_table(core::mem::take(&mut self.more));
     }
 
@@ -477,12 +514,13 @@ fn panicking() -> bool {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::collections::BTreeMap;
     use alloc::vec;
     use alloc::vec::Vec;
-    use proptest::prelude::*;
 
     const PAGE: u64 = PAGE_SIZE as u64;
 
@@ -623,163 +661,5 @@ mod tests {
     fn a_ring_may_outlive_its_pool_with_pages_in_hand() {
         let mut ring = Ring::new(0);
         ring.write_at(0, b"x", &mut Pool::new(1));
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Write {
-            gap: u64,
-            len: usize,
-            fill: u8,
-        },
-        Append {
-            len: usize,
-            fill: u8,
-        },
-        /// So much room is asked for, and so much of it used.
-        InPlace {
-            max: usize,
-            len: usize,
-            fill: u8,
-        },
-        Advance {
-            by: u64,
-        },
-        AdvanceToEnd,
-        Truncate {
-            run: usize,
-        },
-        Clear,
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            4 => (0u64..60_000, 0usize..9_000, any::<u8>()).prop_map(|(gap, len, fill)| Op::Write { gap, len, fill }),
-            4 => (0usize..9_000, any::<u8>()).prop_map(|(len, fill)| Op::Append { len, fill }),
-            4 => (1usize..9_000, 0usize..5_000, any::<u8>())
-                .prop_map(|(max, len, fill)| Op::InPlace { max, len, fill }),
-            4 => (0u64..20_000).prop_map(|by| Op::Advance { by }),
-            1 => Just(Op::AdvanceToEnd),
-            2 => any::<usize>().prop_map(|run| Op::Truncate { run }),
-            1 => Just(Op::Clear),
-        ]
-    }
-
-    /// One map entry per byte.
-    #[derive(Default)]
-    struct Model {
-        start: u64,
-        bytes: BTreeMap<u64, u8>,
-    }
-
-    impl Model {
-        fn end(&self) -> u64 {
-            self.bytes.last_key_value().map_or(self.start, |(&position, _)| position + 1)
-        }
-
-        fn write(&mut self, at: u64, data: &[u8]) {
-            self.bytes.extend((at..).zip(data.iter().copied()));
-        }
-
-        fn advance(&mut self, to: u64) {
-            self.start = self.start.max(to);
-            self.bytes = self.bytes.split_off(&self.start);
-        }
-
-        /// The maximal written runs.
-        fn runs(&self) -> Vec<(u64, Vec<u8>)> {
-            let mut runs: Vec<(u64, Vec<u8>)> = Vec::new();
-            for (&position, &byte) in &self.bytes {
-                match runs.last_mut() {
-                    Some((at, run)) if *at + run.len() as u64 == position => run.push(byte),
-                    _ => runs.push((position, vec![byte])),
-                }
-            }
-            runs
-        }
-
-        /// Pages that hold a written byte.
-        fn pages(&self) -> usize {
-            let mut pages: Vec<u64> = self.bytes.keys().map(|position| position / PAGE).collect();
-            pages.dedup();
-            pages.len()
-        }
-    }
-
-    /// Stores the same in both and compares what they say about it.
-    fn write(ring: &mut Ring, model: &mut Model, pool: &mut Pool, at: u64, (len, fill): (usize, u8)) {
-        let data: Vec<u8> = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
-        let stored = ring.write_at(at, &data, pool);
-        assert!(stored == len || ring.pages() >= pool.share(ring.pages()) || !pool.can_lend());
-        model.write(at, &data[..stored]);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn a_ring_behaves_like_a_map_from_positions_to_bytes(
-            begin in prop_oneof![Just(1u64 << 32), 0u64..10_000],
-            ops in prop::collection::vec(op(), 1..30),
-            limit in 1usize..30,
-        ) {
-            // The pool is dropped first, or a failure would be reported as a leak.
-            let mut ring = Ring::new(begin);
-            let mut pool = Pool::new(limit);
-            let mut model = Model { start: begin, ..Model::default() };
-            for op in ops {
-                match op {
-                    Op::Write { gap, len, fill } => {
-                        let at = ring.start() + gap;
-                        write(&mut ring, &mut model, &mut pool, at, (len, fill));
-                    }
-                    Op::Append { len, fill } => {
-                        let at = ring.end();
-                        write(&mut ring, &mut model, &mut pool, at, (len, fill));
-                    }
-                    Op::InPlace { max, len, fill } => {
-                        let (at, mut data) = (ring.end(), Vec::new());
-                        let stored = ring.write_in_place(at, max, &mut pool, |room| {
-                            data.resize(len.min(room.len()), fill);
-                            room[..data.len()].copy_from_slice(&data);
-                            assert!(!room.is_empty() && room.len() <= max);
-                            data.len()
-                        });
-                        let expected = stored.is_some().then_some(data.len());
-                        prop_assert_eq!(stored, expected);
-                        prop_assert!(stored.is_some() || ring.pages() >= pool.share(ring.pages()) || !pool.can_lend());
-                        model.write(at, &data);
-                    }
-                    Op::Advance { by } => {
-                        ring.advance(model.start + by, &mut pool);
-                        model.advance(model.start + by);
-                    }
-                    Op::Truncate { run } => {
-                        let ends = model.runs().into_iter().map(|(at, run)| at + run.len() as u64);
-                        let ends: Vec<u64> = core::iter::once(ring.start()).chain(ends).collect();
-                        let to = ends[run % ends.len()];
-                        ring.truncate(to, &mut pool);
-                        model.bytes.retain(|position, _| *position < to);
-                    }
-                    Op::AdvanceToEnd => {
-                        ring.advance(model.end(), &mut pool);
-                        model.advance(model.end());
-                    }
-                    Op::Clear => {
-                        ring.clear(&mut pool);
-                        model.bytes.clear();
-                    }
-                }
-                prop_assert_eq!((ring.start(), ring.end()), (model.start, model.end()));
-                prop_assert_eq!(ring.pages(), pool.in_use());
-                // A page may be kept whose written bytes all lie below the start, but only the first.
-                prop_assert!((model.pages()..=model.pages() + 1).contains(&ring.pages()));
-                prop_assert!(!model.bytes.is_empty() || ring.pages() == 0 && ring.more.capacity() == 0);
-                for (at, run) in model.runs() {
-                    prop_assert_eq!(read(&ring, at, run.len()), run);
-                }
-            }
-            ring.clear(&mut pool);
-            prop_assert_eq!(pool.in_use(), 0);
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::proto::error::{Error, SpliceError};
 use crate::proto::events::Owner;
 use crate::proto::ids::{ListenerId, TcpId};
 use crate::proto::reuse::BindOptions;
-use crate::proto::tcp::endpoint::Take;
+use crate::proto::tcp::endpoint::{Done, Take};
 use crate::proto::tcp::{SocketOptions, TcpInfo};
 use crate::time::Instant;
 
@@ -105,21 +105,21 @@ impl Stack {
     /// # Errors
     /// `WouldBlock`, or how the connection failed: told once, after all that was received in order.
     pub fn tcp_read(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read(&mut ctx, id, Take::Copy(out))
+        let done = self.tcp.read(&mut self.pool, id, Take::Copy(out), now)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_read`](Self::tcp_read), leaving the bytes unread.
     pub fn tcp_peek(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read(&mut ctx, id, Take::Look(out))
+        let done = self.tcp.read(&mut self.pool, id, Take::Look(out), now)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_read`](Self::tcp_read), throwing up to `max` bytes away instead of copying them: for what was
     /// seen by [`tcp_peek`](Self::tcp_peek), or is of no interest.
     pub fn tcp_skip(&mut self, now: Instant, id: TcpId, max: usize) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read(&mut ctx, id, Take::Skip(max))
+        let done = self.tcp.read(&mut self.pool, id, Take::Skip(max), now)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Queues bytes to be sent; fewer than all if the send buffer has no more room.
@@ -128,15 +128,15 @@ impl Stack {
     /// `WouldBlock` (no room; not open yet), `BrokenPipe` (closed on this side, or the peer is gone), or how the
     /// connection failed, told once.
     pub fn tcp_write(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.write(&mut ctx, id, data, false)
+        let done = self.tcp.write(&mut self.pool, id, data, false, now)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_write`](Self::tcp_write), with the urgent mark set after the last byte queued (RFC 9293
     /// section 3.8.5; new protocols should not use it, RFC 6093).
     pub fn tcp_write_urgent(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.write(&mut ctx, id, data, true)
+        let done = self.tcp.write(&mut self.pool, id, data, true, now)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Lends in-order bytes that are unread as they lie, in some pieces, to `look`, which answers how many of them, from the first on,
@@ -166,8 +166,8 @@ impl Stack {
         id: TcpId,
         look: impl FnOnce(&[&[u8]]) -> usize,
     ) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.read_in_place(&mut ctx, id, look)
+        let done = self.tcp.read_in_place(&mut self.pool, id, now, look)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Lends room in the send buffer to `fill`, which puts bytes there and answers how many: writing without a copy. The room is all
@@ -191,8 +191,8 @@ impl Stack {
         id: TcpId,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<usize, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.write_in_place(&mut ctx, id, fill)
+        let done = self.tcp.write_in_place(&mut self.pool, id, now, fill)?;
+        Ok(self.tcp_done(now, id, done))
     }
 
     /// Moves up to `max` bytes that came on connection `from` to where those wait that `to` is to send: what a proxy does all
@@ -295,5 +295,18 @@ impl Stack {
     pub fn tcp_abort_all(&mut self, now: Instant) {
         let (tcp, mut ctx) = with!(self, now, tcp);
         tcp.abort_all(&mut ctx);
+    }
+
+    /// Does what a read or a write has left to be done, and tells how many bytes it was.
+    fn tcp_done(&mut self, now: Instant, id: TcpId, done: Done) -> usize {
+        if done.rearm {
+            let (tcp, mut ctx) = with!(self, now, tcp);
+            tcp.rearm(&mut ctx, id);
+        }
+        debug_assert!(
+            self.tcp.is_settled(&self.config, id, now),
+            "a read or a write has done more than that"
+        );
+        done.count
     }
 }

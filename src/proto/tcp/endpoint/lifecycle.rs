@@ -5,6 +5,7 @@ use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ids::{TcpTimer, TimerKey};
 use crate::proto::ip::icmp::{self, IcmpError, IcmpErrorKind};
 use crate::proto::ip::pmtu;
+use crate::proto::tcp::closing::Sides;
 use crate::proto::tcp::connection::{Ending, mss_for};
 use crate::proto::tcp::time_wait::TimeWait;
 use crate::proto::trace::{Record, TraceLevel};
@@ -141,6 +142,20 @@ impl Endpoint {
         }
     }
 
+    /// Arms the timer of who needs it, after a verb whose answer tells that.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.rearm(ctx, id);
+        }
+    }
+
+    /// Whether [`settle`](Self::settle) would find nothing to do but to arm the timer of who is about to have a turn.
+    pub(crate) fn is_settled(&self, config: &Config, id: TcpId, now: Instant) -> bool {
+        self.sockets.get(id).is_none_or(|socket| socket.is_settled(config, now))
+    }
+
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
     pub(super) fn finish(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
@@ -214,21 +229,25 @@ impl Socket {
         id: TcpId,
         ready: &mut VecDeque<TcpId>,
     ) -> Option<Ending> {
-        self.trace_state(ctx);
-        let ending = self.connection().and_then(|connection| connection.ending());
-        if ending.is_none() {
-            self.tell_signals(ctx, id);
-            self.settle_turn(ctx, id, ready);
+        // Mostly a connection is open, as it was.
+        if !self.is_open_still() {
+            self.trace_state(ctx);
+            if let Some(ending) = self.connection().and_then(|connection| connection.ending()) {
+                return Some(ending);
+            }
         }
-        ending
+        self.tell_signals(ctx, id);
+        self.settle_turn(ctx, id, ready);
+        None
     }
 
     /// Tells the application, if it holds the handle.
     pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
-        //= RFC9293 SHLD-20
-        let muted = if self.options.report_soft_errors { Readiness::empty() } else { Readiness::SOFT_ERROR };
         if self.holder == Holder::Application {
-            ctx.events.raise(SocketId::Tcp(id), self.owner, readiness - muted);
+            //= RFC9293 SHLD-20
+            let is_muted = readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors;
+            let readiness = if is_muted { readiness - Readiness::SOFT_ERROR } else { readiness };
+            ctx.events.raise(SocketId::Tcp(id), self.owner, readiness);
         }
     }
 
@@ -242,32 +261,33 @@ impl Socket {
         }
     }
 
-    /// As [`Endpoint::settle`], after the application has written, which ends nothing and is no news to the application.
-    pub(super) fn settle_sending(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
-        self.settle_turn(ctx, id, ready);
-        debug_assert!(self.is_settled(ctx), "a write has done more than that");
+    /// After the application has written, which ends nothing and is no news to the application: gets in line for a turn.
+    /// Tells whether the timer is to be armed.
+    #[inline]
+    pub(super) fn settle_sending(&mut self, id: TcpId, ready: &mut VecDeque<TcpId>, now: Instant) -> bool {
+        if !self.is_ready && self.connection().is_some_and(|connection| connection.wants_transmit(now)) {
+            self.get_in_line(id, ready);
+        }
+        // After a turn it is armed anyway.
+        !self.is_ready || self.is_parked
+    }
+
+    #[inline(never)]
+    fn get_in_line(&mut self, id: TcpId, ready: &mut VecDeque<TcpId>) {
+        self.is_ready = true;
+        ready.push_back(id);
     }
 
     /// The same after it has only read: that may open the window so far that the peer is told at once, or leave it unused,
     /// though it is large. Mostly it does neither.
-    pub(super) fn settle_reading(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
-        if let Phase::Synchronised(connection) = &self.phase
-            && let rcv = &connection.rcv
-            && (rcv.ack.is_due(ctx.now) || rcv.lapses_at(ctx.config).is_some())
-        {
-            self.settle_turn(ctx, id, ready);
-        }
-        debug_assert!(self.is_settled(ctx), "a read has done more than that");
+    pub(super) fn settle_reading(&mut self, id: TcpId, ready: &mut VecDeque<TcpId>, now: Instant) -> bool {
+        matches!(&self.phase, Phase::Synchronised(connection) if connection.rcv.wants_settling(now))
+            && self.settle_sending(id, ready, now)
     }
 
     /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
     fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
-        if !self.is_ready && self.connection().is_some_and(|connection| connection.wants_transmit(ctx.now)) {
-            self.is_ready = true;
-            ready.push_back(id);
-        }
-        // After a turn it is armed anyway.
-        if !self.is_ready || self.is_parked {
+        if self.settle_sending(id, ready, ctx.now) {
             self.rearm(ctx, id);
         }
     }
@@ -297,16 +317,22 @@ impl Socket {
         self.timer = Some((timer, at));
     }
 
-    /// Whether [`Endpoint::settle`] would find nothing to do but to arm the timer of who is about to have a turn.
-    fn is_settled(&self, ctx: &Context<'_>) -> bool {
+    /// See [`Endpoint::is_settled`].
+    fn is_settled(&self, config: &Config, now: Instant) -> bool {
         let Phase::Synchronised(connection) = &self.phase else { return true };
         let armed = self.timer.map_or(Instant::MAX, |(_, at)| at);
-        let deadline = connection.deadline(ctx.config, &self.options, ctx.now);
+        let deadline = connection.deadline(config, &self.options, now);
         let is_armed = armed <= deadline || (self.is_ready && !self.is_parked);
         is_armed
             && self.last_state == self.state()
             && connection.ending().is_none()
             && connection.signals.is_empty()
+    }
+
+    /// Whether neither side is closed, and that is no news.
+    fn is_open_still(&self) -> bool {
+        self.last_state == State::Established
+            && matches!(&self.phase, Phase::Synchronised(connection) if connection.sides == Sides::OPEN)
     }
 
     fn disarm(&mut self, ctx: &mut Context<'_>) {

@@ -11,7 +11,7 @@ mod spare;
 mod transmit;
 mod verbs;
 
-pub(crate) use verbs::Take;
+pub(crate) use verbs::{Done, Take};
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use super::*;
+use crate::proto::buf::pages::Pool;
 use crate::proto::error::SpliceError;
 use crate::proto::events::{Readiness, SocketId};
 use crate::proto::ip::Route;
@@ -26,6 +27,24 @@ pub(crate) enum Take<'a> {
     Look(&'a mut [u8]),
     /// Read without being looked at, up to this many.
     Skip(usize),
+}
+
+/// What a read or a write has done.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub(crate) struct Done {
+    /// Bytes read or written.
+    pub(crate) count: usize,
+    /// The connection's timer has to be [armed](Endpoint::rearm) after that. Mostly not: so the context for it need not be
+    /// made for each read and write.
+    pub(crate) rearm: bool,
+}
+
+impl Done {
+    /// So many bytes, and that is all.
+    fn only(count: usize) -> Self {
+        Done { count, rearm: false }
+    }
 }
 
 impl Take<'_> {
@@ -254,95 +273,98 @@ fn is_taken(demux: &Demux, time_wait: &TimeWaitTable, at: &Located, now: Instant
 
 /// Reading, writing, closing.
 impl Endpoint {
-    pub(crate) fn read(&mut self, ctx: &mut Context<'_>, id: TcpId, take: Take<'_>) -> Result<usize, Error> {
+    pub(crate) fn read(
+        &mut self,
+        pool: &mut Pool,
+        id: TcpId,
+        take: Take<'_>,
+        now: Instant,
+    ) -> Result<Done, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         if take.is_empty() {
-            return Ok(0);
+            return Ok(Done::only(0));
         }
         let rcv = socket.rcv()?;
         let is_look = matches!(take, Take::Look(_));
         let count = rcv.map_or(0, |rcv| match take {
-            Take::Copy(out) => {
-                let count = rcv.peek(out);
-                rcv.consume(count, ctx.pool, ctx.now)
-            }
+            Take::Copy(out) => rcv.read(out, pool, now),
             Take::Look(out) => rcv.peek(out),
-            Take::Skip(max) => rcv.consume(max, ctx.pool, ctx.now),
+            Take::Skip(max) => rcv.consume(max, pool, now),
         });
         if count == 0 {
-            return socket.end_of_reading();
+            return socket.end_of_reading().map(Done::only);
         }
         // A look has changed nothing.
-        if !is_look {
-            socket.settle_reading(ctx, id, &mut self.ready);
-        }
-        Ok(count)
+        let rearm = !is_look && socket.settle_reading(id, &mut self.ready, now);
+        Ok(Done { count, rearm })
     }
 
     /// Lends unread bytes as they lie to `look`, which tells how many of them are read now.
     pub(crate) fn read_in_place(
         &mut self,
-        ctx: &mut Context<'_>,
+        pool: &mut Pool,
         id: TcpId,
+        now: Instant,
         look: impl FnOnce(&[&[u8]]) -> usize,
-    ) -> Result<usize, Error> {
+    ) -> Result<Done, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let Some(rcv) = socket.rcv()?.filter(|rcv| rcv.readable() > 0) else {
-            return socket.end_of_reading();
+            return socket.end_of_reading().map(Done::only);
         };
         let pieces: ArrayVec<&[u8], LENT_MAX> = rcv.unread(usize::MAX).take(LENT_MAX).collect();
         let count = look(&pieces).min(len_of(&pieces));
         drop(pieces);
-        if count > 0 {
-            rcv.consume(count, ctx.pool, ctx.now);
-            socket.settle_reading(ctx, id, &mut self.ready);
+        if count == 0 {
+            return Ok(Done::only(0));
         }
-        Ok(count)
+        rcv.consume(count, pool, now);
+        Ok(Done { count, rearm: socket.settle_reading(id, &mut self.ready, now) })
     }
 
     /// Lends `fill` room in the send buffer, and sends what it puts there: so many bytes as it tells.
     pub(crate) fn write_in_place(
         &mut self,
-        ctx: &mut Context<'_>,
+        pool: &mut Pool,
         id: TcpId,
+        now: Instant,
         fill: impl FnOnce(&mut [u8]) -> usize,
-    ) -> Result<usize, Error> {
+    ) -> Result<Done, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let connection = socket.writable()?;
-        let Some(written) = connection.snd.write_in_place(ctx.pool, ctx.now, fill) else {
+        let Some(count) = connection.snd.write_in_place(pool, now, fill) else {
             self.note_starved(id);
             return Err(Error::WouldBlock);
         };
-        if written > 0 {
-            connection.snd.timer_refresh(ctx.now);
-            socket.settle_sending(ctx, id, &mut self.ready);
+        if count == 0 {
+            return Ok(Done::only(0));
         }
-        Ok(written)
+        connection.snd.timer_refresh(now);
+        Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
     }
 
     pub(crate) fn write(
         &mut self,
-        ctx: &mut Context<'_>,
+        pool: &mut Pool,
         id: TcpId,
         data: &[u8],
         urgent: bool,
-    ) -> Result<usize, Error> {
+        now: Instant,
+    ) -> Result<Done, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let connection = socket.writable()?;
         if data.is_empty() {
-            return Ok(0);
+            return Ok(Done::only(0));
         }
-        let written = connection.snd.write(data, ctx.pool, ctx.now);
-        if written == 0 {
+        let count = connection.snd.write(data, pool, now);
+        if count == 0 {
             self.note_starved(id);
             return Err(Error::WouldBlock);
         }
         if urgent {
             connection.snd.mark_urgent();
         }
-        connection.snd.timer_refresh(ctx.now);
-        socket.settle_sending(ctx, id, &mut self.ready);
-        Ok(written)
+        connection.snd.timer_refresh(now);
+        Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
     }
 
     /// Moves up to `max` bytes that came on `from` to where those wait that `to` is to send, which may be the same.
@@ -373,14 +395,21 @@ impl Endpoint {
             self.note_starved(to);
             return Err(SpliceError::Write(Error::WouldBlock));
         }
-        if let Some(sink) = self.sockets.get_mut(to) {
-            sink.settle_sending(ctx, to, &mut self.ready);
+        if let Some(sink) = self.sockets.get_mut(to)
+            && sink.settle_sending(to, &mut self.ready, ctx.now)
+        {
+            sink.rearm(ctx, to);
         }
         if from != to
             && let Some(source) = self.sockets.get_mut(from)
+            && source.settle_reading(from, &mut self.ready, ctx.now)
         {
-            source.settle_reading(ctx, from, &mut self.ready);
+            source.rearm(ctx, from);
         }
+        debug_assert!(
+            [from, to].iter().all(|id| self.is_settled(ctx.config, *id, ctx.now)),
+            "it has done more"
+        );
         Ok(moved)
     }
 

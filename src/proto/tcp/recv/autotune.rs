@@ -18,7 +18,7 @@
 use core::time::Duration;
 
 use crate::proto::tcp::seq::RcvPos;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// The size of the receive buffer.
 #[derive(Clone, Debug)]
@@ -80,28 +80,38 @@ impl AutoTune {
     /// The application has read so many bytes.
     pub(crate) fn read(&mut self, bytes: u64, now: Instant) {
         let Some(rtt) = self.rtt.filter(|_| self.size < self.max) else { return };
-        self.turn_to(now, rtt.max(Self::RTT_MIN) / Self::QUARTERS as u32);
+        self.turn_to(now, nanos(rtt.max(Self::RTT_MIN)) / Self::QUARTERS as u64);
         let [present, ..] = &mut self.read;
         *present = present.saturating_add(bytes.min(u32::MAX.into()) as u32);
         let sum = |quarters: &[u32]| quarters.iter().map(|bytes| u64::from(*bytes)).sum::<u64>();
         let (last, before) = self.read.split_at(Self::QUARTERS);
-        let (last, before) = (sum(last), sum(before));
-        let grows = 2 * last >= 3 * before;
-        let wanted = last * if grows { 4 } else { 2 };
-        self.size = self.size.max(wanted.min(self.max));
+        let last = sum(last);
+        // Mostly it is too little, whatever was before.
+        if 4 * last > self.size {
+            let grows = 2 * last >= 3 * sum(before);
+            let wanted = last * if grows { 4 } else { 2 };
+            self.size = self.size.max(wanted.min(self.max));
+        }
     }
 
-    /// Makes the quarter in which `now` lies the present one.
-    fn turn_to(&mut self, now: Instant, quarter: Duration) {
-        let gone = (now.since(self.since).as_nanos() / quarter.as_nanos().max(1)).min(u32::MAX.into()) as u32;
-        if gone as usize >= self.read.len() {
+    /// Makes the quarter in which `now` lies the present one. A quarter lasts so many nanoseconds.
+    fn turn_to(&mut self, now: Instant, quarter: u64) {
+        let gone_by = nanos(now.since(self.since));
+        if gone_by < quarter {
+            return;
+        }
+        if gone_by >= quarter.saturating_mul(self.read.len() as u64) {
             self.read = [0; 2 * Self::QUARTERS];
             self.since = now;
-        } else if gone > 0 {
-            self.read.rotate_right(gone as usize);
-            self.read.iter_mut().take(gone as usize).for_each(|bytes| *bytes = 0);
-            self.since += quarter * gone;
+            return;
         }
+        let gone = gone_by / quarter;
+        // One by one: a turn by as many as is not known beforehand takes longer than all of those.
+        for _ in 0..gone {
+            let [a, b, c, d, e, f, g, _] = self.read;
+            self.read = [0, a, b, c, d, e, f, g];
+        }
+        self.since += Duration::from_nanos(quarter * gone);
     }
 }
 

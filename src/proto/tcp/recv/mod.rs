@@ -235,19 +235,33 @@ impl RecvHalf {
         self.ring.pieces(self.read.get(), self.readable().min(max as u64) as usize)
     }
 
+    /// Moves unread bytes to `out` and returns how many.
+    pub(crate) fn read(&mut self, out: &mut [u8], pool: &mut Pool, now: Instant) -> usize {
+        let count = self.readable().min(out.len() as u64) as usize;
+        if count > 0 {
+            self.ring.take(self.read.get(), &mut out[..count], pool);
+            self.after_reading(count as u64, pool, now);
+        }
+        count
+    }
+
     /// Counts up to `max` unread bytes as read and returns how many.
     pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(max as u64);
         if count > 0 {
-            self.read = self.read.plus(count);
-            self.ring.advance(self.read.get(), pool);
-            self.clear_discarded(pool);
-            self.active = now;
-            self.tune.read(count, now);
-            self.follow_memory(pool);
-            self.tell_window();
+            self.ring.advance(self.read.plus(count).get(), pool);
+            self.after_reading(count, pool, now);
         }
         count as usize
+    }
+
+    fn after_reading(&mut self, count: u64, pool: &mut Pool, now: Instant) {
+        self.read = self.read.plus(count);
+        self.clear_discarded(pool);
+        self.active = now;
+        self.tune.read(count, now);
+        self.follow_memory(pool);
+        self.tell_window();
     }
 
     /// From now on text is thrown away; what is unread stays readable.
@@ -447,24 +461,43 @@ impl RecvHalf {
             self.window.resize(self.tune.size());
             return;
         }
+        // Twice for a request: where a buffer that has not grown finds what it needs, its share need not be known.
+        let (size, mine) = (self.tune.size(), self.ring.committed());
+        if !self.lapsed && size <= bytes_of_share(Pool::SHARE_WHEN_PLENTY) && pool.has_plenty(mine) {
+            debug_assert!(size <= bytes_of_share(pool.share(mine)));
+            self.window.resize(size);
+            self.ring.promise(self.needed(), pool);
+        } else {
+            self.follow_share(pool);
+        }
+    }
+
+    fn follow_share(&mut self, pool: &mut Pool) {
         let share = pool.share(self.ring.committed());
         self.window.resize(self.tune.size().min(bytes_of_share(share)));
-        let limit = self.window.limit(self.read);
-        let needed = Ring::cover(self.read.get(), limit.get());
+        let needed = self.needed();
         let pages = if self.lapsed { needed.min(share) } else { needed };
         self.lapsed = pages < needed;
         self.ring.promise(pages, pool);
     }
 
-    /// When [`lapse`](Self::lapse) has something to do.
-    pub(crate) fn lapses_at(&self, config: &Config) -> Option<Instant> {
-        if self.ring.committed() <= Pool::SHARE_WHEN_PLENTY { None } else { self.lapses_much_at(config) }
+    /// Pages that all may take up that is unread, or may come.
+    fn needed(&self) -> usize {
+        Ring::cover(self.read.get(), self.window.limit(self.read).get())
     }
 
-    // Of those that have been promised much.
-    #[inline(never)]
-    fn lapses_much_at(&self, config: &Config) -> Option<Instant> {
-        (self.readable() == 0).then(|| self.active + config.promise_timeout)
+    /// When [`lapse`](Self::lapse) has something to do.
+    pub(crate) fn lapses_at(&self, config: &Config) -> Option<Instant> {
+        self.may_lapse().then(|| self.active + config.promise_timeout)
+    }
+
+    fn may_lapse(&self) -> bool {
+        self.ring.committed() > Pool::SHARE_WHEN_PLENTY && self.readable() == 0
+    }
+
+    /// Whether a read has left anything to be done: an acknowledgement to send, or a timer to arm.
+    pub(crate) fn wants_settling(&self, now: Instant) -> bool {
+        self.ack.is_due(now) || self.may_lapse()
     }
 
     /// Gives the memory back that was promised for a large window, if nothing has come for long. The window stays, but is

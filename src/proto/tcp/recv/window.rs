@@ -89,9 +89,14 @@ impl Window {
     /// Whether reading has opened the window so far that the peer should hear of it at once: what it may
     /// still send is less than half of what it could.
     pub(crate) fn update_is_due(&self, nxt: RcvPos, read: RcvPos, mss: u64) -> bool {
+        let wanted = self.wanted_edge(read, mss);
+        // Mostly a read opens it by too little, or not at all.
+        if wanted <= self.edge {
+            return false;
+        }
         // No further than the field can say: else every read would seem to have opened the window, and draw an
         // ACK that a peer which doesn't scale takes for a duplicate.
-        let wanted = self.wanted_edge(read, mss).min(nxt.plus(Self::FIELD_MAX << self.scale));
+        let wanted = wanted.min(nxt.plus(Self::FIELD_MAX << self.scale));
         wanted > self.edge && wanted.since(nxt) >= 2 * self.size(nxt)
     }
 
