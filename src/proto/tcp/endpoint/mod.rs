@@ -348,7 +348,7 @@ impl Endpoint {
         }
     }
 
-    /// The segment that has made a socket goes on to it.
+    /// The segment that has made a socket goes on to it: rare, and apart, since the way of all others stands where it is called.
     #[cold]
     fn for_new_socket(
         &mut self,
