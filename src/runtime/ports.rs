@@ -318,7 +318,7 @@ mod tests {
         #[test]
         fn each_device_gets_all_that_was_taken_for_it_once_and_in_order(
             rounds in prop::collection::vec(
-                (prop::collection::vec((0u16..2, 2usize..1_000), 0..100), 0usize..90, 0usize..90), 1..8)
+                (prop::collection::vec((0u16..2, 2usize..2 * SMALL_MAX), 0..100), 0usize..90, 0usize..90), 1..8)
         ) {
             let devices = [Narrow::new(), Narrow::new()];
             let ports = Ports::new(&devices.clone().map(|device| device as Arc<dyn Device>));

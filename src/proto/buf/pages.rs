@@ -65,6 +65,9 @@ impl Pool {
     /// Places in all page tables together that are kept (32 KiB).
     const PLACES_MAX: usize = 4096;
 
+    /// Places in the largest that is kept, for 1 MiB (2 KiB): whoever needs two gets it, too, and no limit counts what tables take.
+    const TABLE_MAX: usize = 256;
+
     /// What anybody may have while half of the pool is left: 64 KiB, wherever in a page they begin.
     pub const SHARE_WHEN_PLENTY: usize = 17;
 
@@ -167,7 +170,8 @@ impl Pool {
     pub(super) fn give_table(&mut self, table: Table) {
         debug_assert!(table.is_empty(), "pages are given back one by one");
         let places = self.places + table.capacity();
-        if table.capacity() > 0 && places <= Self::PLACES_MAX && self.tables.len() < Self::SPARE_MAX {
+        let is_kept = (1..=Self::TABLE_MAX).contains(&table.capacity()) && places <= Self::PLACES_MAX;
+        if is_kept && self.tables.len() < Self::SPARE_MAX {
             self.places = places;
             self.tables.push(table);
         }
@@ -249,17 +253,20 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn page_tables_are_kept_for_the_next_borrower_but_not_more_than_so_many_nor_so_many_places() {
+    fn page_tables_are_kept_for_the_next_borrower_but_neither_long_ones_nor_too_many() {
+        const MANY: usize = Pool::PLACES_MAX / Pool::TABLE_MAX;
         let mut pool = Pool::new(2);
         pool.give_table(Table::new());
-        pool.give_table(Table::with_capacity(Pool::PLACES_MAX + 1));
+        pool.give_table(Table::with_capacity(Pool::TABLE_MAX + 1));
         assert_eq!(pool.take_table().capacity(), 0);
         pool.give_table(Table::with_capacity(3));
-        pool.give_table(Table::with_capacity(Pool::PLACES_MAX - 2));
-        assert_eq!((pool.take_table().capacity(), pool.take_table().capacity()), (3, 0));
+        (0..MANY).for_each(|_| pool.give_table(Table::with_capacity(Pool::TABLE_MAX)));
+        assert_eq!(pool.tables.len(), MANY);
         // There is room again.
-        pool.give_table(Table::with_capacity(Pool::PLACES_MAX));
-        assert_eq!(pool.take_table().capacity(), Pool::PLACES_MAX);
+        assert_eq!(pool.take_table().capacity(), Pool::TABLE_MAX);
+        pool.give_table(Table::with_capacity(Pool::TABLE_MAX));
+        (1..MANY).for_each(|_| assert_eq!(pool.take_table().capacity(), Pool::TABLE_MAX));
+        assert_eq!((pool.take_table().capacity(), pool.take_table().capacity()), (3, 0));
         (0..=Pool::SPARE_MAX).for_each(|_| pool.give_table(Table::with_capacity(1)));
         assert_eq!(pool.tables.len(), Pool::SPARE_MAX);
     }

@@ -574,6 +574,19 @@ mod tests {
     }
 
     #[test]
+    fn a_long_page_table_is_not_passed_on_to_a_ring_of_two_pages() {
+        let mut pool = Pool::new(8);
+        let mut long = Ring::new(0);
+        long.write_at(1_500 * PAGE, b"far", &mut pool);
+        long.clear(&mut pool);
+        let mut short = Ring::new(0);
+        short.write_at(0, &text(0, 5_000), &mut pool);
+        let bytes = short.more.capacity() * size_of::<Option<Page>>();
+        assert!(bytes <= PAGE_SIZE / 2, "a table of {bytes} bytes, that no limit counts, for two pages");
+        short.clear(&mut pool);
+    }
+
+    #[test]
     fn a_gap_owns_no_page() {
         let mut pool = Pool::new(8);
         let mut ring = Ring::new(0);

@@ -105,6 +105,8 @@ pub(crate) struct RecvHalf {
     mss: u64,
     /// Nobody will read from here on: text is acknowledged and thrown away.
     discard_from: Option<RcvPos>,
+    /// Nothing more will come: no memory is promised for it.
+    is_over: bool,
     first: RcvPos,
     last_ack_sent: RcvPos,
     pub(crate) duplicates: u64,
@@ -139,6 +141,7 @@ impl RecvHalf {
             urgent: None,
             mss: Self::MSS_FLOOR,
             discard_from: None,
+            is_over: false,
             first,
             last_ack_sent: first,
             duplicates: 0,
@@ -260,7 +263,9 @@ impl RecvHalf {
         self.clear_discarded(pool);
         self.active = now;
         self.tune.read(count, now);
-        self.follow_memory(pool);
+        if !self.is_over {
+            self.follow_memory(pool);
+        }
         self.tell_window();
     }
 
@@ -339,10 +344,12 @@ impl RecvHalf {
 
     /// Gives all pages back but those of unread bytes: nothing more will come.
     pub(crate) fn clear_ahead(&mut self, pool: &mut Pool) {
+        self.is_over = true;
         self.ring.promise(0, pool);
         self.ahead.clear();
-        if self.readable() == 0 {
-            self.ring.clear(pool);
+        match self.readable() {
+            0 => self.ring.clear(pool),
+            unread => self.ring.truncate(self.read.plus(unread).get(), pool),
         }
     }
 
@@ -548,5 +555,29 @@ impl RecvHalf {
 
     fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {
         if self.discard_from.is_some() { fresh.len() } else { self.ring.write_at(at.get(), fresh, ctx.pool) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::World;
+    use crate::proto::wire::tcp::SeqNr;
+
+    #[test]
+    fn when_nothing_more_will_come_only_what_is_unread_takes_memory_and_none_is_promised_by_reading_it() {
+        let mut world = World::new();
+        let first = RcvPos::of_syn(SeqNr(1_000)).plus(1);
+        let start = RecvStart { first, offered: 65_535, scale: 0, rtt: None, sack: false };
+        let mut half = RecvHalf::new(&world.config, &start, world.now);
+        let mut ctx = world.ctx();
+        assert_eq!(half.segment(&mut ctx, first, b"unread", false, 6), Text::InOrder);
+        assert_eq!(half.segment(&mut ctx, first.plus(20_000), b"early", false, 5), Text::Ahead);
+        half.clear_ahead(ctx.pool);
+        assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (1, 1));
+        assert_eq!(half.consume(4, ctx.pool, ctx.now), 4);
+        assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (1, 1));
+        assert_eq!(half.consume(4, ctx.pool, ctx.now), 2);
+        assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (0, 0));
     }
 }

@@ -305,13 +305,6 @@ impl SendHalf {
             // A probe was taken: the next octet has been waiting since now.
             self.timer.stuck_since = self.timer.stuck_since.min(now);
         }
-        if mode == Mode::Off {
-            debug_assert!(
-                self.timer.early.is_none() && !self.timer.loss_probe_due,
-                "armed anew, it has none"
-            );
-            return;
-        }
         self.timer.loss_probe_due = false;
         if !self.may_probe() {
             self.timer.forget_loss_probe();
