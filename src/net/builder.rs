@@ -284,7 +284,6 @@ fn draw_secrets() -> io::Result<Secrets> {
         ports: draw()?,
         tables: draw()?,
         flows: draw()?,
-        timestamps: draw()?,
         cookies: draw()?,
         rng: draw()?,
     })

@@ -319,7 +319,8 @@ impl Config {
 /// The run loop draws them from the kernel; a simulation derives them from its seed.
 #[derive(Clone)]
 pub struct Secrets {
-    /// Keys initial sequence numbers (RFC 6528 section 3, RFC 9293 MUST-9).
+    /// Keys initial sequence numbers (RFC 6528 section 3, RFC 9293 MUST-9) and the offsets of timestamps' clocks (RFC 7323
+    /// section 5.4).
     pub isn: [u8; 16],
     /// Keys the choice of ports (RFC 6056).
     pub ports: [u8; 16],
@@ -327,8 +328,6 @@ pub struct Secrets {
     pub tables: [u8; 16],
     /// Keys the flow labels of IPv6 (RFC 6437 section 3).
     pub flows: [u8; 16],
-    /// Keys the offsets of timestamps' clocks (RFC 7323 section 5.4).
-    pub timestamps: [u8; 16],
     /// Keys SYN cookies (RFC 4987 section 3.6).
     pub cookies: [u8; 16],
     /// Seeds the stack's random source.
@@ -344,7 +343,7 @@ impl Secrets {
         let mut seed = [0; 32];
         seed[..16].copy_from_slice(&draw());
         seed[16..].copy_from_slice(&draw());
-        Secrets { isn, ports, tables, flows: draw(), timestamps: draw(), cookies: draw(), rng: seed }
+        Secrets { isn, ports, tables, flows: draw(), cookies: draw(), rng: seed }
     }
 }
 

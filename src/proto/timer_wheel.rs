@@ -18,7 +18,8 @@
 //! order, ten times that in random order. A timer is moved down at most ten times in its life.
 //!
 //! Sorting stops at slots of [`GRAIN`] nanoseconds once all of a slot is due, so the two finest levels are
-//! only turned to when `now` falls into the middle of such a slot.
+//! only turned to when `now` falls into the middle of such a slot. A timer that is alone in its slot when it is due
+//! needs none.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -184,7 +185,8 @@ impl<K: Copy> TimerWheel<K> {
             if start > now {
                 break;
             }
-            if level == 0 || (level <= COARSEST_GRAIN_LEVEL && end <= now) {
+            let is_sorted = level == 0 || (level <= COARSEST_GRAIN_LEVEL && end <= now);
+            if is_sorted || self.is_due_alone(index, now) {
                 let entry = self.slots[index].head;
                 let key = self.entries[entry as usize].key;
                 self.unlink(entry);
@@ -245,6 +247,12 @@ impl<K> TimerWheel<K> {
         let level = self.levels.trailing_zeros() as usize;
         let first = self.occupied.get(level)?.trailing_zeros() as usize;
         Some((level, level * SLOTS_PER_LEVEL + first))
+    }
+
+    /// Whether a slot has one timer, and that is due: there is nothing to sort.
+    fn is_due_alone(&self, index: usize, now: u64) -> bool {
+        let Slot { len, exact, earliest, .. } = self.slots[index];
+        len == 1 && exact && earliest <= now
     }
 
     /// The first and the last nanosecond of a slot in use.

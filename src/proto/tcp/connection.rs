@@ -21,7 +21,7 @@ use super::recv::{RecvHalf, RecvStart};
 use super::send::path_probe::Limits;
 use super::send::plan::{Kind, TextPlan};
 use super::send::timer::{Expiry, Patience};
-use super::send::{Room, SendHalf, SendStart};
+use super::send::{SendHalf, SendStart};
 use super::seq::RcvPos;
 use super::timestamps::Timestamps;
 use crate::proto::buf::pages::{PAGE_SIZE, Pool};
@@ -181,8 +181,8 @@ impl Connection {
         }
     }
 
-    /// Another connection in the memory of one that is over, with what that has left.
-    pub(crate) fn renew(&mut self, config: &Config, settled: &Settled, now: Instant, room: Room) {
+    /// Another connection in the memory of one that is over.
+    pub(crate) fn renew(&mut self, config: &Config, settled: &Settled, now: Instant) {
         // Field by field, since `*self = Connection::new(..)` makes it elsewhere and copies it.
         let Connection {
             snd,
@@ -198,8 +198,7 @@ impl Connection {
             peer_mss,
             timestamps,
         } = self;
-        *snd = SendHalf::new(config, &settled.snd_start(), now);
-        snd.give_room(room);
+        snd.renew(config, &settled.snd_start(), now);
         *rcv = RecvHalf::new(config, &settled.rcv_start(), now);
         *sides = Sides::OPEN;
         *challenge = ChallengeBudget::new(now);
@@ -214,9 +213,9 @@ impl Connection {
     }
 
     /// It is over, and nobody will read from it: all goes but what is of use to another.
-    pub(crate) fn retire(&mut self, pool: &mut Pool) -> Room {
+    pub(crate) fn retire(&mut self, pool: &mut Pool) {
         self.rcv.clear(pool);
-        self.snd.take_room()
+        self.snd.retire();
     }
 
     pub(crate) fn state(&self) -> State {

@@ -25,9 +25,9 @@ use super::connection::{Settled, mss_for};
 use super::demux::FourTuple;
 use super::emit::Says;
 use super::handshake::PeerSyn;
-use super::isn::IsnGenerator;
+use super::isn::Offsets;
 use super::recv;
-use super::timestamps::{TimestampClock, TimestampClocks};
+use super::timestamps::TimestampClock;
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::wire::tcp::{Segment, SeqNr};
@@ -73,7 +73,7 @@ impl Cookies {
     pub(crate) fn syn_ack(
         &self,
         ctx: &Context<'_>,
-        numbers: &Numbers<'_>,
+        offsets: Offsets,
         tuple: &FourTuple,
         peer: &PeerSyn,
         mtu: usize,
@@ -81,9 +81,9 @@ impl Cookies {
         let offer = Offer::of(peer);
         let step = step_at(ctx.now);
         let rest = self.function(tuple, peer.irs, step).wrapping_add(offer.0) & REST;
-        let iss = numbers.isn.offset(tuple).plus((step as u32) << STEP_BITS | rest);
+        let iss = offsets.isn.plus((step as u32) << STEP_BITS | rest);
         let peer = offer.told(peer);
-        let stamp = stamp(numbers.clocks.of(tuple), &peer, ctx.now);
+        let stamp = stamp(offsets.clock, &peer, ctx.now);
         let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
         Says::syn(iss, Some(peer.rcv_nxt()), recv::cookie_window(ctx.config), options)
     }
@@ -92,17 +92,17 @@ impl Cookies {
     pub(crate) fn settle(
         &self,
         ctx: &Context<'_>,
-        numbers: &Numbers<'_>,
+        offsets: Offsets,
         tuple: &FourTuple,
         segment: &Segment<'_>,
     ) -> Option<Settled> {
         let iss = segment.ack?.plus(u32::MAX);
         let irs = segment.seq.plus(u32::MAX);
-        let offer = self.offer(numbers.isn, tuple, irs, iss, ctx.now)?;
+        let offer = self.offer(offsets, tuple, irs, iss, ctx.now)?;
         if self.spent.contains(self.name(tuple), irs) {
             return None;
         }
-        let clock = numbers.clocks.of(tuple);
+        let clock = offsets.clock;
         let (peer, rtt) = offer.peer(ctx, clock, segment)?;
         let mtu = ctx.ip.route(tuple.remote, Some(tuple.local)).map_or(usize::MAX, |route| route.mtu);
         Some(peer.settle(ctx, iss, rtt, clock, mss_for(mtu, tuple.local.is_ipv4())))
@@ -115,12 +115,12 @@ impl Cookies {
     pub(crate) fn may_come(
         &self,
         ctx: &Context<'_>,
-        numbers: &Numbers<'_>,
+        offsets: Offsets,
         tuple: &FourTuple,
         segment: &Segment<'_>,
     ) -> bool {
         let Some(iss) = segment.ack.map(|ack| ack.plus(u32::MAX)) else { return false };
-        let is_recent = baked_at(numbers.isn, tuple, iss, ctx.now).is_some();
+        let is_recent = baked_at(offsets, iss, ctx.now).is_some();
         is_recent && !self.spent.contains_any(self.name(tuple))
     }
 
@@ -138,13 +138,13 @@ impl Cookies {
     /// What the SYN offered for which `iss` was the answer.
     fn offer(
         &self,
-        isn: &IsnGenerator,
+        offsets: Offsets,
         tuple: &FourTuple,
         irs: SeqNr,
         iss: SeqNr,
         now: Instant,
     ) -> Option<Offer> {
-        let (number, step) = baked_at(isn, tuple, iss, now)?;
+        let (number, step) = baked_at(offsets, iss, now)?;
         let offer = number.wrapping_sub(self.function(tuple, irs, step)) & REST;
         (offer < OFFERS).then_some(Offer(offer))
     }
@@ -200,13 +200,6 @@ impl Spent {
             self.of_this.insert((ends, irs.0));
         }
     }
-}
-
-/// Where the other numbers of connections come from.
-#[derive(Clone, Copy)]
-pub(crate) struct Numbers<'a> {
-    pub(crate) isn: &'a IsnGenerator,
-    pub(crate) clocks: &'a TimestampClocks,
 }
 
 /// What a cookie tells of the SYN: the index of an MSS, and whether there were timestamps.
@@ -279,8 +272,8 @@ fn stamp(clock: TimestampClock, peer: &PeerSyn, now: Instant) -> u32 {
 }
 
 /// `iss` without the ends, and the step that it was made in, if that is a recent one.
-fn baked_at(isn: &IsnGenerator, tuple: &FourTuple, iss: SeqNr, now: Instant) -> Option<(u32, u64)> {
-    let number = iss.0.wrapping_sub(isn.offset(tuple).0);
+fn baked_at(offsets: Offsets, iss: SeqNr, now: Instant) -> Option<(u32, u64)> {
+    let number = iss.0.wrapping_sub(offsets.isn.0);
     let age = (step_at(now) as u32).wrapping_sub(number >> STEP_BITS) & 0xff;
     let step = step_at(now).checked_sub(age.into()).filter(|_| u64::from(age) < STEPS)?;
     Some((number, step))
@@ -294,6 +287,7 @@ fn step_at(now: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::tcp::isn::IsnGenerator;
 
     fn tuple(port: u16) -> FourTuple {
         FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into())
@@ -307,7 +301,7 @@ mod tests {
     fn baked(cookies: &Cookies, isn: &IsnGenerator, peer: &PeerSyn, now: Instant) -> SeqNr {
         let step = step_at(now);
         let rest = cookies.function(&tuple(1), peer.irs, step).wrapping_add(Offer::of(peer).0) & REST;
-        isn.offset(&tuple(1)).plus((step as u32) << STEP_BITS | rest)
+        isn.of(&tuple(1)).isn.plus((step as u32) << STEP_BITS | rest)
     }
 
     const MINUTE: u64 = 60_000;
@@ -319,7 +313,9 @@ mod tests {
             let at = |later: u64| Instant::from_millis(begin + later);
             let syn = peer(1460, Some(1));
             let iss = baked(&cookies, &isn, &syn, at(0));
-            let known = |port, irs, iss, later| cookies.offer(&isn, &tuple(port), SeqNr(irs), iss, at(later));
+            let known = |port, irs, iss, later| {
+                cookies.offer(isn.of(&tuple(port)), &tuple(port), SeqNr(irs), iss, at(later))
+            };
             for later in [0, 1, 67_000] {
                 assert_eq!(known(1, 1000, iss, later), Some(Offer(6 | HAS_TIMESTAMPS)), "{later} ms later");
             }
@@ -328,7 +324,11 @@ mod tests {
             assert_eq!(known(2, 1000, iss, 0), None, "somebody else's");
             assert_eq!(known(1, 1001, iss, 0), None, "for another SYN");
             let strange = Cookies::new([7; 16]);
-            assert_eq!(strange.offer(&isn, &tuple(1), SeqNr(1000), iss, at(0)), None, "of another boot");
+            assert_eq!(
+                strange.offer(isn.of(&tuple(1)), &tuple(1), SeqNr(1000), iss, at(0)),
+                None,
+                "of another boot"
+            );
         }
     }
 
@@ -359,7 +359,7 @@ mod tests {
         let first = baked(&cookies, &isn, &peer(0, None), now);
         let is_one = |number: u32| {
             let iss = first.plus(number);
-            cookies.offer(&isn, &tuple(1), SeqNr(1000), iss, now).is_some()
+            cookies.offer(isn.of(&tuple(1)), &tuple(1), SeqNr(1000), iss, now).is_some()
         };
         assert_eq!((0..100_000).filter(|number| is_one(*number)).count(), OFFERS as usize);
         assert!((0..OFFERS).all(is_one));
@@ -371,7 +371,7 @@ mod tests {
         for minutes in 0..300 {
             let now = Instant::from_millis(minutes * MINUTE);
             let iss = baked(&cookies, &isn, &peer(1460, Some(1)), now);
-            let apart = iss.minus(isn.generate(now, &tuple(1)));
+            let apart = iss.minus(isn.of(&tuple(1)).isn_at(now));
             assert!(apart.unsigned_abs() < 1 << STEP_BITS, "{apart} after {minutes} minutes");
         }
     }
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn options_stand_in_the_low_bits_of_a_timestamp_that_is_not_ahead_of_the_clock() {
-        let clock = TimestampClocks::new([1; 16]).of(&tuple(1));
+        let clock = TimestampClock::ahead_by(0x1234_5678);
         for millis in 0..200 {
             let now = Instant::from_millis(5_000 + millis);
             for scale in [None, Some(0), Some(7), Some(14)] {

@@ -1,10 +1,14 @@
-//! Initial sequence numbers (RFC 6528, RFC 9293 section 3.4.1).
+//! Initial sequence numbers (RFC 6528, RFC 9293 section 3.4.1), and where the clocks of timestamps begin (RFC 7323 section 7.1).
+//!
+//! Owns the key of one function of the four-tuple, whose halves are what either clock is ahead by: they are independent, so
+//! that both may be told to the peer, and they cost one hash a connection.
 
 use super::demux::FourTuple;
+use super::timestamps::TimestampClock;
 use crate::proto::wire::tcp::SeqNr;
 use crate::time::Instant;
 
-/// Chooses initial sequence numbers: a clock plus a keyed function of the four-tuple.
+/// Chooses initial numbers: a clock plus a keyed function of the four-tuple.
 #[derive(Clone)]
 pub(crate) struct IsnGenerator {
     key: [u8; 16],
@@ -16,25 +20,39 @@ impl IsnGenerator {
         IsnGenerator { key }
     }
 
-    /// The number for a connection opened at `now`.
-    pub(crate) fn generate(&self, now: Instant, tuple: &FourTuple) -> SeqNr {
+    /// The numbers of connections between two ends.
+    pub(crate) fn of(&self, tuple: &FourTuple) -> Offsets {
+        //= RFC9293 SHLD-1
+        //= RFC6528 3 secret
+        let number = tuple.secret_number(&self.key);
+        Offsets { isn: SeqNr(number as u32), clock: TimestampClock::ahead_by((number >> 32) as u32) }
+    }
+}
+
+/// What is added to the clocks of all connections between two ends. It is the same for each that they have, one after the
+/// other: the next one's timestamps follow upon those of the last (RFC 6191).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offsets {
+    /// F of RFC 6528.
+    pub(crate) isn: SeqNr,
+    //= RFC7323 7 offset
+    //= RFC6191 3 increasing
+    pub(crate) clock: TimestampClock,
+}
+
+impl Offsets {
+    /// The initial sequence number of a connection opened at `now`.
+    pub(crate) fn isn_at(&self, now: Instant) -> SeqNr {
         //= RFC9293 MUST-8: M is a clock that ticks every 4 microseconds.
         //= RFC6528 3 clock
         let clock = (now.as_micros() / 4) as u32;
-        self.offset(tuple).plus(clock)
+        self.isn.plus(clock)
     }
 
-    /// What is added to the clock, F of RFC 6528.
-    pub(crate) fn offset(&self, tuple: &FourTuple) -> SeqNr {
-        //= RFC9293 SHLD-1
-        //= RFC6528 3 secret
-        SeqNr(tuple.secret_number(&self.key) as u32)
-    }
-
-    /// The number for a connection that takes the place of one in TIME-WAIT, whose next sequence number was
+    /// That of a connection that takes the place of one in TIME-WAIT, whose next sequence number was
     /// `old_nxt`: beyond everything the old one has sent (RFC 9293 MAY-2).
-    pub(crate) fn generate_above(&self, now: Instant, tuple: &FourTuple, old_nxt: SeqNr) -> SeqNr {
-        let isn = self.generate(now, tuple);
+    pub(crate) fn isn_above(&self, now: Instant, old_nxt: SeqNr) -> SeqNr {
+        let isn = self.isn_at(now);
         if isn.minus(old_nxt) > 0 { isn } else { old_nxt.plus(Self::ABOVE) }
     }
 
@@ -61,9 +79,9 @@ mod tests {
     //= RFC6528 3 clock
     #[test]
     fn the_same_tuple_advances_by_one_every_four_microseconds() {
-        let isn = IsnGenerator::new([1; 16]);
-        let start = isn.generate(Instant::ZERO, &tuple(1));
-        let later = isn.generate(Instant::ZERO + Duration::from_millis(4), &tuple(1));
+        let offsets = IsnGenerator::new([1; 16]).of(&tuple(1));
+        let start = offsets.isn_at(Instant::ZERO);
+        let later = offsets.isn_at(Instant::ZERO + Duration::from_millis(4));
         assert_eq!(later.minus(start), 1000);
     }
 
@@ -71,19 +89,40 @@ mod tests {
     //= RFC6528 3 secret
     #[test]
     fn another_tuple_or_another_key_gives_unrelated_numbers() {
+        let of = |key, port| IsnGenerator::new([key; 16]).of(&tuple(port)).isn_at(Instant::ZERO);
+        assert_ne!(of(1, 2), of(1, 1));
+        assert_ne!(of(2, 1), of(1, 1));
+    }
+
+    //= RFC7323 7 offset
+    //= RFC6191 3 increasing
+    #[test]
+    fn each_connection_has_a_clock_of_its_own() {
+        let now = Instant::from_millis(5_000);
+        let of = |key, port| IsnGenerator::new([key; 16]).of(&tuple(port)).clock;
+        assert_eq!(of(1, 1), of(1, 1), "also the next one's between the same ends");
+        assert_ne!(of(1, 2).at(now), of(1, 1).at(now));
+        assert_ne!(of(2, 1).at(now), of(1, 1).at(now));
+    }
+
+    #[test]
+    fn who_knows_one_of_the_offsets_knows_nothing_of_the_other() {
         let isn = IsnGenerator::new([1; 16]);
-        let base = isn.generate(Instant::ZERO, &tuple(1));
-        assert_ne!(isn.generate(Instant::ZERO, &tuple(2)), base);
-        assert_ne!(IsnGenerator::new([2; 16]).generate(Instant::ZERO, &tuple(1)), base);
+        let apart = |port| {
+            let Offsets { isn, clock } = isn.of(&tuple(port));
+            clock.at(Instant::ZERO).wrapping_sub(isn.0)
+        };
+        let differences: alloc::collections::BTreeSet<u32> = (1..=1_000).map(apart).collect();
+        assert_eq!(differences.len(), 1_000);
     }
 
     #[test]
     fn a_successor_of_a_time_wait_entry_starts_above_it() {
-        let isn = IsnGenerator::new([1; 16]);
-        let plain = isn.generate(Instant::ZERO, &tuple(1));
+        let offsets = IsnGenerator::new([1; 16]).of(&tuple(1));
+        let plain = offsets.isn_at(Instant::ZERO);
         let old_nxt = plain.plus(1000);
-        let above = isn.generate_above(Instant::ZERO, &tuple(1), old_nxt);
+        let above = offsets.isn_above(Instant::ZERO, old_nxt);
         assert!(above.minus(old_nxt) > 0);
-        assert_eq!(isn.generate_above(Instant::ZERO, &tuple(1), plain.plus(u32::MAX)), plain);
+        assert_eq!(offsets.isn_above(Instant::ZERO, plain.plus(u32::MAX)), plain);
     }
 }

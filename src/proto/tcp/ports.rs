@@ -18,13 +18,15 @@ pub(crate) struct PortChooser {
     range: RangeInclusive<u16>,
     /// One counter for each of the destinations that hash to it (RFC 6056's `table`).
     counters: [u32; Self::COUNTERS],
+    /// The destination that was asked for last, and its hash: mostly it is the next one's, too.
+    latest: Option<(IpAddr, SocketAddr, u64)>,
 }
 
 impl PortChooser {
     const COUNTERS: usize = 64;
 
     pub(crate) fn new(key: [u8; 16], range: RangeInclusive<u16>) -> Self {
-        PortChooser { key, range, counters: [0; Self::COUNTERS] }
+        PortChooser { key, range, counters: [0; Self::COUNTERS], latest: None }
     }
 
     /// A port towards `remote` that `is_free`, or `None` if there is none.
@@ -65,11 +67,18 @@ impl PortChooser {
         None
     }
 
-    fn hash(&self, local: IpAddr, remote: SocketAddr) -> u64 {
+    fn hash(&mut self, local: IpAddr, remote: SocketAddr) -> u64 {
+        if let Some((from, to, hash)) = self.latest
+            && (from, to) == (local, remote)
+        {
+            return hash;
+        }
         let mut hasher = SipHasher13::new_with_key(&self.key);
         // The port on this side is yet to be chosen.
         FourTuple::new(SocketAddr::new(local, 0), remote).hash(&mut hasher);
-        hasher.finish()
+        let hash = hasher.finish();
+        self.latest = Some((local, remote, hash));
+        hash
     }
 }
 
@@ -114,6 +123,20 @@ mod tests {
         let remotes: BTreeSet<u16> = remotes.collect();
         assert!(remotes.len() > 90, "{} ports towards 100 destinations", remotes.len());
         assert_eq!(first(3, "10.9.0.1:80"), first(3, "10.9.0.1:80"));
+    }
+
+    #[test]
+    fn a_destination_has_its_ports_whoever_was_asked_for_before() {
+        let ports = || PortChooser::new([3; 16], 32_768..=60_999);
+        let to = |nr: u16| (ends().0, SocketAddr::new([10, 9, 0, 1].into(), nr));
+        let mut all = ports();
+        for (nr, other) in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)] {
+            let (local, remote) = to(nr);
+            all.choose(local, to(other).1, |_| true).unwrap();
+            assert_eq!(all.hash(local, remote), ports().hash(local, remote));
+            let elsewhere = [10, 9, 0, 3].into();
+            assert_eq!(all.hash(elsewhere, remote), ports().hash(elsewhere, remote));
+        }
     }
 
     #[test]

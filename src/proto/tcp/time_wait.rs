@@ -9,9 +9,10 @@ use alloc::collections::VecDeque;
 use slotmap::SlotMap;
 
 use super::challenge::GlobalChallengeLimit;
-use super::demux::FourTuple;
+use super::demux::Located;
 use super::emit::{self, Marks, Says};
 use super::timestamps::{Order, Timestamps};
+use super::way::KnownWay;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -25,7 +26,7 @@ use crate::time::Instant;
 /// An entry.
 #[derive(Debug)]
 pub(crate) struct TimeWait {
-    pub(crate) tuple: FourTuple,
+    pub(crate) at: Located,
     pub(crate) snd_nxt: SeqNr,
     pub(crate) rcv_nxt: SeqNr,
     pub(crate) window: u16,
@@ -75,12 +76,12 @@ impl TimeWaitTable {
         self.entries.get(id).map(|waiting| &waiting.entry)
     }
 
-    /// Adds an entry. Returns the tuple of the one that had to go for it, with its id.
+    /// Adds an entry. Returns where the one stood that had to go for it, with its id.
     pub(crate) fn insert(
         &mut self,
         ctx: &mut Context<'_>,
         entry: TimeWait,
-    ) -> (TimeWaitId, Option<(TimeWaitId, FourTuple)>) {
+    ) -> (TimeWaitId, Option<(TimeWaitId, Located)>) {
         let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
         //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
@@ -91,13 +92,13 @@ impl TimeWaitTable {
     }
 
     /// Removes an entry that makes room for a new connection.
-    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) -> Option<FourTuple> {
+    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) -> Option<Located> {
         let removed = self.entries.remove(id)?;
         if self.entries.is_empty() {
             self.order.clear();
             self.timer.take().into_iter().for_each(|timer| ctx.timers.remove(timer));
         }
-        Some(removed.entry.tuple)
+        Some(removed.entry.at)
     }
 
     /// The timer has fired, and is disarmed. To be followed by [`take_over`](Self::take_over) until that has nothing to tell.
@@ -106,13 +107,13 @@ impl TimeWaitTable {
     }
 
     /// Removes an entry whose wait is over. If there is none left, arms the timer for the next.
-    pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
+    pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.front().copied() {
             if !is_current(&self.entries, until, id) {
                 self.order.pop_front();
             } else if until <= ctx.now {
                 self.order.pop_front();
-                return self.entries.remove(id).map(|over| (id, over.entry.tuple));
+                return self.entries.remove(id).map(|over| (id, over.entry.at));
             } else {
                 self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
                 break;
@@ -184,11 +185,11 @@ impl TimeWaitTable {
         }
     }
 
-    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, FourTuple)> {
+    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.pop_front() {
             if is_current(&self.entries, until, id) {
                 ctx.counters.tcp_time_wait_overflow += 1;
-                return self.remove(ctx, id).map(|tuple| (id, tuple));
+                return self.remove(ctx, id).map(|at| (id, at));
             }
         }
         None
@@ -240,10 +241,21 @@ impl TimeWait {
 
     /// Acknowledges all that came, their FIN included.
     pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
-        let timestamps = self.timestamps.map(|stamps| stamps.option(ctx.now));
-        let says = Says::ack(self.snd_nxt, self.rcv_nxt, self.window)
-            .with(TcpOptions { timestamps, ..TcpOptions::NONE });
-        emit::queue(ctx, &self.tuple, self.marks, &says);
+        emit::queue(ctx, &self.at.tuple, self.marks, &self.says(ctx.now));
+    }
+
+    /// The same by the way that its connection knows.
+    pub(crate) fn acknowledge_by(&self, ctx: &mut Context<'_>, way: &mut KnownWay) {
+        match way.find(ctx, &self.at.tuple) {
+            Some(route) => emit::queue_by(ctx, &route, &self.at.tuple, self.marks, &self.says(ctx.now)),
+            None => ctx.counters.replies_lost += 1,
+        }
+    }
+
+    fn says(&self, now: Instant) -> Says {
+        let timestamps = self.timestamps.map(|stamps| stamps.option(now));
+        let options = TcpOptions { timestamps, ..TcpOptions::NONE };
+        Says::ack(self.snd_nxt, self.rcv_nxt, self.window).with(options)
     }
 }
 
@@ -254,10 +266,12 @@ mod tests {
 
     use super::*;
     use crate::proto::ip::testing::World;
+    use crate::proto::tcp::demux::{Demux, FourTuple};
 
     fn entry(port: u16) -> TimeWait {
         TimeWait {
-            tuple: FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into()),
+            at: Demux::new([1; 16])
+                .locate(FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into())),
             snd_nxt: SeqNr(0),
             rcv_nxt: SeqNr(0),
             window: 0,
@@ -294,7 +308,7 @@ mod tests {
             assert_eq!(key, TimerKey::Tcp(TcpTimer::TimeWait));
             table.timer_fired();
             ports.extend(
-                core::iter::from_fn(|| table.take_over(&mut world.ctx())).map(|(_, it)| it.remote_port),
+                core::iter::from_fn(|| table.take_over(&mut world.ctx())).map(|(_, at)| at.tuple.remote_port),
             );
         }
         ports

@@ -1,9 +1,12 @@
 //! The way that a connection's segments take.
 //!
-//! Owns what was found out about it last. Who may ask, and what it means to have none, is for the asker to know.
+//! Owns what was found out about it last, for a connection and for those that are being opened. Who may ask, and what it means to have none, is for the asker to know.
+
+use core::net::IpAddr;
 
 use super::demux::FourTuple;
 use crate::proto::context::Context;
+use crate::proto::error::Error;
 use crate::proto::ip::Route;
 use crate::proto::packet::DeviceId;
 
@@ -47,5 +50,81 @@ impl KnownWay {
     /// The path's MTU when it was found.
     pub(crate) fn mtu(&self) -> usize {
         self.mtu as usize
+    }
+}
+
+/// The route that was asked for last, for a connection that is being opened: mostly the next one has the same ends.
+#[derive(Debug, Default)]
+pub(crate) struct LatestRoute {
+    known: Option<Known>,
+}
+
+/// An answer, and what it answers.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    remote: IpAddr,
+    source: Option<IpAddr>,
+    /// What it was found among, see [`Layer::changes`](crate::proto::ip::Layer::changes).
+    changes: u64,
+    route: Route,
+}
+
+impl LatestRoute {
+    /// The route to `remote`, as [`Layer::route`](crate::proto::ip::Layer::route) tells it.
+    pub(crate) fn ask(
+        &mut self,
+        ctx: &Context<'_>,
+        remote: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Route, Error> {
+        let changes = ctx.ip.changes();
+        if let Some(known) = &self.known
+            && known.remote == remote
+            && known.source == source
+            && known.changes == changes
+        {
+            debug_assert_eq!(
+                ctx.ip.route(remote, source),
+                Ok(known.route),
+                "whatever changes routes counts as a change"
+            );
+            return Ok(known.route);
+        }
+        let route = ctx.ip.route(remote, source)?;
+        self.known = Some(Known { remote, source, changes, route });
+        Ok(route)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::{TUN, World};
+
+    /// Asks for routes that differ in each part of the question, and each twice.
+    fn ask_all(latest: &mut LatestRoute, world: &mut World) {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for remote in ["10.9.0.1", "10.9.0.3", "10.9.0.2", "192.0.2.1", "fd09::1"].map(ip) {
+            for source in [None, Some("10.9.0.2"), Some("10.9.0.4"), Some("fd09::2"), None] {
+                let source = source.map(ip);
+                for _ in 0..2 {
+                    let ctx = world.ctx();
+                    assert_eq!(latest.ask(&ctx, remote, source), ctx.ip.route(remote, source));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_route_that_was_asked_for_last_is_no_other_than_the_route_now() {
+        let (mut world, mut latest) = (World::new(), LatestRoute::default());
+        let remote: IpAddr = "10.9.0.1".parse().unwrap();
+        ask_all(&mut latest, &mut world);
+        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1500));
+        world.ip.set_mtu(TUN, 1400);
+        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1400));
+        ask_all(&mut latest, &mut world);
+        world.ip.add_address(TUN, "10.9.0.4/24".parse().unwrap()).unwrap();
+        ask_all(&mut latest, &mut world);
     }
 }

@@ -23,8 +23,8 @@ impl Endpoint {
             }
             TcpTimer::TimeWait => {
                 self.time_wait.timer_fired();
-                while let Some((id, tuple)) = self.time_wait.take_over(ctx) {
-                    self.demux.forget(&tuple, Target::TimeWait(id));
+                while let Some((id, at)) = self.time_wait.take_over(ctx) {
+                    self.demux.forget_at(&at, Target::TimeWait(id));
                 }
             }
         }
@@ -164,21 +164,19 @@ impl Endpoint {
         socket.trace_end(ctx, &remains, ending);
         socket.phase = Phase::Over(remains);
         match waits {
-            Some(entry) => {
-                let at = socket.located();
-                self.wait(ctx, &at, entry);
-            }
+            Some(entry) => self.wait(ctx, entry),
             None => self.demux.forget_at(&socket.located(), Target::Socket(id)),
         }
         self.after_end(ctx, id);
     }
 
     /// Remembers a connection for 2 MSL.
-    fn wait(&mut self, ctx: &mut Context<'_>, at: &Located, entry: TimeWait) {
+    fn wait(&mut self, ctx: &mut Context<'_>, entry: TimeWait) {
+        let at = entry.at;
         let (entry_id, evicted) = self.time_wait.insert(ctx, entry);
-        self.demux.point(at, Target::TimeWait(entry_id));
-        if let Some((old_id, old_tuple)) = evicted {
-            self.demux.forget(&old_tuple, Target::TimeWait(old_id));
+        self.demux.point(&at, Target::TimeWait(entry_id));
+        if let Some((old_id, old_at)) = evicted {
+            self.demux.forget_at(&old_at, Target::TimeWait(old_id));
         }
     }
 
@@ -356,7 +354,7 @@ impl Socket {
             return None;
         }
         let entry = TimeWait {
-            tuple: self.tuple,
+            at: self.located(),
             snd_nxt: connection.snd.nxt().wire(),
             rcv_nxt: connection.rcv.nxt().wire(),
             window: connection.rcv.window_field().0,
@@ -365,7 +363,7 @@ impl Socket {
             bind_options: self.bind_options,
         };
         if owes_ack {
-            entry.acknowledge(ctx);
+            entry.acknowledge_by(ctx, &mut self.way);
         }
         Some(entry)
     }

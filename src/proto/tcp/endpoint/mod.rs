@@ -23,7 +23,7 @@ use super::acceptance::{Arrival, Verdict};
 use super::challenge::GlobalChallengeLimit;
 use super::closing::State;
 use super::connection::{Connection, Ending, Settled};
-use super::cookies::{Cookies, Numbers};
+use super::cookies::Cookies;
 use super::demux::{Demux, FourTuple, Located, Place, Target};
 use super::emit::{self, Marks};
 use super::handshake::{self, Handshake, PeerSyn};
@@ -35,8 +35,7 @@ use super::ports::PortChooser;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
-use super::timestamps::TimestampClocks;
-use super::way::KnownWay;
+use super::way::{KnownWay, LatestRoute};
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -60,7 +59,7 @@ pub(crate) struct Endpoint {
     time_wait: TimeWaitTable,
     demux: Demux,
     isn: IsnGenerator,
-    clocks: TimestampClocks,
+    latest_route: LatestRoute,
     cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
@@ -177,7 +176,7 @@ impl Endpoint {
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
-            clocks: TimestampClocks::new(secrets.timestamps),
+            latest_route: LatestRoute::default(),
             cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
@@ -260,27 +259,28 @@ impl Endpoint {
         if !wants_cookie {
             admission?;
         }
-        let route = ctx.ip.route(tuple.remote, Some(tuple.local)).map_err(|_| DropReason::TcpNoSocket)?;
+        let route = self.latest_route.ask(ctx, tuple.remote, Some(tuple.local));
+        let route = route.map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
-        let marks = Marks::of(&listener.options);
+        let (marks, offsets) = (Marks::of(&listener.options), self.isn.of(tuple));
         //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
-            let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
-            let syn_ack = self.cookies.syn_ack(ctx, &numbers, tuple, &peer, route.mtu);
+            let syn_ack = self.cookies.syn_ack(ctx, offsets, tuple, &peer, route.mtu);
             listener.gives_cookie(ctx.now);
             ctx.counters.tcp_syn_cookies_sent += 1;
             emit::queue_by(ctx, &route, tuple, marks, &syn_ack);
             return Ok(());
         }
         let iss = match old_nxt {
-            Some(old_nxt) => self.isn.generate_above(ctx.now, tuple, old_nxt),
-            None => self.isn.generate(ctx.now, tuple),
+            Some(old_nxt) => offsets.isn_above(ctx.now, old_nxt),
+            None => offsets.isn_at(ctx.now),
         };
         listener.half_open += 1;
-        let ours = Ours { iss, clock: self.clocks.of(tuple) };
+        let ours = Ours { iss, clock: offsets.clock };
         let way = KnownWay::by(ctx, &route);
-        let entry = HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, ctx.now);
-        let id = self.half_open.insert(entry);
+        let now = ctx.now;
+        let new = |_| HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, now);
+        let id = self.half_open.insert_with_key(new);
         self.demux.point(at, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id, &route);
         Ok(())
@@ -300,11 +300,11 @@ impl Endpoint {
         if segment.control == Control::Syn || !listener.awaits_cookies(ctx.now) {
             return Ok(None);
         }
-        let numbers = Numbers { isn: &self.isn, clocks: &self.clocks };
-        let Some(settled) = self.cookies.settle(ctx, &numbers, tuple, segment) else {
+        let offsets = self.isn.of(tuple);
+        let Some(settled) = self.cookies.settle(ctx, offsets, tuple, segment) else {
             ctx.counters.tcp_syn_cookies_failed += 1;
             //= RFC4987 3.6 later text
-            let may_come = self.cookies.may_come(ctx, &numbers, tuple, segment);
+            let may_come = self.cookies.may_come(ctx, offsets, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
         let socket = self.promote(ctx, at, listener_id, settled, KnownWay::NONE)?;
@@ -472,8 +472,8 @@ impl Endpoint {
 
     /// An entry in TIME-WAIT makes room for a new connection.
     fn end_time_wait(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) {
-        if let Some(tuple) = self.time_wait.remove(ctx, id) {
-            self.demux.forget(&tuple, Target::TimeWait(id));
+        if let Some(at) = self.time_wait.remove(ctx, id) {
+            self.demux.forget_at(&at, Target::TimeWait(id));
             ctx.counters.tcp_time_wait_reused += 1;
         }
     }
@@ -495,13 +495,14 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
-        let (options, owner) = (listener.options, listener.owner);
-        let mut socket = Socket::new(at, owner, options, Holder::Queue(listener_id), ctx.now);
-        socket.bind_options = listener.bind_options;
-        socket.way = way;
-        // So that the log tells of the state that the half-open connection was in.
-        socket.last_state = State::SynReceived;
-        let socket_id = self.sockets.insert(socket);
+        // It is made where it stays: it would have to be moved there.
+        let socket_id = self.sockets.insert_with_key(|_| Socket {
+            bind_options: listener.bind_options,
+            way,
+            // So that the log tells of the state that the half-open connection was in.
+            last_state: State::SynReceived,
+            ..Socket::new(at, listener.owner, listener.options, Holder::Queue(listener_id), ctx.now)
+        });
         self.demux.point(at, Target::Socket(socket_id));
         ctx.counters.tcp_passive_opens += 1;
         self.opened(ctx, socket_id, &settled);
@@ -529,6 +530,8 @@ impl Endpoint {
 }
 
 impl Socket {
+    // Inlined, each field is written where it is to stay; else the whole is moved there.
+    #[inline(always)]
     fn new(at: &Located, owner: Owner, options: SocketOptions, holder: Holder, now: Instant) -> Self {
         Socket {
             tuple: at.tuple,

@@ -9,14 +9,13 @@ use alloc::vec::Vec;
 use super::{Connection, Handshake, Settled};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::Config;
-use crate::proto::tcp::send::Room;
 use crate::time::Instant;
 
 /// Boxes that nobody uses.
 #[derive(Debug, Default)]
 pub(super) struct Spare {
-    /// Each with what it has of memory beside.
-    connections: Vec<(Box<Connection>, Room)>,
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    connections: Vec<Box<Connection>>,
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     handshakes: Vec<Box<Handshake>>,
 }
@@ -29,8 +28,8 @@ impl Spare {
     /// A connection that begins.
     pub(super) fn connection(&mut self, config: &Config, settled: &Settled, now: Instant) -> Box<Connection> {
         match self.connections.pop() {
-            Some((mut connection, room)) => {
-                connection.renew(config, settled, now, room);
+            Some(mut connection) => {
+                connection.renew(config, settled, now);
                 connection
             }
             None => Box::new(Connection::new(config, settled, now)),
@@ -39,9 +38,9 @@ impl Spare {
 
     /// Takes back a connection that is over.
     pub(super) fn take_connection(&mut self, mut connection: Box<Connection>, pool: &mut Pool) {
-        let room = connection.retire(pool);
+        connection.retire(pool);
         if self.connections.len() < Self::MOST {
-            self.connections.push((connection, room));
+            self.connections.push(connection);
         }
     }
 
@@ -76,15 +75,13 @@ mod tests {
     use crate::proto::tcp::send::SendStart;
     use crate::proto::tcp::send::acked::Acknowledgement;
     use crate::proto::tcp::seq::{RcvPos, SndPos};
-    use crate::proto::tcp::timestamps::{TimestampClocks, Timestamps};
+    use crate::proto::tcp::timestamps::{TimestampClock, Timestamps};
     use crate::proto::wire::tcp::SeqNr;
 
     /// What a handshake has settled; all of it follows from the number.
     fn settled(number: u32, now: Instant) -> Settled {
         let (syn, is_odd) = (RcvPos::of_syn(SeqNr(7 * number)), number % 2 == 1);
-        let tuple =
-            super::super::FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
-        let clock = TimestampClocks::new([number as u8; 16]).of(&tuple);
+        let clock = TimestampClock::ahead_by(number << 20);
         Settled {
             snd: SendStart {
                 syn: SndPos::of_syn(SeqNr(number)),

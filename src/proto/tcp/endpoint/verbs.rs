@@ -153,20 +153,21 @@ impl Endpoint {
             return Err(Error::NoBufferSpace);
         }
         let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
+        let offsets = self.isn.of(&tuple);
         let iss = match self.demux.find_at(&at) {
             Some(Target::TimeWait(old)) => {
                 let old_nxt = self.time_wait.get(old).map(|entry| entry.snd_nxt);
                 self.end_time_wait(ctx, old);
-                old_nxt.map(|old_nxt| self.isn.generate_above(ctx.now, &tuple, old_nxt))
+                old_nxt.map(|old_nxt| offsets.isn_above(ctx.now, old_nxt))
             }
             Some(Target::Socket(_) | Target::HalfOpen(_)) | None => None,
         };
-        let iss = iss.unwrap_or_else(|| self.isn.generate(ctx.now, &tuple));
-        let mut socket = Socket::new(&at, owner, options, Holder::Application, ctx.now);
-        let handshake = Handshake::begin(ctx, &tuple, &options, iss, self.clocks.of(&tuple), &route);
-        socket.phase = Phase::Opening(self.spare.handshake(handshake));
-        socket.way = KnownWay::by(ctx, &route);
-        let id = self.sockets.insert(socket);
+        let iss = iss.unwrap_or_else(|| offsets.isn_at(ctx.now));
+        let handshake = Handshake::begin(ctx, &tuple, &options, iss, offsets.clock, &route);
+        let (phase, way) = (Phase::Opening(self.spare.handshake(handshake)), KnownWay::by(ctx, &route));
+        let now = ctx.now;
+        let new = |_| Socket { phase, way, ..Socket::new(&at, owner, options, Holder::Application, now) };
+        let id = self.sockets.insert_with_key(new);
         self.demux.point(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
         self.settle(ctx, id);
@@ -206,7 +207,7 @@ impl Endpoint {
             return Err(Error::AddrNotAvailable);
         }
         //= RFC9293 MUST-44
-        let route = ctx.ip.route(remote.ip(), source)?;
+        let route = self.latest_route.ask(ctx, remote.ip(), source)?;
         let wanted = local.map_or(0, |local| local.port());
         //= RFC9293 MUST-45
         let at = match wanted {

@@ -30,7 +30,10 @@ impl Window {
 
     /// The shift we ask for: the least that lets the field express the whole capacity.
     pub(crate) fn scale_for(capacity: u64) -> u8 {
-        (0..14).find(|shift| capacity <= Self::FIELD_MAX << shift).unwrap_or(14)
+        // Of as many bits as the shift leaves to the field, one number alone may be too large: the field with all bits set.
+        let beyond = (u64::BITS - capacity.leading_zeros()).saturating_sub(u16::BITS);
+        let shift = beyond + u32::from(capacity > Self::FIELD_MAX << beyond);
+        shift.min(14) as u8
     }
 
     /// The right edge as last advertised; nothing at or past it may be accepted.
@@ -112,6 +115,13 @@ mod tests {
         assert_eq!(Window::scale_for(65_536), 1);
         assert_eq!(Window::scale_for(1 << 20), 5);
         assert_eq!(Window::scale_for(u64::MAX), 14);
+        let edges = (0..14).flat_map(|shift| {
+            let most = Window::FIELD_MAX << shift;
+            [(most - 1, shift), (most, shift), (most + 1, shift + 1)]
+        });
+        for (capacity, shift) in edges {
+            assert_eq!(Window::scale_for(capacity), shift, "{capacity}");
+        }
     }
 
     //= RFC9293 MUST-39

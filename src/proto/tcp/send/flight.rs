@@ -48,13 +48,15 @@ struct Again {
 }
 
 impl Flight {
-    /// The same memory without what stood there; none if it is much.
-    pub(super) fn emptied(mut self) -> Self {
+    /// Forgets what stands there, and gives its memory back if it is much.
+    pub(super) fn empty(&mut self) {
         self.fresh.clear();
-        if self.fresh.capacity() > FRESH_KEPT {
-            return Flight::default();
+        if self.has_repeats() {
+            self.again = Again::default();
         }
-        Flight { fresh: self.fresh, again: Again::default() }
+        if self.fresh.capacity() > FRESH_KEPT {
+            self.fresh = VecDeque::new();
+        }
     }
 
     /// `range` was sent for the first time; it follows what was sent so before.
@@ -303,9 +305,9 @@ mod tests {
                 flight.sent(nr * 2000..nr * 2000 + 1000, at(nr));
             }
             flight.sent_again(0..1000, at(entries));
-            let emptied = flight.emptied();
-            assert_eq!((emptied.len(), emptied.again.places.len(), emptied.again.order.len()), (0, 0, 0));
-            assert_eq!((1..=FRESH_KEPT).contains(&emptied.fresh.capacity()), kept, "{entries}");
+            flight.empty();
+            assert_eq!((flight.len(), flight.again.places.len(), flight.again.order.len()), (0, 0, 0));
+            assert_eq!((1..=FRESH_KEPT).contains(&flight.fresh.capacity()), kept, "{entries}");
         }
     }
 

@@ -45,12 +45,10 @@ use crate::proto::tcp::timestamps::TimestampClock;
 use crate::time::Instant;
 
 use buffer::SendBuffer;
-use flight::Flight;
 use path::Path;
 use recovery::Recovery;
 use rtt::Rtt;
 use selective::Selective;
-use sizes::Sizes;
 use timer::SendTimer;
 
 /// What the handshake settled about our direction.
@@ -72,13 +70,6 @@ pub(crate) struct SendStart {
     pub(crate) sack: bool,
     /// Our clock, where timestamps are in use.
     pub(crate) clock: Option<TimestampClock>,
-}
-
-/// Memory that the records of a sending half stand in. Nothing is in it.
-#[derive(Debug)]
-pub(crate) struct Room {
-    flight: Option<Flight>,
-    sizes: Sizes,
 }
 
 /// The sending half.
@@ -385,26 +376,27 @@ impl SendHalf {
         if let Some(selective) = &mut self.selective {
             selective.trim();
         }
-        let sizes = self.path.take_sizes().emptied();
-        self.path.give_sizes(sizes);
+        self.path.trim();
     }
 
-    /// What it has of memory beside its pages, for another connection. Nothing else of its records is left. To be called when it
-    /// is [`trim`](Self::trim)med, so that this is little.
-    pub(crate) fn take_room(&mut self) -> Room {
+    /// Nobody will ask any more: of what it is [`trim`](Self::trim)med to, only what is of use to another stays.
+    pub(crate) fn retire(&mut self) {
         self.lost.clear();
-        Room {
-            flight: self.selective.take().map(|selective| selective.flight),
-            sizes: self.path.take_sizes(),
+        if let Some(selective) = &mut self.selective {
+            selective.board.clear();
         }
     }
 
-    /// Goes on with the memory of another connection; it has sent nothing yet.
-    pub(crate) fn give_room(&mut self, room: Room) {
-        if let (Some(selective), Some(flight)) = (&mut self.selective, room.flight) {
+    /// Another connection's in the memory of one that is over, and is [`retire`](Self::retire)d: it goes on with the records.
+    #[inline(always)]
+    pub(crate) fn renew(&mut self, config: &Config, start: &SendStart, now: Instant) {
+        let flight = self.selective.take().map(|selective| selective.flight);
+        let sizes = self.path.take_sizes();
+        *self = SendHalf::new(config, start, now);
+        if let (Some(selective), Some(flight)) = (&mut self.selective, flight) {
             selective.flight = flight;
         }
-        self.path.give_sizes(room.sizes);
+        self.path.give_sizes(sizes);
     }
 
     pub(crate) fn check_invariants(&self) {

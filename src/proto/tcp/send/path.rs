@@ -63,6 +63,11 @@ impl Path {
         }
     }
 
+    /// Of what is on its way nothing will be heard.
+    pub(super) fn trim(&mut self) {
+        self.sizes.empty();
+    }
+
     /// The record of sizes, for the sake of its memory.
     pub(super) fn take_sizes(&mut self) -> Sizes {
         core::mem::take(&mut self.sizes)

@@ -186,7 +186,8 @@ impl Selective {
 
     /// Of what is on its way nothing will be heard.
     pub(super) fn trim(&mut self) {
-        self.flight = core::mem::take(&mut self.flight).emptied();
+        self.board.clear();
+        self.flight.empty();
         self.repeated.clear();
     }
 
@@ -251,9 +252,8 @@ impl Tally<'_> {
 mod tests {
     use super::*;
     use crate::proto::config::Config;
-    use crate::proto::tcp::demux::FourTuple;
     use crate::proto::tcp::send::scoreboard::SackBlocks;
-    use crate::proto::tcp::timestamps::TimestampClocks;
+    use crate::proto::tcp::timestamps::TimestampClock;
     use alloc::format;
     use alloc::string::String;
     use alloc::vec::Vec;
@@ -328,7 +328,6 @@ mod tests {
 
     impl Sender {
         fn new() -> Self {
-            let tuple = FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
             let now = Instant::from_millis(100);
             let mut rtt = Rtt::new(&Config::default());
             rtt.sample(MIN_RTT, now);
@@ -339,7 +338,7 @@ mod tests {
                 nxt: FIRST,
                 now,
                 rtt,
-                clock: TimestampClocks::new([7; 16]).of(&tuple),
+                clock: TimestampClock::ahead_by(0x7654_3210),
             }
         }
 

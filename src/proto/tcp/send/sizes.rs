@@ -34,10 +34,12 @@ impl Sizes {
         Sizes { runs: VecDeque::new() }
     }
 
-    /// The same memory without what stood there; none if it is much.
-    pub(super) fn emptied(mut self) -> Self {
+    /// Forgets what stands there, and gives its memory back if it is much.
+    pub(super) fn empty(&mut self) {
         self.runs.clear();
-        if self.runs.capacity() > RUNS_KEPT { Sizes::new() } else { self }
+        if self.runs.capacity() > RUNS_KEPT {
+            self.runs = VecDeque::new();
+        }
     }
 
     /// A segment with `size` bytes of text went out, for the first time or again.
@@ -136,9 +138,9 @@ mod tests {
             for nr in 0..runs {
                 sizes.sent(nr * 10..nr * 10 + 10, 5 + nr % 2);
             }
-            let emptied = sizes.emptied();
-            assert_eq!(emptied.runs.len(), 0);
-            assert_eq!((1..=RUNS_KEPT).contains(&emptied.runs.capacity()), kept, "{runs}");
+            sizes.empty();
+            assert_eq!(sizes.runs.len(), 0);
+            assert_eq!((1..=RUNS_KEPT).contains(&sizes.runs.capacity()), kept, "{runs}");
         }
     }
 

@@ -13,13 +13,12 @@ use super::{Kind, TextPlan};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, MtuProbing};
 use crate::proto::counters::Counters;
-use crate::proto::tcp::demux::FourTuple;
 use crate::proto::tcp::send::acked::Acknowledgement;
 use crate::proto::tcp::send::path_probe::Limits;
 use crate::proto::tcp::send::timer::Patience;
 use crate::proto::tcp::send::{SendHalf, SendStart};
 use crate::proto::tcp::seq::{RcvPos, SndPos};
-use crate::proto::tcp::timestamps::{TimestampClock, TimestampClocks};
+use crate::proto::tcp::timestamps::TimestampClock;
 use crate::proto::wire::seq_nr::SeqNr;
 use crate::time::Instant;
 
@@ -131,8 +130,7 @@ impl Pair {
         let config = Config { send_buffer: 60_000, mtu_probing: setting.probing, ..Config::default() };
         let now = Instant::from_millis(5_000);
         let syn = SndPos::of_syn(SeqNr(7));
-        let tuple = FourTuple::new("10.9.0.2:7".parse().unwrap(), "10.9.0.1:9".parse().unwrap());
-        let clock = TimestampClocks::new([1; 16]).of(&tuple);
+        let clock = TimestampClock::ahead_by(0x1234_5678);
         let start = SendStart {
             syn,
             mss: MSS,
