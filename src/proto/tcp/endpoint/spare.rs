@@ -71,6 +71,7 @@ mod tests {
     use crate::proto::error::Error;
     use crate::proto::events::Readiness;
     use crate::proto::ip::testing::World;
+    use crate::proto::tcp::options::SocketOptions;
     use crate::proto::tcp::recv::Text;
     use crate::proto::tcp::send::SendStart;
     use crate::proto::tcp::send::acked::Acknowledgement;
@@ -128,6 +129,24 @@ mod tests {
         assert_eq!(connection.rcv.segment(&mut ctx, first, b"heard", false, 5), Text::InOrder);
         assert_eq!(connection.rcv.segment(&mut ctx, first.plus(9), b"early", false, 5), Text::Ahead);
         assert_eq!(connection.rcv.consume(9, ctx.pool, ctx.now), 5);
+    }
+
+    #[test]
+    fn a_connection_that_is_over_tells_what_it_told_when_it_ended() {
+        let mut world = World::new();
+        let settled = settled(3, world.now);
+        let mut connection = Connection::new(&world.config, &settled, world.now);
+        live(&mut connection, settled.rcv_first, &mut world);
+        let options = SocketOptions::new(&world.config);
+        let told = |connection: &Connection| {
+            let info = connection.info(&options);
+            (info.unacknowledged, info.lost, info.sacked)
+        };
+        let before = told(&connection);
+        assert!(before.2 > 0);
+        connection.release(&mut world.ctx());
+        assert_eq!(told(&connection), before);
+        connection.retire(&mut world.pool);
     }
 
     #[test]
