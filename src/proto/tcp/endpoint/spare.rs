@@ -150,6 +150,24 @@ mod tests {
     }
 
     #[test]
+    fn a_spare_connection_keeps_nothing_that_its_peer_has_made_grow() {
+        let (mut world, mut spare) = (World::new(), Spare::default());
+        let settled = settled(3, world.now);
+        let mut connection = Box::new(Connection::new(&world.config, &settled, world.now));
+        live(&mut connection, settled.rcv_first, &mut world);
+        // What is lost goes again, in as many pieces as the peer has reported holes.
+        let again = connection.snd.plan(true, 0, u64::MAX).unwrap();
+        connection.snd.commit(&again, world.now);
+        assert!(format!("{connection:?}").contains("unexplained: Some(Ranges { ranges: [429"));
+        connection.close(&mut world.ctx(), None);
+        connection.release(&mut world.ctx());
+        spare.take_connection(connection, &mut world.pool);
+        let kept = format!("{:?}", spare.connections);
+        // Positions here are all of ten digits, and begin with a 4.
+        assert!(!kept.contains("ranges: [4"), "{kept}");
+    }
+
+    #[test]
     fn a_connection_in_the_memory_of_another_is_as_if_there_had_been_none() {
         let mut world = World::new();
         let mut spare = Spare::default();
