@@ -319,17 +319,22 @@ impl RecvHalf {
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
         self.ring.promise(0, pool);
         self.read = self.end_of_text();
-        self.ahead.clear();
+        self.clear_stretches();
         self.ring.clear(pool);
     }
 
     /// Gives all pages back but those of unread bytes: nothing more will come.
     pub(crate) fn clear_ahead(&mut self, pool: &mut Pool) {
         self.ring.promise(0, pool);
-        self.ahead.clear();
+        self.clear_stretches();
         if self.readable() == 0 {
             self.ring.clear(pool);
         }
+    }
+
+    fn clear_stretches(&mut self) {
+        self.ahead.clear();
+        self.sack.iter_mut().for_each(SackReport::forget_order);
     }
 
     /// Gives the pages of text back that nobody will read.
