@@ -141,7 +141,7 @@ impl HyStart {
     fn suspect(&mut self, ack: &Progress) -> Pace {
         //= RFC9406 4.2 exit
         if let (Some(last), Some(current)) = (self.last, self.current.judged())
-            && current >= last + threshold(last)
+            && current >= last.saturating_add(threshold(last))
         {
             return self.enter(Cause::Delay, current, ack);
         }
@@ -196,7 +196,8 @@ impl Conservative {
         self.recent.take(rtt);
         let Some(least) = self.recent.judged() else { return Verdict::Open };
         self.recent = Sampled::default();
-        if least >= self.baseline + threshold(self.baseline) { Verdict::Queue } else { Verdict::Open }
+        let has_grown = least >= self.baseline.saturating_add(threshold(self.baseline));
+        if has_grown { Verdict::Queue } else { Verdict::Open }
     }
 }
 
@@ -406,6 +407,16 @@ mod tests {
                 let most = if least_segments < 40 || base < 32 * MS { 3.2 } else { 2.0 };
                 assert!((0.9..most).contains(&window), "{base} ns, {per_us} us: {window}");
             }
+        }
+    }
+
+    #[test]
+    fn a_round_trip_as_long_as_time_itself_tells_of_no_queue() {
+        for longest in [u64::MAX, u64::MAX - 10 * MS] {
+            let mut rounds = Rounds::new();
+            rounds.round(longest);
+            assert_eq!(rounds.round(10 * MS), Pace::Standard);
+            assert_eq!(rounds.round(10 * MS), Pace::Standard);
         }
     }
 

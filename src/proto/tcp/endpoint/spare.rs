@@ -71,6 +71,7 @@ mod tests {
     use crate::proto::error::Error;
     use crate::proto::events::Readiness;
     use crate::proto::ip::testing::World;
+    use crate::proto::tcp::options::SocketOptions;
     use crate::proto::tcp::recv::Text;
     use crate::proto::tcp::send::SendStart;
     use crate::proto::tcp::send::acked::Acknowledgement;
@@ -128,6 +129,42 @@ mod tests {
         assert_eq!(connection.rcv.segment(&mut ctx, first, b"heard", false, 5), Text::InOrder);
         assert_eq!(connection.rcv.segment(&mut ctx, first.plus(9), b"early", false, 5), Text::Ahead);
         assert_eq!(connection.rcv.consume(9, ctx.pool, ctx.now), 5);
+    }
+
+    #[test]
+    fn a_connection_that_is_over_tells_what_it_told_when_it_ended() {
+        let mut world = World::new();
+        let settled = settled(3, world.now);
+        let mut connection = Connection::new(&world.config, &settled, world.now);
+        live(&mut connection, settled.rcv_first, &mut world);
+        let options = SocketOptions::new(&world.config);
+        let told = |connection: &Connection| {
+            let info = connection.info(&options);
+            (info.unacknowledged, info.lost, info.sacked)
+        };
+        let before = told(&connection);
+        assert!(before.2 > 0);
+        connection.release(&mut world.ctx());
+        assert_eq!(told(&connection), before);
+        connection.retire(&mut world.pool);
+    }
+
+    #[test]
+    fn a_spare_connection_keeps_nothing_that_its_peer_has_made_grow() {
+        let (mut world, mut spare) = (World::new(), Spare::default());
+        let settled = settled(3, world.now);
+        let mut connection = Box::new(Connection::new(&world.config, &settled, world.now));
+        live(&mut connection, settled.rcv_first, &mut world);
+        // What is lost goes again, in as many pieces as the peer has reported holes.
+        let again = connection.snd.plan(true, 0, u64::MAX).unwrap();
+        connection.snd.commit(&again, world.now);
+        assert!(format!("{connection:?}").contains("unexplained: Some(Ranges { ranges: [429"));
+        connection.close(&mut world.ctx(), None);
+        connection.release(&mut world.ctx());
+        spare.take_connection(connection, &mut world.pool);
+        let kept = format!("{:?}", spare.connections);
+        // Positions here are all of ten digits, and begin with a 4.
+        assert!(!kept.contains("ranges: [4") && !kept.contains("latest: [4"), "{kept}");
     }
 
     #[test]

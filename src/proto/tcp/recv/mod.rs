@@ -338,7 +338,7 @@ impl RecvHalf {
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
         self.ring.promise(0, pool);
         self.read = self.end_of_text();
-        self.ahead.clear();
+        self.clear_stretches();
         self.ring.clear(pool);
     }
 
@@ -346,11 +346,16 @@ impl RecvHalf {
     pub(crate) fn clear_ahead(&mut self, pool: &mut Pool) {
         self.is_over = true;
         self.ring.promise(0, pool);
-        self.ahead.clear();
+        self.clear_stretches();
         match self.readable() {
             0 => self.ring.clear(pool),
             unread => self.ring.truncate(self.read.plus(unread).get(), pool),
         }
+    }
+
+    fn clear_stretches(&mut self) {
+        self.ahead.clear();
+        self.sack.iter_mut().for_each(SackReport::forget_order);
     }
 
     /// Gives the pages of text back that nobody will read.

@@ -75,11 +75,27 @@ impl SendHalf {
         self.timer_after_ack(advances, acked.at);
     }
 
+    /// As [`acknowledge`](Self::acknowledge), with all questions asked, also of a usual one.
+    #[cfg(test)]
+    pub(crate) fn acknowledge_the_long_way(
+        &mut self,
+        acked: &Acknowledgement,
+        pool: &mut super::Pool,
+        counters: &mut Counters,
+    ) {
+        let advances = acked.ack > self.una;
+        self.take_news(acked, pool, counters);
+        self.follow_mtu();
+        self.timer_after_ack(advances, acked.at);
+    }
+
     /// Whether it only acknowledges what was sent once and in order, with SACK and while no loss is being recovered from: most
     /// do, and then most questions need not be asked.
     fn is_usual(&self, acked: &Acknowledgement, advances: bool) -> bool {
         advances
             && acked.sack.is_empty()
+            // When it opens again, what is on its way may be taken for lost.
+            && self.wnd > 0
             && !self.in_recovery()
             && self.selective.as_ref().is_some_and(|selective| selective.all_was_sent_once(&self.lost))
     }

@@ -387,6 +387,7 @@ impl SendHalf {
     /// Nobody will ask any more: of what it is [`trim`](Self::trim)med to, only what is of use to another stays.
     pub(crate) fn retire(&mut self) {
         self.lost.clear();
+        self.recovery.undo = None;
         if let Some(selective) = &mut self.selective {
             selective.board.clear();
         }

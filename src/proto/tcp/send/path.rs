@@ -242,7 +242,7 @@ impl SendHalf {
         }
     }
 
-    fn follow_mtu(&mut self) {
+    pub(super) fn follow_mtu(&mut self) {
         // Until the path has been asked for, the handshake's word holds.
         if let Some(mtu) = self.path.probe.mtu() {
             self.set_mss(mtu.saturating_sub(self.path.headers).max(1));

@@ -186,7 +186,6 @@ impl Selective {
 
     /// Of what is on its way nothing will be heard.
     pub(super) fn trim(&mut self) {
-        self.board.clear();
         self.flight.empty();
         self.repeated.clear();
     }

@@ -271,8 +271,11 @@ impl Pair {
         let wnd = wnd.unwrap_or(self.with.half.wnd);
         let sack = ranges.into_iter().collect();
         let said = Acknowledgement { ack, seq: RcvPos::at(1), wnd, is_bare: true, at: now, sack, echo };
+        let Pair { with, without, .. } = self;
+        with.half.acknowledge(&said, &mut with.pool, &mut with.counters);
+        // Nor does it matter by which way the news is taken.
+        without.half.acknowledge_the_long_way(&said, &mut without.pool, &mut without.counters);
         self.both(|side| {
-            side.half.acknowledge(&said, &mut side.pool, &mut side.counters);
             side.half.take_writable();
         });
     }
@@ -340,6 +343,32 @@ proptest! {
             pair.apply(op);
         }
         pair.both(|side| side.half.clear(&mut side.pool));
+    }
+}
+
+/// The window shuts on what is on its way, and opens with the next acknowledgement, when it was probed, or would have been if the
+/// device had taken anything.
+#[test]
+fn a_window_that_opens_again_does_so_by_either_way_of_the_news() {
+    for is_sent in [true, false] {
+        for share in [500, 1000] {
+            let setting = Setting { sack: true, timestamps: true, probing: MtuProbing::Off, wnd: 20_000 };
+            let mut pair = Pair::new(setting);
+            let ack = |share, wnd| Op::Ack { share, blocks: Vec::new(), dsack: false, wnd: Some(wnd) };
+            let send = Op::Send { count: 3, most: u64::MAX, options_len: 0, nodelay: true };
+            let write = Op::Write { len: 800, urgent: false };
+            let shut = [write, send.clone(), Op::Wait(40), ack(250, 0), Op::WaitForTimer];
+            shut.iter().for_each(|op| pair.apply(op));
+            assert!(pair.with.half.timer.probe_is_due());
+            assert_eq!(pair.with.half.outstanding(), 600);
+            if is_sent {
+                pair.apply(&send);
+            }
+            pair.apply(&ack(share, 20_000));
+            assert_eq!(pair.with.half.lost(), if share == 500 { 300 } else { 0 }, "it goes afresh");
+            [send, Op::Wait(40), ack(1000, 20_000)].iter().for_each(|op| pair.apply(op));
+            pair.both(|side| side.half.clear(&mut side.pool));
+        }
     }
 }
 
