@@ -107,9 +107,10 @@ fn times_are_those_of_a_read_and_of_a_write() {
     assert_eq!(client.1.splice(&server.1, 10).unwrap_err().kind(), ErrorKind::WouldBlock);
     (&client.0).write_all(b"late").unwrap();
     assert_eq!(client.1.splice(&server.1, 10).unwrap(), 4);
-    // There is something to read, and for ever no room.
-    server.1.set_write_timeout(soon).unwrap();
+    // There is something to read, and for ever no room: for longer than the last acknowledgement may be delayed.
+    server.1.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
     while (&server.1).write(&[0; 60_000]).is_ok() {}
+    server.1.set_write_timeout(soon).unwrap();
     (&client.0).write_all(b"late").unwrap();
     assert_eq!(client.1.peek(&mut [0]).unwrap(), 1);
     client.1.set_read_timeout(None).unwrap();
