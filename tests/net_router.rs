@@ -5,7 +5,6 @@ mod support {
 }
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use tunstack::device::MemoryDevice;
 use tunstack::device::memory::Switches;
 use tunstack::net::{Builder, Net, RouteConfig, Stopped, TcpListener, TcpStream, UdpSocket};
 
-use support::running::{PATIENCE, bytes, connect, eventually};
+use support::running::{PATIENCE, bytes, carry, connect, eventually};
 
 /// Two hosts with a router between them.
 struct World {
@@ -55,16 +54,8 @@ fn world_with(change: impl FnOnce(Builder) -> Builder) -> World {
 }
 
 /// Sends `data` one way and checks that it arrives.
-fn carry(from: &TcpStream, to: &TcpStream, data: &[u8]) {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            (&*from).write_all(data).unwrap();
-            from.shutdown(Shutdown::Write).unwrap();
-        });
-        let mut received = Vec::new();
-        (&*to).read_to_end(&mut received).unwrap();
-        assert!(received == data, "the bytes changed on the way");
-    });
+fn check_carried(from: &TcpStream, to: &TcpStream, data: &[u8]) {
+    assert!(carry(from, to, data) == data, "the bytes changed on the way");
 }
 
 #[test]
@@ -72,8 +63,8 @@ fn a_router_carries_connections_of_both_families_between_its_devices() {
     let world = world();
     for address in ["10.2.0.2:0", "[fd02::2]:0"] {
         let (client, server) = connect(&world.left, &world.right, address);
-        carry(&client, &server, &bytes(2 << 20, 1));
-        carry(&server, &client, &bytes(2 << 20, 2));
+        check_carried(&client, &server, &bytes(2 << 20, 1));
+        check_carried(&server, &client, &bytes(2 << 20, 2));
     }
     let counters = world.router.counters();
     assert!(counters.packets_forwarded > 4000, "{}", counters.packets_forwarded);
@@ -105,7 +96,7 @@ fn a_device_that_vanishes_takes_its_routes_along_and_leaves_the_rest_running() {
     let (_, lost) = connect(&world.right, &world.router, "10.2.0.1:0");
     world.to_right.vanish();
     eventually("the loss of the device", || world.router.interfaces()[1].mtu == 0);
-    carry(&client, &server, &bytes(100_000, 3));
+    check_carried(&client, &server, &bytes(100_000, 3));
     assert_eq!(world.router.stopped(), None);
     let error = TcpStream::connect(&world.router, "10.2.0.2:7").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
@@ -133,8 +124,8 @@ fn a_busy_device_holds_up_neither_the_other_nor_the_way_to_ourselves() {
         assert!(queued < 100_000, "a busy device takes everything");
     }
     socket.send_to(b"datagram", "10.1.0.2:9").expect("another device has room");
-    carry(&client, &server, &bytes(1 << 20, 4));
-    carry(&here, &there, &bytes(1 << 20, 5));
+    check_carried(&client, &server, &bytes(1 << 20, 4));
+    check_carried(&here, &there, &bytes(1 << 20, 5));
     world.to_right.set_busy(false);
     for (_, stream) in &held_up {
         let mut buffer = [0; 4];
@@ -279,7 +270,7 @@ fn of_eight_devices_one_that_is_flooded_leaves_the_others_their_turns() {
         for number in 2..8 {
             let other = if number == 7 { 2 } else { number + 1 };
             let (client, server) = connect(&hosts[number], &hosts[other], format!("10.{other}.0.2:0"));
-            carry(&client, &server, &bytes(100_000, number as u64));
+            check_carried(&client, &server, &bytes(100_000, number as u64));
         }
         stop.store(true, Ordering::Relaxed);
     });

@@ -41,13 +41,18 @@ pub(crate) fn connect(from: &Net, to: &Net, address: impl ToSocketAddrs) -> (Tcp
 
 /// Sends `data` and FIN while receiving up to the other's FIN.
 pub(crate) fn exchange(stream: &TcpStream, data: &[u8]) -> Vec<u8> {
+    carry(stream, stream, data)
+}
+
+/// Sends `data` and FIN by `from` while receiving at `to` up to a FIN.
+pub(crate) fn carry(from: &TcpStream, to: &TcpStream, data: &[u8]) -> Vec<u8> {
     thread::scope(|scope| {
         scope.spawn(|| {
-            (&*stream).write_all(data).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
+            (&*from).write_all(data).unwrap();
+            from.shutdown(Shutdown::Write).unwrap();
         });
         let mut received = Vec::new();
-        (&*stream).read_to_end(&mut received).unwrap();
+        (&*to).read_to_end(&mut received).unwrap();
         received
     })
 }

@@ -96,7 +96,7 @@ impl AutoTune {
 
     /// Makes the quarter in which `now` lies the present one. A quarter lasts so many nanoseconds.
     fn turn_to(&mut self, now: Instant, quarter: u64) {
-        let gone_by = nanos(now.since(self.since));
+        let gone_by = now.nanos_since(self.since);
         if gone_by < quarter {
             return;
         }
@@ -111,7 +111,7 @@ impl AutoTune {
             let [a, b, c, d, e, f, g, _] = self.read;
             self.read = [0, a, b, c, d, e, f, g];
         }
-        self.since += Duration::from_nanos(quarter * gone);
+        self.since = self.since.plus_nanos(quarter * gone);
     }
 }
 

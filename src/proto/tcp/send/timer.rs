@@ -365,9 +365,6 @@ impl SendHalf {
     }
 
     fn arm(&mut self, mode: Mode, now: Instant) {
-        if mode == Mode::Off {
-            return self.timer.rest();
-        }
         if mode != self.timer.mode {
             self.timer.probes = 0;
             self.timer.due = false;
@@ -375,25 +372,25 @@ impl SendHalf {
             self.timer.loss_probe_due = false;
         }
         self.timer.mode = mode;
-        self.timer.at = match mode {
-            Mode::Off => Instant::MAX,
-            Mode::Retransmit => now.plus_nanos(self.rtt.rto_nanos()),
-            //= RFC9293 SHLD-29
-            //= RFC9293 SHLD-30
-            Mode::Persist => now.plus_nanos(self.rtt.doubled(self.timer.probes)),
-            Mode::Override => now + self.timer.override_delay,
-        };
         match mode {
-            Mode::Off | Mode::Override => {
-                self.timer.silent_since = NEVER;
-                self.timer.stuck_since = NEVER;
-            }
-            // Of what runs already the beginning stays.
+            Mode::Off => self.timer.rest(),
             Mode::Retransmit => {
+                self.timer.at = now.plus_nanos(self.rtt.rto_nanos());
+                // Of what runs already the beginning stays.
                 self.timer.silent_since = self.timer.silent_since.min(now);
                 self.timer.stuck_since = self.timer.stuck_since.min(now);
             }
-            Mode::Persist => self.timer.stuck_since = self.timer.stuck_since.min(now),
+            //= RFC9293 SHLD-29
+            //= RFC9293 SHLD-30
+            Mode::Persist => {
+                self.timer.at = now.plus_nanos(self.rtt.doubled(self.timer.probes));
+                self.timer.stuck_since = self.timer.stuck_since.min(now);
+            }
+            Mode::Override => {
+                self.timer.at = now + self.timer.override_delay;
+                self.timer.silent_since = NEVER;
+                self.timer.stuck_since = NEVER;
+            }
         }
     }
 
