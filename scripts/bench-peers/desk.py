@@ -1,10 +1,10 @@
-"""The desk: one server and one client in network namespaces of their own, for one measurement.
+"""A desk: a server in network namespaces of its own, and clients that come one after the other to measure it.
 
     the client, 10.9.0.1 on tun0  --  a TUN device  --  10.9.0.2: who is measured
                                 or --  veth  --  10.9.0.2 on another namespace's veth: the kernel
 
-Owns namespaces, processes and processors. Everything is made anew for each measurement, in namespaces that end with this program:
-nothing stays, however it ends, and another run may do the same beside it.
+Owns namespaces, processes and processors. Everything is within namespaces that end with this program: nothing stays, however it ends,
+and another run may do the same beside it.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,9 +25,8 @@ import peers
 
 PATIENCE_S = 10
 IN_NAMESPACE = "BENCH_PEERS_IN_NAMESPACE"
-CLIENT, SERVER = "client", "server"  # namespaces
 MTU, QUEUE = "1500", "1000"
-WARM_S = 0.5
+WARM_S = 0.15
 # What the client calls from, beside 10.9.0.1.
 SOURCES = [f"10.9.0.{101 + number}" for number in range(16)]
 # Said, so that what the host is set to does not count. The congestion control, CUBIC, is each socket's.
@@ -36,6 +36,8 @@ SETTINGS = {
     "net.ipv4.ip_local_port_range": "1024 65535",
     "net.ipv4.tcp_tw_reuse": "1",
     "net.ipv4.tcp_no_metrics_save": "1",
+    # Connections that are over would fill the kernel's one table, and whoever is measured later would be slower.
+    "net.ipv4.tcp_max_tw_buckets": "16384",
 }
 PR_SET_PDEATHSIG = 1
 
@@ -96,48 +98,52 @@ def exit_at_signals():
 
 
 class Desk:
-    """A server at its work."""
+    """A server that is there until it is closed."""
 
-    def __init__(self, directory, programs, cpus):
-        self.directory, self.programs = directory, programs
+    def __init__(self, name, peer, programs, cpus):
+        self.peer, self.programs = peer, programs
         self.server_cpu, self.client_cpu = cpus
+        self.client_side = f"{name}-client"
+        self.server_side = f"{name}-server" if peer.over == peers.VETH else self.client_side
         self.stack = contextlib.ExitStack()
 
-    def __enter__(self):
-        return self
+    def open(self, workload, idle, profile=None):
+        """Namespaces, device and server, which then answers."""
+        self.directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-peers-", dir="/run")))
+        self.lay()
+        self.serve(workload, idle)
+        self.wait_until_ready()
+        if profile:
+            self.stack.enter_context(self.profiled(profile))
 
-    def __exit__(self, *why):
-        return self.stack.__exit__(*why)
+    def close(self):
+        self.stack.close()
 
-    def measure(self, peer, workload, seconds, idle, profile=None):
+    def measure(self, workload, seconds, idle):
         """What the client says of one workload."""
         work = peers.WORKLOADS[workload]
-        self.lay(peer)
-        self.serve(peer, workload, idle)
-        self.wait_until_ready()
         # Ten thousand connections are many for who looks through all of them for each packet.
         limit = 120 if work.verb == "idle" else WARM_S + seconds + 15
-        with self.profiled(profile, seconds) if profile else contextlib.nullcontext():
-            said = self.client("-p", str(self.server.pid), "-w", str(WARM_S), *work.words(seconds, idle), limit=limit)
+        said = self.client("-p", str(self.server.pid), "-w", str(WARM_S), *work.words(seconds, idle), limit=limit)
         if self.server.poll() is not None:
             raise Failed(f"the server ended with status {self.server.returncode}{self.last_word()}")
-        if work.verb == "idle" and peer.beforehand:
+        if work.verb == "idle" and self.peer.beforehand:
             said["value"] = said["rss1_kb"] * 1024 / said["conns"]
         if said["value"] <= 0:
             raise Failed("nothing was carried" if work.verb != "idle" else "the server's memory did not grow")
         return said
 
-    def lay(self, peer):
+    def lay(self):
         """The namespaces and the device."""
-        self.namespace(CLIENT)
-        if peer.over == peers.VETH:
-            self.namespace(SERVER)
-            run("ip", "-n", CLIENT, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", SERVER)
-            self.device(CLIENT, "veth0", "10.9.0.1", *SOURCES)
-            self.device(SERVER, "veth0", "10.9.0.2")
+        self.namespace(self.client_side)
+        if self.peer.over == peers.VETH:
+            self.namespace(self.server_side)
+            run("ip", "-n", self.client_side, "link", "add", "veth0", "type", "veth", "peer", "name", "veth0", "netns", self.server_side)
+            self.device(self.client_side, "veth0", "10.9.0.1", *SOURCES)
+            self.device(self.server_side, "veth0", "10.9.0.2")
         else:
-            run("ip", "-n", CLIENT, "tuntap", "add", "dev", "tun0", "mode", "tun")
-            self.device(CLIENT, "tun0", "10.9.0.1", *SOURCES)
+            run("ip", "-n", self.client_side, "tuntap", "add", "dev", "tun0", "mode", "tun")
+            self.device(self.client_side, "tun0", "10.9.0.1", *SOURCES)
 
     def namespace(self, name):
         run("ip", "netns", "add", name)
@@ -154,13 +160,12 @@ class Desk:
         lines += [f"link set {device} up"]
         run("ip", "-n", namespace, "-batch", "-", input="\n".join(lines) + "\n")
 
-    def serve(self, peer, workload, idle):
-        words = peer.words(workload, idle)
+    def serve(self, workload, idle):
+        words = self.peer.words(workload, idle)
         words[0] = self.programs[words[0]]
-        where = SERVER if peer.over == peers.VETH else CLIENT
         self.said = self.directory / "server.log"
         with self.said.open("wb") as log:
-            self.server = subprocess.Popen(["ip", "netns", "exec", where, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.server = subprocess.Popen(["ip", "netns", "exec", self.server_side, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            preexec_fn=lambda: os.sched_setaffinity(0, {self.server_cpu}))
         self.stack.callback(self.end)
 
@@ -182,7 +187,7 @@ class Desk:
             self.server.wait()
 
     def client(self, *words, limit):
-        command = ["ip", "netns", "exec", CLIENT, self.programs["client"], *words]
+        command = ["ip", "netns", "exec", self.client_side, self.programs["client"], *words]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit, stdin=subprocess.DEVNULL,
                                   preexec_fn=lambda: os.sched_setaffinity(0, {self.client_cpu}))
@@ -204,12 +209,11 @@ class Desk:
         return f" (the server: {lines[-1]})" if lines else ""
 
     @contextlib.contextmanager
-    def profiled(self, stem, seconds):
-        """Samples the server as it works; what is too short to be warm is sampled, too."""
+    def profiled(self, stem):
+        """Samples the server until it is closed: it works while it is measured, and sleeps while others are."""
         data = stem.with_suffix(".perf")
         with (self.directory / "perf.log").open("w") as log:
-            command = ["perf", "record", "-q", "-N", "-g", "-F", "2000", "-o", str(data), "-p", str(self.server.pid),
-                       "--", "sleep", str(WARM_S + seconds)]
+            command = ["perf", "record", "-q", "-N", "-g", "-F", "2000", "-o", str(data), "-p", str(self.server.pid)]
             perf = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
                 yield
@@ -257,20 +261,3 @@ def come_first():
     except OSError:
         return False
     return True
-
-
-def busy_seconds():
-    """Processor time that anything on this machine has taken."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
-
-
-def wait_until_quiet(limit):
-    """Waits until nothing else uses the processors, `limit` seconds at most; whether it came to that."""
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        before, at = busy_seconds(), time.monotonic()
-        time.sleep(0.3)
-        if (busy_seconds() - before) / (time.monotonic() - at) < 0.15:
-            return True
-    return False

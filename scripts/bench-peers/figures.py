@@ -7,20 +7,6 @@ import peers
 # What a figure says beside its value, of the client's words.
 BESIDE = ("cpu_s_per_gb", "cpu_us_per_op", "p50_us", "p99_us", "p999_us", "foreign_cpus")
 
-# More than this is no accident: another process, or another guest of the same host.
-DISTURBED_CPUS = 0.1
-
-
-def is_disturbed(said):
-    """Whether something else was at work during a measurement, as far as the client knows."""
-    return said.get("foreign_cpus", 0.0) > DISTURBED_CPUS
-
-
-def least_disturbed(attempts):
-    """The attempt that counts. The choice knows nothing of what was measured, so it favours nobody."""
-    return min(attempts, key=lambda said: ("failed" in said, said.get("foreign_cpus", 0.0)))
-
-
 def median(values):
     values = list(values)
     return statistics.median(values) if values else None
@@ -42,17 +28,24 @@ def figure(peer, workload, runs):
     for word in BESIDE:
         if any(word in run for run in good):
             out[word] = median(run[word] for run in good if word in run)
+    out["user_share"] = user_share(good)
     return out | {"runs": runs}
 
 
-def ratio(ours, theirs):
+def user_share(runs):
+    """Of the server's processor time, what it spent in its own program. Each measurement is short for the kernel's ticks; all are not."""
+    user, system = (sum(run.get(word, 0.0) for run in runs) for word in ("cpu_user_s", "cpu_sys_s"))
+    return user / (user + system) if user + system > 0 else None
+
+
+def ratio(ours, theirs, word="value"):
     """The median, over the rounds in which both were measured, of ours to theirs. What else the machine does in a round meets both."""
-    pairs = [(our, their) for our, their in zip(ours["runs"], theirs["runs"]) if "failed" not in our and "failed" not in their]
-    return median(our["value"] / their["value"] for our, their in pairs)
+    pairs = [(our, their) for our, their in zip(ours["runs"], theirs["runs"]) if our.get(word) and their.get(word)]
+    return median(our[word] / their[word] for our, their in pairs)
 
 
 def ratios(figures, ours, rivals):
-    """For each of ours, each rival and each workload that both did."""
+    """For each of ours, each rival and each workload that both did: of what was carried, and of the processor time that each of it took."""
     by_name = {(one["peer"], one["workload"]): one for one in figures}
     out = []
     for (peer, workload), one in by_name.items():
@@ -60,8 +53,13 @@ def ratios(figures, ours, rivals):
             other = by_name.get((rival, workload))
             value = ratio(one, other) if other and rival != peer else None
             if value is not None:
-                out.append({"of": peer, "to": rival, "workload": workload, "median": value})
+                cost = ratio(one, other, cost_word(workload))
+                out.append({"of": peer, "to": rival, "workload": workload, "median": value, "cpu": cost})
     return out
+
+
+def cost_word(workload):
+    return "cpu_s_per_gb" if peers.WORKLOADS[workload].unit == peers.GBITS else "cpu_us_per_op"
 
 
 def foreign(figures):
@@ -105,10 +103,11 @@ def markdown(report):
         f"{machine(report)}\n{setting(report)}",
         "Medians: up and down in Gbit/s, RR, UDP (to and fro) and CRR (connections) per second, idle in octets a connection.",
         grid(plain, workloads),
-        *ratio_part(report),
-        "Processor time of the server: seconds a gigabyte, or microseconds an operation.",
+        *ratio_part(report, "Ratios, medians of those within a round. Of idle, less is better.", "median"),
+        "Processor time of the server: seconds a gigabyte, or microseconds an operation, and how much of it in its own program.",
         grid(processor, [at for at in workloads if peers.WORKLOADS[at].unit != peers.BYTES]),
     ]
+    parts += ratio_part(report, "Ratios of processor time, medians of those within a round. Less is better.", "cpu")
     if "rr64" in workloads:
         late = lambda word: lambda one: "-" if one.get(word) is None else f"{one[word]:,.0f}"
         rows = [[name, *(late(word)(by_name[name, "rr64"]) for word in ("p50_us", "p99_us", "p999_us"))]
@@ -152,21 +151,19 @@ def words(skipped):
 
 
 def processor(one):
-    if one.get("cpu_s_per_gb") is not None:
-        return f"{one['cpu_s_per_gb']:.3f}"
-    return f"{one['cpu_us_per_op']:.1f}" if one.get("cpu_us_per_op") is not None else "-"
+    places = 3 if one["unit"] == peers.GBITS else 2
+    value, share = one.get(cost_word(one["workload"])), one.get("user_share")
+    if value is None:
+        return "-"
+    return f"{value:.{places}f}" + (f" ({value * share:.{places}f})" if share is not None else "")
 
 
-def ratio_part(report):
-    """The table of ratios, if there are any."""
-    found = report["ratios"]
-    by_name = {(one["of"], one["to"], one["workload"]): one["median"] for one in found}
+def ratio_part(report, head, word):
+    """A table of ratios, if there are any."""
+    by_name = {(one["of"], one["to"], one["workload"]): one[word] for one in report["ratios"] if one[word] is not None}
     rows = [[f"{of} / {to}", *(f"{by_name[of, to, at]:.2f}" if (of, to, at) in by_name else "-" for at in report["workloads"])]
-            for of, to in dict.fromkeys((one["of"], one["to"]) for one in found)]
-    if not rows:
-        return []
-    return ["Ratios, medians of those within a round. Of idle, less is better.",
-            table(["", *(title(at, report) for at in report["workloads"])], rows)]
+            for of, to in dict.fromkeys((of, to) for of, to, _ in by_name)]
+    return [head, table(["", *(title(at, report) for at in report["workloads"])], rows)] if rows else []
 
 
 def machine(report):
@@ -178,5 +175,8 @@ def machine(report):
 def setting(report):
     it, others = report["setting"], foreign(report["figures"])
     busy = "" if others is None else f" Something else kept {others:.2f} processors busy on average."
-    return (f"{report['rounds_done']} rounds of {it['rounds']}, {it['seconds']:g} s each after {it['warm_s']:g} s, MTU {it['mtu']}, "
-            f"{it['queue']} packets of queue, {it['congestion']}.{busy}")
+    begun = [f"{title(at, report)} {report['rounds_done'].get(at, 0)}" for at in report["workloads"]
+             if report["rounds_done"].get(at, 0) < peers.WORKLOADS[at].rounds(it["rounds"])]
+    unfinished = f" Of these not all were done: {', '.join(begun)}." if begun else ""
+    return (f"{it['rounds']} rounds, {it['seconds']:g} s each after {it['warm_s']:g} s, MTU {it['mtu']}, {it['queue']} packets of queue, "
+            f"{it['congestion']}.{busy}{unfinished}")

@@ -15,8 +15,8 @@ def report(found, **more):
     return {
         "date": "2026-01-02 03:04 UTC",
         "machine": {"processor": "Some Processor", "processors": 2, "memory_gib": 23.9, "kernel": "6.1", "server_cpu": 0, "client_cpu": 1},
-        "setting": {"rounds": 3, "seconds": 2.0, "warm_s": 0.5, "idle": 10000, "mtu": 1500, "queue": 1000, "congestion": "CUBIC"},
-        "rounds_done": 3,
+        "setting": {"rounds": 3, "seconds": 0.25, "warm_s": 0.5, "idle": 10000, "mtu": 1500, "queue": 1000, "congestion": "CUBIC"},
+        "rounds_done": {one["workload"]: 3 for one in found},
         "peers": {name: peers.PEERS[name].what for name in dict.fromkeys(one["peer"] for one in found)},
         "versions": {"lwip": "lwIP 2.1.3"},
         "workloads": list(dict.fromkeys(one["workload"] for one in found)),
@@ -78,7 +78,21 @@ def test_ratios_are_of_ours_to_each_rival_that_did_the_workload():
         figures.figure("lwip", "up1", [said(3.0)]),
         figures.figure("gvisor", "up1", [said(1.0)]),
     ]
-    assert figures.ratios(found, ("tunstack",), ("lwip", "null")) == [{"of": "tunstack", "to": "lwip", "workload": "up1", "median": 2.0}]
+    assert figures.ratios(found, ("tunstack",), ("lwip", "null")) == [
+        {"of": "tunstack", "to": "lwip", "workload": "up1", "median": 2.0, "cpu": None}]
+
+
+def test_processor_time_is_compared_within_each_round_too():
+    ours = figures.figure("tunstack", "up1", [said(1.0, cpu_s_per_gb=0.2), said(1.0, cpu_s_per_gb=0.9), said(1.0)])
+    theirs = figures.figure("lwip", "up1", [said(1.0, cpu_s_per_gb=0.4), said(1.0, cpu_s_per_gb=1.8), said(1.0, cpu_s_per_gb=1.0)])
+    assert [one["cpu"] for one in figures.ratios([ours, theirs], ("tunstack",), ("lwip",))] == [0.5]
+
+
+def test_of_processor_time_the_part_of_the_program_is_of_all_rounds_together():
+    # In ticks of ten milliseconds, a short measurement has all or nothing.
+    ticks = [said(1.0, cpu_user_s=0.0, cpu_sys_s=0.02), said(1.0, cpu_user_s=0.01, cpu_sys_s=0.01), {"failed": "why"}]
+    assert figures.figure("lwip", "rr1", ticks)["user_share"] == 0.25
+    assert figures.figure("lwip", "rr1", [said(1.0)])["user_share"] is None
 
 
 @pytest.mark.parametrize(("value", "unit", "shown"), [
@@ -100,14 +114,16 @@ def test_the_page_has_medians_ratios_processor_time_latency_and_spread():
     found = [
         figures.figure("tunstack", "up1", [said(30.0, cpu_s_per_gb=0.2), said(20.0, cpu_s_per_gb=0.3), said(40.0, cpu_s_per_gb=0.1)]),
         figures.figure("lwip", "up1", [said(3.0, cpu_s_per_gb=2.0)] * 3),
-        figures.figure("tunstack", "rr64", [said(200_000, cpu_us_per_op=4.25, p50_us=300.4, p99_us=1234.5, p999_us=2000)] * 3),
+        figures.figure("tunstack", "rr64", [said(200_000, cpu_us_per_op=4.25, cpu_user_s=0.2, cpu_sys_s=0.6, p50_us=300.4, p99_us=1234.5,
+                                            p999_us=2000)] * 3),
     ]
     page = figures.markdown(report(found))
     assert cells(page, "tunstack", "up 1") == ["30.0", "0.200", "20.0 .. 40.0"]
-    assert cells(page, "tunstack / lwip", "up 1") == ["10.00"]
-    assert cells(page, "tunstack / lwip", "RR 64") == ["-"]
+    assert cells(page, "tunstack / lwip", "up 1") == ["10.00", "0.10"]
+    assert cells(page, "tunstack / lwip", "RR 64") == ["-", "-"]
     assert cells(page, "lwip", "RR 64") == ["-", "-", "-"]
-    assert cells(page, "tunstack", "RR 64") == ["200k", "4.2", "200k .. 200k"]
+    assert "3 rounds, 0.25 s each after 0.5 s, MTU 1500" in page and "not all were done" not in page
+    assert cells(page, "tunstack", "RR 64") == ["200k", "4.25 (1.06)", "200k .. 200k"]
     assert cells(page, "tunstack", "p99") == ["1,234"]
     assert "Some Processor, 2 processors, 24 GiB, Linux 6.1; server on processor 0, client on 1." in page
     assert "(lwIP 2.1.3)" in page
@@ -126,6 +142,12 @@ def test_the_page_tells_what_was_left_out_and_what_failed():
     for line in ("- ipstack, everything: not built", "- null, idle: has no memory", "- tunstack, up 1, 1 of 2 failed (*): no route",
                  "- lwip, up 1, 2 of 2 failed (*): no device"):
         assert line in page.splitlines()
+
+
+def test_the_page_of_a_run_that_was_ended_tells_how_far_it_came():
+    found = [figures.figure("lwip", at, [said(1.0)]) for at in ("up1", "rr1")]
+    page = figures.markdown(report(found, rounds_done={"up1": 3, "rr1": 2}, workloads=["up1", "rr1", "crr1"]))
+    assert "Of these not all were done: RR 1 2, CRR 1 0." in page
 
 
 def test_the_page_tells_what_else_the_machine_did():
@@ -167,11 +189,4 @@ def test_every_peer_and_rival_is_one_that_can_be_started():
 def test_workloads_say_how_long_and_how_many():
     assert peers.WORKLOADS["crr16"].words(0.5, 10000) == ["crr", "16", "0.5"]
     assert peers.WORKLOADS["idle"].words(0.5, 500) == ["idle", "500", "0"]
-
-
-def test_of_several_attempts_the_least_disturbed_counts_whatever_it_measured():
-    quiet, busy = said(1.0, foreign_cpus=0.02), said(9.0, foreign_cpus=0.5)
-    assert not figures.is_disturbed(quiet) and figures.is_disturbed(busy)
-    assert figures.least_disturbed([busy, quiet]) is quiet
-    assert figures.least_disturbed([{"failed": "why"}, busy]) is busy
-    assert figures.is_disturbed({"failed": "why"}) is False
+    assert (peers.WORKLOADS["crr16"].rounds(24), peers.WORKLOADS["idle"].rounds(24), peers.WORKLOADS["idle"].rounds(1)) == (24, 3, 1)

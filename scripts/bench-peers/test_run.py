@@ -47,7 +47,7 @@ def test_a_daemon_that_ends_is_told_in_a_line_with_its_last_word(tmp_path):
     assert run.returncode == 1
     failed = [line for line in said.splitlines() if "FAILED" in line]
     assert len(failed) == 1, said
-    assert failed[0].startswith("round 1/1 rr1 tunstack: FAILED: ")
+    assert failed[0].startswith("rr1, round 1/1: ") and "tunstack FAILED: " in failed[0]
     assert "the server ended with status 3 (the server: there is no such device)" in failed[0]
     # The others are measured all the same.
     report = json.loads((tmp_path / "out.json").read_text())
@@ -66,7 +66,7 @@ def test_the_profiled_daemon_is_the_one_that_is_named_and_is_left_out_where_ther
     run = start(*words, profiled=script(tmp_path / "ends", "exit 3"))
     _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1
-    failed = [line for line in said.splitlines() if "rr1 tunstack-profiled: FAILED" in line]
+    failed = [line for line in said.splitlines() if "tunstack-profiled FAILED" in line]
     assert len(failed) == 1 and "the server ended with status 3" in failed[0], said
     assert "something 1.0" in json.loads((tmp_path / "out.json").read_text())["versions"]["tunstack-profiled"]
 
@@ -98,7 +98,22 @@ def test_nothing_stays_of_a_run_that_is_ended_or_killed_and_its_rounds_are_kept(
         finally:
             run.kill()
             run.communicate()
-        assert json.loads(out.with_name(out.name + ".json").read_text())["rounds_done"] >= 1
+        assert json.loads(out.with_name(out.name + ".json").read_text())["rounds_done"]["rr1"] >= 1
+
+
+def test_a_server_stays_for_all_rounds_and_one_that_ends_is_started_anew(tmp_path):
+    target = os.environ.get("CARGO_TARGET_DIR", RUN.parents[2] / "target")
+    null = Path(os.environ.get("BENCH_PEERS_DIR", Path(target) / "bench-peers")).resolve() / "bin/nullstack"
+    starts = tmp_path / "starts"
+    # The first ends at once, and each of the others serves.
+    daemon = script(tmp_path / "daemon", f"echo >> {starts}\n[ $(wc -l < {starts}) = 1 ] && exit 3\nexec {null} tun0")
+    words = ("--peers", "tunstack", "--workloads", "rr1", "--rounds", 4, "--seconds", 0.1, "--out", tmp_path / "out")
+    run = start(*words, daemon=daemon)
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1 and said.count("FAILED") == 1, said
+    one, = json.loads((tmp_path / "out.json").read_text())["figures"]
+    assert ["failed" in run for run in one["runs"]] == [True, False, False, False]
+    assert len(starts.read_text().splitlines()) == 2
 
 
 def test_two_runs_at_once_do_not_meet(tmp_path):
