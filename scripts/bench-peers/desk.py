@@ -227,6 +227,9 @@ class Desk:
         alone = run(*report, "--no-children", "-F", "overhead,sym")
         called = run(*report, "--children", "-F", "overhead_children,sym")
         stem.with_suffix(".txt").write_text(figures.costs(alone, called))
+        if shutil.which("inferno-flamegraph"):
+            folded = run("inferno-collapse-perf", input=run("perf", "script", "-i", str(data)))
+            stem.with_suffix(".svg").write_text(run("inferno-flamegraph", "--title", stem.name, input=folded))
 
 
 def tools_missing(profile):
