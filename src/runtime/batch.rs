@@ -125,11 +125,12 @@ impl Batch {
 
     /// Takes everything out, in the order in which it was read.
     pub(super) fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
-        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
+        for &Slot { start, len, checksum, gso_size } in &self.packets {
             // A device that claims more than it was given has nothing to say.
             let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
             each(Packet { bytes, at, checksum, gso_size });
         }
+        self.packets.clear();
     }
 }
 
