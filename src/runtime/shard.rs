@@ -507,11 +507,17 @@ impl Shard {
     /// Events of the application wake threads, those of services wait for the loop.
     fn hand_out_events(&mut self, wakes: &mut Vec<Wake>) {
         while let Some(event) = self.stack.next_event() {
-            if event.owner == Owner::APPLICATION {
-                self.waiting.happened(event.socket, event.readiness, wakes);
-            } else {
-                self.service_events.raise(event.socket, event.owner, event.readiness);
-            }
+            self.hand_out(event, wakes);
+        }
+    }
+
+    // Apart, since mostly there is none left.
+    #[inline(never)]
+    fn hand_out(&mut self, event: Event, wakes: &mut Vec<Wake>) {
+        if event.owner == Owner::APPLICATION {
+            self.waiting.happened(event.socket, event.readiness, wakes);
+        } else {
+            self.service_events.raise(event.socket, event.owner, event.readiness);
         }
     }
 
