@@ -59,6 +59,8 @@ impl Offload {
 
     /// What came of a read, which has filled the header and a part of the buffer. `None` if it was a datagram that
     /// nobody can make sense of, which is lost; the next may be better.
+    // Inlined, what came of it is written where it is to go.
+    #[inline(always)]
     fn understand(
         &self,
         read: &Read,

@@ -68,7 +68,7 @@ impl Batch {
 
     /// Reads from the device until the batch is full, which is empty now, or only the one datagram that is expected.
     pub(super) fn fill(&mut self, device: &dyn Device, singles: &mut Singles) -> Intake {
-        let intake = self.read(device, singles.expects_one());
+        let intake = if singles.expects_one() { self.read_one(device) } else { self.read(device) };
         match intake {
             Intake::Drained => singles.drained(self.packets.len()),
             Intake::One => singles.read_one(),
@@ -77,30 +77,46 @@ impl Batch {
         intake
     }
 
-    fn read(&mut self, device: &dyn Device, expects_one: bool) -> Intake {
+    fn read_one(&mut self, device: &dyn Device) -> Intake {
+        match self.read_to(self.origin, device) {
+            Ok(slot) => {
+                self.packets.push(slot);
+                Intake::One
+            }
+            Err(intake) => intake,
+        }
+    }
+
+    #[inline(never)]
+    fn read(&mut self, device: &dyn Device) -> Intake {
         let mut at = self.origin;
         let mut singles = 0;
         while !self.packets.is_full() && singles < SINGLES_FILL && at - self.origin < FILL {
-            match device.recv_with_headroom(&mut self.buffer[at..]) {
-                Received::Packet { len, checksum, gso_size } => {
-                    let start = at + HEADROOM;
-                    self.packets.push(Slot { start, len, checksum, gso_size });
-                    // A device may claim more than it was given.
-                    let end = start + len.min(self.buffer.len() - start);
-                    let next = self.origin + (end - self.origin).next_multiple_of(ALIGN);
-                    if gso_size.is_none() {
-                        singles += next - at;
-                    }
-                    at = next;
-                    if expects_one {
-                        return Intake::One;
-                    }
-                }
-                Received::Empty => return Intake::Drained,
-                Received::Gone => return Intake::Gone,
+            let slot = match self.read_to(at, device) {
+                Ok(slot) => slot,
+                Err(intake) => return intake,
+            };
+            // A device may claim more than it was given.
+            let end = slot.start + slot.len.min(self.buffer.len() - slot.start);
+            let next = self.origin + (end - self.origin).next_multiple_of(ALIGN);
+            if slot.gso_size.is_none() {
+                singles += next - at;
             }
+            at = next;
+            self.packets.push(slot);
         }
         Intake::Full
+    }
+
+    /// Reads one datagram to a place in the buffer, headroom before it; or how the reading of the batch ends, if there is none.
+    fn read_to(&mut self, at: usize, device: &dyn Device) -> Result<Slot, Intake> {
+        match device.recv_with_headroom(&mut self.buffer[at..]) {
+            Received::Packet { len, checksum, gso_size } => {
+                Ok(Slot { start: at + HEADROOM, len, checksum, gso_size })
+            }
+            Received::Empty => Err(Intake::Drained),
+            Received::Gone => Err(Intake::Gone),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -109,11 +125,12 @@ impl Batch {
 
     /// Takes everything out, in the order in which it was read.
     pub(super) fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
-        for Slot { start, len, checksum, gso_size } in self.packets.drain(..) {
+        for &Slot { start, len, checksum, gso_size } in &self.packets {
             // A device that claims more than it was given has nothing to say.
             let Some(bytes) = self.buffer.get(start..start.saturating_add(len)) else { continue };
             each(Packet { bytes, at, checksum, gso_size });
         }
+        self.packets.clear();
     }
 }
 

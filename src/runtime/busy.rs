@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// How often a loop that doesn't sleep asks for what seldom happens: a device that has changed waits no longer.
 const SELDOM_EVERY: Duration = Duration::from_millis(1);
@@ -17,8 +17,8 @@ const AWAY_MAX: Duration = Duration::from_micros(50);
 const CROWDED_FOR: Duration = Duration::from_millis(100);
 
 pub(super) struct Busy {
-    /// Zero if it isn't wanted.
-    time: Duration,
+    /// In nanoseconds; zero if it isn't wanted.
+    time: u64,
     until: Instant,
     crowded_until: Instant,
     seldom_due: Instant,
@@ -27,17 +27,17 @@ pub(super) struct Busy {
 impl Busy {
     pub(super) fn new(time: Duration) -> Self {
         let (until, crowded_until, seldom_due) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
-        Busy { time, until, crowded_until, seldom_due }
+        Busy { time: nanos(time), until, crowded_until, seldom_due }
     }
 
     /// Whether the loop may ever look instead of sleeping.
     pub(super) fn is_used(&self) -> bool {
-        !self.time.is_zero()
+        self.time != 0
     }
 
     /// A packet came, or a thread rang: more is to be expected.
     pub(super) fn something_happened(&mut self, now: Instant) {
-        self.until = now + self.time;
+        self.until = now.plus_nanos(self.time);
     }
 
     /// The loop yielded the processor after it had looked, and has it back.

@@ -9,9 +9,9 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// The time now.
 pub(crate) fn now() -> Instant {
     let time = clock_gettime(ClockId::Monotonic);
-    // Neither part of a monotonic time is negative.
-    let (secs, nanos) = (time.tv_sec.unsigned_abs(), u64::try_from(time.tv_nsec).unwrap_or(0));
-    Instant::from_nanos(secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos))
+    // Neither part of a monotonic time is negative, and both together last for centuries from the machine's start.
+    let (secs, nanos) = (time.tv_sec.cast_unsigned(), u64::try_from(time.tv_nsec).unwrap_or(0));
+    Instant::from_nanos(secs * NANOS_PER_SEC + nanos)
 }
 
 /// The time of day at [`Instant::ZERO`], in nanoseconds from 1970 (UT): it changes whenever the clock is set.

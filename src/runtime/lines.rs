@@ -26,6 +26,7 @@ pub(crate) fn level() -> TraceLevel {
 }
 
 /// Writes records, and how many were lost before they could be taken.
+#[cold]
 pub(super) fn write(records: VecDeque<(Instant, Record)>, lost: u64) {
     for (_, record) in records {
         match record {

@@ -83,6 +83,14 @@ struct Waiting {
     len: usize,
 }
 
+impl Waiting {
+    /// Offers it to its device.
+    fn is_taken(&self, bytes: &mut [u8], ports: &Ports) -> bool {
+        let buffer = bytes.get_mut(self.start..self.start + self.len).unwrap_or_default();
+        ports.send_with_headroom(buffer, self.meta) == Sent::Taken
+    }
+}
+
 impl Outgoing {
     /// Whether all is with the devices.
     pub(super) fn is_empty(&self) -> bool {
@@ -104,19 +112,37 @@ impl Outgoing {
     }
 
     /// Offers all of them, each device its own in their order, and keeps those for which there is no room.
+    #[inline(never)]
     fn offer(&mut self, ports: &Ports) {
+        self.full.clear();
+        let Outgoing { bytes, datagrams, .. } = self;
+        let refused = datagrams.iter().position(|datagram| !datagram.is_taken(bytes, ports));
+        match refused {
+            None => {
+                bytes.clear();
+                datagrams.clear();
+            }
+            Some(first) => self.keep_from(first, ports),
+        }
+    }
+
+    /// The rest of an offer, from the first datagram on for which there was no room.
+    #[cold]
+    fn keep_from(&mut self, first: usize, ports: &Ports) {
         let Outgoing { bytes, datagrams, full } = self;
-        full.clear();
+        datagrams.drain(..first);
+        full.extend(datagrams.first().map(|datagram| datagram.meta.device));
         let mut kept = 0;
-        datagrams.retain_mut(|Waiting { meta, start, len }| {
-            let range = *start..*start + *len;
-            if !full.contains(&meta.device) {
-                let buffer = bytes.get_mut(range.clone()).unwrap_or_default();
-                if ports.send_with_headroom(buffer, *meta) == Sent::Taken {
+        datagrams.retain_mut(|datagram| {
+            let device = datagram.meta.device;
+            if !full.contains(&device) {
+                if datagram.is_taken(bytes, ports) {
                     return false;
                 }
-                full.push(meta.device);
+                full.push(device);
             }
+            let Waiting { start, len, .. } = datagram;
+            let range = *start..*start + *len;
             // So that they take no more room than they need, however long they wait.
             bytes.copy_within(range, kept);
             *start = kept;
@@ -147,11 +173,12 @@ impl<'a> Budgeted<'a> {
         Budgeted { ports, outgoing, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES, has_more: false }
     }
 
-    fn offer(&mut self, egress: &Egress<'_>) -> Sent {
+    /// Offers a datagram of this length.
+    fn offer(&mut self, egress: &Egress<'_>, len: usize) -> Sent {
         if self.outgoing.waits_for_room(egress.device) {
             return Sent::Busy;
         }
-        if egress.len() <= SMALL_MAX && egress.gso_size.is_none() {
+        if len <= SMALL_MAX && egress.gso_size.is_none() {
             self.outgoing.push(egress);
             self.has_more = true;
             return Sent::Taken;
@@ -172,10 +199,11 @@ impl PacketSink for Budgeted<'_> {
         if self.packets == 0 || self.bytes == 0 {
             return Sent::Enough;
         }
-        let sent = self.offer(&egress);
+        let len = egress.len();
+        let sent = self.offer(&egress, len);
         if sent == Sent::Taken {
             self.packets -= 1;
-            self.bytes = self.bytes.saturating_sub(egress.len());
+            self.bytes = self.bytes.saturating_sub(len);
         }
         sent
     }

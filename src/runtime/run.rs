@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::io;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,14 +128,9 @@ impl Runner {
     /// Waits until then, or until there is something to do, and reads.
     fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
         if self.busy.is_used()
-            && let Some(read) = self.watch(until)?
+            && let Some(read) = self.watch_first(until)?
         {
             return Ok(read);
-        }
-        // What `watch` took notice of may have been the bell, rung after it had asked for that.
-        if self.busy.is_used() && self.shared.take_ring() {
-            self.busy.something_happened(now());
-            return Ok(None);
         }
         self.line.begin_round();
         self.sleeper.sleep(&mut self.line, until)?;
@@ -142,6 +138,18 @@ impl Runner {
             self.busy.something_happened(now());
         }
         Ok(self.read())
+    }
+
+    /// What a loop that is to look before it sleeps does before that; `None` if it is time to sleep.
+    #[inline(never)]
+    fn watch_first(&mut self, until: Instant) -> Result<Option<Read>, Errno> {
+        let read = self.watch(until)?;
+        // What `watch` took notice of may have been the bell, rung after it had asked for that.
+        if read.is_none() && self.shared.take_ring() {
+            self.busy.something_happened(now());
+            return Ok(Some(None));
+        }
+        Ok(read)
     }
 
     /// Looks at the devices again and again instead of sleeping, as long as it is worth the while. `None` if nothing came of
@@ -194,13 +202,11 @@ impl Runner {
         let mut gone = None;
         if let Some((at, _)) = read {
             hand_over(&mut shard, self.line.at(at), &mut self.batch, arrived, intake);
-            gone = (intake == Intake::Gone).then(|| self.line.remove(at));
+            if intake == Intake::Gone {
+                gone = Some(lose(&mut self.line, at, &mut shard, &self.sleeper));
+            }
         }
         let now = shard.now();
-        if let Some(gone) = &gone {
-            shard.lose_device(gone.id);
-            self.sleeper.forget(&*gone.device);
-        }
         let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
         self.shared.heed_services(&mut shard);
         let next = what_next(&mut self.line, &mut shard, gone.as_ref(), settled, now);
@@ -213,10 +219,8 @@ impl Runner {
         if let Some((records, lost)) = records {
             lines::write(records, lost);
         }
-        // If it was the last, whoever waits for the stack's end is told why.
-        let left = self.line.ports().len();
-        if let Some(gone) = gone.filter(|_| left > 0) {
-            log::warn!("the device {} is gone; the stack has {left} left", gone.device.name());
+        if let Some(gone) = gone {
+            tell_of_loss(gone, self.line.ports().len());
         }
         next
     }
@@ -246,30 +250,42 @@ fn what_next(
     now: Instant,
 ) -> Next {
     if let Some(gone) = gone.filter(|_| line.ports().is_empty()) {
-        shard.stack.tcp_abort_all(now);
-        return Next::Stop(Stopped::DeviceGone { name: gone.device.name().to_owned() });
+        return end_without_device(shard, gone, now);
     }
     let mut until = shard.stack.deadline().unwrap_or(Instant::MAX);
     if let Some(closing) = shard.closing {
-        let Some(connections) = closing.connections else {
-            let connections = shard.stack.tcp_census().sockets;
-            shard.begin_closing(now);
-            shard.closing = Some(Closing { connections: Some(connections), ..closing });
-            return Next::Again;
-        };
-        let limit = closing_limit(shard, closing, settled, now);
-        if now >= limit {
-            return Next::Stop(Stopped::Shutdown(end(shard, closing.since, connections, now)));
+        match go_on_closing(shard, closing, settled, now) {
+            ControlFlow::Continue(limit) => until = until.min(limit),
+            ControlFlow::Break(next) => return next,
         }
-        until = until.min(limit);
     }
     if line.has_readable() || settled == Settled::More || until <= now {
         return Next::Again;
     }
     for port in line.ports_mut() {
-        port.wants_room = settled == Settled::DeviceBusy && shard.waits_for_room(port.id);
+        // Mostly none did, and none does.
+        if port.wants_room || settled == Settled::DeviceBusy {
+            port.wants_room = settled == Settled::DeviceBusy && shard.waits_for_room(port.id);
+        }
     }
     Next::Sleep { until }
+}
+
+/// Lets go of a device that is gone.
+#[cold]
+fn lose(line: &mut Line, at: usize, shard: &mut Shard, sleeper: &Sleeper) -> Port {
+    let gone = line.remove(at);
+    shard.lose_device(gone.id);
+    sleeper.forget(&*gone.device);
+    gone
+}
+
+#[cold]
+fn tell_of_loss(gone: Port, left: usize) {
+    // If it was the last, whoever waits for the stack's end is told why.
+    if left > 0 {
+        log::warn!("the device {} is gone; the stack has {left} left", gone.device.name());
+    }
 }
 
 /// Tells the stack of what was read from a device.
@@ -284,6 +300,35 @@ fn hand_over(shard: &mut Shard, port: &mut Port, batch: &mut Batch, arrived: Ins
     // Packets for others leave at once: most of what a router does ends here.
     let mut sink = Budgeted::new(ports, outgoing);
     batch.take_packets(arrived, |packet| stack.receive_and_forward(port.id, &packet, &mut sink));
+}
+
+/// The last device is gone.
+#[cold]
+fn end_without_device(shard: &mut Shard, gone: &Port, now: Instant) -> Next {
+    shard.stack.tcp_abort_all(now);
+    Next::Stop(Stopped::DeviceGone { name: gone.device.name().to_owned() })
+}
+
+/// What comes next in a shutdown, or until when it waits.
+#[cold]
+fn go_on_closing(
+    shard: &mut Shard,
+    closing: Closing,
+    settled: Settled,
+    now: Instant,
+) -> ControlFlow<Next, Instant> {
+    let Some(connections) = closing.connections else {
+        let connections = shard.stack.tcp_census().sockets;
+        shard.begin_closing(now);
+        shard.closing = Some(Closing { connections: Some(connections), ..closing });
+        return ControlFlow::Break(Next::Again);
+    };
+    let limit = closing_limit(shard, closing, settled, now);
+    if now >= limit {
+        let report = end(shard, closing.since, connections, now);
+        return ControlFlow::Break(Next::Stop(Stopped::Shutdown(report)));
+    }
+    ControlFlow::Continue(limit)
 }
 
 /// Until when a shutdown waits, as things stand now.

@@ -22,7 +22,7 @@ use super::{ShutdownReport, Stopped, clock};
 use crate::device::Device;
 use crate::proto::events::Events;
 use crate::proto::stack::Progress;
-use crate::proto::{DeviceId, Error, ListenerId, Owner, SocketId, Stack};
+use crate::proto::{DeviceId, Error, Event, ListenerId, Owner, SocketId, Stack};
 use crate::time::{Instant, nanos};
 
 /// Events that one holder of the lock handles before it lets go of it.
@@ -280,9 +280,10 @@ impl Shared {
 
     /// Begins the end that a service has asked for. It runs under the lock, and could not take it again.
     pub(super) fn heed_services(&self, shard: &mut Shard) {
-        match self.end_wanted_within.swap(u64::MAX, Ordering::Relaxed) {
-            u64::MAX => {}
-            nanos => shard.close_within(Duration::from_nanos(nanos)),
+        // Only services ask, on this thread.
+        if self.end_wanted_within.load(Ordering::Relaxed) != u64::MAX {
+            let nanos = self.end_wanted_within.swap(u64::MAX, Ordering::Relaxed);
+            shard.close_within(Duration::from_nanos(nanos));
         }
     }
 
@@ -420,9 +421,14 @@ impl Shard {
     /// Tells the core the time of day, now and then: the clock may be set while the stack runs.
     pub(super) fn follow_time_of_day(&mut self, now: Instant) {
         if now >= self.time_of_day_due {
-            self.time_of_day_due = now + TIME_OF_DAY_INTERVAL;
-            self.stack.set_utc_offset(clock::utc_offset());
+            self.tell_time_of_day(now);
         }
+    }
+
+    #[cold]
+    fn tell_time_of_day(&mut self, now: Instant) {
+        self.time_of_day_due = now + TIME_OF_DAY_INTERVAL;
+        self.stack.set_utc_offset(clock::utc_offset());
     }
 
     /// What the loop does under the lock, after packets came in: timers, events, services, sending.
@@ -478,6 +484,7 @@ impl Shard {
     }
 
     /// Asks for the end, or brings one that was asked for nearer.
+    #[cold]
     fn close_within(&mut self, timeout: Duration) {
         let now = clock::now();
         let until = now + timeout;
@@ -500,25 +507,49 @@ impl Shard {
     /// Events of the application wake threads, those of services wait for the loop.
     fn hand_out_events(&mut self, wakes: &mut Vec<Wake>) {
         while let Some(event) = self.stack.next_event() {
-            if event.owner == Owner::APPLICATION {
-                self.waiting.happened(event.socket, event.readiness, wakes);
-            } else {
-                self.service_events.raise(event.socket, event.owner, event.readiness);
-            }
+            self.hand_out(event, wakes);
+        }
+    }
+
+    // Apart, since mostly there is none left.
+    #[inline(never)]
+    fn hand_out(&mut self, event: Event, wakes: &mut Vec<Wake>) {
+        if event.owner == Owner::APPLICATION {
+            self.waiting.happened(event.socket, event.readiness, wakes);
+        } else {
+            self.service_events.raise(event.socket, event.owner, event.readiness);
         }
     }
 
     /// The loop's part: events of services are handled, beginning with those that were left to it.
     fn serve(&mut self, now: Instant, wakes: &mut Vec<Wake>) {
-        for _ in 0..EVENT_BUDGET {
-            let Some(event) = self.service_events.pop().or_else(|| self.stack.next_event()) else { return };
-            let Some(index) = (event.owner.0 as usize).checked_sub(1) else {
-                self.waiting.happened(event.socket, event.readiness, wakes);
-                continue;
-            };
-            if let Some(service) = self.services.get_mut(index) {
-                service.on_event(&mut self.stack, event, now);
-            }
+        let left_over = if self.service_events.is_empty() { 0 } else { self.serve_left_over(now, wakes) };
+        for _ in left_over..EVENT_BUDGET {
+            let Some(event) = self.stack.next_event() else { return };
+            self.handle(event, now, wakes);
+        }
+    }
+
+    /// Handles those events that were left to the loop, and tells how many there were.
+    #[cold]
+    fn serve_left_over(&mut self, now: Instant, wakes: &mut Vec<Wake>) -> usize {
+        let mut handled = 0;
+        while handled < EVENT_BUDGET
+            && let Some(event) = self.service_events.pop()
+        {
+            self.handle(event, now, wakes);
+            handled += 1;
+        }
+        handled
+    }
+
+    fn handle(&mut self, event: Event, now: Instant, wakes: &mut Vec<Wake>) {
+        let Some(index) = (event.owner.0 as usize).checked_sub(1) else {
+            self.waiting.happened(event.socket, event.readiness, wakes);
+            return;
+        };
+        if let Some(service) = self.services.get_mut(index) {
+            service.on_event(&mut self.stack, event, now);
         }
     }
 

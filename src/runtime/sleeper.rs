@@ -83,6 +83,18 @@ impl Sleeper {
 
     /// Tells whether something seldom happened.
     fn poll(&mut self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
+        if let [port] = line.ports_mut() {
+            let mut fds = [PollFd::new(&self.epoll, PollFlags::IN), poll_fd(port)];
+            poll(&mut fds, timeout)?;
+            let [seldom, happened] = fds.map(|fd| !fd.revents().is_empty());
+            port.readable |= happened;
+            return Ok(seldom);
+        }
+        self.poll_several(line, timeout)
+    }
+
+    #[inline(never)]
+    fn poll_several(&mut self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
         let (mut few, mut many) = (ArrayVec::<PollFd<'_>, FEW>::new(), Vec::new());
         let all = iter::once(PollFd::new(&self.epoll, PollFlags::IN)).chain(line.ports().iter().map(poll_fd));
         let fds: &mut [PollFd<'_>] = if line.ports().len() < FEW {
@@ -92,10 +104,7 @@ impl Sleeper {
             many.extend(all);
             &mut many
         };
-        match event::poll(fds, timeout.map(timespec).as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
+        poll(fds, timeout)?;
         self.happened.clear();
         self.happened.extend(fds.iter().map(|fd| !fd.revents().is_empty()));
         drop((few, many));
@@ -130,6 +139,14 @@ impl Sleeper {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until one of them has something, or a signal comes.
+fn poll(fds: &mut [PollFd<'_>], timeout: Option<Instant>) -> Result<(), Errno> {
+    match event::poll(fds, timeout.map(timespec).as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

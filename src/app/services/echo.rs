@@ -23,7 +23,8 @@ impl Talk for Echo {
             match pipe.send_back() {
                 // Closing sends what is queued, and then our FIN for theirs.
                 Ok(0) => return Turn::Done,
-                Ok(_) => {}
+                Ok(_) if pipe.has_something_to_read() => {}
+                Ok(_) => return Turn::Idle,
                 Err(SpliceError::Read(Error::WouldBlock)) => return Turn::Idle,
                 Err(SpliceError::Write(Error::WouldBlock)) => return Turn::Blocked,
                 Err(SpliceError::Read(_) | SpliceError::Write(_)) => return Turn::Done,

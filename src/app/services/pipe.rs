@@ -9,6 +9,8 @@ use crate::time::Instant;
 pub(super) trait Pipe {
     /// Sends back what came, as far as there is room; 0 is the end of the stream.
     fn send_back(&mut self) -> Result<usize, SpliceError>;
+    /// Whether one of both would find something now; to ask costs less than to try.
+    fn has_something_to_read(&self) -> bool;
     /// Throws away up to `max` bytes that came; 0 is the end of the stream.
     fn skip(&mut self, max: usize) -> Result<usize, Error>;
     /// Queues bytes to be sent, as many as there is room for.
@@ -65,6 +67,10 @@ impl Pipe for Wire<'_> {
         self.stack.tcp_splice(self.now, self.id, self.id, usize::MAX)
     }
 
+    fn has_something_to_read(&self) -> bool {
+        self.stack.tcp_has_something_to_read(self.id)
+    }
+
     fn skip(&mut self, max: usize) -> Result<usize, Error> {
         self.stack.tcp_skip(self.now, self.id, max)
     }
@@ -93,7 +99,8 @@ pub(super) fn drain(pipe: &mut impl Pipe) -> Drained {
     loop {
         match pipe.skip(usize::MAX) {
             Ok(0) => return Drained::EndOfStream,
-            Ok(_) => {}
+            Ok(_) if pipe.has_something_to_read() => {}
+            Ok(_) => return Drained::SoFar,
             Err(Error::WouldBlock) => return Drained::SoFar,
             Err(_) => return Drained::Failed,
         }
@@ -154,6 +161,10 @@ pub(super) mod tests {
             self.room -= len;
             self.went.extend(self.came.drain(..len));
             Ok(len)
+        }
+
+        fn has_something_to_read(&self) -> bool {
+            !matches!(self.readable(), Err(Error::WouldBlock))
         }
 
         fn skip(&mut self, max: usize) -> Result<usize, Error> {

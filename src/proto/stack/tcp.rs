@@ -230,6 +230,12 @@ impl Stack {
         tcp.splice(&mut ctx, from, to, max)
     }
 
+    /// Whether a read would find something now: bytes, the end of the stream, or how the connection failed.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tcp_has_something_to_read(&self, id: TcpId) -> bool {
+        self.tcp.has_something_to_read(id)
+    }
+
     /// Closes one or both directions; the handle stays.
     ///
     /// # Errors

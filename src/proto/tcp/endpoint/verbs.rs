@@ -413,6 +413,12 @@ impl Endpoint {
         Ok(moved)
     }
 
+    /// Whether a read would find something now, but for the end that one's own side has put to reading.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn has_something_to_read(&self, id: TcpId) -> bool {
+        self.sockets.get(id).is_some_and(Socket::has_something_to_read)
+    }
+
     /// A write found no room: it may be the pool that has none.
     fn note_starved(&mut self, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
