@@ -92,7 +92,7 @@ impl Ring {
     /// If `at` lies below [`start`](Self::start) or the data ends more than [`SPAN_MAX`](Self::SPAN_MAX)
     /// beyond it; a window keeps callers inside both.
     pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
-        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        self.check_writable(at);
         let Some(place) = self.within_first(at, data.len()).filter(|place| !place.is_empty()) else {
             return self.write_across(at, data, pool);
         };
@@ -162,7 +162,7 @@ impl Ring {
         pool: &mut Pool,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<usize> {
-        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        self.check_writable(at);
         let (index, offset) = self.locate(at);
         let room = max.min(PAGE_SIZE - offset);
         assert!(
@@ -431,6 +431,13 @@ impl Ring {
         }
     }
 
+    #[inline]
+    fn check_writable(&self, at: u64) {
+        if at < self.start {
+            below(at, self.start);
+        }
+    }
+
     fn check_readable(&self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -448,6 +455,13 @@ impl Ring {
             self.audit.written
         );
     }
+}
+
+// Apart, so that whoever writes where it may has nothing to do with what it says.
+#[cold]
+#[inline(never)]
+fn below(at: u64, start: u64) -> ! {
+    panic!("write at {at}, below the start of the ring, {start}");
 }
 
 /// Walks the pages from the first that is wanted.
