@@ -120,6 +120,17 @@ enum Phase {
     Over(Remains),
 }
 
+impl Phase {
+    /// When something is to be done, unless the connection is synchronised: that is another question, and asked far more often.
+    #[inline(never)]
+    fn deadline(&self, options: &SocketOptions) -> Instant {
+        match self {
+            Phase::Opening(opening) => opening.deadline(options),
+            Phase::Synchronised(_) | Phase::Over(_) => Instant::MAX,
+        }
+    }
+}
+
 /// What is left of a connection.
 #[derive(Debug)]
 enum Remains {
