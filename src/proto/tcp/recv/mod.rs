@@ -238,6 +238,13 @@ impl RecvHalf {
         self.ring.pieces(self.read.get(), self.readable().min(max as u64) as usize)
     }
 
+    /// So many unread bytes, which are there, as one piece; if they stand in the first page, as what is small and soon read does.
+    #[inline]
+    pub(crate) fn unread_in_one(&self, count: u64) -> Option<&[u8]> {
+        debug_assert!(count <= self.readable(), "{count} of {}", self.readable());
+        self.ring.piece(self.read.get(), count as usize)
+    }
+
     /// Moves unread bytes to `out` and returns how many.
     pub(crate) fn read(&mut self, out: &mut [u8], pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(out.len() as u64) as usize;
@@ -251,11 +258,18 @@ impl RecvHalf {
     /// Counts up to `max` unread bytes as read and returns how many.
     pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(max as u64);
+        self.skip(count, pool, now);
+        count as usize
+    }
+
+    /// Counts so many unread bytes, which are there, as read.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u64, pool: &mut Pool, now: Instant) {
+        debug_assert!(count <= self.readable(), "{count} of {}", self.readable());
         if count > 0 {
             self.ring.advance(self.read.plus(count).get(), pool);
             self.after_reading(count, pool, now);
         }
-        count as usize
     }
 
     fn after_reading(&mut self, count: u64, pool: &mut Pool, now: Instant) {
