@@ -210,9 +210,9 @@ impl Endpoint {
             return Err(DropReason::NotUnicast);
         }
         //= RFC9293 MUST-3
-        let Datagram { payload, src, dst, checksum, .. } = *datagram;
+        let Datagram { payload, ref src, ref dst, checksum, .. } = *datagram;
         let mut place = None;
-        let segment = Segment::parse_into(&mut place, payload, src, dst, checksum)?;
+        let segment = Segment::parse_into(&mut place, payload, [src, dst], checksum)?;
         ctx.counters.tcp_segments_in += 1;
         let at = self.demux.locate(emit::tuple_of(datagram, segment));
         emit::trace_received(ctx.trace, ctx.now, &at.tuple, segment, datagram.gso_size);
