@@ -262,6 +262,12 @@ impl Ring {
             self.audit.written.clear();
             return;
         }
+        self.advance_within(to, pool);
+    }
+
+    /// The same where something is left.
+    #[inline(never)]
+    fn advance_within(&mut self, to: u64, pool: &mut Pool) {
         if to <= self.start {
             return;
         }
@@ -347,12 +353,18 @@ impl Ring {
 
     /// Has the pool promise so many pages, those owned included; not more than its share, if the promise is to be worth
     /// something. An owner that goes away promises nothing first.
+    #[inline]
     pub fn promise(&mut self, pages: usize, pool: &mut Pool) {
         if pages != self.promised {
-            let before = self.committed();
-            self.promised = pages;
-            pool.commit(before, self.committed());
+            self.promise_anew(pages, pool);
         }
+    }
+
+    #[inline(never)]
+    fn promise_anew(&mut self, pages: usize, pool: &mut Pool) {
+        let before = self.committed();
+        self.promised = pages;
+        pool.commit(before, self.committed());
     }
 
     /// Pages that bytes at `from..to` can take up.
