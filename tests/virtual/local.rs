@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use proptest::prelude::*;
 use tunstack::proto::{DropReason, Error, Owner, Readiness, SocketId, Stack, TcpId};
 
 use crate::harness::script::{Script, Setup};
@@ -231,4 +232,52 @@ fn udp_loops_back_and_tells_readiness() {
     assert_eq!((&out[..len], Ok(from)), (&b"me"[..], t.stack.udp_local_addr(client)));
     t.stack.udp_close(now, server);
     t.stack.udp_close(now, client);
+}
+
+/// A connection from that address, and always the same port, to the listener; both ends.
+fn connected_from(t: &mut Script, local: &str, to: SocketAddr) -> (TcpId, TcpId) {
+    let listener = t.stack.tcp_listen(t.now(), to, None, Owner::APPLICATION).unwrap();
+    let client = t.stack.tcp_connect(t.now(), Some(addr(local)), to, None, Owner::APPLICATION).unwrap();
+    t.flush();
+    let (server, from) = t.stack.tcp_accept(t.now(), listener).unwrap();
+    assert_eq!(from, addr(local));
+    t.stack.tcp_close_listener(t.now(), listener);
+    (client, server)
+}
+
+fn abort(t: &mut Script, (client, server): (TcpId, TcpId)) {
+    t.stack.tcp_abort(t.now(), client);
+    t.flush();
+    t.stack.tcp_abort(t.now(), server);
+    t.flush();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whom a segment is for is guessed by its ports: the addresses decide, and who had them before is not taken for who has.
+    #[test]
+    fn connections_with_the_same_ports_are_told_apart_as_they_come_and_go(
+        steps in prop::collection::vec((0_usize..3, any::<bool>()), 1..40),
+    ) {
+        let mut t = Script::new();
+        let to = addr("127.0.0.1:7");
+        let locals = ["127.0.0.1:5000", "127.0.0.2:5000", "127.0.0.3:5000"];
+        let mut ends = locals.map(|local| connected_from(&mut t, local, to));
+        for (step, (which, anew)) in steps.into_iter().enumerate() {
+            if anew {
+                abort(&mut t, ends[which]);
+                ends[which] = connected_from(&mut t, locals[which], to);
+            }
+            let (client, server) = ends[which];
+            for (from, to) in [(client, server), (server, client)] {
+                prop_assert_eq!(t.stack.tcp_write(t.now(), from, &[step as u8]), Ok(1));
+                t.flush();
+                let mut out = [0; 2];
+                prop_assert_eq!(t.stack.tcp_read(t.now(), to, &mut out), Ok(1));
+                prop_assert_eq!(out[0], step as u8);
+            }
+        }
+        ends.into_iter().for_each(|ends| abort(&mut t, ends));
+    }
 }

@@ -92,7 +92,7 @@ impl Ring {
     /// If `at` lies below [`start`](Self::start) or the data ends more than [`SPAN_MAX`](Self::SPAN_MAX)
     /// beyond it; a window keeps callers inside both.
     pub fn write_at(&mut self, at: u64, data: &[u8], pool: &mut Pool) -> usize {
-        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        self.check_writable(at);
         let Some(place) = self.within_first(at, data.len()).filter(|place| !place.is_empty()) else {
             return self.write_across(at, data, pool);
         };
@@ -162,7 +162,7 @@ impl Ring {
         pool: &mut Pool,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Option<usize> {
-        assert!(at >= self.start, "write at {at}, below the start of the ring, {}", self.start);
+        self.check_writable(at);
         let (index, offset) = self.locate(at);
         let room = max.min(PAGE_SIZE - offset);
         assert!(
@@ -262,6 +262,12 @@ impl Ring {
             self.audit.written.clear();
             return;
         }
+        self.advance_within(to, pool);
+    }
+
+    /// The same where something is left.
+    #[inline(never)]
+    fn advance_within(&mut self, to: u64, pool: &mut Pool) {
         if to <= self.start {
             return;
         }
@@ -347,12 +353,18 @@ impl Ring {
 
     /// Has the pool promise so many pages, those owned included; not more than its share, if the promise is to be worth
     /// something. An owner that goes away promises nothing first.
+    #[inline]
     pub fn promise(&mut self, pages: usize, pool: &mut Pool) {
         if pages != self.promised {
-            let before = self.committed();
-            self.promised = pages;
-            pool.commit(before, self.committed());
+            self.promise_anew(pages, pool);
         }
+    }
+
+    #[inline(never)]
+    fn promise_anew(&mut self, pages: usize, pool: &mut Pool) {
+        let before = self.committed();
+        self.promised = pages;
+        pool.commit(before, self.committed());
     }
 
     /// Pages that bytes at `from..to` can take up.
@@ -431,6 +443,13 @@ impl Ring {
         }
     }
 
+    #[inline]
+    fn check_writable(&self, at: u64) {
+        if at < self.start {
+            below(at, self.start);
+        }
+    }
+
     fn check_readable(&self, range: Range<u64>) {
         if range.is_empty() {
             return;
@@ -448,6 +467,13 @@ impl Ring {
             self.audit.written
         );
     }
+}
+
+// Apart, so that whoever writes where it may has nothing to do with what it says.
+#[cold]
+#[inline(never)]
+fn below(at: u64, start: u64) -> ! {
+    panic!("write at {at}, below the start of the ring, {start}");
 }
 
 /// Walks the pages from the first that is wanted.

@@ -226,8 +226,13 @@ impl Stack {
         to: TcpId,
         max: usize,
     ) -> Result<usize, SpliceError> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.splice(&mut ctx, from, to, max)
+        let done = self.tcp.splice(&mut self.pool, from, to, max, now)?;
+        let count = self.tcp_done(now, to, done);
+        if from != to && count > 0 {
+            let done = self.tcp.settle_reader(from, count, now);
+            self.tcp_done(now, from, done);
+        }
+        Ok(count)
     }
 
     /// Whether a read would find something now: bytes, the end of the stream, or how the connection failed.

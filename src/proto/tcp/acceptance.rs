@@ -242,7 +242,7 @@ impl Connection {
         }
         //= RFC5961 5.2 duplicate: an older one says nothing, and its text is looked at.
         if ack >= self.snd.una() {
-            let acknowledgement = Acknowledgement {
+            let mut acknowledgement = Acknowledgement {
                 ack,
                 seq: arrival.seq,
                 //= RFC9293 MUST-1
@@ -251,22 +251,23 @@ impl Connection {
                 wnd: u64::from(arrival.segment.window) << self.snd.scale(),
                 is_bare: arrival.is_bare(),
                 at: ctx.now,
-                sack: self.sack_blocks_of(arrival),
+                sack: SackBlocks::new(),
                 echo: self.timestamps.and(arrival.segment.options.timestamps).map(|(_, echo)| echo),
             };
+            if !arrival.segment.options.sack.is_empty() {
+                self.read_sack_blocks(arrival, &mut acknowledgement.sack);
+            }
             self.snd.acknowledge(&acknowledgement, ctx.pool, ctx.counters);
             self.after_acknowledgement(ctx);
         }
         ControlFlow::Continue(())
     }
 
-    /// The blocks that a segment reports, unwrapped.
-    fn sack_blocks_of(&self, arrival: &Arrival<'_>) -> SackBlocks {
-        if arrival.segment.options.sack.is_empty() {
-            return SackBlocks::new();
-        }
+    /// The blocks that a segment reports, unwrapped: put where they are to stand, which most segments have no use for.
+    #[inline(never)]
+    fn read_sack_blocks(&self, arrival: &Arrival<'_>, blocks: &mut SackBlocks) {
         let place = |nr| self.snd.una().unwrap(nr).get();
-        arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)).collect()
+        blocks.extend(arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)));
     }
 
     fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {

@@ -284,7 +284,7 @@ impl Connection {
         at
     }
 
-    #[cold]
+    #[inline]
     fn keepalive_deadline(&self, settings: &KeepAlive) -> Instant {
         if self.may_keep_alive() { self.keepalive.deadline(settings) } else { Instant::MAX }
     }

@@ -106,6 +106,14 @@ pub(crate) struct Located {
     pub(crate) place: Place,
 }
 
+impl Located {
+    /// One that is yet to be [placed](Demux::place).
+    #[inline]
+    pub(crate) fn nowhere(tuple: FourTuple) -> Self {
+        Located { tuple, place: Place(0) }
+    }
+}
+
 /// Where in the table of connections a tuple belongs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u64);
@@ -151,18 +159,24 @@ impl Demux {
     }
 
     /// Where the tuple belongs.
-    // Made where it is to stay, and completed there: to move the tuple costs as much as a round of the hash.
     #[inline(always)]
     pub(crate) fn locate(&self, tuple: FourTuple) -> Located {
-        let mut at = Located { tuple, place: Place(0) };
-        at.place = Place(self.hash(&at.tuple));
+        let mut at = Located::nowhere(tuple);
+        self.place(&mut at);
         at
+    }
+
+    /// The same for one that stays where it is: to move it costs as much as a round of the hash.
+    #[inline]
+    pub(crate) fn place(&self, at: &mut Located) {
+        at.place = Place(self.hash(&at.tuple));
     }
 
     pub(crate) fn find(&self, tuple: &FourTuple) -> Option<Target> {
         self.find_at(&self.locate(*tuple))
     }
 
+    #[inline]
     pub(crate) fn find_at(&self, at: &Located) -> Option<Target> {
         self.connections.find(at.place.0, |known| known.tuple == at.tuple).map(|known| known.target)
     }

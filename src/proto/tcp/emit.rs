@@ -13,7 +13,6 @@ use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
 use crate::proto::wire::tcp::{CHECKSUM_AT, Control, Segment, SeqNr, TcpHeader};
 use crate::proto::wire::tcp_options::TcpOptions;
-use crate::time::Instant;
 
 /// What a segment to be sent says, but for its ports and text.
 #[derive(Clone, Debug)]
@@ -219,23 +218,18 @@ pub(crate) fn note_sent(
 }
 
 /// Traces a segment that was received.
-pub(crate) fn trace_received(
-    trace: &mut Trace,
-    at: Instant,
-    tuple: &FourTuple,
-    segment: &Segment<'_>,
-    gso_size: Option<NonZeroU16>,
-) {
-    trace.record(at, TraceLevel::Trace, || {
+pub(crate) fn trace_received(trace: &mut Trace, datagram: &Datagram<'_>, segment: &Segment<'_>) {
+    trace.record(datagram.at, TraceLevel::Trace, || {
         let line = SegmentLine {
             seq: segment.seq.0,
             ack: segment.ack.map(|ack| ack.0),
             flags: segment.flags,
             window: segment.window,
             len: segment.payload.len(),
-            gso_size: gso_size.filter(|size| usize::from(size.get()) < segment.payload.len()),
+            gso_size: datagram.gso_size.filter(|size| usize::from(size.get()) < segment.payload.len()),
         };
-        Record::Segment { direction: Direction::In, ends: tuple.ends(), segment: line }
+        let ends = tuple_of(datagram, segment).ends();
+        Record::Segment { direction: Direction::In, ends, segment: line }
     });
 }
 

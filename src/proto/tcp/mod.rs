@@ -17,6 +17,7 @@ pub(crate) mod handshake;
 pub(crate) mod isn;
 pub(crate) mod keepalive;
 pub(crate) mod ports;
+pub(crate) mod recent;
 pub(crate) mod recv;
 pub(crate) mod send;
 pub(crate) mod seq;

@@ -37,7 +37,8 @@ impl<Space: Copy> Position<Space> {
     /// The position nearest to `self` whose wire number is `nr`.
     pub(crate) fn unwrap(self, nr: SeqNr) -> Self {
         let distance = nr.minus(self.wire());
-        Self::at(self.0.saturating_add_signed(i64::from(distance)))
+        // Positions begin at 2^32, and it is 2^31 at most.
+        Self::at(self.0.wrapping_add_signed(i64::from(distance)))
     }
 
     /// The number on the wire.

@@ -67,12 +67,10 @@ impl Timestamps {
 
     /// PAWS: why a segment is dropped for its timestamp, if it is: it comes from before what has come, or has none.
     pub(crate) fn refuses(&self, segment: &Segment<'_>, now: Instant) -> Option<DropReason> {
-        match segment.control {
-            //= RFC7323 3.2 reset
-            Control::Rst => return None,
-            // It is challenged, wherever it stands and whatever it says.
-            Control::Syn => return None,
-            Control::None | Control::Fin => {}
+        //= RFC7323 3.2 reset
+        // A SYN is challenged, wherever it stands and whatever it says.
+        if matches!(segment.control, Control::Rst | Control::Syn) {
+            return None;
         }
         match segment.options.timestamps {
             //= RFC7323 3.2 missing

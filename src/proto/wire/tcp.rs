@@ -125,7 +125,7 @@ impl<'a> Segment<'a> {
         dst: IpAddr,
         checksum: ChecksumState,
     ) -> Result<Self, DropReason> {
-        Segment::parse_into(&mut None, bytes, src, dst, checksum).cloned()
+        Segment::parse_into(&mut None, bytes, [&src, &dst], checksum).cloned()
     }
 
     /// As [`parse`](Self::parse), in the place where the segment is to stay: to move one costs a third of what it costs to
@@ -134,8 +134,7 @@ impl<'a> Segment<'a> {
     pub(crate) fn parse_into<'p>(
         place: &'p mut Option<Self>,
         bytes: &'a [u8],
-        src: IpAddr,
-        dst: IpAddr,
+        [src, dst]: [&IpAddr; 2],
         checksum: ChecksumState,
     ) -> Result<&'p mut Self, DropReason> {
         let intact = Intact::check(bytes, src, dst, checksum)?;
@@ -146,12 +145,8 @@ impl<'a> Segment<'a> {
 
     /// SEG.LEN: octets of sequence space, with SYN and FIN counted.
     pub fn len(&self) -> u32 {
-        let control = match self.control {
-            Control::Syn => 1 + u32::from(self.fin_with_syn),
-            Control::Fin => 1,
-            Control::None | Control::Rst => 0,
-        };
-        self.payload.len() as u32 + control
+        let control = matches!(self.control, Control::Syn | Control::Fin);
+        self.payload.len() as u32 + u32::from(control) + u32::from(self.fin_with_syn)
     }
 
     /// Whether the segment occupies no sequence space.
@@ -170,7 +165,12 @@ struct Intact<'a> {
 
 impl<'a> Intact<'a> {
     #[inline(always)]
-    fn check(bytes: &'a [u8], src: IpAddr, dst: IpAddr, checksum: ChecksumState) -> Result<Self, DropReason> {
+    fn check(
+        bytes: &'a [u8],
+        src: &IpAddr,
+        dst: &IpAddr,
+        checksum: ChecksumState,
+    ) -> Result<Self, DropReason> {
         let header = TcpHeaderSlice::from_slice(bytes).map_err(|error| match error {
             HeaderSliceError::Len(_) if bytes.len() < HEADER_LEN => DropReason::Truncated,
             HeaderSliceError::Len(_) | HeaderSliceError::Content(_) => DropReason::TcpMalformed,
@@ -179,7 +179,7 @@ impl<'a> Intact<'a> {
             ChecksumState::Trusted | ChecksumState::Partial => {}
             ChecksumState::Unverified => {
                 //= RFC9293 MUST-3
-                let mut sum = Sum::pseudo_header(src, dst, PROTOCOL_TCP, bytes.len());
+                let mut sum = Sum::pseudo_header(*src, *dst, PROTOCOL_TCP, bytes.len());
                 sum.add(bytes);
                 if !sum.is_valid() {
                     return Err(DropReason::TcpChecksum);

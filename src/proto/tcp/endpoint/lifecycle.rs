@@ -295,9 +295,8 @@ impl Socket {
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let at = match &self.phase {
-            Phase::Opening(opening) => opening.deadline(&self.options),
             Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
-            Phase::Over(_) => Instant::MAX,
+            other => other.deadline(&self.options),
         };
         if at < self.timer.map_or(Instant::MAX, |(_, armed)| armed) {
             self.arm(ctx, id, at);

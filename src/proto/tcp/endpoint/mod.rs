@@ -32,6 +32,7 @@ use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
+use super::recent::RecentSockets;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
@@ -46,7 +47,7 @@ use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
 use crate::proto::reuse::BindOptions;
 use crate::proto::timer_wheel::TimerId;
-use crate::proto::wire::tcp::{Control, Segment, SeqNr};
+use crate::proto::wire::tcp::{Control, FLAG_RST, FLAG_SYN, Segment, SeqNr};
 use crate::time::Instant;
 use spare::Spare;
 
@@ -58,6 +59,7 @@ pub(crate) struct Endpoint {
     half_open: SynQueue,
     time_wait: TimeWaitTable,
     demux: Demux,
+    recent: RecentSockets,
     isn: IsnGenerator,
     latest_route: LatestRoute,
     cookies: Cookies,
@@ -120,6 +122,17 @@ enum Phase {
     Over(Remains),
 }
 
+impl Phase {
+    /// When something is to be done, unless the connection is synchronised: that is another question, and asked far more often.
+    #[inline(never)]
+    fn deadline(&self, options: &SocketOptions) -> Instant {
+        match self {
+            Phase::Opening(opening) => opening.deadline(options),
+            Phase::Synchronised(_) | Phase::Over(_) => Instant::MAX,
+        }
+    }
+}
+
 /// What is left of a connection.
 #[derive(Debug)]
 enum Remains {
@@ -175,6 +188,7 @@ impl Endpoint {
             half_open: SynQueue::with_key(),
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
+            recent: RecentSockets::new(),
             isn: IsnGenerator::new(secrets.isn),
             latest_route: LatestRoute::default(),
             cookies: Cookies::new(secrets.cookies),
@@ -199,14 +213,48 @@ impl Endpoint {
             return Err(DropReason::NotUnicast);
         }
         //= RFC9293 MUST-3
-        let Datagram { payload, src, dst, checksum, .. } = *datagram;
+        let Datagram { payload, ref src, ref dst, checksum, .. } = *datagram;
         let mut place = None;
-        let segment = Segment::parse_into(&mut place, payload, src, dst, checksum)?;
+        let segment = Segment::parse_into(&mut place, payload, [src, dst], checksum)?;
         ctx.counters.tcp_segments_in += 1;
-        let at = self.demux.locate(emit::tuple_of(datagram, segment));
-        emit::trace_received(ctx.trace, ctx.now, &at.tuple, segment, datagram.gso_size);
+        emit::trace_received(ctx.trace, datagram, segment);
+        match self.guess(segment, datagram) {
+            Some(id) => self.for_socket(ctx, id, segment, datagram),
+            None => self.for_whom_it_concerns(ctx, segment, datagram),
+        }
+    }
+
+    /// The open connection that a segment is for, if it is one of those that had some lately.
+    #[inline(always)]
+    fn guess(&self, segment: &Segment<'_>, datagram: &Datagram<'_>) -> Option<TcpId> {
+        // These are mostly for no open connection, and whoever sends many of them shall not keep the guesses in the cache.
+        if segment.flags & (FLAG_SYN | FLAG_RST) != 0 {
+            return None;
+        }
+        let id = self.recent.guess(segment.dst_port, segment.src_port)?;
+        let Socket { tuple, phase: Phase::Synchronised(_), .. } = self.sockets.get(id)? else { return None };
+        let is_it = tuple.local == datagram.dst && tuple.remote == datagram.src;
+        debug_assert!(
+            !is_it || self.demux.find(&emit::tuple_of(datagram, segment)) == Some(Target::Socket(id))
+        );
+        is_it.then_some(id)
+    }
+
+    /// The way of a segment that nobody was guessed for.
+    #[inline(never)]
+    fn for_whom_it_concerns(
+        &mut self,
+        ctx: &mut Context<'_>,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let mut at = Located::nowhere(emit::tuple_of(datagram, segment));
+        self.demux.place(&mut at);
         match self.demux.find_at(&at) {
-            Some(Target::Socket(id)) => self.for_socket(ctx, id, segment, datagram),
+            Some(Target::Socket(id)) => {
+                self.recent.note(&at.tuple, id);
+                self.for_found_socket(ctx, id, segment, datagram)
+            }
             Some(Target::HalfOpen(id)) => self.for_half_open(ctx, id, &at, segment, datagram),
             Some(Target::TimeWait(id)) => self.for_time_wait(ctx, id, &at, segment),
             None => self.for_listener(ctx, &at, segment, datagram),
@@ -229,7 +277,7 @@ impl Endpoint {
         match (segment.control, segment.ack) {
             (Control::Rst, _) => Err(DropReason::TcpUnexpected),
             (_, Some(_)) => match self.takes_cookie(ctx, listener_id, at, segment)? {
-                Some(socket) => self.for_new_socket(ctx, socket, segment, datagram),
+                Some(socket) => self.for_found_socket(ctx, socket, segment, datagram),
                 None => {
                     emit::refuse(ctx, tuple, segment);
                     Err(DropReason::TcpUnexpected)
@@ -337,20 +385,20 @@ impl Endpoint {
                     return Err(DropReason::TcpBadAck);
                 };
                 self.end_half_open(ctx, id);
-                self.for_new_socket(ctx, socket, segment, datagram)
+                self.for_found_socket(ctx, socket, segment, datagram)
             }
             syn_queue::Outcome::Established(settled) => {
                 let (listener, way) = (entry.listener, entry.way);
                 let socket = self.promote(ctx, at, listener, settled, way)?;
                 self.end_half_open(ctx, id);
-                self.for_new_socket(ctx, socket, segment, datagram)
+                self.for_found_socket(ctx, socket, segment, datagram)
             }
         }
     }
 
-    /// The segment that has made a socket goes on to it: rare, and apart, since the way of all others stands where it is called.
-    #[cold]
-    fn for_new_socket(
+    /// As [`for_socket`](Self::for_socket), and apart: that stands where it is called for those that were guessed.
+    #[inline(never)]
+    fn for_found_socket(
         &mut self,
         ctx: &mut Context<'_>,
         id: TcpId,
@@ -369,33 +417,46 @@ impl Endpoint {
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
-        let verdict = match &mut socket.phase {
-            Phase::Opening(opening) => {
-                let outcome = opening.segment_arrives(
-                    ctx,
-                    &mut self.challenge,
-                    &socket.tuple,
-                    &socket.options,
-                    segment,
-                );
-                self.after_opening(ctx, id, outcome, segment, datagram)
-            }
-            Phase::Synchronised(connection) => {
-                let seq = connection.rcv.nxt().unwrap(segment.seq);
-                let arrival = arrival(segment, seq, datagram);
-                let verdict = connection.segment_arrives(ctx, &mut self.challenge, &arrival);
-                connection.check_invariants();
-                if verdict == Verdict::Accepted {
-                    let ending = socket.settle(ctx, id, &mut self.ready);
-                    if let Some(ending) = ending {
-                        self.finish(ctx, id, ending);
-                    }
-                    return Ok(());
-                }
-                verdict
-            }
-            Phase::Over(_) => return Err(DropReason::TcpNoSocket),
+        let Phase::Synchronised(connection) = &mut socket.phase else {
+            return self.for_opening(ctx, id, segment, datagram);
         };
+        let seq = connection.rcv.nxt().unwrap(segment.seq);
+        let arrival = arrival(segment, seq, datagram);
+        let verdict = connection.segment_arrives(ctx, &mut self.challenge, &arrival);
+        connection.check_invariants();
+        if verdict != Verdict::Accepted {
+            return self.after_verdict(ctx, id, verdict);
+        }
+        if let Some(ending) = socket.settle(ctx, id, &mut self.ready) {
+            self.finish(ctx, id, ending);
+        }
+        Ok(())
+    }
+
+    /// The way of a segment for a socket that is not open yet, or is over.
+    #[inline(never)]
+    fn for_opening(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        segment: &Segment<'_>,
+        datagram: &Datagram<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(socket) = self.sockets.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
+        let Phase::Opening(opening) = &mut socket.phase else { return Err(DropReason::TcpNoSocket) };
+        let challenge = &mut self.challenge;
+        let outcome = opening.segment_arrives(ctx, challenge, &socket.tuple, &socket.options, segment);
+        let verdict = self.after_opening(ctx, id, outcome, segment, datagram);
+        self.after_verdict(ctx, id, verdict)
+    }
+
+    #[inline(never)]
+    fn after_verdict(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        verdict: Verdict,
+    ) -> Result<(), DropReason> {
         match verdict {
             Verdict::Accepted => {
                 self.settle(ctx, id);
@@ -504,6 +565,7 @@ impl Endpoint {
             ..Socket::new(at, listener.owner, listener.options, Holder::Queue(listener_id), ctx.now)
         });
         self.demux.point(at, Target::Socket(socket_id));
+        self.recent.note(&at.tuple, socket_id);
         ctx.counters.tcp_passive_opens += 1;
         self.opened(ctx, socket_id, &settled);
         self.enqueue_for_accept(ctx, listener_id, socket_id);

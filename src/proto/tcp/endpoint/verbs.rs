@@ -367,50 +367,59 @@ impl Endpoint {
         Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
     }
 
-    /// Moves up to `max` bytes that came on `from` to where those wait that `to` is to send, which may be the same.
+    /// Moves up to `max` bytes that came on `from` to where those wait that `to` is to send, which may be the same. What it
+    /// answers is about `to`; if that is another, `from` is to be [settled](Self::settle_reader) next.
     pub(crate) fn splice(
         &mut self,
-        ctx: &mut Context<'_>,
+        pool: &mut Pool,
         from: TcpId,
         to: TcpId,
         max: usize,
-    ) -> Result<usize, SpliceError> {
+        now: Instant,
+    ) -> Result<Done, SpliceError> {
         if max == 0 {
-            return Ok(0);
+            return Ok(Done::only(0));
         }
         let source = self.sockets.get_mut(from).ok_or(SpliceError::Read(Error::NoSuchSocket))?;
         if source.rcv().map_err(SpliceError::Read)?.is_none_or(|rcv| rcv.readable() == 0) {
-            return source.end_of_reading().map_err(SpliceError::Read);
+            return source.end_of_reading().map(Done::only).map_err(SpliceError::Read);
         }
-        let moved = if from == to {
-            let Connection { rcv, snd, .. } = source.writable().map_err(SpliceError::Write)?;
-            splice(ctx, rcv, snd, max)
-        } else {
-            let both = self.sockets.get_disjoint_mut([from, to]);
-            let [source, sink] = both.ok_or(SpliceError::Write(Error::NoSuchSocket))?;
-            let sink = sink.writable().map_err(SpliceError::Write)?;
-            source.rcv().map_err(SpliceError::Read)?.map_or(0, |rcv| splice(ctx, rcv, &mut sink.snd, max))
-        };
-        if moved == 0 {
+        if from != to {
+            return self.splice_to_another(pool, from, to, max, now);
+        }
+        let Connection { rcv, snd, .. } = source.writable().map_err(SpliceError::Write)?;
+        let count = carry(pool, rcv, snd, max, now);
+        if count == 0 {
             self.note_starved(to);
             return Err(SpliceError::Write(Error::WouldBlock));
         }
-        if let Some(sink) = self.sockets.get_mut(to)
-            && sink.settle_sending(to, &mut self.ready, ctx.now)
-        {
-            sink.rearm(ctx, to);
+        Ok(Done { count, rearm: source.settle_sending(to, &mut self.ready, now) })
+    }
+
+    #[inline(never)]
+    fn splice_to_another(
+        &mut self,
+        pool: &mut Pool,
+        from: TcpId,
+        to: TcpId,
+        max: usize,
+        now: Instant,
+    ) -> Result<Done, SpliceError> {
+        let both = self.sockets.get_disjoint_mut([from, to]);
+        let [source, sink] = both.ok_or(SpliceError::Write(Error::NoSuchSocket))?;
+        let Connection { snd, .. } = sink.writable().map_err(SpliceError::Write)?;
+        let count = source.rcv().map_err(SpliceError::Read)?.map_or(0, |rcv| carry(pool, rcv, snd, max, now));
+        if count == 0 {
+            self.note_starved(to);
+            return Err(SpliceError::Write(Error::WouldBlock));
         }
-        if from != to
-            && let Some(source) = self.sockets.get_mut(from)
-            && source.settle_reading(from, &mut self.ready, ctx.now)
-        {
-            source.rearm(ctx, from);
-        }
-        debug_assert!(
-            [from, to].iter().all(|id| self.is_settled(ctx.config, *id, ctx.now)),
-            "it has done more"
-        );
-        Ok(moved)
+        Ok(Done { count, rearm: sink.settle_sending(to, &mut self.ready, now) })
+    }
+
+    /// What remains to be done after bytes of `id` were spliced away: as after a read of so many.
+    pub(crate) fn settle_reader(&mut self, id: TcpId, count: usize, now: Instant) -> Done {
+        let socket = self.sockets.get_mut(id);
+        Done { count, rearm: socket.is_some_and(|socket| socket.settle_reading(id, &mut self.ready, now)) }
     }
 
     /// Whether a read would find something now, but for the end that one's own side has put to reading.
@@ -585,62 +594,100 @@ impl Endpoint {
 }
 
 /// Moves bytes from one half to another, and tells how many.
-fn splice(ctx: &mut Context<'_>, rcv: &mut RecvHalf, snd: &mut SendHalf, max: usize) -> usize {
-    let mut moved = 0;
+fn carry(pool: &mut Pool, rcv: &mut RecvHalf, snd: &mut SendHalf, max: usize, now: Instant) -> usize {
+    let unread = rcv.readable().min(max as u64);
+    let count = match rcv.unread_in_one(unread) {
+        Some(all) => snd.write(all, pool, now),
+        None => copy_pieces(pool, rcv, snd, max, now),
+    };
+    snd.timer_refresh(now);
+    rcv.skip(count as u64, pool, now);
+    count
+}
+
+/// Copies bytes that stand in several places, and tells how many.
+#[inline(never)]
+fn copy_pieces(pool: &mut Pool, rcv: &RecvHalf, snd: &mut SendHalf, max: usize, now: Instant) -> usize {
+    let mut count = 0;
     for piece in rcv.unread(max) {
-        let stored = snd.write(piece, ctx.pool, ctx.now);
-        moved += stored;
+        let stored = snd.write(piece, pool, now);
+        count += stored;
         if stored < piece.len() {
             break;
         }
     }
-    snd.timer_refresh(ctx.now);
-    rcv.consume(moved, ctx.pool, ctx.now)
+    count
 }
 
-impl Socket {
-    /// Where there may be something to read; nowhere if the connection never was, and not yet while it opens.
+/// What is asked of phases in which no data flows.
+impl Phase {
+    #[inline(never)]
     fn rcv(&mut self) -> Result<Option<&mut RecvHalf>, Error> {
-        match &mut self.phase {
+        match self {
             Phase::Opening(_) => Err(Error::WouldBlock),
             Phase::Synchronised(connection) => Ok(Some(&mut connection.rcv)),
             Phase::Over(remains) => Ok(remains.rcv_mut()),
         }
     }
 
+    #[inline(never)]
+    fn refuses_to_write(&self) -> Error {
+        match self {
+            Phase::Opening(opening) if !opening.close_wanted => Error::WouldBlock,
+            Phase::Opening(_) | Phase::Synchronised(_) | Phase::Over(_) => Error::BrokenPipe,
+        }
+    }
+}
+
+impl Socket {
+    /// Where there may be something to read; nowhere if the connection never was, and not yet while it opens.
+    #[inline]
+    fn rcv(&mut self) -> Result<Option<&mut RecvHalf>, Error> {
+        match &mut self.phase {
+            Phase::Synchronised(connection) => Ok(Some(&mut connection.rcv)),
+            other => other.rcv(),
+        }
+    }
+
     /// The connection, if it can be written to; or the pending error, which is told thereby.
+    #[inline]
     fn writable(&mut self) -> Result<&mut Connection, Error> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
         match &mut self.phase {
-            Phase::Opening(opening) if opening.close_wanted => Err(Error::BrokenPipe),
-            Phase::Opening(_) => Err(Error::WouldBlock),
-            Phase::Synchronised(connection) if connection.sides.ours() == OurSide::Open => Ok(connection),
-            Phase::Synchronised(_) | Phase::Over(_) => Err(Error::BrokenPipe),
+            Phase::Synchronised(connection) => {
+                let is_open = connection.sides.ours() == OurSide::Open;
+                if is_open { Ok(connection) } else { Err(Error::BrokenPipe) }
+            }
+            other => Err(other.refuses_to_write()),
         }
     }
 
     /// What a read answers when there is nothing to read.
     //= RFC9293 MUST-12
+    #[inline]
     fn end_of_reading(&mut self) -> Result<usize, Error> {
-        let their_fin = match &self.phase {
-            Phase::Opening(_) => false,
-            Phase::Synchronised(connection) => connection.sides.theirs() == TheirSide::Closed,
+        let Phase::Synchronised(connection) = &self.phase else { return self.end_of_reading_another() };
+        let is_end = connection.sides.theirs() == TheirSide::Closed || self.read_shut;
+        if is_end { Ok(0) } else { Err(Error::WouldBlock) }
+    }
+
+    /// The same where the connection is not open.
+    #[inline(never)]
+    fn end_of_reading_another(&mut self) -> Result<usize, Error> {
+        match &self.phase {
             // As Linux: a stream that was complete stays so, whatever happened after its end.
-            Phase::Over(remains) if remains.rcv().is_some_and(RecvHalf::fin_received) => true,
+            Phase::Over(remains) if remains.rcv().is_some_and(RecvHalf::fin_received) => Ok(0),
             Phase::Over(remains) => {
                 if let Some(error) = self.error.take() {
                     return Err(error);
                 }
-                return if remains.rcv().is_some() || self.read_shut {
-                    Ok(0)
-                } else {
-                    Err(Error::NotConnected)
-                };
+                if remains.rcv().is_some() || self.read_shut { Ok(0) } else { Err(Error::NotConnected) }
             }
-        };
-        if their_fin || self.read_shut { Ok(0) } else { Err(Error::WouldBlock) }
+            Phase::Opening(_) | Phase::Synchronised(_) if self.read_shut => Ok(0),
+            Phase::Opening(_) | Phase::Synchronised(_) => Err(Error::WouldBlock),
+        }
     }
 
     fn has_something_to_read(&self) -> bool {

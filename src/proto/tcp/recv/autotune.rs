@@ -25,7 +25,8 @@ use crate::time::{Instant, nanos};
 pub(crate) struct AutoTune {
     size: u64,
     max: u64,
-    rtt: Option<Duration>,
+    /// In nanoseconds, since each read asks for it.
+    rtt: Option<u64>,
     /// When RCV.NXT gets to this position, a window has come since that time.
     window: (RcvPos, Instant),
     /// Bytes read in each of the last quarters of round trips, the present one first.
@@ -41,8 +42,8 @@ impl AutoTune {
 
     /// Round trips are taken to be no shorter: a reader is not woken more often, and takes all at once that has come. Not
     /// much longer than they are within a machine either, or windows become larger than its caches and cost more than they
-    /// bring.
-    const RTT_MIN: Duration = Duration::from_micros(100);
+    /// bring. In nanoseconds.
+    const RTT_MIN: u64 = 100_000;
 
     /// A buffer of `initial` bytes that may grow to `max`; one that may not never changes. `first` is the position after
     /// the peer's SYN, `window` how many bytes it was offered then.
@@ -64,14 +65,15 @@ impl AutoTune {
 
     /// A round-trip time was measured by better means than ours.
     pub(crate) fn rtt_sample(&mut self, rtt: Duration) {
-        self.rtt = Some(self.rtt.map_or(rtt, |smoothed| smoothed * 7 / 8 + rtt / 8));
+        let rtt = nanos(rtt);
+        self.rtt = Some(self.rtt.map_or(rtt, |smoothed| smoothed.saturating_mul(7) / 8 + rtt / 8));
     }
 
     /// Text has come up to `nxt`, and the peer may send up to `edge`.
     pub(crate) fn received(&mut self, nxt: RcvPos, edge: RcvPos, now: Instant) {
         let (end, since) = self.window;
         if nxt >= end {
-            let took = now.since(since);
+            let took = now.nanos_since(since);
             self.rtt = Some(self.rtt.map_or(took, |known| known.min(took)));
             self.window = (edge, now);
         }
@@ -80,7 +82,7 @@ impl AutoTune {
     /// The application has read so many bytes.
     pub(crate) fn read(&mut self, bytes: u64, now: Instant) {
         let Some(rtt) = self.rtt.filter(|_| self.size < self.max) else { return };
-        self.turn_to(now, nanos(rtt.max(Self::RTT_MIN)) / Self::QUARTERS as u64);
+        self.turn_to(now, rtt.max(Self::RTT_MIN) / Self::QUARTERS as u64);
         let [present, ..] = &mut self.read;
         *present = present.saturating_add(bytes.min(u32::MAX.into()) as u32);
         let sum = |quarters: &[u32]| quarters.iter().map(|bytes| u64::from(*bytes)).sum::<u64>();
@@ -226,7 +228,7 @@ mod tests {
         tune.read(60_000, ms(50));
         assert_eq!(tune.size(), INITIAL);
         tune.received(first().plus(65_535), first().plus(131_000), ms(60));
-        assert_eq!(tune.rtt, Some(Duration::from_millis(60)));
+        assert_eq!(tune.rtt, Some(60_000_000));
         tune.read(60_000, ms(60));
         assert_eq!(tune.size(), 240_000);
     }
@@ -235,11 +237,11 @@ mod tests {
     fn the_time_of_a_window_lowers_the_estimate_and_does_not_raise_it() {
         let mut tune = tune();
         tune.received(first().plus(65_535), first().plus(200_000), ms(90));
-        assert_eq!(tune.rtt, Some(Duration::from_millis(90)));
+        assert_eq!(tune.rtt, Some(90_000_000));
         tune.received(first().plus(200_000), first().plus(300_000), ms(1_000));
-        assert_eq!(tune.rtt, Some(Duration::from_millis(90)));
+        assert_eq!(tune.rtt, Some(90_000_000));
         tune.rtt_sample(Duration::from_millis(170));
-        assert_eq!(tune.rtt, Some(Duration::from_millis(100)), "but a measurement does");
+        assert_eq!(tune.rtt, Some(100_000_000), "but a measurement does");
     }
 
     #[test]

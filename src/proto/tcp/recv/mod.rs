@@ -238,6 +238,13 @@ impl RecvHalf {
         self.ring.pieces(self.read.get(), self.readable().min(max as u64) as usize)
     }
 
+    /// So many unread bytes, which are there, as one piece; if they stand in the first page, as what is small and soon read does.
+    #[inline]
+    pub(crate) fn unread_in_one(&self, count: u64) -> Option<&[u8]> {
+        debug_assert!(count <= self.readable(), "{count} of {}", self.readable());
+        self.ring.piece(self.read.get(), count as usize)
+    }
+
     /// Moves unread bytes to `out` and returns how many.
     pub(crate) fn read(&mut self, out: &mut [u8], pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(out.len() as u64) as usize;
@@ -251,11 +258,18 @@ impl RecvHalf {
     /// Counts up to `max` unread bytes as read and returns how many.
     pub(crate) fn consume(&mut self, max: usize, pool: &mut Pool, now: Instant) -> usize {
         let count = self.readable().min(max as u64);
+        self.skip(count, pool, now);
+        count as usize
+    }
+
+    /// Counts so many unread bytes, which are there, as read.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u64, pool: &mut Pool, now: Instant) {
+        debug_assert!(count <= self.readable(), "{count} of {}", self.readable());
         if count > 0 {
             self.ring.advance(self.read.plus(count).get(), pool);
             self.after_reading(count, pool, now);
         }
-        count as usize
     }
 
     fn after_reading(&mut self, count: u64, pool: &mut Pool, now: Instant) {
@@ -467,15 +481,13 @@ impl RecvHalf {
     }
 
     /// Offers no more than the pool would lend, and has the pool promise what is or will be offered.
+    // Twice for a request, and it mostly finds all as it was: a call would cost a third of that.
+    #[inline(always)]
     pub(crate) fn follow_memory(&mut self, pool: &mut Pool) {
-        if self.discard_from.is_some() {
-            // What nobody will read takes no memory.
-            self.window.resize(self.tune.size());
-            return;
-        }
-        // Twice for a request: where a buffer that has not grown finds what it needs, its share need not be known.
         let (size, mine) = (self.tune.size(), self.ring.committed());
-        if !self.lapsed && size <= bytes_of_share(Pool::SHARE_WHEN_PLENTY) && pool.has_plenty(mine) {
+        let is_small = size <= bytes_of_share(Pool::SHARE_WHEN_PLENTY) && !self.lapsed;
+        // Where a buffer that has not grown finds what it needs, its share need not be known.
+        if is_small && self.discard_from.is_none() && pool.has_plenty(mine) {
             debug_assert!(size <= bytes_of_share(pool.share(mine)));
             self.window.resize(size);
             self.ring.promise(self.needed(), pool);
@@ -484,7 +496,13 @@ impl RecvHalf {
         }
     }
 
+    #[inline(never)]
     fn follow_share(&mut self, pool: &mut Pool) {
+        if self.discard_from.is_some() {
+            // What nobody will read takes no memory.
+            self.window.resize(self.tune.size());
+            return;
+        }
         let share = pool.share(self.ring.committed());
         self.window.resize(self.tune.size().min(bytes_of_share(share)));
         let needed = self.needed();
