@@ -43,6 +43,7 @@ impl Sizes {
     }
 
     /// A segment with `size` bytes of text went out, for the first time or again.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, range: Range<u64>, size: u64) {
         match self.runs.back_mut() {
             Some(last) if last.end == range.start && last.size == size => last.end = range.end,
