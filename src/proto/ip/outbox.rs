@@ -117,6 +117,11 @@ impl Outbox {
         self.append(device, Waiting::OWN, pieces);
     }
 
+    /// Like [`push`](Self::push), of a segment that is all headers.
+    pub(crate) fn push_headers(&mut self, device: DeviceId, headers: &[u8], checksum: EgressChecksum) {
+        self.append(device, Waiting { checksum, ..Waiting::OWN }, &[headers]);
+    }
+
     /// Like [`push`](Self::push), of a datagram of UDP whose checksum the device completes. With `gso_size` it is a
     /// super-datagram.
     pub(crate) fn push_unsummed(
@@ -270,6 +275,8 @@ impl Outbox {
         Sent::Taken
     }
 
+    // In one place, and all of it.
+    #[inline(never)]
     fn append(&mut self, device: DeviceId, waiting: Waiting, pieces: &[&[u8]]) {
         let index = index(device);
         if self.queues.len() <= index {

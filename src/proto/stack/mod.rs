@@ -269,15 +269,23 @@ impl Stack {
     }
 
     fn transmit_all(&mut self, now: Instant, sink: &mut dyn PacketSink, more_to_come: bool) -> Progress {
-        // Packets to ourselves may cause more of them; a bounded number of rounds keeps two chatting
-        // sockets from holding the driver for ever.
-        for _ in 0..Self::LOOPBACK_ROUNDS {
+        let progress = self.transmit_once(now, sink, more_to_come);
+        if self.loopback.is_empty() { progress } else { self.converse(now, sink, more_to_come) }
+    }
+
+    /// Packets to ourselves may cause more of them; a bounded number of rounds keeps two chatting sockets from holding the
+    /// driver for ever.
+    // Apart, so that one round, which mostly is all, prepares for no other.
+    #[cold]
+    fn converse(&mut self, now: Instant, sink: &mut dyn PacketSink, more_to_come: bool) -> Progress {
+        for _ in 1..Self::LOOPBACK_ROUNDS {
+            self.deliver_loopback(now);
             let progress = self.transmit_once(now, sink, more_to_come);
             if self.loopback.is_empty() {
                 return progress;
             }
-            self.deliver_loopback(now);
         }
+        self.deliver_loopback(now);
         Progress::More
     }
 
@@ -370,38 +378,40 @@ impl Stack {
         if has_raw { Ok(()) } else { raw.or(told) }
     }
 
+    #[inline(always)]
     fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
-        let (mut packets, mut bytes) = (0, 0);
-        let mut sink = LoopbackSink {
-            device,
-            loopback: &mut self.loopback,
-            limit: self.config.loopback_packets,
-            packets: &mut packets,
-            bytes: &mut bytes,
-        };
+        let limit = self.config.loopback_packets;
+        let mut sink = LoopbackSink { device, loopback: &mut self.loopback, limit, packets: 0, bytes: 0 };
         let (tcp, mut ctx) = with!(self, now, tcp);
         let tcp_leads = core::mem::take(&mut self.tcp_leads);
         let mut progress = Progress::Idle;
         if tcp_leads {
             progress = tcp.transmit(&mut ctx, &mut sink, more_to_come);
         }
-        if progress != Progress::More {
+        if progress != Progress::More && !ctx.outbox.is_empty() {
             let drained = ctx.outbox.drain(&mut sink);
             self.tcp_leads = drained == Progress::More && !tcp_leads;
             progress = progress.and(drained);
         }
-        if !tcp_leads && progress != Progress::More {
+        if !tcp_leads && progress != Progress::More && tcp.wants_transmit(ctx.pool) {
             progress = progress.and(tcp.transmit(&mut ctx, &mut sink, more_to_come));
         }
+        let LoopbackSink { packets, bytes, .. } = sink;
         self.counters.packets_out += packets;
         self.counters.bytes_out += bytes;
         if self.outbox.take_relief() {
-            let (udp, mut ctx) = with!(self, now, udp);
-            udp.outbox_relieved(&mut ctx);
-            self.ping.outbox_relieved(&mut ctx);
-            self.raw.outbox_relieved(&mut ctx);
+            self.tell_relief(now);
         }
         progress
+    }
+
+    /// Those who found no room in the outbox are told that there is some.
+    #[inline(never)]
+    fn tell_relief(&mut self, now: Instant) {
+        let (udp, mut ctx) = with!(self, now, udp);
+        udp.outbox_relieved(&mut ctx);
+        self.ping.outbox_relieved(&mut ctx);
+        self.raw.outbox_relieved(&mut ctx);
     }
 
     fn deliver_loopback(&mut self, now: Instant) {
@@ -426,27 +436,30 @@ struct LoopbackSink<'a> {
     device: &'a mut dyn PacketSink,
     loopback: &'a mut VecDeque<Vec<u8>>,
     limit: usize,
-    packets: &'a mut u64,
-    bytes: &'a mut u64,
+    packets: u64,
+    bytes: u64,
 }
 
 impl PacketSink for LoopbackSink<'_> {
     fn send(&mut self, egress: Egress<'_>) -> Sent {
         let sent = if egress.device == DeviceId::LOOPBACK {
-            self.turn_round(egress)
+            self.turn_round(&egress)
         } else {
             self.device.send(egress)
         };
         if sent == Sent::Taken {
-            *self.packets += 1;
-            *self.bytes += egress.len() as u64;
+            self.packets += 1;
+            self.bytes += egress.len() as u64;
         }
         sent
     }
 }
 
 impl LoopbackSink<'_> {
-    fn turn_round(&mut self, egress: Egress<'_>) -> Sent {
+    // Apart, as it is rare, and `send` then needs hardly any registers.
+    #[cold]
+    #[inline(never)]
+    fn turn_round(&mut self, egress: &Egress<'_>) -> Sent {
         if self.loopback.len() >= self.limit {
             return Sent::Busy;
         }

@@ -11,8 +11,7 @@ use arrayvec::ArrayVec;
 
 use super::challenge::ChallengeBudget;
 use super::closing::{OurSide, Sides, State, TheirSide};
-use super::demux::FourTuple;
-use super::emit::{self, Marks, Says, Way};
+use super::emit::{self, Says, Way};
 use super::info::{TcpInfo, Timers};
 use super::keepalive::{self, KeepAliveTimer};
 use super::options::{KeepAlive, SocketOptions};
@@ -30,7 +29,7 @@ use crate::proto::context::Context;
 use crate::proto::error::Error;
 use crate::proto::events::Readiness;
 use crate::proto::ip::Route;
-use crate::proto::packet::{DeviceId, PacketSink, Sent};
+use crate::proto::packet::{PacketSink, Sent};
 use crate::proto::trace::CloseReason;
 use crate::proto::wire::tcp::Control;
 use crate::proto::wire::tcp_options::{SackOption, TcpOptions};
@@ -334,34 +333,43 @@ impl Connection {
         &mut self,
         ctx: &mut Context<'_>,
         sink: &mut dyn PacketSink,
-        device: DeviceId,
-        tuple: &FourTuple,
-        options: &SocketOptions,
+        way: &Way<'_>,
+        nodelay: bool,
     ) -> Option<Attempt> {
-        let way = Way { device, tuple, marks: Marks::of(options) };
         let one = |sent| Attempt { sent, segments: 1 };
         //= RFC9293 MUST-58: an acknowledgement that text can carry is not sent by itself.
         if self.snd.has_something_to_plan()
-            && let Some(plan) = self.plan(ctx, &way, options)
+            && let Some(attempt) = self.transmit_text(ctx, sink, way, nodelay)
         {
-            Some(Attempt { sent: self.send_text(ctx, sink, &way, &plan), segments: plan.segments() as usize })
+            Some(attempt)
         } else if self.rcv.ack.is_due(ctx.now) {
-            Some(one(self.send_ack(ctx, sink, &way)))
+            Some(one(self.send_ack(ctx, sink, way)))
         } else if self.wants_probe() {
-            Some(one(self.send_keepalive(ctx, sink, &way)))
+            Some(one(self.send_keepalive(ctx, sink, way)))
         } else {
             None
         }
     }
 
-    /// What text goes next that way.
-    fn plan(&self, ctx: &Context<'_>, way: &Way<'_>, options: &SocketOptions) -> Option<TextPlan> {
+    /// Sends what text goes next that way.
+    #[inline(always)]
+    fn transmit_text(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        way: &Way<'_>,
+        nodelay: bool,
+    ) -> Option<Attempt> {
         let sack_len = self.sack_len();
         // All segments that a device makes of one have the same options: none that the first alone would have.
         let differ = self.rcv.reports_duplicate() || self.rcv.ack.waiting() > 0;
         let is_much = self.snd.unacknowledged_text() + sack_len > self.snd.mss();
         let most = if is_much && !differ { self.most_at_once(ctx, way, sack_len) } else { 0 };
-        self.snd.plan(options.nodelay, sack_len, most)
+        if sack_len == 0 && most == 0 && self.snd.has_only_new_text() {
+            let plan = self.snd.plan_one_of_new(nodelay)?;
+            return Some(Attempt { sent: self.send_text(ctx, sink, way, &plan), segments: 1 });
+        }
+        self.transmit_planned(ctx, sink, way, |snd| snd.plan(nodelay, sack_len, most))
     }
 
     /// How much text a super-segment may have that goes this way; 0 if none may.
@@ -510,6 +518,22 @@ impl Connection {
         self.keepalive.probe_is_due() && self.may_keep_alive()
     }
 
+    /// Sends text as it is planned, be it a super-segment or what was sent before.
+    // By itself, so that the way of one new segment is laid out for what that is known to be.
+    #[inline(never)]
+    fn transmit_planned(
+        &mut self,
+        ctx: &mut Context<'_>,
+        sink: &mut dyn PacketSink,
+        way: &Way<'_>,
+        plan: impl FnOnce(&SendHalf) -> Option<TextPlan>,
+    ) -> Option<Attempt> {
+        let plan = plan(&self.snd)?;
+        let sent = self.send_text(ctx, sink, way, &plan);
+        Some(Attempt { sent, segments: plan.segments() as usize })
+    }
+
+    #[inline(always)]
     fn send_text(
         &mut self,
         ctx: &mut Context<'_>,

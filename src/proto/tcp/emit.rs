@@ -1,5 +1,6 @@
 //! Segments on their way out: headers from a connection's numbers, and control segments for the outbox.
 
+use core::net::IpAddr;
 use core::num::NonZeroU16;
 
 use super::demux::FourTuple;
@@ -11,8 +12,9 @@ use crate::proto::packet::{DeviceId, Egress, EgressChecksum, Offloads, PacketSin
 use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
-use crate::proto::wire::tcp::{CHECKSUM_AT, Control, Segment, SeqNr, TcpHeader};
-use crate::proto::wire::tcp_options::TcpOptions;
+use crate::proto::wire::tcp::{CHECKSUM_AT, Control, HEADER_LEN, Segment, SeqNr, TcpHeader};
+use crate::proto::wire::tcp_options::{TIMESTAMPS_LEN, TcpOptions};
+use crate::time::Instant;
 
 /// What a segment to be sent says, but for its ports and text.
 #[derive(Clone, Debug)]
@@ -109,16 +111,26 @@ impl Marks {
     // Inlined, the header is never anywhere but where it goes.
     #[inline(always)]
     fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
-        let is_cut = ctx.ip.path_mtu.needs_cutting(tuple.remote);
-        let (ident, dont_fragment) = if is_cut { cuttable(ctx, tuple) } else { (0, true) };
+        match ctx.ip.path_mtu.needs_cutting(tuple.remote) {
+            false => self.whole_header(ctx, tuple),
+            true => {
+                let (ident, dont_fragment) = cuttable(ctx, tuple);
+                IpHeader { ident, dont_fragment, ..self.whole_header(ctx, tuple) }
+            }
+        }
+    }
+
+    /// That of a segment that is not to be cut.
+    #[inline(always)]
+    fn whole_header(self, ctx: &Context<'_>, tuple: &FourTuple) -> IpHeader {
         IpHeader {
             src: tuple.local,
             dst: tuple.remote,
             protocol: PROTOCOL_TCP,
             hop_limit: self.ttl,
             tos: self.tos,
-            ident,
-            dont_fragment,
+            ident: 0,
+            dont_fragment: true,
             flow_label: ctx.ip.flows.label(tuple.local_addr(), tuple.remote_addr(), PROTOCOL_TCP),
         }
     }
@@ -151,19 +163,66 @@ pub(crate) fn send(
     gso_size: Option<NonZeroU16>,
 ) -> Sent {
     let Way { device, tuple, marks } = *way;
+    // As nearly all segments are. Said once more, it is known to be so wherever a header is made.
+    if let (IpAddr::V4(local), IpAddr::V4(remote)) = (tuple.local, tuple.remote)
+        && let Some(timestamps) = says.options.timestamps_alone()
+        && !ctx.ip.path_mtu.needs_cutting(tuple.remote)
+    {
+        let ends = FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), ..*tuple };
+        let mut header = HeaderBuf::new();
+        let text_len = len_of(text);
+        let len = HEADER_LEN + TIMESTAMPS_LEN + text_len;
+        marks.whole_header(ctx, &ends).write(len, &mut header);
+        let checksum = if ctx.ip.interfaces.offloads(device).checksum {
+            let start = header.len() as u16;
+            let tcp_header = says.header(tuple);
+            tcp_header.write_seeded_with(timestamps, ends.local, ends.remote, text_len, &mut header);
+            EgressChecksum::Partial { start, offset: CHECKSUM_AT }
+        } else {
+            says.write_summed(tuple, text, &mut header);
+            EgressChecksum::Complete
+        };
+        return sink.send(Egress { device, header: &header, payload: text, gso_size, checksum });
+    }
+    send_any(ctx, sink, way, says, text, gso_size)
+}
+
+/// The same, however odd its header is.
+#[inline(never)]
+fn send_any(
+    ctx: &mut Context<'_>,
+    sink: &mut dyn PacketSink,
+    way: &Way<'_>,
+    says: &Says,
+    text: &[&[u8]],
+    gso_size: Option<NonZeroU16>,
+) -> Sent {
     let mut header = HeaderBuf::new();
-    let text_len = len_of(text);
-    marks.ip_header(ctx, tuple).write(says.header(tuple).len() + text_len, &mut header);
-    let checksum = if ctx.ip.interfaces.offloads(device).checksum {
+    let checksum = write_headers(ctx, way, says, text, &mut header);
+    sink.send(Egress { device: way.device, header: &header, payload: text, gso_size, checksum })
+}
+
+/// Writes both headers of a segment, and what of its checksum the device can complete is left to it.
+#[inline(always)]
+fn write_headers(
+    ctx: &mut Context<'_>,
+    way: &Way<'_>,
+    says: &Says,
+    text: &[&[u8]],
+    header: &mut HeaderBuf,
+) -> EgressChecksum {
+    let Way { device, tuple, marks } = *way;
+    let (len, text_len) = (says.header(tuple).len(), len_of(text));
+    marks.ip_header(ctx, tuple).write(len + text_len, header);
+    if ctx.ip.interfaces.offloads(device).checksum {
         // No header of IP is that long.
         let start = header.len() as u16;
-        says.header(tuple).write_seeded(tuple.local, tuple.remote, text_len, &mut header);
+        says.header(tuple).write_seeded_of(len, tuple.local, tuple.remote, text_len, header);
         EgressChecksum::Partial { start, offset: CHECKSUM_AT }
     } else {
-        says.write_summed(tuple, text, &mut header);
+        says.write_summed(tuple, text, header);
         EgressChecksum::Complete
-    };
-    sink.send(Egress { device, header: &header, payload: text, gso_size, checksum })
+    }
 }
 
 /// Whether super-segments may go this way: the device cuts them, and nobody has to cut what it makes of them.
@@ -185,11 +244,30 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
 
 /// The same by a route that is known to be the one.
 pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
+    note_sent(ctx, tuple, says, 0, None);
+    if route.mtu < HEADERS_MAX {
+        return queue_by_narrow(ctx, route, tuple, marks, says);
+    }
+    let mut headers = HeaderBuf::new();
+    let way = Way { device: route.device, tuple, marks };
+    let checksum = write_headers(ctx, &way, says, &[], &mut headers);
+    if ctx.outbox.has_room_for(route.device, 1, headers.len()) {
+        ctx.outbox.push_headers(route.device, &headers, checksum);
+    } else {
+        ctx.counters.replies_lost += 1;
+    }
+}
+
+/// IPv6's and TCP's, with all options that there may be.
+const HEADERS_MAX: usize = 100;
+
+/// The same where that may not fit into one packet.
+#[cold]
+fn queue_by_narrow(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
     let mut header = HeaderBuf::new();
     says.write_summed(tuple, &[], &mut header);
     let ip_header = marks.ip_header(ctx, tuple);
     ip::send(ctx, route, &ip_header, &[&header]);
-    note_sent(ctx, tuple, says, 0, None);
 }
 
 /// Counts and traces a segment that was sent, with `len` bytes of text; a super-segment counts as those it is cut into.
@@ -258,5 +336,84 @@ pub(crate) fn tuple_of(datagram: &Datagram<'_>, segment: &Segment<'_>) -> FourTu
         remote: datagram.src,
         local_port: segment.dst_port,
         remote_port: segment.src_port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::ip::testing::{TUN, World};
+    use crate::proto::wire::testing::any_ends;
+
+    fn any_says() -> impl Strategy<Value = Says> {
+        let control = prop::sample::select(&[Control::None, Control::Syn, Control::Fin, Control::Rst][..]);
+        let numbers = (any::<u32>(), any::<Option<u32>>(), any::<u16>());
+        let options = (any::<Option<(u32, u32)>>(), prop::option::weighted(0.2, any::<u16>()));
+        (numbers, control, any::<bool>(), any::<Option<u16>>(), options).prop_map(
+            |((seq, ack, window), control, psh, urgent, (timestamps, mss))| Says {
+                seq: SeqNr(seq),
+                ack: ack.map(SeqNr),
+                control,
+                psh,
+                urgent,
+                window,
+                options: TcpOptions { timestamps, mss, ..TcpOptions::NONE },
+            },
+        )
+    }
+
+    fn any_way() -> impl Strategy<Value = (FourTuple, Marks, bool)> {
+        let tuple = (any_ends(), any::<(u16, u16)>()).prop_map(|((local, remote), ports)| FourTuple {
+            local,
+            remote,
+            local_port: ports.0,
+            remote_port: ports.1,
+        });
+        let marks = (1u8.., any::<u8>()).prop_map(|(ttl, tos)| Marks { ttl, tos });
+        (tuple, marks, any::<bool>())
+    }
+
+    fn world(checksum: bool) -> World {
+        let mut world = World::new();
+        world.ip.interfaces.set_offloads(TUN, Offloads { checksum, ..Offloads::default() });
+        world
+    }
+
+    proptest! {
+        #[test]
+        fn a_segment_is_the_same_whichever_way_its_headers_are_written(
+            says in any_says(),
+            (tuple, marks, offload) in any_way(),
+            text in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..4),
+            gso_size in any::<Option<NonZeroU16>>(),
+        ) {
+            let mut world = world(offload);
+            let way = Way { device: TUN, tuple: &tuple, marks };
+            let pieces: Vec<&[u8]> = text.iter().map(Vec::as_slice).collect();
+            let mut seen = Vec::new();
+            let mut sink = |egress: Egress<'_>| {
+                let Egress { device, header, payload, gso_size, checksum } = egress;
+                seen.push((device, header.to_vec(), payload.concat(), gso_size, checksum));
+                Sent::Busy
+            };
+            let ctx = &mut world.ctx();
+            prop_assert_eq!(send(ctx, &mut sink, &way, &says, &pieces, gso_size), Sent::Busy);
+            prop_assert_eq!(send_any(ctx, &mut sink, &way, &says, &pieces, gso_size), Sent::Busy);
+            prop_assert_eq!(&seen[0], &seen[1]);
+        }
+
+        #[test]
+        fn a_segment_that_waits_is_the_same_on_any_route(says in any_says(), (tuple, marks, _) in any_way()) {
+            let mut world = world(false);
+            let route = Route { device: TUN, source: tuple.local, mtu: 1500, link_mtu: 1500 };
+            queue_by(&mut world.ctx(), &route, &tuple, marks, &says);
+            queue_by_narrow(&mut world.ctx(), &route, &tuple, marks, &says);
+            let (first, second) = (world.sent(), world.sent());
+            prop_assert!(first.is_some() && first == second);
+        }
     }
 }

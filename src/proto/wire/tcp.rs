@@ -14,7 +14,7 @@ use super::HeaderBuf;
 use super::checksum::Sum;
 use super::ip::PROTOCOL_TCP;
 pub use super::seq_nr::SeqNr;
-use super::tcp_options::TcpOptions;
+use super::tcp_options::{TIMESTAMPS_LEN, TcpOptions, write_timestamps};
 use crate::proto::counters::DropReason;
 use crate::proto::packet::{ChecksumState, len_of};
 
@@ -275,16 +275,56 @@ impl TcpHeader<'_> {
     /// If `out` has no room for the header.
     #[inline]
     pub fn write_seeded(&self, src: IpAddr, dst: IpAddr, payload_len: usize, out: &mut HeaderBuf) {
-        let header_len = self.len();
+        self.write_seeded_of(self.len(), src, dst, payload_len, out);
+    }
+
+    /// The same where its length is known.
+    #[inline(always)]
+    pub(crate) fn write_seeded_of(
+        &self,
+        header_len: usize,
+        src: IpAddr,
+        dst: IpAddr,
+        payload_len: usize,
+        out: &mut HeaderBuf,
+    ) {
+        debug_assert_eq!(header_len, self.len());
         let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
         //= RFC9293 MUST-2: the device does the rest.
         self.write_unsummed(header_len, !seed.finish(), out);
+    }
+
+    /// The same of a header whose options are known to be `timestamps` alone.
+    #[inline(always)]
+    pub(crate) fn write_seeded_with(
+        &self,
+        timestamps: (u32, u32),
+        src: IpAddr,
+        dst: IpAddr,
+        payload_len: usize,
+        out: &mut HeaderBuf,
+    ) {
+        debug_assert_eq!(self.options.timestamps_alone(), Some(timestamps));
+        let header_len = HEADER_LEN + TIMESTAMPS_LEN;
+        let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
+        //= RFC9293 MUST-2: the device does the rest.
+        self.write_fixed(header_len, !seed.finish(), out);
+        write_timestamps(timestamps, out);
     }
 
     /// Appends the header, of `header_len` bytes, with what its checksum's field is to hold.
     // As with `IpHeader::write`.
     #[inline(always)]
     fn write_unsummed(&self, header_len: usize, checksum: u16, out: &mut HeaderBuf) {
+        self.write_fixed(header_len, checksum, out);
+        if header_len > HEADER_LEN {
+            self.options.write(out);
+        }
+    }
+
+    /// The same without options.
+    #[inline(always)]
+    fn write_fixed(&self, header_len: usize, checksum: u16, out: &mut HeaderBuf) {
         let mut fixed = [0; HEADER_LEN];
         fixed[..2].copy_from_slice(&self.src_port.to_be_bytes());
         fixed[2..4].copy_from_slice(&self.dst_port.to_be_bytes());
@@ -296,9 +336,6 @@ impl TcpHeader<'_> {
         fixed[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
         fixed[18..].copy_from_slice(&self.urgent.unwrap_or_default().to_be_bytes());
         out.try_extend_from_slice(&fixed).expect("the header buffer has room for a TCP header");
-        if header_len > HEADER_LEN {
-            self.options.write(out);
-        }
     }
 
     /// Header length in bytes, options included.

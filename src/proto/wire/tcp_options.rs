@@ -23,7 +23,7 @@ const KIND_TIMESTAMPS: u8 = 8;
 pub const OPTIONS_LEN_MAX: usize = 40;
 
 /// What timestamps take, brought to whole words.
-const TIMESTAMPS_LEN: usize = 12;
+pub(crate) const TIMESTAMPS_LEN: usize = 12;
 
 /// The options of one segment, those that we know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,14 +153,10 @@ impl TcpOptions {
     /// # Panics
     /// If `out` has no room for them.
     pub fn write(&self, out: &mut HeaderBuf) {
-        if let Some((value, echo)) = self.timestamps_alone() {
-            let mut bytes = [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, 0, 0, 0, 0, 0, 0, 0, 0];
-            bytes[4..8].copy_from_slice(&value.to_be_bytes());
-            bytes[8..].copy_from_slice(&echo.to_be_bytes());
-            put(out, &bytes);
-            return;
+        match self.timestamps_alone() {
+            Some(timestamps) => write_timestamps(timestamps, out),
+            None => self.write_any(out),
         }
-        self.write_any(out);
     }
 
     #[inline(never)]
@@ -197,7 +193,7 @@ impl TcpOptions {
 
     /// Timestamps, if there is nothing else: so nearly all segments of a connection are.
     #[inline]
-    fn timestamps_alone(&self) -> Option<(u32, u32)> {
+    pub(crate) fn timestamps_alone(&self) -> Option<(u32, u32)> {
         let TcpOptions { mss, window_scale, sack_permitted, timestamps, sack } = self;
         let others = mss.is_some() | window_scale.is_some() | sack_permitted | !sack.is_empty();
         timestamps.filter(|_| !others)
@@ -223,6 +219,15 @@ impl TcpOptions {
         let room = OPTIONS_LEN_MAX - self.len_without_sack() - 4;
         self.sack.len().min(room / 8)
     }
+}
+
+/// What [`TcpOptions::write`] appends if there is nothing else.
+#[inline]
+pub(super) fn write_timestamps((value, echo): (u32, u32), out: &mut HeaderBuf) {
+    let mut bytes = [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes[4..8].copy_from_slice(&value.to_be_bytes());
+    bytes[8..].copy_from_slice(&echo.to_be_bytes());
+    put(out, &bytes);
 }
 
 fn put(out: &mut HeaderBuf, bytes: &[u8]) {

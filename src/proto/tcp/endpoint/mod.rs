@@ -67,6 +67,8 @@ pub(crate) struct Endpoint {
     challenge: GlobalChallengeLimit,
     /// Connections that may have something to send, and don't wait for a device.
     ready: VecDeque<TcpId>,
+    /// Connections that wait for the rest of the batch, while the others have their turns.
+    waiting: Vec<TcpId>,
     /// Connections that wait until a device has room.
     parked: Vec<Parked>,
     /// Sockets that could not write because the page pool was empty.
@@ -195,6 +197,7 @@ impl Endpoint {
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
             ready: VecDeque::new(),
+            waiting: Vec::new(),
             parked: Vec::new(),
             starved: Vec::new(),
             spare: Spare::default(),

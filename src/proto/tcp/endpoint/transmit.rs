@@ -9,6 +9,7 @@ use crate::proto::buf::pages::Pool;
 use crate::proto::events::Readiness;
 use crate::proto::ip::Route;
 use crate::proto::packet::{PacketSink, Progress, Sent};
+use crate::proto::tcp::emit::Way;
 
 /// How one connection's turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +43,6 @@ struct Round<'s> {
     sink: &'s mut dyn PacketSink,
     /// Segments that may still be sent.
     budget: usize,
-    /// Connections that wait for the rest of the batch.
-    waiting: Vec<TcpId>,
 }
 
 impl Endpoint {
@@ -54,7 +53,7 @@ impl Endpoint {
 
     /// Whether a connection waits until `device` has room.
     pub(crate) fn waits_for_room(&self, device: DeviceId) -> bool {
-        self.parked.iter().any(|parked| parked.device == device && !parked.queue.is_empty())
+        is_waited_for(&self.parked, device)
     }
 
     /// Lets connections that wait for a device try at once: they may have another now.
@@ -72,12 +71,15 @@ impl Endpoint {
         sink: &mut dyn PacketSink,
         more_to_come: bool,
     ) -> Progress {
-        self.wake_starved(ctx);
-        let mut round = Round { sink, budget: ctx.config.transmit_budget, waiting: Vec::new() };
-        let all_had_turns =
-            self.try_parked(ctx, &mut round) && self.take_turns(ctx, &mut round, more_to_come);
-        if !round.waiting.is_empty() {
-            self.ready.extend(round.waiting);
+        if self.can_wake_starved(ctx.pool) {
+            self.wake_starved(ctx);
+        }
+        let mut round = Round { sink, budget: ctx.config.transmit_budget };
+        // Mostly no device is busy.
+        let all_had_turns = (self.parked.is_empty() || self.try_parked(ctx, &mut round))
+            && self.take_turns(ctx, &mut round, more_to_come);
+        if !self.waiting.is_empty() {
+            self.ready.extend(self.waiting.drain(..));
         }
         if !all_had_turns {
             Progress::More
@@ -89,18 +91,20 @@ impl Endpoint {
     }
 
     /// Sends one of those that wait for each device ahead. Tells whether the round goes on.
+    #[inline(never)]
     fn try_parked(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>) -> bool {
         for index in 0..self.parked.len() {
             while let Some(id) = self.parked.get_mut(index).and_then(|parked| parked.queue.pop_front()) {
                 // It would not have been parked for an acknowledgement that may wait.
-                let (turn, sent) = self.take_turn(ctx, round, id, false, KnowsBusy::None);
+                let budget = round.budget;
+                let turn = self.take_turn(ctx, round, id, false, KnowsBusy::None);
                 if round.is_over(turn) {
                     return false;
                 }
                 if matches!(turn, Turn::Busy(_)) {
                     break;
                 }
-                if sent > 0
+                if round.budget < budget
                     && let Some(parked) = self.parked.get_mut(index)
                 {
                     self.ready.append(&mut parked.queue);
@@ -113,7 +117,7 @@ impl Endpoint {
     /// Tells whether all had their turns.
     fn take_turns(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>, more_to_come: bool) -> bool {
         while let Some(id) = self.ready.pop_front() {
-            let (turn, _) = self.take_turn(ctx, round, id, more_to_come, KnowsBusy::All);
+            let turn = self.take_turn(ctx, round, id, more_to_come, KnowsBusy::All);
             if round.is_over(turn) {
                 return self.ready.is_empty() && turn != Turn::Enough;
             }
@@ -129,13 +133,12 @@ impl Endpoint {
         id: TcpId,
         more_to_come: bool,
         knows_busy: KnowsBusy,
-    ) -> (Turn, usize) {
-        let busy = match knows_busy {
-            KnowsBusy::All => self.parked.as_slice(),
-            KnowsBusy::None => &[],
+    ) -> Turn {
+        let Some(socket) = self.sockets.get_mut(id) else { return Turn::Done };
+        let is_busy = |device| {
+            !self.parked.is_empty() && knows_busy == KnowsBusy::All && is_waited_for(&self.parked, device)
         };
-        let Some(socket) = self.sockets.get_mut(id) else { return (Turn::Done, 0) };
-        let (turn, sent) = socket.take_turn(ctx, round, busy, more_to_come);
+        let (turn, sent) = socket.take_turn(ctx, round, is_busy, more_to_come);
         // The last may have been a super-segment.
         round.budget = round.budget.saturating_sub(sent);
         socket.is_ready = turn != Turn::Done;
@@ -144,14 +147,22 @@ impl Endpoint {
         if sent > 0 {
             socket.note_room(ctx, id);
         }
+        if turn != Turn::Done {
+            self.line_up(id, turn);
+        }
+        turn
+    }
+
+    /// Finds a place for one that is not done.
+    #[inline(never)]
+    fn line_up(&mut self, id: TcpId, turn: Turn) {
         match turn {
             Turn::Done => {}
             Turn::More => self.ready.push_back(id),
             Turn::Enough => self.ready.push_front(id),
-            Turn::Waits => round.waiting.push(id),
+            Turn::Waits => self.waiting.push(id),
             Turn::Busy(device) => self.park(device, id),
         }
-        (turn, sent)
     }
 
     fn park(&mut self, device: DeviceId, id: TcpId) {
@@ -168,17 +179,16 @@ impl Endpoint {
     }
 
     fn any_parked(&self) -> bool {
-        self.parked.iter().any(|parked| !parked.queue.is_empty())
+        !self.parked.is_empty() && self.parked.iter().any(|parked| !parked.queue.is_empty())
     }
 
     /// Lets sockets try again that found the page pool empty.
+    #[cold]
     fn wake_starved(&mut self, ctx: &mut Context<'_>) {
-        if self.can_wake_starved(ctx.pool) {
-            for id in core::mem::take(&mut self.starved) {
-                if let Some(socket) = self.sockets.get_mut(id) {
-                    socket.is_starved = false;
-                    socket.raise(ctx, id, Readiness::WRITABLE);
-                }
+        for id in core::mem::take(&mut self.starved) {
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.is_starved = false;
+                socket.raise(ctx, id, Readiness::WRITABLE);
             }
         }
     }
@@ -186,6 +196,12 @@ impl Endpoint {
     fn can_wake_starved(&self, pool: &Pool) -> bool {
         !self.starved.is_empty() && pool.can_lend()
     }
+}
+
+/// Whether a connection waits until `device` has room.
+#[inline(never)]
+fn is_waited_for(parked: &[Parked], device: DeviceId) -> bool {
+    parked.iter().any(|parked| parked.device == device && !parked.queue.is_empty())
 }
 
 impl Round<'_> {
@@ -207,7 +223,7 @@ impl Socket {
         &mut self,
         ctx: &mut Context<'_>,
         round: &mut Round<'_>,
-        busy: &[Parked],
+        is_busy: impl FnOnce(DeviceId) -> bool,
         more_to_come: bool,
     ) -> (Turn, usize) {
         let Phase::Synchronised(connection) = &mut self.phase else { return (Turn::Done, 0) };
@@ -218,7 +234,7 @@ impl Socket {
         let route = self.way.find(ctx, &self.tuple);
         let device = route.map_or(DeviceId::LOOPBACK, |route| route.device);
         if let Some(route) = route {
-            if busy.iter().any(|parked| parked.device == device && !parked.queue.is_empty()) {
+            if is_busy(device) {
                 return (Turn::Busy(device), 0);
             }
             if !connection.has_followed_path(&route) {
@@ -227,17 +243,18 @@ impl Socket {
         }
         let mut nowhere = |_: crate::proto::packet::Egress<'_>| Sent::Taken;
         let sink: &mut dyn PacketSink = if route.is_some() { &mut *round.sink } else { &mut nowhere };
+        let way = Way { device, tuple: &self.tuple, marks: Marks::of(&self.options) };
         let quantum = ctx.config.transmit_quantum.min(round.budget);
         let mut segments = 0;
         while segments < quantum {
-            let attempt = connection.transmit(ctx, sink, device, &self.tuple, &self.options);
-            match attempt.map(|attempt| attempt.sent) {
-                Some(Sent::Taken) => {}
-                Some(Sent::Busy) => return (Turn::Busy(device), segments),
-                Some(Sent::Enough) => return (Turn::Enough, segments),
-                None => return (Turn::Done, segments),
+            let Some(attempt) = connection.transmit(ctx, sink, &way, self.options.nodelay) else {
+                return (Turn::Done, segments);
+            };
+            match attempt.sent {
+                Sent::Taken => segments += attempt.segments,
+                Sent::Busy => return (Turn::Busy(device), segments),
+                Sent::Enough => return (Turn::Enough, segments),
             }
-            segments += attempt.map_or(0, |attempt| attempt.segments);
         }
         (Turn::More, segments)
     }

@@ -60,6 +60,7 @@ impl Flight {
     }
 
     /// `range` was sent for the first time; it follows what was sent so before.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, range: Range<u64>, at: Instant) {
         match self.fresh.back_mut() {
             Some(last) if last.at == at && last.range.end == range.start => last.range.end = range.end,

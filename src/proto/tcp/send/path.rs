@@ -139,6 +139,7 @@ impl SendHalf {
     }
 
     /// The device has taken a segment.
+    #[inline(always)]
     pub(super) fn path_sent(&mut self, plan: &TextPlan) {
         let (start, end) = (plan.start.get(), plan.end().get());
         if plan.kind == Kind::PathProbe {
@@ -240,6 +241,11 @@ impl SendHalf {
             true if cwnd_room() >= text => ProbeTurn::Goes(text),
             true => ProbeTurn::Waits,
         }
+    }
+
+    /// Whether [`probe_turn`](Self::probe_turn) may say anything but no.
+    pub(super) fn may_probe_path(&self) -> bool {
+        self.path.probe.next_probe().is_some()
     }
 
     pub(super) fn follow_mtu(&mut self) {

@@ -116,7 +116,7 @@ impl SendHalf {
     /// The next segment, if any may go now. Changes nothing. `options_len` is the room in it that options take which not
     /// every segment has. Of what goes in full segments up to `most` bytes of text may be planned at once, as a super-segment.
     pub(crate) fn plan(&self, nodelay: bool, options_len: u64, most: u64) -> Option<TextPlan> {
-        let mss = self.mss.saturating_sub(options_len).max(1);
+        let mss = self.mss_beside(options_len);
         if self.timer.probe_is_due() {
             return self.plan_probe();
         }
@@ -139,9 +139,32 @@ impl SendHalf {
         }
     }
 
+    /// The same for one segment of text that was never sent, where there is [nothing else](Self::has_only_new_text) to plan.
+    // As mostly it is. Inlined, the sender is laid out for what is known of it.
+    #[inline(always)]
+    pub(crate) fn plan_one_of_new(&self, nodelay: bool) -> Option<TextPlan> {
+        let piece = self.new_piece(nodelay, self.mss_beside(0), 0);
+        let plan = piece.map(|piece| self.segment(Kind::New, self.nxt, piece.text, piece.fin));
+        debug_assert_eq!(plan, self.plan(nodelay, 0, 0), "the short way is the long one");
+        plan
+    }
+
+    /// Whether all that [`plan`](Self::plan) may have to decide about is text that was never sent, as usual.
+    pub(crate) fn has_only_new_text(&self) -> bool {
+        !self.timer.asks_for_probe()
+            && self.lost.is_empty()
+            && self.recovery.frto.new_only().is_none()
+            && !self.may_probe_path()
+    }
+
+    /// The text of a segment with so many bytes of options that not every segment has.
+    fn mss_beside(&self, options_len: u64) -> u64 {
+        self.mss.saturating_sub(options_len).max(1)
+    }
+
     /// Whether there is anything that [`plan`](Self::plan) has to decide about. Asked after every packet.
     pub(crate) fn has_something_to_plan(&self) -> bool {
-        self.has_something_unsent() || self.timer.probe_is_due() || self.timer.loss_probe_is_due()
+        self.has_something_unsent() || self.timer.asks_for_probe()
     }
 
     /// Whether something was never sent, or has to be sent again.
@@ -150,6 +173,7 @@ impl SendHalf {
     }
 
     /// The device has taken the planned segment.
+    #[inline(always)]
     pub(crate) fn commit(&mut self, plan: &TextPlan, now: Instant) {
         match plan.kind {
             Kind::New | Kind::PathProbe => self.commit_new(plan, now),
@@ -167,7 +191,7 @@ impl SendHalf {
     }
 
     /// What is known of a segment that was never sent before.
-    #[inline]
+    #[inline(always)]
     fn commit_new(&mut self, plan: &TextPlan, now: Instant) {
         //= RFC6298 3 each round trip
         //= RFC7323 4.2 history: one for a round trip, whatever timestamps would tell.
@@ -355,16 +379,24 @@ impl SendHalf {
 
     /// The same for new text, to the octet.
     fn new_room(&self, ahead: u64) -> u64 {
+        self.new_room_within(self.cwnd(), ahead)
+    }
+
+    fn new_room_within(&self, cwnd: u64, ahead: u64) -> u64 {
         //= RFC3042 2 limited transmit, 2 new reports: with SACK nothing is counted, since what has left the network is known.
         let limited = self.recovery.limited_transmit() * self.mss;
-        (self.cwnd() + limited).saturating_sub(self.flight() + ahead)
+        (cwnd + limited).saturating_sub(self.flight() + ahead)
     }
 
     /// The larger of both. But for a recovery by RFC 9937 it is the latter.
     fn room_for_new(&self, ahead: u64) -> u64 {
-        let room = self.new_room(ahead);
         let has_prr = self.selective.as_ref().is_some_and(|selective| selective.prr.is_some());
-        if has_prr { room.max(self.cwnd_room(ahead)) } else { room }
+        if has_prr { self.room_in_recovery(ahead) } else { self.new_room_within(self.cc.cwnd(), ahead) }
+    }
+
+    #[cold]
+    fn room_in_recovery(&self, ahead: u64) -> u64 {
+        self.new_room(ahead).max(self.cwnd_room(ahead))
     }
 
     /// Silly-window avoidance and Nagle's algorithm for `text` bytes, all that may go now.

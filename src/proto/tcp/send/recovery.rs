@@ -78,6 +78,8 @@ impl Recovery {
     //= RFC5681 3.2 limited transmit
     pub(crate) fn limited_transmit(&self) -> u64 {
         match self.phase {
+            // Mostly there are none.
+            _ if self.duplicates == 0 => 0,
             Phase::Open => self.duplicates.min(DUPLICATE_THRESHOLD - 1).into(),
             Phase::Fast { .. } | Phase::Timeout { .. } => 0,
         }

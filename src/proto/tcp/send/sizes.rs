@@ -43,13 +43,18 @@ impl Sizes {
     }
 
     /// A segment with `size` bytes of text went out, for the first time or again.
+    #[inline(always)]
     pub(crate) fn sent(&mut self, range: Range<u64>, size: u64) {
         match self.runs.back_mut() {
             Some(last) if last.end == range.start && last.size == size => last.end = range.end,
             Some(last) if last.end > range.start => self.overwrite(range, size),
-            Some(_) | None => self.runs.push_back(Run { start: range.start, end: range.end, size }),
+            Some(_) | None => {
+                self.runs.push_back(Run { start: range.start, end: range.end, size });
+                if self.runs.len() > RUNS_MAX {
+                    self.keep_short();
+                }
+            }
         }
-        self.keep_short();
     }
 
     /// All below `una` is acknowledged. Returns the size of the largest segment among what newly is.
@@ -80,6 +85,8 @@ impl Sizes {
         self.runs.iter().filter(move |run| run.size > size).map(|run| run.start..run.end)
     }
 
+    // Rare, as what it calls: the record of what is sent for the first time needs none of their registers.
+    #[cold]
     fn overwrite(&mut self, range: Range<u64>, size: u64) {
         let from = self.runs.partition_point(|run| run.end <= range.start);
         let to = self.runs.partition_point(|run| run.start < range.end);
@@ -98,8 +105,10 @@ impl Sizes {
                 }
             }
         }
+        self.keep_short();
     }
 
+    #[cold]
     fn keep_short(&mut self) {
         if self.runs.len() > RUNS_MAX
             && let Some(oldest) = self.runs.pop_front()

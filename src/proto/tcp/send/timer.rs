@@ -14,7 +14,7 @@ use super::tlp::{LossProbe, Repeats};
 use crate::proto::config::Config;
 use crate::proto::counters::Counters;
 use crate::proto::tcp::info::Timers;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// Later than any other instant, as is whatever comes after it: so the earlier of two needs no question whether there are two.
 const NEVER: Instant = Instant::MAX;
@@ -61,8 +61,8 @@ pub(crate) struct SendTimer {
     /// Since when SND.UNA has not moved although there was something to send, for the user time-out; [`NEVER`] if there was
     /// nothing.
     stuck_since: Instant,
-    /// How long silly-window avoidance may hold bytes back.
-    override_delay: Duration,
+    /// How long silly-window avoidance may hold bytes back, in nanoseconds.
+    override_delay: u64,
 }
 
 impl SendTimer {
@@ -77,7 +77,7 @@ impl SendTimer {
             retransmissions: 0,
             silent_since: NEVER,
             stuck_since: NEVER,
-            override_delay: config.sws_override,
+            override_delay: nanos(config.sws_override),
         }
     }
 
@@ -93,6 +93,18 @@ impl SendTimer {
         self.stuck_since = NEVER;
     }
 
+    /// It is armed for this now.
+    #[inline]
+    fn change(&mut self, mode: Mode) {
+        if mode != self.mode {
+            self.mode = mode;
+            self.probes = 0;
+            self.due = false;
+            self.early = None;
+            self.loss_probe_due = false;
+        }
+    }
+
     pub(crate) fn probe_is_due(&self) -> bool {
         self.due && self.mode == Mode::Persist
     }
@@ -104,6 +116,12 @@ impl SendTimer {
 
     pub(crate) fn loss_probe_is_due(&self) -> bool {
         self.loss_probe_due && self.mode == Mode::Retransmit
+    }
+
+    /// Whether a probe of either kind is due.
+    pub(crate) fn asks_for_probe(&self) -> bool {
+        // Mostly nothing is due at all.
+        (self.due | self.loss_probe_due) && (self.probe_is_due() || self.loss_probe_is_due())
     }
 
     /// Whether SND.UNA's segment has not timed out before.
@@ -251,6 +269,7 @@ impl SendHalf {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn timer_after_sending(&mut self, plan: &TextPlan, now: Instant) {
         let kind = plan.kind;
         self.timer.due = false;
@@ -365,21 +384,26 @@ impl SendHalf {
     }
 
     fn arm(&mut self, mode: Mode, now: Instant) {
-        if mode != self.timer.mode {
-            self.timer.probes = 0;
-            self.timer.due = false;
-            self.timer.early = None;
-            self.timer.loss_probe_due = false;
-        }
-        self.timer.mode = mode;
         match mode {
-            Mode::Off => self.timer.rest(),
-            Mode::Retransmit => {
-                self.timer.at = now.plus_nanos(self.rtt.rto_nanos());
-                // Of what runs already the beginning stays.
-                self.timer.silent_since = self.timer.silent_since.min(now);
-                self.timer.stuck_since = self.timer.stuck_since.min(now);
-            }
+            Mode::Retransmit => self.arm_retransmit(now),
+            Mode::Off | Mode::Persist | Mode::Override => self.arm_other(mode, now),
+        }
+    }
+
+    fn arm_retransmit(&mut self, now: Instant) {
+        self.timer.change(Mode::Retransmit);
+        self.timer.at = now.plus_nanos(self.rtt.rto_nanos());
+        // Of what runs already the beginning stays.
+        self.timer.silent_since = self.timer.silent_since.min(now);
+        self.timer.stuck_since = self.timer.stuck_since.min(now);
+    }
+
+    // By itself, so that the other, which is the one after each segment, is short.
+    #[inline(never)]
+    fn arm_other(&mut self, mode: Mode, now: Instant) {
+        self.timer.change(mode);
+        match mode {
+            Mode::Off | Mode::Retransmit => self.timer.rest(),
             //= RFC9293 SHLD-29
             //= RFC9293 SHLD-30
             Mode::Persist => {
@@ -387,7 +411,7 @@ impl SendHalf {
                 self.timer.stuck_since = self.timer.stuck_since.min(now);
             }
             Mode::Override => {
-                self.timer.at = now + self.timer.override_delay;
+                self.timer.at = now.plus_nanos(self.timer.override_delay);
                 self.timer.silent_since = NEVER;
                 self.timer.stuck_since = NEVER;
             }
