@@ -281,7 +281,7 @@ impl Endpoint {
         let now = ctx.now;
         let new = |_| HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, now);
         let id = self.half_open.insert_with_key(new);
-        self.demux.point(at, Target::HalfOpen(id));
+        self.demux.add(at, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id, &route);
         Ok(())
     }
