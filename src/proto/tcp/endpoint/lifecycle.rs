@@ -95,41 +95,25 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The handshake is done: the socket is a connection now.
+    /// The handshake of an active open is done: the socket is a connection now.
     pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, settled: &Settled) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        let (active, close_wanted) = match &socket.phase {
-            Phase::Opening(opening) => (true, opening.close_wanted),
-            Phase::Synchronised(_) | Phase::Over(_) => (false, false),
-        };
-        let mut connection = self.spare.connection(ctx.config, settled, ctx.now);
-        connection.signals |= Readiness::WRITABLE;
-        connection.limit_unsent(socket.options.notsent_lowat);
-        connection.rcv.follow_memory(ctx.pool);
+        let mut connection = self.spare.connection(ctx, settled, &socket.options);
         if socket.read_shut {
             connection.close_read(ctx);
         }
-        if close_wanted {
+        if matches!(&socket.phase, Phase::Opening(opening) if opening.close_wanted) {
             connection.close_write(ctx);
         }
         if socket.holder == Holder::Nobody {
             // Nothing is unread yet, so this can't abort.
             connection.close(ctx, None);
         }
-        let tuple = &socket.tuple;
-        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
+        trace_opened(ctx, &socket.tuple, true);
         if let Phase::Opening(opening) =
             core::mem::replace(&mut socket.phase, Phase::Synchronised(connection))
         {
             self.spare.take_handshake(opening);
-        }
-    }
-
-    /// Puts a connection into its listener's accept queue.
-    pub(super) fn enqueue_for_accept(&mut self, ctx: &mut Context<'_>, listener_id: ListenerId, id: TcpId) {
-        if let Some(listener) = self.listeners.get_mut(listener_id) {
-            listener.push(id);
-            ctx.events.raise(SocketId::Listener(listener_id), listener.owner, Readiness::READABLE);
         }
     }
 
@@ -454,6 +438,11 @@ impl Socket {
         }
         Err(DropReason::IcmpIgnored)
     }
+}
+
+/// Tells the log of a connection that is open.
+pub(super) fn trace_opened(ctx: &mut Context<'_>, tuple: &FourTuple, active: bool) {
+    ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
 }
 
 /// What an ICMP error means to a connection.

@@ -40,7 +40,7 @@ use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::error::Error;
-use crate::proto::events::Owner;
+use crate::proto::events::{Owner, Readiness, SocketId};
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
@@ -487,7 +487,7 @@ impl Endpoint {
         settled: Settled,
         way: KnownWay,
     ) -> Result<TcpId, DropReason> {
-        let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
         // As Linux: the peer believes that it is connected, and will send its ACK again with its data.
         if listener.is_full() {
             return Err(DropReason::TcpAcceptQueueFull);
@@ -495,8 +495,11 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
+        let connection = self.spare.connection(ctx, &settled, &listener.options);
+        lifecycle::trace_opened(ctx, &at.tuple, false);
         // It is made where it stays: it would have to be moved there.
         let socket_id = self.sockets.insert_with_key(|_| Socket {
+            phase: Phase::Synchronised(connection),
             bind_options: listener.bind_options,
             way,
             // So that the log tells of the state that the half-open connection was in.
@@ -505,8 +508,8 @@ impl Endpoint {
         });
         self.demux.point(at, Target::Socket(socket_id));
         ctx.counters.tcp_passive_opens += 1;
-        self.opened(ctx, socket_id, &settled);
-        self.enqueue_for_accept(ctx, listener_id, socket_id);
+        listener.push(socket_id);
+        ctx.events.raise(SocketId::Listener(listener_id), listener.owner, Readiness::READABLE);
         Ok(socket_id)
     }
 
