@@ -61,8 +61,9 @@ pub(crate) enum Outcome {
     BadAck,
     /// The entry is to be forgotten: back to LISTEN.
     Forget,
-    /// The peer's last ACK: the connection is open once there is room for it.
-    Established(Settled),
+    /// The peer's last ACK: the connection is open once there is room for it. What else the segment says is still to be
+    /// processed, if it may say anything.
+    Established { settled: Settled, only_opens: bool },
 }
 
 impl HalfOpen {
@@ -165,9 +166,10 @@ impl HalfOpen {
             // RFC 9293 section 3.10.7.4, fourth check: a passive open returns to LISTEN.
             (Control::Syn, _) => Outcome::Forget,
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
-            (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
-                Outcome::Established(self.settle(ctx, segment))
-            }
+            (Control::None | Control::Fin, Some(_)) if acks_our_syn => Outcome::Established {
+                settled: self.settle(ctx, segment),
+                only_opens: self.peer.hears_no_more_than_an_ack(segment),
+            },
             (Control::None | Control::Fin, Some(_)) => Outcome::BadAck,
         }
     }

@@ -339,11 +339,21 @@ impl Endpoint {
                 self.end_half_open(ctx, id);
                 self.for_new_socket(ctx, socket, segment, datagram)
             }
-            syn_queue::Outcome::Established(settled) => {
+            syn_queue::Outcome::Established { settled, only_opens } => {
                 let (listener, way) = (entry.listener, entry.way);
                 let socket = self.promote(ctx, at, listener, settled, way)?;
                 self.end_half_open(ctx, id);
-                self.for_new_socket(ctx, socket, segment, datagram)
+                if !only_opens {
+                    return self.for_new_socket(ctx, socket, segment, datagram);
+                }
+                if let Some(socket) = self.sockets.get_mut(socket)
+                    && let Some(connection) = socket.connection()
+                {
+                    connection.opened_by(segment, datagram.tos, ctx.now);
+                    connection.check_invariants();
+                }
+                self.settle(ctx, socket);
+                Ok(())
             }
         }
     }
