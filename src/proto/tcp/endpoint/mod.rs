@@ -35,7 +35,7 @@ use super::ports::PortChooser;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
-use super::way::{KnownWay, LatestRoute};
+use super::way::{KnownWay, LatestRoutes};
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
@@ -59,7 +59,7 @@ pub(crate) struct Endpoint {
     time_wait: TimeWaitTable,
     demux: Demux,
     isn: IsnGenerator,
-    latest_route: LatestRoute,
+    latest_routes: LatestRoutes,
     cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
@@ -176,7 +176,7 @@ impl Endpoint {
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
             isn: IsnGenerator::new(secrets.isn),
-            latest_route: LatestRoute::default(),
+            latest_routes: LatestRoutes::default(),
             cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
@@ -259,7 +259,7 @@ impl Endpoint {
         if !wants_cookie {
             admission?;
         }
-        let route = self.latest_route.ask(ctx, tuple.remote, Some(tuple.local));
+        let route = self.latest_routes.ask(ctx, tuple.remote, Some(tuple.local));
         let route = route.map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let (marks, offsets) = (Marks::of(&listener.options), self.isn.of(tuple));

@@ -226,7 +226,7 @@ impl Endpoint {
             return Err(Error::AddrNotAvailable);
         }
         //= RFC9293 MUST-44
-        let route = self.latest_route.ask(ctx, remote.ip(), source)?;
+        let route = self.latest_routes.ask(ctx, remote.ip(), source)?;
         let wanted = local.map_or(0, |local| local.port());
         //= RFC9293 MUST-45
         let at = match wanted {
