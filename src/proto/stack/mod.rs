@@ -217,17 +217,23 @@ impl Stack {
     /// Runs everything whose time has come.
     pub fn advance(&mut self, now: Instant) {
         while let Some(key) = self.timers.pop_due(now) {
-            match key {
-                TimerKey::Tcp(timer) => {
-                    let (tcp, mut ctx) = with!(self, now, tcp);
-                    tcp.timer(&mut ctx, timer);
-                }
-                TimerKey::Reassembly => {
-                    let (reassembly, mut ctx) = with!(self, now, reassembly);
-                    reassembly.timer(&mut ctx);
-                }
-                TimerKey::PathMtu => self.ip.path_mtu.expire(now, &mut self.timers),
+            self.fire(now, key);
+        }
+    }
+
+    // Apart, since mostly nothing's time has come.
+    #[inline(never)]
+    fn fire(&mut self, now: Instant, key: TimerKey) {
+        match key {
+            TimerKey::Tcp(timer) => {
+                let (tcp, mut ctx) = with!(self, now, tcp);
+                tcp.timer(&mut ctx, timer);
             }
+            TimerKey::Reassembly => {
+                let (reassembly, mut ctx) = with!(self, now, reassembly);
+                reassembly.timer(&mut ctx);
+            }
+            TimerKey::PathMtu => self.ip.path_mtu.expire(now, &mut self.timers),
         }
     }
 
