@@ -307,12 +307,14 @@ impl Endpoint {
             let may_come = self.cookies.may_come(ctx, offsets, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
-        let socket = self.promote(ctx, at, listener_id, settled, KnownWay::NONE)?;
+        let socket = self.promote(ctx, at, listener_id, &settled, KnownWay::NONE)?;
         self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
     }
 
+    // Apart, since it is once a connection, and the way of all other segments stands where it is called.
+    #[inline(never)]
     fn for_half_open(
         &mut self,
         ctx: &mut Context<'_>,
@@ -339,9 +341,10 @@ impl Endpoint {
                 self.end_half_open(ctx, id);
                 self.for_new_socket(ctx, socket, segment, datagram)
             }
-            syn_queue::Outcome::Established { settled, only_opens } => {
+            syn_queue::Outcome::Established { only_opens } => {
                 let (listener, way) = (entry.listener, entry.way);
-                let socket = self.promote(ctx, at, listener, settled, way)?;
+                let settled = entry.settle(ctx, segment);
+                let socket = self.promote(ctx, at, listener, &settled, way)?;
                 self.end_half_open(ctx, id);
                 if !only_opens {
                     return self.for_new_socket(ctx, socket, segment, datagram);
@@ -494,7 +497,7 @@ impl Endpoint {
         ctx: &mut Context<'_>,
         at: &Located,
         listener_id: ListenerId,
-        settled: Settled,
+        settled: &Settled,
         way: KnownWay,
     ) -> Result<TcpId, DropReason> {
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
@@ -505,7 +508,7 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
-        let connection = self.spare.connection(ctx, &settled, &listener.options);
+        let connection = self.spare.connection(ctx, settled, &listener.options);
         lifecycle::trace_opened(ctx, &at.tuple, false);
         // It is made where it stays: it would have to be moved there.
         let socket_id = self.sockets.insert_with_key(|_| Socket {
