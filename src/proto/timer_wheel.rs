@@ -292,17 +292,17 @@ impl<K> TimerWheel<K> {
         let index = self.place(at);
         let slot = &mut self.slots[index];
         let prev = slot.tail;
-        slot.tail = entry;
-        slot.len += 1;
-        // What an inexact `earliest` stands for is gone, so an earlier deadline is exact again.
-        if at <= slot.earliest {
-            slot.earliest = at;
-            slot.exact = true;
-        }
         if prev == NONE {
-            slot.head = entry;
+            *slot = Slot { head: entry, tail: entry, len: 1, exact: true, earliest: at };
             self.mark_occupied(index);
         } else {
+            slot.tail = entry;
+            slot.len += 1;
+            // What an inexact `earliest` stands for is gone, so an earlier deadline is exact again.
+            if at <= slot.earliest {
+                slot.earliest = at;
+                slot.exact = true;
+            }
             self.entries[prev as usize].next = entry;
         }
         let linked = &mut self.entries[entry as usize];
@@ -315,25 +315,23 @@ impl<K> TimerWheel<K> {
     fn unlink(&mut self, entry: u32) {
         let Entry { at, prev, next, slot: index, .. } = self.entries[entry as usize];
         let index = usize::from(index);
-        if let Some(prev) = self.entries.get_mut(prev as usize) {
-            prev.next = next;
-        }
-        if let Some(next) = self.entries.get_mut(next as usize) {
-            next.prev = prev;
-        }
         let slot = &mut self.slots[index];
-        if prev == NONE {
-            slot.head = next;
+        if slot.len == 1 {
+            *slot = Slot::EMPTY;
+            return self.mark_vacant(index);
         }
-        if next == NONE {
-            slot.tail = prev;
+        // At the ends there is no neighbour.
+        match self.entries.get_mut(prev as usize) {
+            Some(before) => before.next = next,
+            None => slot.head = next,
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(after) => after.prev = prev,
+            None => slot.tail = prev,
         }
         slot.len -= 1;
         slot.exact &= at != slot.earliest;
-        if slot.len == 0 {
-            *slot = Slot::EMPTY;
-            self.mark_vacant(index);
-        } else if !slot.exact && slot.len <= Self::SCAN_MAX {
+        if !slot.exact && slot.len <= Self::SCAN_MAX {
             self.find_earliest(index);
         }
     }

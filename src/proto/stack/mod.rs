@@ -217,13 +217,13 @@ impl Stack {
     /// Runs everything whose time has come.
     pub fn advance(&mut self, now: Instant) {
         while let Some(key) = self.timers.pop_due(now) {
-            self.time_has_come(now, key);
+            self.fire(now, key);
         }
     }
 
-    // Apart, since it is asked for more often than something is due.
+    // Apart, since mostly nothing's time has come.
     #[inline(never)]
-    fn time_has_come(&mut self, now: Instant, key: TimerKey) {
+    fn fire(&mut self, now: Instant, key: TimerKey) {
         match key {
             TimerKey::Tcp(timer) => {
                 let (tcp, mut ctx) = with!(self, now, tcp);

@@ -14,6 +14,7 @@ use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Readiness;
 use crate::proto::wire::tcp::{Control, Segment};
+use crate::time::Instant;
 
 /// What became of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,19 @@ impl Connection {
             ControlFlow::Continue(()) => Verdict::Accepted,
             ControlFlow::Break(verdict) => verdict,
         }
+    }
+
+    /// Takes the ACK that has opened it just now, if that says
+    /// [no more](super::handshake::PeerSyn::hears_no_more_than_an_ack): what [`segment_arrives`](Self::segment_arrives) would ask, the
+    /// half-open connection has asked.
+    pub(crate) fn opened_by(&mut self, segment: &Segment<'_>, tos: u8, now: Instant) {
+        //= RFC7323 2.3 incoming
+        self.snd.first_window(self.rcv.nxt(), u64::from(segment.window) << self.snd.scale());
+        if let (Some(timestamps), Some((value, _))) = (&mut self.timestamps, segment.options.timestamps) {
+            timestamps.take(value, now);
+        }
+        //= RFC9293 MAY-9
+        self.received_tos = tos;
     }
 
     /// Takes text and FIN of the SYN-ACK that finished an active handshake: its other fields are done with.
@@ -329,5 +343,76 @@ impl Connection {
             self.rcv.ack.duplicate();
         }
         ControlFlow::Break(Verdict::Dropped(reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::ip::testing::World;
+    use crate::proto::tcp::handshake::PeerSyn;
+    use crate::proto::tcp::timestamps::TimestampClock;
+    use crate::proto::wire::tcp::SeqNr;
+    use crate::proto::wire::tcp_options::TcpOptions;
+
+    proptest! {
+        #[test]
+        fn an_ack_that_only_opens_does_what_it_would_by_the_way_of_all_segments(
+            numbers in any::<[u32; 3]>(),
+            windows in any::<[u16; 3]>(),
+            scale in prop::option::of(0_u8..=14),
+            sack in any::<bool>(),
+            timestamp in prop::option::of((any::<u32>(), 0_u32..2_000, any::<u32>())),
+            rtt_ms in prop::option::of(0_u64..3_000),
+            tos in any::<u8>(),
+        ) {
+            let mut world = World::new();
+            let ([irs, iss, offset], [syn_window, window, offered]) = (numbers.map(SeqNr), windows);
+            let peer = PeerSyn {
+                irs,
+                mss: 1460,
+                scale,
+                window: syn_window,
+                offered,
+                sack,
+                timestamp: timestamp.map(|(value, ..)| value),
+            };
+            let segment = Segment {
+                src_port: 1,
+                dst_port: 7,
+                seq: peer.rcv_nxt(),
+                ack: Some(iss.plus(1)),
+                control: Control::None,
+                fin_with_syn: false,
+                psh: false,
+                urgent: None,
+                window,
+                flags: 0,
+                options: TcpOptions {
+                    timestamps: timestamp.map(|(value, later, echo)| (value.wrapping_add(later), echo)),
+                    ..TcpOptions::NONE
+                },
+                payload: &[],
+            };
+            let clock = TimestampClock::ahead_by(offset.0);
+            prop_assert!(peer.hears_no_more_than_an_ack(&segment));
+            prop_assert!(peer.accepts(&segment) && peer.refuses_age(clock, &segment, world.now).is_none());
+            let mut ctx = world.ctx();
+            let settled = peer.settle(&ctx, iss, rtt_ms.map(core::time::Duration::from_millis), clock, 1460);
+            let begun = |ctx: &Context<'_>| {
+                let mut connection = Connection::new(ctx.config, &settled, ctx.now);
+                connection.limit_unsent(None);
+                connection
+            };
+            let (mut short, mut long) = (begun(&ctx), begun(&ctx));
+            short.opened_by(&segment, tos, ctx.now);
+            let seq = long.rcv.nxt().unwrap(segment.seq);
+            let arrival = Arrival { segment: &segment, seq, len: 0, segment_size: 0, tos };
+            let verdict = long.segment_arrives(&mut ctx, &mut GlobalChallengeLimit::new(), &arrival);
+            prop_assert_eq!(verdict, Verdict::Accepted);
+            prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
     }
 }

@@ -213,7 +213,10 @@ impl Connection {
 
     /// It is over, and nobody will read from it: all goes but what is of use to another.
     pub(crate) fn retire(&mut self, pool: &mut Pool) {
-        self.rcv.clear(pool);
+        // An orphan's was cleared when it was released.
+        if !self.orphan {
+            self.rcv.clear(pool);
+        }
         self.snd.retire();
     }
 
@@ -245,8 +248,7 @@ impl Connection {
         self.close_write(ctx);
         //= RFC9293 MAY-1: nobody will read; text that comes draws a reset.
         self.orphan = true;
-        self.rcv.clear_ahead(ctx.pool);
-        self.rcv.discard(ctx.pool);
+        self.rcv.close(ctx.pool);
         self.watch_fin_wait2(ctx);
         None
     }
@@ -433,11 +435,12 @@ impl Connection {
         ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(ctx.config));
         self.snd.clear(ctx.pool);
         self.snd.trim();
-        if self.orphan {
-            self.rcv.clear(ctx.pool);
-        } else {
+        if !self.orphan {
             self.rcv.clear_ahead(ctx.pool);
+        } else if !self.rcv.is_over() {
+            self.rcv.clear(ctx.pool);
         }
+        debug_assert!(!self.orphan || self.rcv.holds_nothing(), "what was closed was cleared");
     }
 
     pub(crate) fn info(&self, options: &SocketOptions) -> TcpInfo {

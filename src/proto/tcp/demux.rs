@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, SocketAddr};
 
-use hashbrown::{HashTable, hash_table};
+use hashbrown::HashTable;
 use siphasher::sip::SipHasher24;
 
 use crate::proto::hash::Keyed;
@@ -183,19 +183,20 @@ impl Demux {
 
     /// Points the tuple at `target`, whatever it pointed at before.
     pub(crate) fn point(&mut self, at: &Located, target: Target) {
+        match self.connections.find_mut(at.place.0, |known| known.tuple == at.tuple) {
+            Some(known) => known.target = target,
+            None => self.add(at, target),
+        }
+    }
+
+    /// The same of a tuple that points nowhere yet.
+    pub(crate) fn add(&mut self, at: &Located, target: Target) {
+        debug_assert_eq!(self.find_at(at), None, "it would stand there twice");
         let Located { tuple, place: Place(hash) } = *at;
         let keyed = self.keyed;
-        match self.connections.entry(
-            hash,
-            |known| known.tuple == tuple,
-            |known| hash_with(keyed, &known.tuple),
-        ) {
-            hash_table::Entry::Occupied(mut known) => known.get_mut().target = target,
-            hash_table::Entry::Vacant(vacant) => {
-                vacant.insert(Known { tuple, target });
-                self.on_port[usize::from(tuple.local_port)] += 1;
-            }
-        }
+        let known = Known { tuple, target };
+        self.connections.insert_unique(hash, known, |known| hash_with(keyed, &known.tuple));
+        self.on_port[usize::from(tuple.local_port)] += 1;
     }
 
     /// Forgets the tuple, if it still points at `target`.

@@ -14,7 +14,6 @@ use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
 use crate::proto::wire::tcp::{CHECKSUM_AT, Control, HEADER_LEN, Segment, SeqNr, TcpHeader};
 use crate::proto::wire::tcp_options::{TIMESTAMPS_LEN, TcpOptions};
-use crate::time::Instant;
 
 /// What a segment to be sent says, but for its ports and text.
 #[derive(Clone, Debug)]

@@ -131,6 +131,15 @@ impl PeerSyn {
         (0..i32::from(self.offered).max(1)).contains(&offset)
     }
 
+    /// Whether a segment that acknowledges our SYN says no more than that, and how large the window is now.
+    pub(crate) fn hears_no_more_than_an_ack(&self, segment: &Segment<'_>) -> bool {
+        segment.control == Control::None
+            && segment.payload.is_empty()
+            && segment.seq == self.rcv_nxt()
+            && segment.urgent.is_none()
+            && segment.options.sack.is_empty()
+    }
+
     /// Whether a segment repeats the peer's SYN.
     pub(crate) fn is_repeated_by(&self, segment: &Segment<'_>) -> bool {
         segment.control == Control::Syn && segment.seq == self.irs

@@ -61,8 +61,9 @@ pub(crate) enum Outcome {
     BadAck,
     /// The entry is to be forgotten: back to LISTEN.
     Forget,
-    /// The peer's last ACK: the connection is open once there is room for it.
-    Established(Settled),
+    /// The peer's last ACK: the connection is open once there is room for it, with what is [settled](HalfOpen::settle) then. What
+    /// else the segment says is still to be processed, if it may say anything.
+    Established { only_opens: bool },
 }
 
 impl HalfOpen {
@@ -166,7 +167,7 @@ impl HalfOpen {
             (Control::Syn, _) => Outcome::Forget,
             (Control::None | Control::Fin, None) => Outcome::Dropped(DropReason::TcpUnexpected),
             (Control::None | Control::Fin, Some(_)) if acks_our_syn => {
-                Outcome::Established(self.settle(ctx, segment))
+                Outcome::Established { only_opens: self.peer.hears_no_more_than_an_ack(segment) }
             }
             (Control::None | Control::Fin, Some(_)) => Outcome::BadAck,
         }
@@ -183,7 +184,8 @@ impl HalfOpen {
         ctx.config.rto_initial.saturating_mul(doubled).min(ctx.config.rto_max)
     }
 
-    fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
+    /// What the handshake has settled, of which the segment is the last.
+    pub(crate) fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));

@@ -13,6 +13,7 @@ use super::demux::Located;
 use super::emit::{self, Marks, Says};
 use super::timestamps::{Order, Timestamps};
 use super::way::KnownWay;
+use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -76,19 +77,19 @@ impl TimeWaitTable {
         self.entries.get(id).map(|waiting| &waiting.entry)
     }
 
-    /// Adds an entry. Returns where the one stood that had to go for it, with its id.
-    pub(crate) fn insert(
-        &mut self,
-        ctx: &mut Context<'_>,
-        entry: TimeWait,
-    ) -> (TimeWaitId, Option<(TimeWaitId, Located)>) {
-        let evicted = (self.entries.len() >= ctx.config.time_wait_entries).then(|| self.evict(ctx)).flatten();
+    /// Whether one has to go before another is added.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        self.entries.len() >= config.time_wait_entries
+    }
+
+    /// Adds an entry.
+    pub(crate) fn insert(&mut self, ctx: &mut Context<'_>, new: impl FnOnce() -> TimeWait) -> TimeWaitId {
         //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
-        let id = self.entries.insert(Waiting { entry, until });
+        let id = self.entries.insert_with_key(|_| Waiting { entry: new(), until });
         self.append(until, id);
         self.timer.get_or_insert_with(|| ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
-        (id, evicted)
+        id
     }
 
     /// Removes an entry that makes room for a new connection.
@@ -101,25 +102,23 @@ impl TimeWaitTable {
         Some(removed.entry.at)
     }
 
-    /// The timer has fired, and is disarmed. To be followed by [`take_over`](Self::take_over) until that has nothing to tell.
-    pub(crate) fn timer_fired(&mut self) {
+    /// The timer has fired, and is disarmed: removes the entries whose wait is over, telling `forget` of each, and arms it for the
+    /// next.
+    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, mut forget: impl FnMut(TimeWaitId, &Located)) {
         self.timer = None;
-    }
-
-    /// Removes an entry whose wait is over. If there is none left, arms the timer for the next.
-    pub(crate) fn take_over(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.front().copied() {
-            if !is_current(&self.entries, until, id) {
-                self.order.pop_front();
-            } else if until <= ctx.now {
-                self.order.pop_front();
-                return self.entries.remove(id).map(|over| (id, over.entry.at));
-            } else {
-                self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
-                break;
+            if let Some(waiting) = self.entries.get(id)
+                && waiting.until == until
+            {
+                if until > ctx.now {
+                    self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
+                    break;
+                }
+                forget(id, &waiting.entry.at);
+                self.entries.remove(id);
             }
+            self.order.pop_front();
         }
-        None
     }
 
     fn append(&mut self, until: Instant, id: TimeWaitId) {
@@ -185,7 +184,9 @@ impl TimeWaitTable {
         }
     }
 
-    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
+    /// Removes the entry whose wait is over first, for another. Tells where it stood.
+    #[cold]
+    pub(crate) fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.pop_front() {
             if is_current(&self.entries, until, id) {
                 ctx.counters.tcp_time_wait_overflow += 1;
@@ -306,10 +307,7 @@ mod tests {
         let mut ports = Vec::new();
         while let Some(key) = world.timers.pop_due(world.now) {
             assert_eq!(key, TimerKey::Tcp(TcpTimer::TimeWait));
-            table.timer_fired();
-            ports.extend(
-                core::iter::from_fn(|| table.take_over(&mut world.ctx())).map(|(_, at)| at.tuple.remote_port),
-            );
+            table.timer(&mut world.ctx(), |_, at| ports.push(at.tuple.remote_port));
         }
         ports
     }
@@ -323,7 +321,7 @@ mod tests {
         let ids: Vec<_> = (1..=4)
             .map(|port| {
                 world.now += second;
-                table.insert(&mut world.ctx(), entry(port)).0
+                table.insert(&mut world.ctx(), || entry(port))
             })
             .collect();
         // The first begins anew with the last; the second makes room for a connection.
@@ -347,7 +345,7 @@ mod tests {
     fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
         let mut world = World::new();
         let mut table = TimeWaitTable::default();
-        let (id, _) = table.insert(&mut world.ctx(), entry(1));
+        let id = table.insert(&mut world.ctx(), || entry(1));
         for round in 0..1_000 {
             world.now += Duration::from_millis(round % 2);
             repeat_fin(&mut world, &mut table, id);
@@ -364,21 +362,22 @@ mod tests {
         let mut table = TimeWaitTable::default();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
-            table.insert(&mut world.ctx(), entry(port));
+            table.insert(&mut world.ctx(), || entry(port));
         }
         for port in 10..1_000 {
-            let (id, evicted) = table.insert(&mut world.ctx(), entry(port));
-            assert!(evicted.is_none());
+            assert!(!table.is_full(&world.config));
+            let id = table.insert(&mut world.ctx(), || entry(port));
             assert!(table.remove(&mut world.ctx(), id).is_some());
             assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
         }
         assert_eq!(table.entries.len(), 10);
         // Many wait at once, and all are over before the next one comes.
-        let many: Vec<_> = (1_000..2_000).map(|port| table.insert(&mut world.ctx(), entry(port)).0).collect();
+        let many: Vec<_> =
+            (1_000..2_000).map(|port| table.insert(&mut world.ctx(), || entry(port))).collect();
         for id in many {
             table.remove(&mut world.ctx(), id);
         }
-        table.insert(&mut world.ctx(), entry(2_000));
+        table.insert(&mut world.ctx(), || entry(2_000));
         assert!(table.order.len() <= 2 * 11 + 16, "{}", table.order.len());
     }
 }

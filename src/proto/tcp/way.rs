@@ -53,10 +53,11 @@ impl KnownWay {
     }
 }
 
-/// The route that was asked for last, for a connection that is being opened: mostly the next one has the same ends.
+/// The routes that were asked for last, for connections that are being opened: mostly the next one has the ends of one of them.
 #[derive(Debug, Default)]
-pub(crate) struct LatestRoute {
-    known: Option<Known>,
+pub(crate) struct LatestRoutes {
+    /// Each in the place that the last bits of its remote address name.
+    known: [Option<Known>; Self::PLACES],
 }
 
 /// An answer, and what it answers.
@@ -69,7 +70,9 @@ struct Known {
     route: Route,
 }
 
-impl LatestRoute {
+impl LatestRoutes {
+    const PLACES: usize = 16;
+
     /// The route to `remote`, as [`Layer::route`](crate::proto::ip::Layer::route) tells it.
     pub(crate) fn ask(
         &mut self,
@@ -78,7 +81,12 @@ impl LatestRoute {
         source: Option<IpAddr>,
     ) -> Result<Route, Error> {
         let changes = ctx.ip.changes();
-        if let Some(known) = &self.known
+        let last_bits = match remote {
+            IpAddr::V4(v4) => v4.to_bits() as usize,
+            IpAddr::V6(v6) => v6.to_bits() as usize,
+        };
+        let place = &mut self.known[last_bits % Self::PLACES];
+        if let Some(known) = place
             && known.remote == remote
             && known.source == source
             && known.changes == changes
@@ -91,7 +99,7 @@ impl LatestRoute {
             return Ok(known.route);
         }
         let route = ctx.ip.route(remote, source)?;
-        self.known = Some(Known { remote, source, changes, route });
+        *place = Some(Known { remote, source, changes, route });
         Ok(route)
     }
 }
@@ -102,9 +110,9 @@ mod tests {
     use crate::proto::ip::testing::{TUN, World};
 
     /// Asks for routes that differ in each part of the question, and each twice.
-    fn ask_all(latest: &mut LatestRoute, world: &mut World) {
+    fn ask_all(latest: &mut LatestRoutes, world: &mut World) {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        for remote in ["10.9.0.1", "10.9.0.3", "10.9.0.2", "192.0.2.1", "fd09::1"].map(ip) {
+        for remote in ["10.9.0.1", "10.9.0.17", "10.9.0.3", "10.9.0.2", "192.0.2.1", "fd09::1"].map(ip) {
             for source in [None, Some("10.9.0.2"), Some("10.9.0.4"), Some("fd09::2"), None] {
                 let source = source.map(ip);
                 for _ in 0..2 {
@@ -116,8 +124,8 @@ mod tests {
     }
 
     #[test]
-    fn the_route_that_was_asked_for_last_is_no_other_than_the_route_now() {
-        let (mut world, mut latest) = (World::new(), LatestRoute::default());
+    fn a_route_that_was_asked_for_before_is_no_other_than_the_route_now() {
+        let (mut world, mut latest) = (World::new(), LatestRoutes::default());
         let remote: IpAddr = "10.9.0.1".parse().unwrap();
         ask_all(&mut latest, &mut world);
         assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1500));

@@ -23,10 +23,8 @@ impl Endpoint {
                 }
             }
             TcpTimer::TimeWait => {
-                self.time_wait.timer_fired();
-                while let Some((id, at)) = self.time_wait.take_over(ctx) {
-                    self.demux.forget_at(&at, Target::TimeWait(id));
-                }
+                let demux = &mut self.demux;
+                self.time_wait.timer(ctx, |id, at| demux.forget_at(at, Target::TimeWait(id)));
             }
         }
     }
@@ -95,41 +93,25 @@ impl Endpoint {
         Ok(())
     }
 
-    /// The handshake is done: the socket is a connection now.
+    /// The handshake of an active open is done: the socket is a connection now.
     pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, settled: &Settled) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
-        let (active, close_wanted) = match &socket.phase {
-            Phase::Opening(opening) => (true, opening.close_wanted),
-            Phase::Synchronised(_) | Phase::Over(_) => (false, false),
-        };
-        let mut connection = self.spare.connection(ctx.config, settled, ctx.now);
-        connection.signals |= Readiness::WRITABLE;
-        connection.limit_unsent(socket.options.notsent_lowat);
-        connection.rcv.follow_memory(ctx.pool);
+        let mut connection = self.spare.connection(ctx, settled, &socket.options);
         if socket.read_shut {
             connection.close_read(ctx);
         }
-        if close_wanted {
+        if matches!(&socket.phase, Phase::Opening(opening) if opening.close_wanted) {
             connection.close_write(ctx);
         }
         if socket.holder == Holder::Nobody {
             // Nothing is unread yet, so this can't abort.
             connection.close(ctx, None);
         }
-        let tuple = &socket.tuple;
-        ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
+        trace_opened(ctx, &socket.tuple, true);
         if let Phase::Opening(opening) =
             core::mem::replace(&mut socket.phase, Phase::Synchronised(connection))
         {
             self.spare.take_handshake(opening);
-        }
-    }
-
-    /// Puts a connection into its listener's accept queue.
-    pub(super) fn enqueue_for_accept(&mut self, ctx: &mut Context<'_>, listener_id: ListenerId, id: TcpId) {
-        if let Some(listener) = self.listeners.get_mut(listener_id) {
-            listener.push(id);
-            ctx.events.raise(SocketId::Listener(listener_id), listener.owner, Readiness::READABLE);
         }
     }
 
@@ -161,42 +143,63 @@ impl Endpoint {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.disarm(ctx);
         let nothing = Phase::Over(Remains::Attempt(None));
-        let (remains, waits) = match core::mem::replace(&mut socket.phase, nothing) {
+        let mut owes_ack = false;
+        let remains = match core::mem::replace(&mut socket.phase, nothing) {
             Phase::Opening(opening) => {
                 let remains = socket.give_up_opening(ctx, &opening, ending);
                 self.spare.take_handshake(opening);
-                (remains, None)
+                remains
             }
             Phase::Synchronised(mut connection) => {
-                let waits = socket.end_connection(ctx, &mut connection, ending);
-                (Remains::Connection(connection), waits)
+                // Once it is forgotten, nobody else would acknowledge their FIN.
+                owes_ack = connection.rcv.ack.is_due(ctx.now);
+                socket.end_connection(ctx, &mut connection, ending);
+                Remains::Connection(connection)
             }
             Phase::Over(remains) => {
                 socket.phase = Phase::Over(remains);
                 return;
             }
         };
-        socket.trace_end(ctx, &remains, ending);
         socket.phase = Phase::Over(remains);
-        match waits {
-            Some(entry) => self.wait(ctx, entry),
-            None => self.demux.forget_at(&socket.located(), Target::Socket(id)),
+        if ending == Ending::TimeWait {
+            self.wait(ctx, id, owes_ack);
+        } else {
+            self.demux.forget_at(&socket.located(), Target::Socket(id));
         }
-        self.after_end(ctx, id);
+        self.after_end(ctx, id, ending);
     }
 
-    /// Remembers a connection for 2 MSL.
-    fn wait(&mut self, ctx: &mut Context<'_>, entry: TimeWait) {
-        let at = entry.at;
-        let (entry_id, evicted) = self.time_wait.insert(ctx, entry);
-        self.demux.point(&at, Target::TimeWait(entry_id));
-        if let Some((old_id, old_at)) = evicted {
+    /// Remembers a connection that is over for 2 MSL.
+    // Apart, so that the entry is made where it stays, and for those who wait alone.
+    #[inline(never)]
+    fn wait(&mut self, ctx: &mut Context<'_>, id: TcpId, owes_ack: bool) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let Phase::Over(Remains::Connection(connection)) = &socket.phase else { return };
+        if self.time_wait.is_full(ctx.config)
+            && let Some((old_id, old_at)) = self.time_wait.evict(ctx)
+        {
             self.demux.forget_at(&old_at, Target::TimeWait(old_id));
         }
+        let at = socket.located();
+        let entry_id = self.time_wait.insert(ctx, || TimeWait {
+            at,
+            snd_nxt: connection.snd.nxt().wire(),
+            rcv_nxt: connection.rcv.nxt().wire(),
+            window: connection.rcv.window_field().0,
+            marks: Marks::of(&socket.options),
+            timestamps: connection.timestamps,
+            bind_options: socket.bind_options,
+        });
+        if owes_ack && let Some(entry) = self.time_wait.get(entry_id) {
+            entry.acknowledge_by(ctx, &mut socket.way);
+        }
+        self.demux.point(&at, Target::TimeWait(entry_id));
     }
 
-    fn after_end(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    fn after_end(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
+        socket.trace_end(ctx, ending);
         match socket.holder {
             Holder::Nobody => self.remove(ctx, id),
             Holder::Application => {
@@ -361,52 +364,29 @@ impl Socket {
         Remains::Attempt(opening.soft_error)
     }
 
-    /// A connection ends, and gives back what nobody will want. If it is to be remembered: what of it.
-    fn end_connection(
-        &mut self,
-        ctx: &mut Context<'_>,
-        connection: &mut Connection,
-        ending: Ending,
-    ) -> Option<TimeWait> {
+    /// A connection ends, and gives back what nobody will want.
+    fn end_connection(&mut self, ctx: &mut Context<'_>, connection: &mut Connection, ending: Ending) {
         if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
             let reset = connection.reset(ctx.now);
             emit::queue(ctx, &self.tuple, Marks::of(&self.options), &reset);
         }
-        // Once it is forgotten, nobody else would acknowledge their FIN.
-        let owes_ack = ending == Ending::TimeWait && connection.rcv.ack.is_due(ctx.now);
         connection.release(ctx);
         let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
         self.error = self.error.or(error);
-        if ending != Ending::TimeWait {
-            return None;
-        }
-        let entry = TimeWait {
-            at: self.located(),
-            snd_nxt: connection.snd.nxt().wire(),
-            rcv_nxt: connection.rcv.nxt().wire(),
-            window: connection.rcv.window_field().0,
-            marks: Marks::of(&self.options),
-            timestamps: connection.timestamps,
-            bind_options: self.bind_options,
-        };
-        if owes_ack {
-            entry.acknowledge_by(ctx, &mut self.way);
-        }
-        Some(entry)
     }
 
-    fn trace_end(&mut self, ctx: &mut Context<'_>, remains: &Remains, ending: Ending) {
+    fn trace_end(&mut self, ctx: &mut Context<'_>, ending: Ending) {
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
         let tuple = &self.tuple;
         if from != to {
             ctx.trace.record(ctx.now, TraceLevel::Debug, || Record::State { ends: tuple.ends(), from, to });
         }
-        let (bytes_in, bytes_out) = match remains {
-            Remains::Connection(connection) => {
+        let (bytes_in, bytes_out) = match &self.phase {
+            Phase::Over(Remains::Connection(connection)) => {
                 (connection.rcv.bytes_received(), connection.snd.bytes_acked())
             }
-            Remains::Attempt(_) => (0, 0),
+            Phase::Opening(_) | Phase::Synchronised(_) | Phase::Over(Remains::Attempt(_)) => (0, 0),
         };
         ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Closed {
             ends: tuple.ends(),
@@ -453,6 +433,11 @@ impl Socket {
         }
         Err(DropReason::IcmpIgnored)
     }
+}
+
+/// Tells the log of a connection that is open.
+pub(super) fn trace_opened(ctx: &mut Context<'_>, tuple: &FourTuple, active: bool) {
+    ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
 }
 
 /// What an ICMP error means to a connection.

@@ -36,12 +36,12 @@ use super::recent::RecentSockets;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
-use super::way::{KnownWay, LatestRoute};
+use super::way::{KnownWay, LatestRoutes};
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::error::Error;
-use crate::proto::events::Owner;
+use crate::proto::events::{Owner, Readiness, SocketId};
 use crate::proto::ids::{HalfOpenId, ListenerId, TcpId, TimeWaitId};
 use crate::proto::ip::{Cast, Datagram};
 use crate::proto::packet::DeviceId;
@@ -61,7 +61,7 @@ pub(crate) struct Endpoint {
     demux: Demux,
     recent: RecentSockets,
     isn: IsnGenerator,
-    latest_route: LatestRoute,
+    latest_routes: LatestRoutes,
     cookies: Cookies,
     ports: PortChooser,
     challenge: GlobalChallengeLimit,
@@ -192,7 +192,7 @@ impl Endpoint {
             demux: Demux::new(secrets.tables),
             recent: RecentSockets::new(),
             isn: IsnGenerator::new(secrets.isn),
-            latest_route: LatestRoute::default(),
+            latest_routes: LatestRoutes::default(),
             cookies: Cookies::new(secrets.cookies),
             ports: PortChooser::new(secrets.ports, config.ephemeral_ports.clone()),
             challenge: GlobalChallengeLimit::new(),
@@ -310,7 +310,7 @@ impl Endpoint {
         if !wants_cookie {
             admission?;
         }
-        let route = self.latest_route.ask(ctx, tuple.remote, Some(tuple.local));
+        let route = self.latest_routes.ask(ctx, tuple.remote, Some(tuple.local));
         let route = route.map_err(|_| DropReason::TcpNoSocket)?;
         let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let (marks, offsets) = (Marks::of(&listener.options), self.isn.of(tuple));
@@ -332,7 +332,7 @@ impl Endpoint {
         let now = ctx.now;
         let new = |_| HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, now);
         let id = self.half_open.insert_with_key(new);
-        self.demux.point(at, Target::HalfOpen(id));
+        self.demux.add(at, Target::HalfOpen(id));
         self.half_open[id].begin(ctx, id, &route);
         Ok(())
     }
@@ -358,12 +358,14 @@ impl Endpoint {
             let may_come = self.cookies.may_come(ctx, offsets, tuple, segment);
             return if may_come { Err(DropReason::TcpUnexpected) } else { Ok(None) };
         };
-        let socket = self.promote(ctx, at, listener_id, settled, KnownWay::NONE)?;
+        let socket = self.promote(ctx, at, listener_id, &settled, KnownWay::NONE)?;
         self.cookies.spend(ctx.now, tuple, segment);
         ctx.counters.tcp_syn_cookies_received += 1;
         Ok(Some(socket))
     }
 
+    // Apart, since it is once a connection, and the way of all other segments stands where it is called.
+    #[inline(never)]
     fn for_half_open(
         &mut self,
         ctx: &mut Context<'_>,
@@ -390,11 +392,22 @@ impl Endpoint {
                 self.end_half_open(ctx, id);
                 self.for_found_socket(ctx, socket, segment, datagram)
             }
-            syn_queue::Outcome::Established(settled) => {
+            syn_queue::Outcome::Established { only_opens } => {
                 let (listener, way) = (entry.listener, entry.way);
-                let socket = self.promote(ctx, at, listener, settled, way)?;
+                let settled = entry.settle(ctx, segment);
+                let socket = self.promote(ctx, at, listener, &settled, way)?;
                 self.end_half_open(ctx, id);
-                self.for_found_socket(ctx, socket, segment, datagram)
+                if !only_opens {
+                    return self.for_found_socket(ctx, socket, segment, datagram);
+                }
+                if let Some(socket) = self.sockets.get_mut(socket)
+                    && let Some(connection) = socket.connection()
+                {
+                    connection.opened_by(segment, datagram.tos, ctx.now);
+                    connection.check_invariants();
+                }
+                self.settle(ctx, socket);
+                Ok(())
             }
         }
     }
@@ -548,10 +561,10 @@ impl Endpoint {
         ctx: &mut Context<'_>,
         at: &Located,
         listener_id: ListenerId,
-        settled: Settled,
+        settled: &Settled,
         way: KnownWay,
     ) -> Result<TcpId, DropReason> {
-        let listener = self.listeners.get(listener_id).ok_or(DropReason::TcpNoSocket)?;
+        let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
         // As Linux: the peer believes that it is connected, and will send its ACK again with its data.
         if listener.is_full() {
             return Err(DropReason::TcpAcceptQueueFull);
@@ -559,8 +572,11 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
+        let connection = self.spare.connection(ctx, settled, &listener.options);
+        lifecycle::trace_opened(ctx, &at.tuple, false);
         // It is made where it stays: it would have to be moved there.
         let socket_id = self.sockets.insert_with_key(|_| Socket {
+            phase: Phase::Synchronised(connection),
             bind_options: listener.bind_options,
             way,
             // So that the log tells of the state that the half-open connection was in.
@@ -570,8 +586,8 @@ impl Endpoint {
         self.demux.point(at, Target::Socket(socket_id));
         self.recent.note(&at.tuple, socket_id);
         ctx.counters.tcp_passive_opens += 1;
-        self.opened(ctx, socket_id, &settled);
-        self.enqueue_for_accept(ctx, listener_id, socket_id);
+        listener.push(socket_id);
+        ctx.events.raise(SocketId::Listener(listener_id), listener.owner, Readiness::READABLE);
         Ok(socket_id)
     }
 

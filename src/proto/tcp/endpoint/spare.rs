@@ -6,9 +6,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{Connection, Handshake, Settled};
+use super::{Connection, Handshake, Settled, SocketOptions};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::Config;
+use crate::proto::context::Context;
+use crate::proto::events::Readiness;
 use crate::time::Instant;
 
 /// Boxes that nobody uses.
@@ -25,8 +27,22 @@ impl Spare {
     /// connections may end before another begins.
     const MOST: usize = 64;
 
-    /// A connection that begins.
-    pub(super) fn connection(&mut self, config: &Config, settled: &Settled, now: Instant) -> Box<Connection> {
+    /// A connection that is open now, and can be written to.
+    pub(super) fn connection(
+        &mut self,
+        ctx: &mut Context<'_>,
+        settled: &Settled,
+        options: &SocketOptions,
+    ) -> Box<Connection> {
+        let mut connection = self.begun(ctx.config, settled, ctx.now);
+        connection.signals |= Readiness::WRITABLE;
+        connection.limit_unsent(options.notsent_lowat);
+        connection.rcv.follow_memory(ctx.pool);
+        connection
+    }
+
+    /// One that begins.
+    fn begun(&mut self, config: &Config, settled: &Settled, now: Instant) -> Box<Connection> {
         match self.connections.pop() {
             Some(mut connection) => {
                 connection.renew(config, settled, now);
@@ -69,9 +85,7 @@ mod tests {
 
     use super::*;
     use crate::proto::error::Error;
-    use crate::proto::events::Readiness;
     use crate::proto::ip::testing::World;
-    use crate::proto::tcp::options::SocketOptions;
     use crate::proto::tcp::recv::Text;
     use crate::proto::tcp::send::SendStart;
     use crate::proto::tcp::send::acked::Acknowledgement;
@@ -186,7 +200,7 @@ mod tests {
 
             world.now += Duration::from_secs(1);
             let after = settled(new, world.now);
-            let renewed = spare.connection(&world.config, &after, world.now);
+            let renewed = spare.begun(&world.config, &after, world.now);
             assert!(spare.connections.is_empty());
             assert_eq!(&raw const *renewed, place);
             let fresh = Connection::new(&world.config, &after, world.now);

@@ -187,7 +187,7 @@ impl Endpoint {
         let now = ctx.now;
         let new = |_| Socket { phase, way, ..Socket::new(&at, owner, options, Holder::Application, now) };
         let id = self.sockets.insert_with_key(new);
-        self.demux.point(&at, Target::Socket(id));
+        self.demux.add(&at, Target::Socket(id));
         ctx.counters.tcp_active_opens += 1;
         self.settle(ctx, id);
         Ok(id)
@@ -226,7 +226,7 @@ impl Endpoint {
             return Err(Error::AddrNotAvailable);
         }
         //= RFC9293 MUST-44
-        let route = self.latest_route.ask(ctx, remote.ip(), source)?;
+        let route = self.latest_routes.ask(ctx, remote.ip(), source)?;
         let wanted = local.map_or(0, |local| local.port());
         //= RFC9293 MUST-45
         let at = match wanted {

@@ -367,6 +367,26 @@ impl RecvHalf {
         }
     }
 
+    /// All was read, and nobody will read more: gives all pages back, and from now on text is thrown away.
+    pub(crate) fn close(&mut self, pool: &mut Pool) {
+        debug_assert_eq!(self.readable(), 0);
+        self.is_over = true;
+        self.discard_from.get_or_insert(self.nxt);
+        self.ring.promise(0, pool);
+        self.clear_stretches();
+        self.ring.clear(pool);
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether it has no memory of the pool.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.ring.committed() == 0 && self.ahead.is_empty()
+    }
+
     fn clear_stretches(&mut self) {
         self.ahead.clear();
         self.sack.iter_mut().for_each(SackReport::forget_order);

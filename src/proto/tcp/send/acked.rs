@@ -75,6 +75,14 @@ impl SendHalf {
         self.timer_after_ack(advances, acked.at);
     }
 
+    /// The acknowledgement of our SYN, which stands at `seq`, tells a window of `wnd` bytes: nothing has been sent since.
+    pub(crate) fn first_window(&mut self, seq: RcvPos, wnd: u64) {
+        self.wl1 = seq;
+        self.wl2 = self.una;
+        self.wnd = wnd;
+        self.max_wnd = self.max_wnd.max(wnd);
+    }
+
     /// As [`acknowledge`](Self::acknowledge), with all questions asked, also of a usual one.
     #[cfg(test)]
     pub(crate) fn acknowledge_the_long_way(

@@ -117,6 +117,24 @@ fn every_string_of_up_to_two_octets_and_of_three_that_tell_is_read_as_the_rfc_sa
     assert_eq!(good, [1, 2, two(256), 256 * 16 + two(16) + 254 * (2 + 16)]);
 }
 
+/// What most SYNs say is read at once, unless anything is different.
+#[test]
+fn a_usual_syn_and_whatever_differs_from_it_in_one_octet_or_in_length_is_read_as_the_rfc_says() {
+    let usual = [2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 1, 3, 3, 7];
+    assert!(compare(&usual));
+    for at in 0..usual.len() {
+        for byte in 0..=255 {
+            let mut other = usual;
+            other[at] = byte;
+            compare(&other);
+        }
+        compare(&usual[..at]);
+    }
+    for more in [0, 1, 2, 5] {
+        compare(&[&usual[..], &[more; 4]].concat());
+    }
+}
+
 /// Kinds and lengths that mean something, one that doesn't, and one past every end.
 //= RFC9293 MUST-64
 #[test]
