@@ -116,6 +116,18 @@ def test_a_server_stays_for_all_rounds_and_one_that_ends_is_started_anew(tmp_pat
     assert len(starts.read_text().splitlines()) == 2
 
 
+def test_a_profile_that_cannot_be_had_is_told_and_all_are_measured(tmp_path, monkeypatch):
+    script(tmp_path / "perf", "echo 'there are no counters' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run = start(*brief(tmp_path / "out", "--peers", "null,kernel", "--workloads", "rr1,udp1", "--profile", tmp_path / "profiles"))
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1
+    failed = sorted(line for line in said.splitlines() if "FAILED" in line)
+    assert [line.partition(" FAILED")[0] for line in failed] == ["rr1: kernel", "rr1: null", "udp1: kernel", "udp1: null"], said
+    assert all("perf has recorded nothing: there are no counters" in line for line in failed)
+    assert all(one["median"] > 0 for one in json.loads((tmp_path / "out.json").read_text())["figures"])
+
+
 def test_two_runs_at_once_do_not_meet(tmp_path):
     runs = [start(*brief(tmp_path / name, "--peers", "null,kernel", "--workloads", "rr1,up1")) for name in ("a", "b")]
     for run, name in zip(runs, ("a", "b")):
