@@ -13,6 +13,7 @@ use super::{Kind, TextPlan};
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, MtuProbing};
 use crate::proto::counters::Counters;
+use crate::proto::ip::pmtu::Searched;
 use crate::proto::tcp::send::acked::Acknowledgement;
 use crate::proto::tcp::send::path_probe::Limits;
 use crate::proto::tcp::send::timer::Patience;
@@ -94,14 +95,18 @@ struct Setting {
     sack: bool,
     timestamps: bool,
     probing: MtuProbing,
+    /// How large the datagrams are that others search for on this path; they have found [`MSS`].
+    searched: Option<usize>,
     wnd: u64,
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
     let probing =
         prop_oneof![Just(MtuProbing::Off), Just(MtuProbing::AfterBlackHole), Just(MtuProbing::Always)];
-    (prop::bool::weighted(0.7), any::<bool>(), probing, 2_000_u64..30_000)
-        .prop_map(|(sack, timestamps, probing, wnd)| Setting { sack, timestamps, probing, wnd })
+    let searched = prop::option::of(MSS as usize..=3 * MSS as usize);
+    (prop::bool::weighted(0.7), any::<bool>(), probing, searched, 2_000_u64..30_000).prop_map(
+        |(sack, timestamps, probing, searched, wnd)| Setting { sack, timestamps, probing, searched, wnd },
+    )
 }
 
 fn patience() -> Patience {
@@ -149,7 +154,8 @@ impl Pair {
         let (with, without) = (side(), side());
         let base = syn.plus(1);
         let mut pair = Pair { with, without, base, clock, now, closed: false };
-        pair.follow(MSS);
+        let low = MSS as usize;
+        pair.follow(MSS, setting.searched.map(|high| Searched { low, high, is_proven: false }));
         pair
     }
 
@@ -194,7 +200,7 @@ impl Pair {
             Op::Duplicates(count) => {
                 (0..*count).for_each(|_| self.acknowledge(self.with.half.una, Vec::new(), None));
             }
-            Op::Mss(mss) => self.follow(*mss),
+            Op::Mss(mss) => self.follow(*mss, None),
             Op::TooBig(mtu) => self.both(|side| {
                 let _ = side.half.too_big(*mtu, *mtu, now);
             }),
@@ -209,10 +215,10 @@ impl Pair {
     }
 
     /// The path's MTU is this, though larger datagrams would fit through the first link.
-    fn follow(&mut self, mss: u64) {
+    fn follow(&mut self, mss: u64, shared: Option<Searched>) {
         let now = self.now;
         let limits = Limits { route: mss, link: 3 * MSS, peer: 3 * MSS, is_ipv4: true };
-        self.both(|side| side.half.follow_path(limits, 0, None, now));
+        self.both(|side| side.half.follow_path(limits, 0, shared, now));
     }
 
     fn wait_until(&mut self, at: Instant) {
@@ -285,6 +291,17 @@ impl Pair {
         self.with.half.check_invariants();
         let (with, without) = (self.with.remembers(), self.without.remembers());
         assert_eq!(with, without);
+        self.check_short_plan();
+    }
+
+    /// Whoever has only new text gets the same plan by the short way.
+    fn check_short_plan(&self) {
+        let half = &self.with.half;
+        if half.has_something_to_plan() && half.has_only_new_text() {
+            for nodelay in [false, true] {
+                assert_eq!(half.plan_one_of_new(nodelay), half.plan(nodelay, 0, 0));
+            }
+        }
     }
 }
 
@@ -352,7 +369,13 @@ proptest! {
 fn a_window_that_opens_again_does_so_by_either_way_of_the_news() {
     for is_sent in [true, false] {
         for share in [500, 1000] {
-            let setting = Setting { sack: true, timestamps: true, probing: MtuProbing::Off, wnd: 20_000 };
+            let setting = Setting {
+                sack: true,
+                timestamps: true,
+                probing: MtuProbing::Off,
+                searched: None,
+                wnd: 20_000,
+            };
             let mut pair = Pair::new(setting);
             let ack = |share, wnd| Op::Ack { share, blocks: Vec::new(), dsack: false, wnd: Some(wnd) };
             let send = Op::Send { count: 3, most: u64::MAX, options_len: 0, nodelay: true };
@@ -375,7 +398,13 @@ fn a_window_that_opens_again_does_so_by_either_way_of_the_news() {
 #[test]
 fn all_that_may_go_goes_in_one() {
     for sack in [false, true] {
-        let mut pair = Pair::new(Setting { sack, timestamps: true, probing: MtuProbing::Off, wnd: 30_000 });
+        let mut pair = Pair::new(Setting {
+            sack,
+            timestamps: true,
+            probing: MtuProbing::Off,
+            searched: None,
+            wnd: 30_000,
+        });
         let send = Op::Send { count: 1, most: u64::MAX, options_len: 0, nodelay: false };
         let after = |pair: &mut Pair, ops: &[Op]| {
             ops.iter().for_each(|op| pair.apply(op));
