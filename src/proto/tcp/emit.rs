@@ -382,6 +382,18 @@ mod tests {
         world
     }
 
+    /// What waits, as the device gets it.
+    fn left(world: &mut World) -> Vec<(Vec<u8>, EgressChecksum)> {
+        let mut left = Vec::new();
+        let _ = world.outbox.drain(&mut |egress: Egress<'_>| {
+            assert!(egress.payload.is_empty() && egress.gso_size.is_none());
+            left.push((egress.header.to_vec(), egress.checksum));
+            Sent::Taken
+        });
+        assert_eq!(left.len(), 1);
+        left
+    }
+
     proptest! {
         #[test]
         fn a_segment_is_the_same_whichever_way_its_headers_are_written(
@@ -413,6 +425,21 @@ mod tests {
             queue_by_narrow(&mut world.ctx(), &route, &tuple, marks, &says);
             let (first, second) = (world.sent(), world.sent());
             prop_assert!(first.is_some() && first == second);
+        }
+
+        #[test]
+        fn a_segment_that_waits_is_finished_if_the_device_no_longer_does_so(
+            says in any_says(),
+            (tuple, marks, before) in any_way(),
+            after: bool,
+        ) {
+            let route = Route { device: TUN, source: tuple.local, mtu: 1500, link_mtu: 1500 };
+            let (mut changed, mut same) = (world(before), world(before && after));
+            queue_by(&mut changed.ctx(), &route, &tuple, marks, &says);
+            queue_by(&mut same.ctx(), &route, &tuple, marks, &says);
+            changed.outbox.follow_offloads(TUN, Offloads { checksum: after, ..Offloads::default() });
+            prop_assert_eq!(left(&mut changed), left(&mut same));
+            prop_assert!(changed.outbox.is_empty());
         }
     }
 }
