@@ -110,7 +110,8 @@ impl Sizes {
 
     #[cold]
     fn keep_short(&mut self) {
-        if self.runs.len() > RUNS_MAX
+        // What goes again in the middle of a run makes three of it.
+        while self.runs.len() > RUNS_MAX
             && let Some(oldest) = self.runs.pop_front()
             && let Some(next) = self.runs.front_mut()
         {
@@ -126,6 +127,18 @@ mod tests {
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    #[test]
+    fn segments_that_go_again_smaller_do_not_make_the_record_longer_than_it_may_be() {
+        let mut sizes = Sizes::new();
+        sizes.sent(0..1_000_000, 1_000);
+        for nth in 0..1_000 {
+            let start = 1_000 * nth + 300;
+            sizes.sent(start..start + 500, 500);
+            assert!(sizes.runs.len() <= RUNS_MAX, "{} runs after {nth}", sizes.runs.len());
+        }
+        assert_eq!((sizes.at(999_400), sizes.at(999_900)), (Some(500), Some(1_000)));
+    }
 
     #[test]
     fn a_window_of_equal_segments_is_one_run() {
