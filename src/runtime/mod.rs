@@ -7,7 +7,7 @@
 //! `timerfd`, since `epoll`'s own milliseconds are too coarse), a device itself has changed, or an application
 //! thread rings.
 //! Nothing is polled: a stack with nothing to do uses no CPU, nor does one that is told to poll for a while after something
-//! happened (`busy.rs`), once the while is over. One turn of the loop reads up to 32 datagrams of one
+//! happened (`busy.rs`), once the while is over. One turn of the loop reads up to 64 datagrams of one
 //! device outside the lock (the devices take turns), then under the lock processes them, runs timers, lets services handle their events and
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
