@@ -438,6 +438,7 @@ impl Connection {
         if !self.orphan {
             self.rcv.clear_ahead(ctx.pool);
         } else if !self.rcv.is_over() {
+            // It was aborted after its application had closed it; the end of the stream has cleared all others.
             self.rcv.clear(ctx.pool);
         }
         debug_assert!(!self.orphan || self.rcv.holds_nothing(), "what was closed was cleared");

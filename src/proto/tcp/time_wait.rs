@@ -13,7 +13,6 @@ use super::demux::Located;
 use super::emit::{self, Marks, Says};
 use super::timestamps::{Order, Timestamps};
 use super::way::KnownWay;
-use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::ids::TimeWaitId;
@@ -77,13 +76,18 @@ impl TimeWaitTable {
         self.entries.get(id).map(|waiting| &waiting.entry)
     }
 
-    /// Whether one has to go before another is added.
-    pub(crate) fn is_full(&self, config: &Config) -> bool {
-        self.entries.len() >= config.time_wait_entries
-    }
-
-    /// Adds an entry.
-    pub(crate) fn insert(&mut self, ctx: &mut Context<'_>, new: impl FnOnce() -> TimeWait) -> TimeWaitId {
+    /// Adds an entry. If the table is full, the one whose wait is over first goes for it: `forget` is told which, and where it stood.
+    pub(crate) fn insert(
+        &mut self,
+        ctx: &mut Context<'_>,
+        forget: impl FnOnce(TimeWaitId, &Located),
+        new: impl FnOnce() -> TimeWait,
+    ) -> TimeWaitId {
+        if self.entries.len() >= ctx.config.time_wait_entries
+            && let Some((id, at)) = self.evict(ctx)
+        {
+            forget(id, &at);
+        }
         //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
         let id = self.entries.insert_with_key(|_| Waiting { entry: new(), until });
@@ -184,9 +188,9 @@ impl TimeWaitTable {
         }
     }
 
-    /// Removes the entry whose wait is over first, for another. Tells where it stood.
+    /// Removes the entry whose wait is over first, and tells where it stood.
     #[cold]
-    pub(crate) fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
+    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.pop_front() {
             if is_current(&self.entries, until, id) {
                 ctx.counters.tcp_time_wait_overflow += 1;
@@ -321,7 +325,7 @@ mod tests {
         let ids: Vec<_> = (1..=4)
             .map(|port| {
                 world.now += second;
-                table.insert(&mut world.ctx(), || entry(port))
+                table.insert(&mut world.ctx(), |_, _| {}, || entry(port))
             })
             .collect();
         // The first begins anew with the last; the second makes room for a connection.
@@ -345,7 +349,7 @@ mod tests {
     fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
         let mut world = World::new();
         let mut table = TimeWaitTable::default();
-        let id = table.insert(&mut world.ctx(), || entry(1));
+        let id = table.insert(&mut world.ctx(), |_, _| {}, || entry(1));
         for round in 0..1_000 {
             world.now += Duration::from_millis(round % 2);
             repeat_fin(&mut world, &mut table, id);
@@ -362,22 +366,22 @@ mod tests {
         let mut table = TimeWaitTable::default();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
-            table.insert(&mut world.ctx(), || entry(port));
+            table.insert(&mut world.ctx(), |_, _| {}, || entry(port));
         }
         for port in 10..1_000 {
-            assert!(!table.is_full(&world.config));
-            let id = table.insert(&mut world.ctx(), || entry(port));
+            let nobody_goes = |id, _: &Located| panic!("there is room, and {id:?} goes");
+            let id = table.insert(&mut world.ctx(), nobody_goes, || entry(port));
             assert!(table.remove(&mut world.ctx(), id).is_some());
             assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
         }
         assert_eq!(table.entries.len(), 10);
         // Many wait at once, and all are over before the next one comes.
         let many: Vec<_> =
-            (1_000..2_000).map(|port| table.insert(&mut world.ctx(), || entry(port))).collect();
+            (1_000..2_000).map(|port| table.insert(&mut world.ctx(), |_, _| {}, || entry(port))).collect();
         for id in many {
             table.remove(&mut world.ctx(), id);
         }
-        table.insert(&mut world.ctx(), || entry(2_000));
+        table.insert(&mut world.ctx(), |_, _| {}, || entry(2_000));
         assert!(table.order.len() <= 2 * 11 + 16, "{}", table.order.len());
     }
 }

@@ -176,13 +176,9 @@ impl Endpoint {
     fn wait(&mut self, ctx: &mut Context<'_>, id: TcpId, owes_ack: bool) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let Phase::Over(Remains::Connection(connection)) = &socket.phase else { return };
-        if self.time_wait.is_full(ctx.config)
-            && let Some((old_id, old_at)) = self.time_wait.evict(ctx)
-        {
-            self.demux.forget_at(&old_at, Target::TimeWait(old_id));
-        }
         let at = socket.located();
-        let entry_id = self.time_wait.insert(ctx, || TimeWait {
+        let forget = |id, at: &Located| self.demux.forget_at(at, Target::TimeWait(id));
+        let entry_id = self.time_wait.insert(ctx, forget, || TimeWait {
             at,
             snd_nxt: connection.snd.nxt().wire(),
             rcv_nxt: connection.rcv.nxt().wire(),
