@@ -372,9 +372,7 @@ impl RecvHalf {
         debug_assert_eq!(self.readable(), 0);
         self.is_over = true;
         self.discard_from.get_or_insert(self.nxt);
-        self.ring.promise(0, pool);
-        self.clear_stretches();
-        self.ring.clear(pool);
+        self.clear(pool);
     }
 
     /// Whether nothing more will come.
