@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use support::running::{bytes, connect, eventually, exchange, pair};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, TcpStream};
@@ -282,4 +283,134 @@ fn a_stack_that_has_failed_carries_nothing_on_and_keeps_what_has_come() {
     let mut kept = [0; 10];
     (&proxy).read_exact(&mut kept).unwrap();
     assert_eq!(&kept, b"to be kept");
+}
+
+/// Bytes that tell when nobody needs them any more, and do something then.
+struct Owned<F: Fn()> {
+    bytes: Vec<u8>,
+    end: F,
+}
+
+impl<F: Fn()> AsRef<[u8]> for Owned<F> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<F: Fn()> Drop for Owned<F> {
+    fn drop(&mut self) {
+        (self.end)();
+    }
+}
+
+/// Shared bytes, and whether nobody needs them any more. Before that is said, `end` is done.
+fn owned(bytes: Vec<u8>, end: impl Fn() + Send + 'static) -> (Bytes, Arc<AtomicBool>) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let end = move || {
+        over.store(true, Ordering::Release);
+        end();
+    };
+    (Bytes::from_owner(Owned { bytes, end }), is_over)
+}
+
+#[test]
+fn shared_bytes_arrive_and_are_let_go_when_they_are_acknowledged() {
+    let Proxied { client, .. } = proxied();
+    let data = bytes(4 << 20, 4);
+    let (mut shared, is_over) = owned(data.clone(), || {});
+    let got = thread::scope(|scope| {
+        scope.spawn(|| {
+            // What is little is copied, and goes between.
+            (&client.0).write_all(b"before").unwrap();
+            assert_eq!(client.0.write_bytes(&mut shared).unwrap(), data.len());
+            assert!(shared.is_empty());
+            assert_eq!(client.0.write_bytes(&mut Bytes::from_static(b"after")).unwrap(), 5);
+            assert_eq!(client.0.write_bytes(&mut Bytes::new()).unwrap(), 0);
+            client.0.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut got = Vec::new();
+        (&client.1).read_to_end(&mut got).unwrap();
+        got
+    });
+    assert!(got == [b"before", &data[..], b"after"].concat(), "the bytes changed on the way");
+    drop(shared);
+    eventually("the end of what was shared", || is_over.load(Ordering::Acquire));
+}
+
+#[test]
+fn who_does_not_block_keeps_what_found_no_room() {
+    let Proxied { client, .. } = proxied();
+    let data = bytes(8 << 20, 5);
+    let mut rest = Bytes::from(data.clone());
+    client.0.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    let full = loop {
+        match client.0.write_bytes(&mut rest) {
+            Ok(count) => written += count,
+            Err(error) => break error,
+        }
+        assert_eq!(rest, data[written..]);
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    assert!(written >= 16 << 10 && rest.len() == data.len() - written, "{written}");
+    client.0.set_nonblocking(false).unwrap();
+    let got = thread::scope(|scope| {
+        scope.spawn(|| {
+            client.0.write_bytes(&mut rest).unwrap();
+            client.0.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut got = Vec::new();
+        (&client.1).read_to_end(&mut got).unwrap();
+        got
+    });
+    assert!(got == data, "the bytes changed on the way");
+}
+
+#[test]
+fn a_writer_of_shared_bytes_sleeps_until_there_is_room_and_no_longer_than_it_may() {
+    let Proxied { client, .. } = proxied();
+    client.0.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut shared = Bytes::from(vec![7; 32 << 20]);
+    let all = shared.len();
+    let written = client.0.write_bytes(&mut shared).unwrap();
+    assert!(written > 0 && shared.len() == all - written, "{written}");
+    assert_eq!(client.0.write_bytes(&mut shared).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(shared.len(), all - written);
+}
+
+#[test]
+fn a_broken_connection_lets_go_of_shared_bytes_and_takes_no_more() {
+    let Proxied { client, .. } = proxied();
+    let (mut shared, is_over) = owned(vec![1; 100_000], || {});
+    client.0.set_nonblocking(true).unwrap();
+    while client.0.write_bytes(&mut shared.clone()).is_ok() {}
+    assert!(!is_over.load(Ordering::Acquire));
+    drop(client.1);
+    eventually("a reset", || {
+        client.0.write_bytes(&mut shared).is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
+    });
+    assert_eq!(shared.len(), 100_000);
+    drop(shared);
+    eventually("the end of what was shared", || is_over.load(Ordering::Acquire));
+}
+
+#[test]
+fn the_owner_of_shared_bytes_may_use_the_stack_when_they_are_let_go_and_its_panic_is_its_own() {
+    let Proxied { client, server, .. } = proxied();
+    let one_more = server.0.try_clone().unwrap();
+    let (shared, is_over) = owned(vec![1; 50_000], move || {
+        // Would wait for ever if the stack were locked.
+        (&one_more).write_all(b"sent").unwrap();
+        panic!("an owner's own fault");
+    });
+    assert_eq!(client.0.write_bytes(&mut { shared }).unwrap(), 50_000);
+    (&client.1).read_exact(&mut vec![0; 50_000]).unwrap();
+    eventually("the end of what was shared", || is_over.load(Ordering::Acquire));
+    let mut told = [0; 4];
+    (&server.1).read_exact(&mut told).unwrap();
+    assert_eq!(&told, b"sent");
+    // Both stacks still live.
+    (&client.1).write_all(b"well?").unwrap();
+    (&client.0).read_exact(&mut [0; 5]).unwrap();
 }

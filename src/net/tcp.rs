@@ -384,7 +384,9 @@ impl TcpStream {
     /// Writes, and marks the last byte as urgent (RFC 9293 section 3.8.5). For old protocols only: RFC 6093
     /// says why. The receiver finds the mark in [`TcpInfo::urgent_unread`].
     pub fn send_urgent(&self, data: &[u8]) -> io::Result<usize> {
-        self.send(data, |shard, now, rest| shard.stack.tcp_write_urgent(now, self.0.id, rest))
+        self.send(data.len(), |shard, now, written| {
+            shard.stack.tcp_write_urgent(now, self.0.id, &data[written..])
+        })
     }
 
     fn receive(&self, verb: impl FnMut(&mut Shard, Instant) -> Result<usize, Error>) -> io::Result<usize> {
@@ -392,19 +394,19 @@ impl TcpStream {
         self.block_on(Side::Read, self.0.modes.patience(Side::Read), verb)
     }
 
-    /// Writes all of `data`, as a blocking write to a kernel socket does; less only if the time is over or the
-    /// connection fails on the way, or if the socket doesn't block.
+    /// Writes `len` bytes, all of them, as a blocking write to a kernel socket does; less only if the time is over or the
+    /// connection fails on the way, or if the socket doesn't block. `write` is told how many were written before.
     fn send(
         &self,
-        data: &[u8],
-        mut write: impl FnMut(&mut Shard, Instant, &[u8]) -> Result<usize, Error>,
+        len: usize,
+        mut write: impl FnMut(&mut Shard, Instant, usize) -> Result<usize, Error>,
     ) -> io::Result<usize> {
         self.tell_deferred()?;
         let mut written = 0;
         let result = self.block_on(Side::Write, self.0.modes.patience(Side::Write), |shard, now| {
             loop {
-                written += write(shard, now, &data[written..])?;
-                if written == data.len() {
+                written += write(shard, now, written)?;
+                if written == len {
                     return Ok(());
                 }
             }
@@ -655,7 +657,7 @@ impl Write for TcpStream {
 
 impl Write for &TcpStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.send(data, |shard, now, rest| shard.stack.tcp_write(now, self.0.id, rest))
+        self.send(data.len(), |shard, now, written| shard.stack.tcp_write(now, self.0.id, &data[written..]))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -21,6 +21,7 @@ mod error;
 mod line;
 mod lines;
 mod ports;
+mod released;
 mod run;
 mod service;
 mod shard;

@@ -16,6 +16,7 @@ use super::busy::Busy;
 use super::clock::now;
 use super::line::{Line, Port};
 use super::ports::Budgeted;
+use super::released::Released;
 use super::shard::{Closing, Settled, Shard, Shared};
 use super::sleeper::Sleeper;
 use super::waiting::Wake;
@@ -40,6 +41,7 @@ pub(crate) struct Runner {
     batch: Batch,
     busy: Busy,
     wakes: Vec<Wake>,
+    released: Released,
 }
 
 /// From whom a batch was read, and how that ended.
@@ -66,7 +68,8 @@ impl Runner {
         let line = Line::new(devices);
         let sleeper = Sleeper::new(&shared, &line)?;
         let busy = Busy::new(busy_poll);
-        Ok(Runner { shared, line, sleeper, batch: Batch::new(), busy, wakes: Vec::new() })
+        let (batch, wakes, released) = (Batch::new(), Vec::new(), Released::default());
+        Ok(Runner { shared, line, sleeper, batch, busy, wakes, released })
     }
 
     /// Starts the loop on a thread of its own.
@@ -214,8 +217,10 @@ impl Runner {
             shard.sleeping_until = until;
         }
         let records = (!shard.stack.trace().is_empty()).then(|| shard.stack.trace().take());
+        self.released.take(&mut shard.stack);
         drop(shard);
         self.wakes.drain(..).for_each(|wake| wake.notify_one());
+        self.released.let_go();
         if let Some((records, lost)) = records {
             lines::write(records, lost);
         }
@@ -360,7 +365,8 @@ fn end(shard: &mut Shard, since: Instant, connections: usize, now: Instant) -> S
     ShutdownReport { finished: connections.saturating_sub(reset), reset, drained, took: now - since }
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic").to_owned()
 }

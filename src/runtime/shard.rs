@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::ports::{Budgeted, Outgoing, Ports};
+use super::released::Released;
 use super::service::Service;
 use super::waiting::{Side, Waiting, Wake};
 use super::{ShutdownReport, Stopped, clock};
@@ -96,7 +97,8 @@ pub(super) enum Settled {
 
 impl Shared {
     /// The devices are those of the stack's interfaces, in the order in which they were added.
-    pub(crate) fn new(stack: Stack, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
+    pub(crate) fn new(mut stack: Stack, devices: &[Arc<dyn Device>]) -> io::Result<Self> {
+        stack.keep_released();
         Ok(Shared {
             shard: Mutex::new(Shard {
                 stack,
@@ -366,13 +368,15 @@ impl Shared {
 
     /// Sends what there is to send, lets go of the lock, and wakes whom it concerns.
     fn settle_and_leave(&self, mut shard: MutexGuard<'_, Shard>, also: Option<Wake>) {
-        let mut wakes = Vec::new();
+        let (mut wakes, mut released) = (Vec::new(), Released::default());
         let ring = shard.settle(&mut wakes);
+        released.take(&mut shard.stack);
         drop(shard);
         if ring {
             self.ring();
         }
         wakes.into_iter().chain(also).for_each(|wake| wake.notify_one());
+        released.let_go();
     }
 }
 

@@ -5,6 +5,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{io, ptr};
 
+use bytes::Bytes;
+
 use super::TcpStream;
 use crate::proto::{Error, SocketId, SpliceError};
 use crate::runtime::Side;
@@ -113,6 +115,48 @@ impl TcpStream {
             shard.stack.tcp_read_in_place(now, self.0.id, |pieces| once.run(|look| look(pieces)))
         });
         once.end(read)
+    }
+
+    /// Writes all of `bytes` without copying them: they are shared with the stack until the peer has acknowledged them, and what was
+    /// written is gone from the front of `bytes`. Waits for room, and returns how many, as a write does: less than all only if
+    /// the time is over or the connection fails on the way, or if the socket doesn't block. `bytes` has the others then.
+    ///
+    /// For what is there as [`Bytes`] anyway, or is sent more than once: it spares a copy, and the memory that this would take.
+    /// Less than 16 KiB at a time is copied all the same, which takes less time. Where bytes have an owner
+    /// ([`Bytes::from_owner`]), it is dropped by whatever thread notices that nobody needs them any more, without the stack's lock.
+    ///
+    /// # Errors
+    /// As a write.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # use std::net::Shutdown;
+    /// # use tunstack::device::MemoryDevice;
+    /// # use tunstack::net::{Net, TcpListener, TcpStream};
+    /// use bytes::Bytes;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// # let (left, right) = MemoryDevice::pair(1500)?;
+    /// # let outside = Net::builder().device(left).addr("10.9.0.1/24").start()?;
+    /// # let net = Net::builder().device(right).addr("10.9.0.2/24").start()?;
+    /// # let listener = TcpListener::bind(&net, "10.9.0.2:7")?;
+    /// # let clients = [TcpStream::connect(&outside, "10.9.0.2:7")?, TcpStream::connect(&outside, "10.9.0.2:7")?];
+    /// # let servers = [listener.accept()?.0, listener.accept()?.0];
+    /// let page = Bytes::from(vec![b'x'; 100_000]);
+    /// for server in &servers {
+    ///     server.write_bytes(&mut page.clone())?;
+    ///     server.shutdown(Shutdown::Write)?;
+    /// }
+    /// # for mut client in clients {
+    /// #     let mut got = Vec::new();
+    /// #     client.read_to_end(&mut got)?;
+    /// #     assert!(got == page);
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn write_bytes(&self, bytes: &mut Bytes) -> io::Result<usize> {
+        self.send(bytes.len(), |shard, now, _| shard.stack.tcp_write_bytes(now, self.0.id, bytes))
     }
 
     /// Writes in place: waits until there is room in the send buffer, and lends some of it to `fill`, an octet at least and a page

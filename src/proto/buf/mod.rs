@@ -1,7 +1,8 @@
 //! Memory for stream data: pages from one bounded pool, rings made of pages, and sets of ranges. Memory for datagrams:
 //! records.
 //!
-//! [`pages::Pool`] owns the limit, [`ring::Ring`] owns bytes at positions, [`ranges::Ranges`] knows which
+//! [`pages::Pool`] owns the limit, [`ring::Ring`] owns bytes at positions, and [`text::Text`] those that are shared with the
+//! application beside them; [`ranges::Ranges`] knows which
 //! positions something is true of (received, acknowledged, lost), [`records::Records`] owns bytes in the order in which
 //! they came. None of them knows a sequence number, a window or a peer.
 
@@ -9,6 +10,7 @@ pub mod pages;
 pub mod ranges;
 pub mod records;
 pub mod ring;
+pub mod text;
 
 /// Counts the bytes of text that are copied from one buffer to another, on each thread for itself: tests hold the core to
 /// the copies that it may make.

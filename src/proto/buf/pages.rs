@@ -20,6 +20,8 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::text::Released;
+
 /// Bytes in a page.
 pub const PAGE_SIZE: usize = 4096;
 
@@ -54,6 +56,8 @@ pub struct Pool {
     tables: Vec<Table>,
     /// Places in these.
     places: usize,
+    /// What was shared instead of being copied to pages goes the same way.
+    pub(crate) released: Released,
     #[cfg(debug_assertions)]
     alive: Arc<()>,
 }
@@ -91,6 +95,7 @@ impl Pool {
             spare: Vec::new(),
             tables: Vec::new(),
             places: 0,
+            released: Released::default(),
             #[cfg(debug_assertions)]
             alive: Arc::new(()),
         }

@@ -10,6 +10,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
 use crate::proto::context::Context;
@@ -191,6 +193,19 @@ impl Stack {
 
 /// The driver's verbs.
 impl Stack {
+    /// From now on, bytes that were [shared](Self::tcp_write_bytes) and are needed no more are kept for
+    /// [`take_released`](Self::take_released) instead of being dropped at once: for a driver that holds a lock which their
+    /// owner's `drop` may want.
+    pub fn keep_released(&mut self) {
+        self.pool.released.keep();
+    }
+
+    /// Exchanges the bytes that were kept for `list`, which is empty. To be called each time before the lock is let go, and `list`
+    /// to be dropped after that.
+    pub fn take_released(&mut self, list: &mut Vec<Bytes>) {
+        self.pool.released.take(list);
+    }
+
     /// Takes one packet that came in by `device`. What it causes to be sent waits for
     /// [`transmit`](Self::transmit), and so does the packet itself if it is to be forwarded.
     pub fn receive(&mut self, device: DeviceId, packet: &Packet<'_>) {

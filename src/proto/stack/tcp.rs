@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use bytes::Bytes;
+
 use super::{Shutdown, Stack};
 use crate::proto::context::Context;
 use crate::proto::error::{Error, SpliceError};
@@ -136,6 +138,38 @@ impl Stack {
     /// section 3.8.5; new protocols should not use it, RFC 6093).
     pub fn tcp_write_urgent(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
         let done = self.tcp.write(&mut self.pool, id, data, true, now)?;
+        Ok(self.tcp_done(now, id, done))
+    }
+
+    /// Like [`tcp_write`](Self::tcp_write), from the front of `bytes`, which keeps what is not queued; and what is queued is not
+    /// copied, but shared until the peer has acknowledged it. (What is less than 16 KiB, or finds room for less, is copied: that
+    /// takes less time.) It counts against the send buffer as all else does, though no pages are taken for it.
+    ///
+    /// What is no longer needed is dropped as soon as that is known, or [by the driver](Self::keep_released).
+    ///
+    /// # Errors
+    /// As [`tcp_write`](Self::tcp_write); `bytes` is as it was then.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use tunstack::proto::{Error, Stack, TcpId};
+    /// use tunstack::time::Instant;
+    ///
+    /// /// Goes on sending a page to somebody who has asked for it; tells whether that was all.
+    /// fn serve(stack: &mut Stack, now: Instant, id: TcpId, page: &mut Bytes) -> Result<bool, Error> {
+    ///     while !page.is_empty() {
+    ///         match stack.tcp_write_bytes(now, id, page) {
+    ///             Ok(_) => {}
+    ///             // The socket will be writable again.
+    ///             Err(Error::WouldBlock) => return Ok(false),
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(true)
+    /// }
+    /// ```
+    pub fn tcp_write_bytes(&mut self, now: Instant, id: TcpId, bytes: &mut Bytes) -> Result<usize, Error> {
+        let done = self.tcp.write_bytes(&mut self.pool, id, bytes, now)?;
         Ok(self.tcp_done(now, id, done))
     }
 

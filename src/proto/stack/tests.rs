@@ -7,12 +7,23 @@ use core::time::Duration;
 use super::*;
 use crate::proto::buf::copies;
 use crate::proto::buf::pages::PAGE_SIZE;
+use crate::proto::buf::text::Text;
 use crate::proto::ip::route::{RouteSpec, RouteTarget};
 use crate::proto::packet::{EgressChecksum, Offloads};
 use crate::proto::{Error, ListenerId, Owner, TcpId};
 
 const ALL: Offloads = Offloads { checksum: true, tso4: true, tso6: true, uso: true };
 const PORT: u16 = 7;
+
+/// How text is written and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Copied,
+    /// Made and looked at where it lies.
+    InPlace,
+    /// Shared with the sender, and copied by the receiver.
+    Shared,
+}
 
 /// A packet on its way, and how much text is in it.
 struct Carried {
@@ -31,7 +42,10 @@ struct Pair {
     supers: usize,
     /// Each n-th packet with text is lost; none if it is 0.
     lose_each: usize,
+    how: How,
     copied: Copied,
+    /// Bytes that found room only for so few at a time that they are not worth sharing.
+    few: u64,
 }
 
 /// Bytes that were copied by...
@@ -57,14 +71,6 @@ fn address(side: usize) -> SocketAddr {
 
 /// Takes a packet as a device does, which copies it in the end, whatever the core does.
 fn take(egress: &Egress<'_>) -> Carried {
-    // As it lies in the pages of the ring: nobody has put it together.
-    assert!(egress.payload.iter().all(|piece| piece.len() <= PAGE_SIZE), "a piece of more than a page");
-    if let [_, inner @ .., _] = egress.payload {
-        assert!(
-            inner.iter().all(|piece| piece.len() == PAGE_SIZE),
-            "a piece that is not the page it lies in"
-        );
-    }
     let checksum = match egress.checksum {
         EgressChecksum::Complete => ChecksumState::Unverified,
         EgressChecksum::Partial { .. } => ChecksumState::Partial,
@@ -73,8 +79,19 @@ fn take(egress: &Egress<'_>) -> Carried {
     Carried { text: egress.payload.concat().len(), bytes, gso_size: egress.gso_size, checksum }
 }
 
+/// Looks whether text lies as it does in the pages of the ring: nobody has put it together.
+fn check_pages(egress: &Egress<'_>) {
+    assert!(egress.payload.iter().all(|piece| piece.len() <= PAGE_SIZE), "a piece of more than a page");
+    if let [_, inner @ .., _] = egress.payload {
+        assert!(
+            inner.iter().all(|piece| piece.len() == PAGE_SIZE),
+            "a piece that is not the page it lies in"
+        );
+    }
+}
+
 impl Pair {
-    fn new(offloads: Offloads, lose_each: usize) -> Pair {
+    fn new(offloads: Offloads, lose_each: usize, how: How) -> Pair {
         let stack = |side: usize| {
             let secrets = Secrets::from_number(side as u64);
             let mut stack = Stack::new(Config::default(), &secrets, Instant::ZERO);
@@ -84,7 +101,16 @@ impl Pair {
             stack
         };
         let stacks = [stack(0), stack(1)];
-        Pair { stacks, now: Instant::ZERO, carried: 0, supers: 0, lose_each, copied: Copied::default() }
+        Pair {
+            stacks,
+            now: Instant::ZERO,
+            carried: 0,
+            supers: 0,
+            lose_each,
+            how,
+            copied: Copied::default(),
+            few: 0,
+        }
     }
 
     /// Opens a connection from the first to the second.
@@ -106,6 +132,9 @@ impl Pair {
         for from in [0, 1] {
             let mut wire = Vec::new();
             let mut sink = |egress: Egress<'_>| {
+                if self.how != How::Shared {
+                    check_pages(&egress);
+                }
                 wire.push(take(&egress));
                 Sent::Taken
             };
@@ -134,34 +163,40 @@ impl Pair {
         counting(&mut self.copied.receiving, || self.stacks[to].receive(DeviceId(0), &packet));
     }
 
-    /// Moves so many bytes from the first to the second, which must get what the first has sent. With `in_place` they are made and
-    /// looked at where they lie.
-    fn transfer(&mut self, total: usize, in_place: bool) {
+    /// Moves so many bytes from the first to the second, which must get what the first has sent.
+    fn transfer(&mut self, total: usize) {
         let (client, server) = self.open();
         let data: Vec<u8> = (0..total).map(|at| (at / 257) as u8).collect();
         let (mut written, mut read) = (0, Vec::new());
+        let shared = Bytes::copy_from_slice(&data);
         let mut buffer = vec![0; 100_000];
         while read.len() < total {
             let chunk = &data[written..total.min(written + 60_000)];
             let [sender, receiver] = &mut self.stacks;
-            let write = || match in_place {
-                true => sender.tcp_write_in_place(self.now, client, |room| {
+            let write = || match self.how {
+                How::InPlace => sender.tcp_write_in_place(self.now, client, |room| {
                     let len = room.len().min(chunk.len());
                     room[..len].copy_from_slice(&chunk[..len]);
                     len
                 }),
-                false => sender.tcp_write(self.now, client, chunk),
+                How::Copied => sender.tcp_write(self.now, client, chunk),
+                How::Shared => {
+                    sender.tcp_write_bytes(self.now, client, &mut shared.slice_ref(&shared[written..]))
+                }
             };
             match counting(&mut self.copied.writing, write) {
-                Ok(count) => written += count,
+                Ok(count) => {
+                    written += count;
+                    self.few += if count < Text::SHARE_MIN { count as u64 } else { 0 };
+                }
                 Err(error) => assert_eq!(error, Error::WouldBlock),
             }
-            let take = || match in_place {
-                true => receiver.tcp_read_in_place(self.now, server, |pieces| {
+            let take = || match self.how {
+                How::InPlace => receiver.tcp_read_in_place(self.now, server, |pieces| {
                     pieces.iter().for_each(|piece| read.extend_from_slice(piece));
                     pieces.iter().map(|piece| piece.len()).sum()
                 }),
-                false => {
+                How::Copied | How::Shared => {
                     let count = receiver.tcp_read(self.now, server, &mut buffer)?;
                     read.extend_from_slice(&buffer[..count]);
                     Ok(count)
@@ -183,8 +218,8 @@ fn text_is_copied_when_it_is_written_received_and_read_and_never_else() {
     const TOTAL: usize = 4 << 20;
     let once = TOTAL as u64;
     for offloads in [ALL, Offloads::default()] {
-        let mut pair = Pair::new(offloads, 0);
-        pair.transfer(TOTAL, false);
+        let mut pair = Pair::new(offloads, 0, How::Copied);
+        pair.transfer(TOTAL);
         let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
         assert_eq!(pair.copied, expected, "{offloads:?}");
         assert_eq!(pair.supers > pair.carried / 2, offloads == ALL, "{} of {}", pair.supers, pair.carried);
@@ -196,8 +231,8 @@ fn text_that_is_sent_again_is_copied_no_more_often() {
     const TOTAL: usize = 4 << 20;
     let once = TOTAL as u64;
     for (offloads, lose_each) in [(ALL, 9), (Offloads::default(), 50)] {
-        let mut pair = Pair::new(offloads, lose_each);
-        pair.transfer(TOTAL, false);
+        let mut pair = Pair::new(offloads, lose_each, How::Copied);
+        pair.transfer(TOTAL);
         assert!(pair.stacks[0].counters().tcp_retransmits > 0);
         let expected = Copied { writing: once, sending: 0, receiving: once, reading: once };
         assert_eq!(pair.copied, expected, "{offloads:?}");
@@ -207,14 +242,29 @@ fn text_that_is_sent_again_is_copied_no_more_often() {
 #[test]
 fn text_that_is_made_and_looked_at_in_place_is_copied_from_packets_and_never_else() {
     const TOTAL: usize = 1 << 20;
-    let mut pair = Pair::new(ALL, 9);
-    pair.transfer(TOTAL, true);
+    let mut pair = Pair::new(ALL, 9, How::InPlace);
+    pair.transfer(TOTAL);
     assert_eq!(pair.copied, Copied { receiving: TOTAL as u64, ..Copied::default() });
 }
 
 #[test]
+fn text_that_is_shared_is_copied_from_packets_and_by_the_reader_and_never_else() {
+    const TOTAL: usize = 4 << 20;
+    let once = TOTAL as u64;
+    for (offloads, lose_each) in [(ALL, 0), (ALL, 9), (Offloads::default(), 50)] {
+        let mut pair = Pair::new(offloads, lose_each, How::Shared);
+        pair.transfer(TOTAL);
+        assert_eq!(pair.stacks[0].counters().tcp_retransmits > 0, lose_each > 0);
+        let expected = Copied { writing: pair.few, sending: 0, receiving: once, reading: once };
+        assert_eq!(pair.copied, expected, "{offloads:?}");
+        assert!(pair.few < once / 50, "{} bytes were copied", pair.few);
+        assert_eq!(pair.supers > pair.carried / 2, offloads == ALL, "{} of {}", pair.supers, pair.carried);
+    }
+}
+
+#[test]
 fn who_is_lent_bytes_or_room_and_takes_none_changes_nothing() {
-    let mut pair = Pair::new(ALL, 0);
+    let mut pair = Pair::new(ALL, 0, How::InPlace);
     let (client, server) = pair.open();
     let none = |pair: &Pair| pair.stacks.iter().all(|stack| stack.tcp_census().pages == 0);
     let [sender, receiver] = &mut pair.stacks;

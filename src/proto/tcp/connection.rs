@@ -23,7 +23,8 @@ use super::send::timer::{Expiry, Patience};
 use super::send::{SendHalf, SendStart};
 use super::seq::RcvPos;
 use super::timestamps::Timestamps;
-use crate::proto::buf::pages::{PAGE_SIZE, Pool};
+use crate::proto::buf::pages::Pool;
+use crate::proto::buf::text::Text;
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::error::Error;
@@ -590,8 +591,8 @@ impl Connection {
         gso_size: Option<NonZeroU16>,
     ) -> Sent {
         // Collected, the whole of them would be moved once more.
-        let mut pieces = ArrayVec::<&[u8], PIECES_MAX>::new();
-        pieces.extend(self.snd.text(plan.start, plan.len));
+        let mut pieces = ArrayVec::<&[u8], { Text::PIECES_MAX }>::new();
+        self.snd.text(plan.start, plan.len, &mut pieces);
         emit::send(ctx, sink, way, says, &pieces, gso_size)
     }
 
@@ -689,9 +690,6 @@ pub(crate) struct Attempt {
 
 /// No IP datagram without the jumbo option is larger.
 const DATAGRAM_MAX: u64 = 65_535;
-
-/// Pieces that one segment's text may lie in: 64 KiB of pages, and one cut at each end.
-const PIECES_MAX: usize = 65_536 / PAGE_SIZE + 2;
 
 /// Room that options take in each segment.
 fn fixed_options_len(timestamps: Option<&Timestamps>) -> u64 {

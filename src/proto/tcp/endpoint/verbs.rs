@@ -3,6 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
+use bytes::Bytes;
 
 use super::*;
 use crate::proto::buf::pages::Pool;
@@ -329,17 +330,7 @@ impl Endpoint {
         now: Instant,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<Done, Error> {
-        let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        let connection = socket.writable()?;
-        let Some(count) = connection.snd.write_in_place(pool, now, fill) else {
-            self.note_starved(id);
-            return Err(Error::WouldBlock);
-        };
-        if count == 0 {
-            return Ok(Done::only(0));
-        }
-        connection.snd.timer_refresh(now);
-        Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
+        self.write_by(id, now, |connection| connection.snd.write_in_place(pool, now, fill))
     }
 
     pub(crate) fn write(
@@ -350,21 +341,53 @@ impl Endpoint {
         urgent: bool,
         now: Instant,
     ) -> Result<Done, Error> {
+        self.write_by(id, now, |connection| {
+            if data.is_empty() {
+                return Some(0);
+            }
+            let count = connection.snd.write(data, pool, now);
+            if urgent && count > 0 {
+                connection.snd.mark_urgent();
+            }
+            (count > 0).then_some(count)
+        })
+    }
+
+    /// Queues bytes from the front of `bytes`, which keeps the others.
+    pub(crate) fn write_bytes(
+        &mut self,
+        pool: &mut Pool,
+        id: TcpId,
+        bytes: &mut Bytes,
+        now: Instant,
+    ) -> Result<Done, Error> {
+        self.write_by(id, now, |connection| {
+            let is_nothing = bytes.is_empty();
+            Some(connection.snd.share(bytes, pool, now)).filter(|count| *count > 0 || is_nothing)
+        })
+    }
+
+    /// Has `write` queue bytes, which tells how many; `None` if there is no room for any.
+    #[inline(always)]
+    fn write_by(
+        &mut self,
+        id: TcpId,
+        now: Instant,
+        write: impl FnOnce(&mut Connection) -> Option<usize>,
+    ) -> Result<Done, Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let connection = socket.writable()?;
-        if data.is_empty() {
-            return Ok(Done::only(0));
+        match write(connection) {
+            None => {
+                self.note_starved(id);
+                Err(Error::WouldBlock)
+            }
+            Some(0) => Ok(Done::only(0)),
+            Some(count) => {
+                connection.snd.timer_refresh(now);
+                Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
+            }
         }
-        let count = connection.snd.write(data, pool, now);
-        if count == 0 {
-            self.note_starved(id);
-            return Err(Error::WouldBlock);
-        }
-        if urgent {
-            connection.snd.mark_urgent();
-        }
-        connection.snd.timer_refresh(now);
-        Ok(Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) })
     }
 
     /// Moves up to `max` bytes that came on `from` to where those wait that `to` is to send, which may be the same. What it

@@ -256,7 +256,7 @@ impl SendHalf {
         //= RFC2018 3 advisory, 8 kept: what was reported moves nothing.
         self.una = ack;
         self.lost.remove_below(ack.get());
-        self.ring.advance(ack.min(self.end).get(), pool);
+        self.text.advance(ack.min(self.end).get(), pool);
         self.urgent = self.urgent.filter(|mark| *mark > ack);
     }
 

@@ -9,7 +9,7 @@
 //!         └── cwnd (ours) ────────┘
 //! ```
 //!
-//! Owns the send ring, the peer's window, RTT and the retransmission timer, loss recovery and congestion
+//! Owns the text, the peer's window, RTT and the retransmission timer, loss recovery and congestion
 //! control, and what is known of the path's MTU. `plan` decides what to send and changes nothing; `commit` advances once the device has taken
 //! it. There is no separate path for retransmissions: whatever is lost is marked so, and planned first.
 //! RFC 9293 sections 3.4, 3.7.4, 3.8; RFC 5681, 6298, 6582; with SACK, RFC 2018, 2883, 8985 and 9937.
@@ -34,9 +34,11 @@ pub(crate) mod undo;
 
 use core::time::Duration;
 
+use bytes::{Buf, Bytes};
+
 use crate::proto::buf::pages::Pool;
 use crate::proto::buf::ranges::Ranges;
-use crate::proto::buf::ring::Ring;
+use crate::proto::buf::text::Text;
 use crate::proto::config::Config;
 use crate::proto::tcp::congestion::new_reno::NewReno;
 use crate::proto::tcp::congestion::{Chosen, Controller};
@@ -79,7 +81,7 @@ pub(crate) struct SendHalf {
     nxt: SndPos,
     /// One past the last byte written.
     end: SndPos,
-    ring: Ring,
+    text: Text,
     /// Set once the application has closed: FIN stands at `end`.
     fin: bool,
     /// SND.WND in bytes.
@@ -134,7 +136,7 @@ impl SendHalf {
             una: first,
             nxt: first,
             end: first,
-            ring: Ring::new(first.get()),
+            text: Text::new(first.get()),
             fin: false,
             wnd: start.wnd,
             max_wnd: start.wnd,
@@ -275,9 +277,9 @@ impl SendHalf {
         self.buffer.limit_unsent(most);
     }
 
-    /// Whether text waits or is on its way. Its acknowledgement, then, gives pages back.
+    /// Whether text waits or is on its way. Its acknowledgement, then, makes room.
     pub(crate) fn holds_text(&self) -> bool {
-        self.ring.pages() > 0
+        !self.text.is_empty()
     }
 
     /// Queues bytes and returns how many found room; none marks the half as blocked, so that the
@@ -286,10 +288,38 @@ impl SendHalf {
         debug_assert!(!self.fin, "nothing is written after the FIN");
         let count = self.room().min(data.len() as u64) as usize;
         self.note_idle(now);
-        let stored = self.ring.write_at(self.end.get(), &data[..count], pool);
+        let stored = self.text.write_at(self.end.get(), &data[..count], pool);
         self.end = self.end.plus(stored as u64);
         self.write_blocked = stored < data.len();
         stored
+    }
+
+    /// Queues bytes from the front of `bytes`, which keeps the others: as [`write`](Self::write), but they are not copied, if they
+    /// are not few.
+    pub(crate) fn share(&mut self, bytes: &mut Bytes, pool: &mut Pool, now: Instant) -> usize {
+        if self.is_room_too_little_for(bytes) {
+            self.write_blocked = true;
+            return 0;
+        }
+        let count = self.room().min(bytes.len() as u64) as usize;
+        if count < Text::SHARE_MIN {
+            let stored = self.write(bytes, pool, now);
+            bytes.advance(stored);
+            return stored;
+        }
+        debug_assert!(!self.fin, "nothing is written after the FIN");
+        self.note_idle(now);
+        self.text.share_at(self.end.get(), bytes.split_to(count));
+        self.end = self.end.plus(count as u64);
+        self.write_blocked = !bytes.is_empty();
+        count
+    }
+
+    /// Whether bytes that are to be shared wait for more room. Else a writer who comes again and again would have all of them copied,
+    /// a few at a time. There will be more: nobody is told of so little, and an empty buffer has enough.
+    fn is_room_too_little_for(&self, bytes: &Bytes) -> bool {
+        let (least, room) = (Text::SHARE_MIN as u64, self.room());
+        bytes.len() as u64 >= least && room < least && room < self.buffer.worth_waking()
     }
 
     /// Queues what `fill` puts into the room that it is lent, and returns how many bytes. `None` if there is no room, which marks
@@ -304,7 +334,7 @@ impl SendHalf {
         let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
         let stored = match room {
             0 => None,
-            _ => self.ring.write_in_place(self.end.get(), room, pool, fill),
+            _ => self.text.write_in_place(self.end.get(), room, pool, fill),
         };
         self.write_blocked = stored.is_none();
         if let Some(stored @ 1..) = stored {
@@ -361,19 +391,19 @@ impl SendHalf {
         }
     }
 
-    /// The pieces of text at `start..start + len`.
-    pub(crate) fn text(&self, start: SndPos, len: u64) -> impl Iterator<Item = &[u8]> {
-        self.ring.pieces(start.get(), len as usize)
+    /// Adds the pieces of text at `start..start + len` to `out`.
+    pub(crate) fn text<'a>(&'a self, start: SndPos, len: u64, out: &mut impl Extend<&'a [u8]>) {
+        self.text.pieces(start.get(), len as usize, out);
     }
 
     /// The same as one piece, if it is one that is found at once.
     pub(crate) fn text_in_one(&self, start: SndPos, len: u64) -> Option<&[u8]> {
-        self.ring.piece(start.get(), len as usize)
+        self.text.piece(start.get(), len as usize)
     }
 
     /// Gives all pages back.
     pub(crate) fn clear(&mut self, pool: &mut Pool) {
-        self.ring.clear(pool);
+        self.text.clear(pool);
     }
 
     /// Nothing will be sent any more, nor heard of what was: its records are of no use, as far as they are not little.

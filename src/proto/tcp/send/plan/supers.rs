@@ -312,7 +312,7 @@ impl Side {
             una,
             nxt,
             end,
-            ring: _,
+            text: _,
             fin,
             wnd,
             max_wnd,
