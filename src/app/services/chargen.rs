@@ -1,6 +1,8 @@
 //! Character generator over TCP (RFC 864): lines of 72 characters, each begun one further along the ring of
 //! the 95 printing characters, until the peer is gone.
 
+use bytes::Bytes;
+
 use super::CHUNK;
 use super::pipe::{Drained, Pipe, Talk, Turn, drain};
 use crate::proto::Error;
@@ -12,32 +14,25 @@ const RING: usize = 95;
 /// Bytes after which the pattern repeats.
 pub(super) const PERIOD: usize = RING * (LINE + 2);
 
-/// Bytes that wait for their turn to be sent, of all connections together: they are written when they are needed, and are still in the
-/// second cache (of 1 MiB and more on many machines) when they are sent.
-const UNSENT_ALL: usize = 768 << 10;
-/// Those of one connection, at most: four of the largest super-segments. A turn of the loop for each would cost more than this gains.
-const UNSENT_MAX: usize = 256 << 10;
-/// Those of one connection, at least: a super-segment, and half of one in whose time the next is written.
-const UNSENT_MIN: usize = 96 << 10;
-
 /// The character generator protocol.
 pub(super) struct Chargen {
-    /// The pattern, long enough that a whole chunk can be taken from any phase in one piece.
-    pattern: Box<[u8]>,
+    /// The pattern, long enough that a whole chunk can be taken from any phase in one piece. All connections share it: it is sent from
+    /// where it stands.
+    pattern: Bytes,
 }
 
 impl Chargen {
     pub(super) fn new() -> Self {
-        Chargen { pattern: pattern(PERIOD + CHUNK) }
+        Chargen { pattern: pattern(PERIOD + CHUNK).into() }
     }
 }
 
 impl Talk for Chargen {
-    type State = Progress;
+    type State = Phase;
 
     const NAME: &'static str = "chargen";
 
-    fn talk(&mut self, pipe: &mut impl Pipe, progress: &mut Progress, ending: bool) -> Turn {
+    fn talk(&mut self, pipe: &mut impl Pipe, phase: &mut Phase, ending: bool) -> Turn {
         // A peer that has ended its side may still want to read; one that is gone answers with a reset.
         match drain(pipe) {
             Drained::SoFar | Drained::EndOfStream => {}
@@ -46,14 +41,9 @@ impl Talk for Chargen {
         if ending {
             return Turn::Done;
         }
-        let Progress { phase, unsent_max } = progress;
-        let share = share_of(pipe.connections());
-        if std::mem::replace(unsent_max, share) != share && pipe.limit_unsent(share).is_err() {
-            return Turn::Done;
-        }
         loop {
             let from = usize::from(phase.0);
-            match pipe.write(self.pattern.get(from..from + CHUNK).unwrap_or_default()) {
+            match pipe.write_bytes(&mut self.pattern.slice(from..from + CHUNK)) {
                 Ok(0) | Err(Error::WouldBlock) => return Turn::Blocked,
                 Ok(len) => phase.advance(len),
                 Err(_) => return Turn::Done,
@@ -62,23 +52,9 @@ impl Talk for Chargen {
     }
 }
 
-/// How many bytes may be unsent on each of so many connections.
-fn share_of(connections: usize) -> u32 {
-    let share = (UNSENT_ALL / connections.max(1)).clamp(UNSENT_MIN, UNSENT_MAX);
-    u32::try_from(share).unwrap_or(u32::MAX)
-}
-
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
-    phase: Phase,
-    /// How many bytes may be unsent, as the connection was told; 0 if it wasn't.
-    unsent_max: u32,
-}
-
 /// A place in the pattern, below [`PERIOD`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Phase(u16);
+pub(super) struct Phase(u16);
 
 impl Phase {
     fn advance(&mut self, len: usize) {
@@ -121,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_the_peer_says_is_thrown_away_and_its_end_does_not_stop_the_characters() {
-        let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
+        let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Phase::default());
         tube.came.extend(b"stop!");
         tube.their_end = true;
         tube.room = 10;
@@ -131,24 +107,12 @@ mod tests {
         assert_eq!(chargen.talk(&mut tube, &mut progress, true), Turn::Done);
     }
 
-    #[test]
-    fn what_is_unsent_is_shared_by_all_connections_and_each_follows_when_it_has_its_turn() {
-        let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
-        let mut told = |others| {
-            (tube.room, tube.others) = (1, others);
-            assert_eq!(chargen.talk(&mut tube, &mut progress, false), Turn::Blocked);
-            tube.unsent_max.take()
-        };
-        assert_eq!([0, 0, 1, 3, 3].map(&mut told), [Some(256 << 10), None, None, Some(192 << 10), None]);
-        assert_eq!([7, 9_999, 0].map(&mut told), [Some(96 << 10), None, Some(256 << 10)]);
-    }
-
     proptest! {
         #[test]
         fn however_the_room_comes_the_lines_go_on_where_they_stopped(
             rooms in proptest::collection::vec(1_usize..200_000, 1..8)
         ) {
-            let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Progress::default());
+            let (mut tube, mut chargen, mut progress) = (Tube::default(), Chargen::new(), Phase::default());
             for room in rooms {
                 tube.room = room;
                 prop_assert_eq!(chargen.talk(&mut tube, &mut progress, false), Turn::Blocked);

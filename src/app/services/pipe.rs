@@ -1,5 +1,7 @@
 //! One connection as a service sees it, and the manner of speaking over it.
 
+use bytes::Bytes;
+
 use crate::proto::stack::Shutdown;
 use crate::proto::tcp::SocketOptions;
 use crate::proto::{Error, SpliceError, Stack, TcpId};
@@ -15,12 +17,10 @@ pub(super) trait Pipe {
     fn skip(&mut self, max: usize) -> Result<usize, Error>;
     /// Queues bytes to be sent, as many as there is room for.
     fn write(&mut self, data: &[u8]) -> Result<usize, Error>;
+    /// The same with bytes that need not be copied: those that are queued are gone from the front.
+    fn write_bytes(&mut self, bytes: &mut Bytes) -> Result<usize, Error>;
     /// Ends our side of the stream.
     fn shutdown_write(&mut self) -> Result<(), Error>;
-    /// From now on, not more than so many bytes wait for their turn to be sent.
-    fn limit_unsent(&mut self, most: u32) -> Result<(), Error>;
-    /// How many connections the service has, this one among them.
-    fn connections(&self) -> usize;
 }
 
 /// A protocol: what to say on a connection.
@@ -59,7 +59,6 @@ pub(super) struct Wire<'a> {
     pub(super) stack: &'a mut Stack,
     pub(super) id: TcpId,
     pub(super) now: Instant,
-    pub(super) connections: usize,
 }
 
 impl Pipe for Wire<'_> {
@@ -79,18 +78,12 @@ impl Pipe for Wire<'_> {
         self.stack.tcp_write(self.now, self.id, data)
     }
 
+    fn write_bytes(&mut self, bytes: &mut Bytes) -> Result<usize, Error> {
+        self.stack.tcp_write_bytes(self.now, self.id, bytes)
+    }
+
     fn shutdown_write(&mut self) -> Result<(), Error> {
         self.stack.tcp_shutdown(self.now, self.id, Shutdown::Write)
-    }
-
-    fn limit_unsent(&mut self, most: u32) -> Result<(), Error> {
-        let mut options = self.stack.tcp_options(self.id)?;
-        options.notsent_lowat = Some(most);
-        self.stack.tcp_set_options(self.now, self.id, options)
-    }
-
-    fn connections(&self) -> usize {
-        self.connections
     }
 }
 
@@ -123,6 +116,8 @@ pub(super) enum Drained {
 pub(super) mod tests {
     use std::collections::VecDeque;
 
+    use bytes::Buf;
+
     use super::*;
 
     /// A connection without a network: what came, and bounded room for what is to go.
@@ -134,8 +129,6 @@ pub(super) mod tests {
         pub(in super::super) went: Vec<u8>,
         pub(in super::super) our_end: bool,
         pub(in super::super) broken: Option<Error>,
-        pub(in super::super) unsent_max: Option<u32>,
-        pub(in super::super) others: usize,
     }
 
     impl Tube {
@@ -187,18 +180,15 @@ pub(super) mod tests {
             Ok(len)
         }
 
+        fn write_bytes(&mut self, bytes: &mut Bytes) -> Result<usize, Error> {
+            let len = self.write(bytes)?;
+            bytes.advance(len);
+            Ok(len)
+        }
+
         fn shutdown_write(&mut self) -> Result<(), Error> {
             self.our_end = true;
             Ok(())
-        }
-
-        fn limit_unsent(&mut self, most: u32) -> Result<(), Error> {
-            self.unsent_max = Some(most);
-            Ok(())
-        }
-
-        fn connections(&self) -> usize {
-            self.others + 1
         }
     }
 }

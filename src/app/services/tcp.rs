@@ -94,9 +94,8 @@ impl<T: Talk> TcpService<T> {
     }
 
     fn serve(&mut self, stack: &mut Stack, id: TcpId, now: Instant) {
-        let connections = self.connections.len();
         let Some(state) = self.connections.get_mut(id) else { return };
-        let leave = match self.talk.talk(&mut Wire { stack, id, now, connections }, state, self.ending) {
+        let leave = match self.talk.talk(&mut Wire { stack, id, now }, state, self.ending) {
             Turn::Idle => self.ending,
             Turn::Blocked => false,
             Turn::Done => true,
