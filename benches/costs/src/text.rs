@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tunstack::proto::{Config, Egress, Error, Sent, TcpId};
 
 use crate::Cost;
@@ -13,6 +14,7 @@ pub(crate) const COSTS: &[Cost] = &[
     ("text: segment of 1,448 bytes sent", |meter| transfer(meter, Devices::Plain, Counted::Sender)),
     ("text: super-segment of 64 KiB received", |meter| transfer(meter, Devices::Offload, Counted::Receiver)),
     ("text: super-segment of 64 KiB sent", |meter| transfer(meter, Devices::Offload, Counted::Sender)),
+    ("text: super-segment of 64 KiB shared and sent", |meter| transfer(meter, Devices::Offload, Counted::Sharer)),
     ("text: acknowledgement of segments taken", |meter| {
         transfer(meter, Devices::Plain, Counted::Acknowledgements)
     }),
@@ -28,6 +30,8 @@ enum Counted {
     Receiver,
     /// Its application that writes, its stack and its device; acknowledgements received included.
     Sender,
+    /// The same where the application shares what it writes.
+    Sharer,
     /// Each acknowledgement that the sender receives, alone.
     Acknowledgements,
 }
@@ -48,7 +52,7 @@ fn transfer(meter: &mut Meter, devices: Devices, counted: Counted) {
         Devices::Plain => (BATCH_SEGMENTS * SEGMENT, BATCH_SEGMENTS),
         Devices::Offload => (BATCH_SUPERS * SUPER, BATCH_SUPERS),
     };
-    let text = vec![0x5a; batch];
+    let text = Bytes::from(vec![0x5a; batch]);
     let mut room = vec![0; batch];
     let (warm, rounds) = (100, meter.scaled(100, 10_000));
     for round in 0..warm + rounds {
@@ -56,11 +60,15 @@ fn transfer(meter: &mut Meter, devices: Devices, counted: Counted) {
         pair.pass(Duration::from_micros(100));
         let Pair { client, server, up, down, now } = &mut pair;
         let write = |client: &mut End, up: &mut _| {
-            let wrote = client.stack.tcp_write(*now, sender, &text);
+            let wrote = match counted {
+                Counted::Sharer => client.stack.tcp_write_bytes(*now, sender, &mut text.clone()),
+                _ => client.stack.tcp_write(*now, sender, &text),
+            };
             client.transmit(*now, up);
             wrote
         };
-        let wrote = if is_counted(Counted::Sender) {
+        let is_sender_counted = is_counted(Counted::Sender) || is_counted(Counted::Sharer);
+        let wrote = if is_sender_counted {
             meter.count(0, || write(client, up))
         } else {
             write(client, up)
@@ -85,8 +93,8 @@ fn transfer(meter: &mut Meter, devices: Devices, counted: Counted) {
             assert_eq!(was_read, batch, "not all arrived");
         }
         let acks = down.len();
-        if is_counted(Counted::Sender) || is_counted(Counted::Acknowledgements) {
-            let times = if counted == Counted::Sender { came } else { acks };
+        if is_sender_counted || is_counted(Counted::Acknowledgements) {
+            let times = if is_sender_counted { came } else { acks };
             meter.count(times, || down.deliver(client, *now));
         } else {
             down.deliver(client, *now);
