@@ -16,7 +16,7 @@ use super::failure::Failure;
 use super::links::{NetworkArgs, named};
 use super::ping::PingArgs;
 use super::serve::ServeList;
-use crate::net::OffloadMode;
+use crate::net::{BusyPoll, OffloadMode};
 use crate::proto::config::ReversePath;
 
 /// A TCP/IP stack in a process, behind a TUN device.
@@ -98,10 +98,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
     pub(crate) offload: Offload,
 
-    /// How long to look for packets before sleeping, after the last one came: no waking, for processor time
-    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(u64).range(..=1_000_000))]
-    busy_poll: u64,
+    /// How long to look for packets before sleeping, after the last one came: no waking, for processor time (auto: where it takes none)
+    #[arg(long, value_name = "MICROSECONDS", default_value = "auto", value_parser = named(busy_poll))]
+    pub(crate) busy_poll: BusyPoll,
 
     /// How long connections may take to finish after SIGINT or SIGTERM before they are reset
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
@@ -110,11 +109,6 @@ pub(crate) struct UpArgs {
 }
 
 impl UpArgs {
-    /// How long to look for packets before sleeping.
-    pub(crate) fn busy_poll(&self) -> Duration {
-        Duration::from_micros(self.busy_poll)
-    }
-
     /// How long connections may take to finish.
     pub(crate) fn stop_timeout(&self) -> Duration {
         Duration::from_secs(self.stop_timeout)
@@ -186,6 +180,18 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(Parsed::Print(error)),
             _ => Err(Failure::usage(one_line(&error, &args))),
         },
+    }
+}
+
+/// The longest time to look for packets that can be asked for: a second.
+const BUSY_POLL_MAX: u64 = 1_000_000;
+
+fn busy_poll(text: &str) -> Result<BusyPoll, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(BusyPoll::Auto),
+        Ok(micros @ ..=BUSY_POLL_MAX) => Ok(BusyPoll::For(Duration::from_micros(micros))),
+        Ok(_) => Err(format!("{text} microseconds are more than a second, which is the most")),
+        Err(_) => Err(format!("'{text}' is neither `auto` nor a number of microseconds; try `50`")),
     }
 }
 
@@ -269,7 +275,18 @@ mod tests {
         assert_eq!(args.serve.to_string(), "echo:7,discard:9,daytime:13,chargen:19");
         assert_eq!((args.reverse_path, args.offload), (ReversePathMode::Off, Offload::Auto));
         assert_eq!(args.stop_timeout(), Duration::from_secs(5));
-        assert_eq!(args.busy_poll(), Duration::ZERO);
+        assert_eq!(args.busy_poll, BusyPoll::Auto);
+    }
+
+    #[test]
+    fn how_long_to_look_for_packets_is_a_number_or_found_out() {
+        let poll = |value: &str| up(&format!("tunstack up --busy-poll {value}")).busy_poll;
+        assert_eq!(poll("auto"), BusyPoll::Auto);
+        for micros in [0, 50, 1_000_000] {
+            assert_eq!(poll(&micros.to_string()), BusyPoll::For(Duration::from_micros(micros)));
+        }
+        insta::assert_snapshot!(complaint("tunstack up --busy-poll 1000001"), @"tunstack: --busy-poll: 1000001 microseconds are more than a second, which is the most; see `tunstack up --help`");
+        insta::assert_snapshot!(complaint("tunstack up --busy-poll fast"), @"tunstack: --busy-poll: 'fast' is neither `auto` nor a number of microseconds; try `50`");
     }
 
     #[test]

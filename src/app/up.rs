@@ -94,7 +94,7 @@ fn start(args: &UpArgs, network: &Network) -> Result<Net, Failure> {
         .builder(args.offload.into())
         .forwarding(args.forward)
         .reverse_path(args.reverse_path.into())
-        .busy_poll(args.busy_poll());
+        .busy_poll(args.busy_poll);
     services::add_all(builder, &args.serve, &network.addresses()).start().map_err(|error| {
         Failure::new(network::explain(&error, &Called::now("tunstack up --addr 10.10.0.2/24")))
     })

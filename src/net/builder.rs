@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -13,7 +12,7 @@ use super::start_error::StartError;
 use crate::device::{Device, OffloadMode};
 use crate::proto::config::ReversePath;
 use crate::proto::{Config, Secrets, Stack};
-use crate::runtime::{self, Runner, Service, Shared};
+use crate::runtime::{self, BusyPoll, Runner, Service, Shared};
 
 /// Says what a stack is to look like; made by [`Net::builder`].
 ///
@@ -61,7 +60,7 @@ pub struct Builder {
     forwarding: Option<bool>,
     reverse_path: Option<ReversePath>,
     secrets: Option<Secrets>,
-    busy_poll: Duration,
+    busy_poll: BusyPoll,
     services: Vec<Box<dyn Service>>,
 }
 
@@ -77,7 +76,7 @@ impl Builder {
             forwarding: None,
             reverse_path: None,
             secrets: None,
-            busy_poll: Duration::ZERO,
+            busy_poll: BusyPoll::Auto,
             services: Vec::new(),
         }
     }
@@ -180,14 +179,15 @@ impl Builder {
     }
 
     /// For how long the loop goes on looking at its devices before it sleeps, after a packet has come or a thread has rung for
-    /// it. Nothing by default.
+    /// it: a [`Duration`](std::time::Duration), which may be zero, or by default [`BusyPoll::Auto`].
     ///
     /// A packet that comes meanwhile needs nobody to be woken, for which a processor is kept busy until then. Where the next packet
     /// mostly comes within this time (50 microseconds, say) and a processor is to spare, one request after the other has gone
-    /// a third faster, for a fifth more processor time each; elsewhere it gains nothing. A stack that nobody talks to sleeps
-    /// all the same, and one whose processor others need sleeps at once for a while.
-    pub fn busy_poll(mut self, time: Duration) -> Self {
-        self.busy_poll = time;
+    /// a third faster; on machines that wake slowly for less processor time each, which the default finds out, on others for a
+    /// fifth more. Elsewhere it gains nothing. A stack that nobody talks to sleeps all the same, and one whose processor others need
+    /// sleeps at once for a while.
+    pub fn busy_poll(mut self, poll: impl Into<BusyPoll>) -> Self {
+        self.busy_poll = poll.into();
         self
     }
 

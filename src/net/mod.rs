@@ -69,7 +69,7 @@ pub use crate::proto::raw::{IcmpFilter, RawOptions};
 pub use crate::proto::stack::TcpCensus;
 pub use crate::proto::tcp::{KeepAlive, SocketOptions, TcpInfo};
 pub use crate::proto::{BindOptions, ErrorCause, ErrorReport, MtuDiscover, Received, SendOptions};
-pub use crate::runtime::{ShutdownReport, Stopped};
+pub use crate::runtime::{BusyPoll, ShutdownReport, Stopped};
 
 use crate::proto::ip::route::RouteEntry;
 use crate::proto::{Counters, DeviceId};

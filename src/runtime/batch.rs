@@ -124,6 +124,11 @@ impl Batch {
         self.packets.is_empty()
     }
 
+    /// How many packets are in it.
+    pub(super) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
     /// Takes everything out, in the order in which it was read.
     pub(super) fn take_packets(&mut self, at: Instant, mut each: impl FnMut(Packet<'_>)) {
         for &Slot { start, len, checksum, gso_size } in &self.packets {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::trial::{LOOK_FOR, Trial};
 use crate::time::{Instant, nanos};
 
 /// How often a loop that doesn't sleep asks for what seldom happens: a device that has changed waits no longer.
@@ -16,28 +17,79 @@ const AWAY_MAX: Duration = Duration::from_micros(50);
 /// For how long the loop leaves the processor to a program that computes.
 const CROWDED_FOR: Duration = Duration::from_millis(100);
 
+/// For how long the loop goes on looking at its devices before it sleeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BusyPoll {
+    /// For 50 microseconds, where packets mostly come within that time, and come sooner if one looks for them than if one sleeps, and
+    /// no more processor time is taken. That is found out by trying, now and then.
+    #[default]
+    Auto,
+    /// For so long after something has happened, whatever it takes. [`Duration::ZERO`]: not at all.
+    For(Duration),
+}
+
+impl From<Duration> for BusyPoll {
+    fn from(time: Duration) -> Self {
+        BusyPoll::For(time)
+    }
+}
+
 pub(super) struct Busy {
     /// In nanoseconds; zero if it isn't wanted.
     time: u64,
+    /// Whether it is wanted now, where nobody has said for how long.
+    trial: Option<Trial>,
+    /// Something has happened since the loop waited last.
+    is_news: bool,
     until: Instant,
     crowded_until: Instant,
     seldom_due: Instant,
 }
 
 impl Busy {
-    pub(super) fn new(time: Duration) -> Self {
+    pub(super) fn new(poll: BusyPoll) -> Self {
+        let (time, trial) = match poll {
+            BusyPoll::Auto => (LOOK_FOR, Some(Trial::new())),
+            BusyPoll::For(time) => (time, None),
+        };
         let (until, crowded_until, seldom_due) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
-        Busy { time: nanos(time), until, crowded_until, seldom_due }
+        Busy { time: nanos(time), trial, is_news: false, until, crowded_until, seldom_due }
     }
 
-    /// Whether the loop may ever look instead of sleeping.
+    /// Whether the loop may look now instead of sleeping.
+    #[inline]
     pub(super) fn is_used(&self) -> bool {
-        self.time != 0
+        match &self.trial {
+            None => self.time != 0,
+            Some(trial) => trial.looks(),
+        }
+    }
+
+    /// So many packets came at that time, after the loop had waited from the other on if it did. `cpu` tells how many nanoseconds of
+    /// processor time its thread has used.
+    pub(super) fn packets_came(
+        &mut self,
+        packets: usize,
+        (waits_since, now): (Option<Instant>, Instant),
+        cpu: impl FnOnce() -> u64,
+    ) {
+        self.something_happened(now);
+        if let Some(trial) = &mut self.trial {
+            trial.came(packets, now, waits_since.map(|since| now - since), cpu);
+        }
     }
 
     /// A packet came, or a thread rang: more is to be expected.
     pub(super) fn something_happened(&mut self, now: Instant) {
         self.until = now.plus_nanos(self.time);
+        self.is_news = true;
+    }
+
+    /// The loop has done what there was to do, and waits from now on. Where waits are what is tried, it is from here that they count.
+    pub(super) fn waits(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_news) && self.trial.is_some() {
+            self.until = now.plus_nanos(self.time);
+        }
     }
 
     /// The loop yielded the processor after it had looked, and has it back.
@@ -72,7 +124,7 @@ mod tests {
 
     #[test]
     fn looking_is_worthwhile_for_a_while_after_something_happened_and_no_longer() {
-        let mut busy = Busy::new(Duration::from_micros(50));
+        let mut busy = Busy::new(BusyPoll::For(Duration::from_micros(50)));
         assert!(busy.is_used() && !busy.is_worthwhile(at(0)) && !busy.is_worthwhile(at(1000)));
         busy.something_happened(at(1000));
         assert!(busy.is_worthwhile(at(1000)) && busy.is_worthwhile(at(1049)));
@@ -82,15 +134,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_tried_is_looking_from_where_the_wait_began_once_after_each_news() {
+        let mut busy = Busy::new(BusyPoll::Auto);
+        assert!(!busy.is_used());
+        busy.something_happened(at(1000));
+        busy.waits(at(1030));
+        assert!(busy.is_worthwhile(at(1079)) && !busy.is_worthwhile(at(1080)));
+        busy.waits(at(1500));
+        assert!(!busy.is_worthwhile(at(1500)));
+        // Looking is used as soon as the trial's turn for it has come: packets that come soon, and cost nothing either way.
+        let came = (1..1_000).find(|packet| {
+            busy.packets_came(1, (Some(at(packet * 10)), at(packet * 10 + 5)), || 0);
+            busy.is_used()
+        });
+        assert!(came.is_some_and(|packets| packets > 64), "{came:?}");
+        busy.packets_came(1, (Some(at(20_000)), at(20_005)), || 0);
+        let mut fixed = Busy::new(BusyPoll::For(Duration::from_micros(50)));
+        fixed.something_happened(at(1000));
+        fixed.waits(at(1030));
+        assert!(!fixed.is_worthwhile(at(1050)));
+    }
+
+    #[test]
     fn a_loop_that_is_not_to_look_never_does() {
-        let mut busy = Busy::new(Duration::ZERO);
+        let mut busy = Busy::new(BusyPoll::For(Duration::ZERO));
         busy.something_happened(at(1000));
         assert!(!busy.is_used() && !busy.is_worthwhile(at(1000)));
     }
 
     #[test]
     fn who_does_not_get_the_processor_back_leaves_it_to_others_for_a_while() {
-        let mut busy = Busy::new(Duration::from_secs(10));
+        let mut busy = Busy::new(BusyPoll::For(Duration::from_secs(10)));
         busy.something_happened(at(0));
         busy.yielded(at(100), at(150));
         assert!(busy.is_worthwhile(at(150)));
@@ -102,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_seldom_happens_is_asked_for_once_a_millisecond() {
-        let mut busy = Busy::new(Duration::from_micros(50));
+        let mut busy = Busy::new(BusyPoll::For(Duration::from_micros(50)));
         let asked: Vec<u64> = (0..3000).filter(|micros| busy.is_seldom_due(at(*micros))).collect();
         assert_eq!(asked, [0, 1000, 2000]);
     }

@@ -14,6 +14,12 @@ pub(crate) fn now() -> Instant {
     Instant::from_nanos(secs * NANOS_PER_SEC + nanos)
 }
 
+/// How many nanoseconds of processor time this thread has used.
+pub(super) fn thread_cpu() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec.cast_unsigned() * NANOS_PER_SEC + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
 /// The time of day at [`Instant::ZERO`], in nanoseconds from 1970 (UT): it changes whenever the clock is set.
 pub(crate) fn utc_offset() -> u64 {
     let nanos = |id| {
@@ -49,6 +55,17 @@ mod tests {
         let system = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let ours = std::time::Duration::from_nanos(utc_offset() + now().as_nanos());
         assert!(ours.abs_diff(system) < std::time::Duration::from_secs(5), "{ours:?} {system:?}");
+    }
+
+    #[test]
+    fn a_thread_that_computes_uses_processor_time_and_one_that_sleeps_does_not() {
+        let begun = (now(), thread_cpu());
+        while thread_cpu() < begun.1 + 2_000_000 {}
+        // Others may have had the processor meanwhile.
+        assert!((now() - begun.0).as_nanos() >= 1_900_000);
+        let used = thread_cpu();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(thread_cpu() - used < 10_000_000);
     }
 
     #[test]

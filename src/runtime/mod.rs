@@ -27,12 +27,14 @@ mod service;
 mod shard;
 mod singles;
 mod sleeper;
+mod trial;
 mod waiting;
 
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use busy::BusyPoll;
 pub(crate) use clock::now;
 pub(crate) use lines::level as trace_level;
 pub(crate) use run::Runner;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::batch::{Batch, Intake};
-use super::busy::Busy;
-use super::clock::now;
+use super::busy::{Busy, BusyPoll};
+use super::clock::{now, thread_cpu};
 use super::line::{Line, Port};
 use super::ports::Budgeted;
 use super::released::Released;
@@ -40,6 +40,8 @@ pub(crate) struct Runner {
     sleeper: Sleeper,
     batch: Batch,
     busy: Busy,
+    /// Since when the loop waits, if it does.
+    waits_since: Option<Instant>,
     wakes: Vec<Wake>,
     released: Released,
 }
@@ -58,18 +60,18 @@ enum Next {
 }
 
 impl Runner {
-    /// The devices are those that `shared` was made with. For so long after something happened they are looked at again
-    /// and again before the loop sleeps.
+    /// The devices are those that `shared` was made with. As `busy_poll` says they are looked at again and again before the loop
+    /// sleeps.
     pub(crate) fn new(
         shared: Arc<Shared>,
         devices: &[Arc<dyn Device>],
-        busy_poll: Duration,
+        busy_poll: BusyPoll,
     ) -> io::Result<Self> {
         let line = Line::new(devices);
         let sleeper = Sleeper::new(&shared, &line)?;
         let busy = Busy::new(busy_poll);
         let (batch, wakes, released) = (Batch::new(), Vec::new(), Released::default());
-        Ok(Runner { shared, line, sleeper, batch, busy, wakes, released })
+        Ok(Runner { shared, line, sleeper, batch, busy, waits_since: None, wakes, released })
     }
 
     /// Starts the loop on a thread of its own.
@@ -130,6 +132,9 @@ impl Runner {
 
     /// Waits until then, or until there is something to do, and reads.
     fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
+        let since = now();
+        self.waits_since = Some(since);
+        self.busy.waits(since);
         if self.busy.is_used()
             && let Some(read) = self.watch_first(until)?
         {
@@ -192,8 +197,9 @@ impl Runner {
     /// One turn: everything that has to be done under the lock. `read` says whose packets are in the batch.
     fn turn(&mut self, read: Read) -> Next {
         let arrived = now();
+        let waits_since = self.waits_since.take();
         if !self.batch.is_empty() {
-            self.busy.something_happened(arrived);
+            self.busy.packets_came(self.batch.len(), (waits_since, arrived), thread_cpu);
         }
         let Ok(mut shard) = self.shared.lock_for_loop() else {
             return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
@@ -387,8 +393,8 @@ mod tests {
         let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
         stack.add_interface(1500);
         let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
-        let mut runner =
-            Runner::new(Arc::clone(&shared), &devices, Duration::from_micros(50)).expect("a loop");
+        let mut runner = Runner::new(Arc::clone(&shared), &devices, BusyPoll::For(Duration::from_micros(50)))
+            .expect("a loop");
         shared.ring();
         // As a look at what seldom happens does.
         drain(&shared.bell);

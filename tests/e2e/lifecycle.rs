@@ -339,10 +339,18 @@ fn an_idle_daemon_uses_no_processor_time() {
 #[test]
 fn a_daemon_that_polls_before_it_sleeps_answers_and_then_uses_no_processor_time() {
     in_namespace(|| {
-        for option in ["--busy-poll 50", "--busy-poll 500000"] {
+        for option in ["--busy-poll 50", "--busy-poll 500000", "--busy-poll auto"] {
             let mut daemon = Daemon::up(option);
             sh("ping -q -c 20 -i 0.01 -W 5 10.9.0.2");
             say_hello();
+            // As many as a trial of polling takes, and more.
+            let mut talk = connect("10.9.0.2:7");
+            talk.set_nodelay(true).expect("the connection stands");
+            for _ in 0..3_000 {
+                talk.write_all(b"x").expect("the connection stands");
+                talk.read_exact(&mut [0]).expect("echo answers");
+            }
+            drop(talk);
             // Until it is over, and so are the timers that the conversation started.
             thread::sleep(Duration::from_secs(1));
             let before = daemon.cpu_ticks();
