@@ -26,7 +26,8 @@ const USO: u32 = 0x20 | 0x40;
 const WISHES: [u32; 4] =
     [CSUM | TSO4 | TSO6 | TSO_ECN | USO, CSUM | TSO4 | TSO6 | TSO_ECN, CSUM | TSO4 | TSO6, CSUM];
 
-const _: () = assert!(vnet_header::LEN <= HEADROOM);
+/// Where in a datagram's headroom the header begins, which ends where the datagram begins.
+const HEADER_AT: usize = HEADROOM - vnet_header::LEN;
 
 /// A TUN device with offloads.
 #[derive(Debug)]
@@ -148,7 +149,7 @@ impl Device for Offload {
 
     /// The header goes right before the datagram, so that both are one piece: for the kernel, a list of pieces costs more.
     fn recv_with_headroom(&self, buffer: &mut [u8]) -> Received {
-        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
+        let both = buffer.get_mut(HEADER_AT..).unwrap_or_default();
         loop {
             let read = self.tun.recv(|tun| rustix::io::read(tun, &mut *both));
             let Some((header, datagram)) = both.split_first_chunk_mut() else { return Received::Empty };
@@ -164,10 +165,12 @@ impl Device for Offload {
 
     /// The header goes right before the datagram.
     fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
-        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
-        let Some((header, datagram)) = both.split_first_chunk_mut() else { return Sent::Taken };
-        *header = vnet_header::write(&meta.egress(datagram));
-        self.tun.send_whole(both)
+        let Some((headroom, datagram)) = buffer.split_first_chunk_mut::<HEADROOM>() else {
+            self.tun.lose();
+            return Sent::Taken;
+        };
+        headroom[HEADER_AT..].copy_from_slice(&vnet_header::write(&meta.egress(datagram)));
+        self.tun.send_whole(&buffer[HEADER_AT..])
     }
 
     fn offloads(&self) -> Offloads {
