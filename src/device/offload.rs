@@ -26,7 +26,8 @@ const USO: u32 = 0x20 | 0x40;
 const WISHES: [u32; 4] =
     [CSUM | TSO4 | TSO6 | TSO_ECN | USO, CSUM | TSO4 | TSO6 | TSO_ECN, CSUM | TSO4 | TSO6, CSUM];
 
-const _: () = assert!(vnet_header::LEN <= HEADROOM);
+/// Where in a datagram's headroom the header begins, which ends where the datagram begins.
+const HEADER_AT: usize = HEADROOM - vnet_header::LEN;
 
 /// A TUN device with offloads.
 #[derive(Debug)]
@@ -80,6 +81,28 @@ impl Offload {
             return None;
         };
         Some(Received::Packet { len, checksum: meta.checksum, gso_size: meta.gso_size })
+    }
+
+    /// Reads what [`recv_with_headroom`](Device::recv_with_headroom) reads. The header goes right before the datagram, so that
+    /// both are one piece: for the kernel, a list of pieces costs more.
+    #[inline(always)]
+    fn read_whole(&self, buffer: &mut [u8]) -> Read {
+        let both = buffer.get_mut(HEADER_AT..).unwrap_or_default();
+        self.tun.recv(|tun| rustix::io::read(tun, &mut *both))
+    }
+
+    /// What came of such a read, or of the next that came to something.
+    // Apart, so that what is usual needs hardly any registers.
+    #[inline(never)]
+    fn go_on(&self, mut read: Read, buffer: &mut [u8]) -> Received {
+        loop {
+            let both = buffer.get_mut(HEADER_AT..).unwrap_or_default();
+            let Some((header, datagram)) = both.split_first_chunk_mut() else { return Received::Empty };
+            if let Some(received) = self.understand(&read, header, datagram) {
+                return received;
+            }
+            read = self.read_whole(buffer);
+        }
     }
 
     fn attach(name: Option<&str>) -> Result<Offload, OpenError> {
@@ -146,16 +169,16 @@ impl Device for Offload {
         }
     }
 
-    /// The header goes right before the datagram, so that both are one piece: for the kernel, a list of pieces costs more.
     fn recv_with_headroom(&self, buffer: &mut [u8]) -> Received {
-        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
-        loop {
-            let read = self.tun.recv(|tun| rustix::io::read(tun, &mut *both));
-            let Some((header, datagram)) = both.split_first_chunk_mut() else { return Received::Empty };
-            if let Some(received) = self.understand(&read, header, datagram) {
-                return received;
-            }
+        let read = self.read_whole(buffer);
+        if let Read::Bytes(len) = read
+            && let Some(both) = buffer.get(HEADER_AT..HEADER_AT + len)
+            && vnet_header::is_usual(both)
+        {
+            let vnet_header::Meta { checksum, gso_size } = vnet_header::Meta::USUAL;
+            return Received::Packet { len: len - vnet_header::LEN, checksum, gso_size };
         }
+        self.go_on(read, buffer)
     }
 
     fn send(&self, egress: Egress<'_>) -> Sent {
@@ -164,10 +187,12 @@ impl Device for Offload {
 
     /// The header goes right before the datagram.
     fn send_with_headroom(&self, buffer: &mut [u8], meta: EgressMeta) -> Sent {
-        let both = buffer.get_mut(HEADROOM - vnet_header::LEN..).unwrap_or_default();
-        let Some((header, datagram)) = both.split_first_chunk_mut() else { return Sent::Taken };
-        *header = vnet_header::write(&meta.egress(datagram));
-        self.tun.send_whole(both)
+        let Some((headroom, datagram)) = buffer.split_first_chunk_mut::<HEADROOM>() else {
+            self.tun.lose();
+            return Sent::Taken;
+        };
+        headroom[HEADER_AT..].copy_from_slice(&vnet_header::write(&meta.egress(datagram)));
+        self.tun.send_whole(&buffer[HEADER_AT..])
     }
 
     fn offloads(&self) -> Offloads {

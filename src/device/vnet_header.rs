@@ -33,6 +33,12 @@ const TCP_CHECKSUM: u16 = 16;
 const UDP_CHECKSUM: u16 = 6;
 /// Length of UDP's header.
 const UDP_HEADER_LEN: usize = 8;
+/// Where IPv4's header names the protocol.
+const IP_PROTOCOL: usize = 9;
+/// TCP's number among the protocols.
+const TCP: u8 = 6;
+/// UDP's.
+const UDP: u8 = 17;
 /// Where TCP's header says how long it is, in words of 32 bits: the upper half of this byte.
 const TCP_DATA_OFFSET: usize = 12;
 /// Where TCP's flags are, and CWR among them (RFC 3168 section 6.1).
@@ -79,6 +85,11 @@ pub(super) struct Meta {
     pub(super) gso_size: Option<NonZeroU16>,
 }
 
+impl Meta {
+    /// What nearly all headers say.
+    pub(super) const USUAL: Meta = Meta { checksum: ChecksumState::Partial, gso_size: None };
+}
+
 /// Reads the header of a datagram. `None` if it contradicts itself or says what nobody has agreed to.
 ///
 /// A checksum that isn't the datagram's own TCP or UDP checksum (GRE's, or that of a packet in a tunnel) is completed here, as
@@ -110,16 +121,32 @@ pub(super) fn read(header: &[u8; LEN], datagram: &mut [u8]) -> Option<Meta> {
     Some(Meta { checksum: ChecksumState::Unverified, gso_size: None })
 }
 
+/// Whether this is a header and behind it a single segment of TCP over IPv4 whose checksum is to be completed, as nearly all that
+/// is small is: [`read`] then says [`Meta::USUAL`], and little has to be looked at.
+#[inline(always)]
+pub(super) fn is_usual(both: &[u8]) -> bool {
+    // If there are options, it is longer; TCP's checksum has to lie within.
+    const IP_HEADER: usize = 20;
+    let Some((header, datagram)) = both.split_first_chunk() else { return false };
+    let Some(headers) = datagram.first_chunk::<{ IP_HEADER + TCP_CHECKSUM as usize + 2 }>() else {
+        return false;
+    };
+    let Fields { flags, gso_type, csum_start, csum_offset, .. } = Fields::read(header);
+    (flags, gso_type) == (NEEDS_CSUM, GSO_NONE)
+        && (csum_start, csum_offset) == (IP_HEADER as u16, TCP_CHECKSUM)
+        && (headers[0], headers[IP_PROTOCOL]) == (0x45, TCP)
+}
+
 /// Whether what is to be summed is TCP or UDP right behind the IP header.
 fn is_own_transport(datagram: &[u8], fields: Fields) -> bool {
     let (len, protocol) = match datagram {
-        [first, ..] if first >> 4 == 4 => (usize::from(first & 15) * 4, datagram.get(9)),
+        [first, ..] if first >> 4 == 4 => (usize::from(first & 15) * 4, datagram.get(IP_PROTOCOL)),
         [first, ..] if first >> 4 == 6 => (40, datagram.get(6)),
         _ => return false,
     };
     let offset = match protocol {
-        Some(6) => TCP_CHECKSUM,
-        Some(17) => UDP_CHECKSUM,
+        Some(&TCP) => TCP_CHECKSUM,
+        Some(&UDP) => UDP_CHECKSUM,
         Some(_) | None => return false,
     };
     usize::from(fields.csum_start) == len && fields.csum_offset == offset
@@ -187,7 +214,7 @@ mod tests {
     use super::*;
     use crate::proto::DeviceId;
 
-    const PARTIAL: Option<Meta> = Some(Meta { checksum: ChecksumState::Partial, gso_size: None });
+    const PARTIAL: Option<Meta> = Some(Meta::USUAL);
 
     fn fields(flags: u8, gso_type: u8, gso_size: u16) -> Fields {
         Fields { flags, gso_type, hdr_len: 40, gso_size, csum_start: 20, csum_offset: 16 }
@@ -295,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_usual_is_a_segment_alone() {
+        let usual = fields(NEEDS_CSUM, GSO_NONE, 0).write();
+        let is_usual = |header: [u8; LEN], is_ipv6, protocol| {
+            is_usual(&[&header, datagram(is_ipv6, protocol, 0, 100).0.as_slice()].concat())
+        };
+        assert!(is_usual(usual, false, TCP));
+        assert!(!is_usual(usual, false, UDP) && !is_usual(usual, true, TCP));
+        for other in [fields(0, GSO_NONE, 0), fields(NEEDS_CSUM, GSO_TCPV4, 1460)] {
+            assert!(!is_usual(other.write(), false, TCP));
+        }
+        assert!(!super::is_usual(&usual));
+    }
+
+    #[test]
     fn a_super_segment_of_one_packet_is_none() {
         let (bytes, start) = datagram(false, 6, 0, 1000);
         let checksum = EgressChecksum::Partial { start, offset: TCP_CHECKSUM };
@@ -303,7 +344,35 @@ mod tests {
         assert_eq!(sent(&bytes, 40, checksum, 999).gso_type, GSO_TCPV4);
     }
 
+    /// A header that says what nearly all say, with some of it changed, and a datagram likewise.
+    fn any_nearly_usual() -> impl Strategy<Value = ([u8; LEN], Vec<u8>)> {
+        let change = || prop::option::weighted(0.3, (0..40_usize, any::<u8>()));
+        let changed = |bytes: &mut [u8], change: Option<(usize, u8)>| {
+            if let Some((at, byte)) = change {
+                let at = at % bytes.len().max(1);
+                bytes.get_mut(at).into_iter().for_each(|place| *place = byte);
+            }
+        };
+        (change(), change(), 0..60_usize).prop_map(move |(in_header, in_datagram, len)| {
+            let mut header = Fields { gso_size: 0, hdr_len: 0, ..fields(NEEDS_CSUM, GSO_NONE, 0) }.write();
+            let (mut datagram, _) = datagram(false, TCP, 0, 20);
+            datagram.truncate(len);
+            changed(&mut header, in_header);
+            changed(&mut datagram, in_datagram);
+            (header, datagram)
+        })
+    }
+
     proptest! {
+        #[test]
+        fn what_is_usual_is_found_by_looking_at_all_of_it_too((header, datagram) in any_nearly_usual()) {
+            let mut read_to = datagram.clone();
+            if is_usual(&[&header, datagram.as_slice()].concat()) {
+                prop_assert_eq!(read(&header, &mut read_to), Some(Meta::USUAL));
+                prop_assert_eq!(read_to, datagram);
+            }
+        }
+
         #[test]
         fn what_is_written_says_what_the_datagram_is_wherever_its_pieces_part(
             is_ipv6: bool, is_tcp: bool, has_cwr: bool, data in 1..3000_usize, size in 1..3000_u16, part in 0..=100_usize,

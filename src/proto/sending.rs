@@ -51,7 +51,7 @@ impl MtuDiscover {
             // Where the path is narrower than may be believed, somebody has to cut what was to fit.
             MtuDiscover::Want => {
                 let fits = header.len() + payload_len <= route.mtu;
-                fits && !ctx.ip.path_mtu.needs_cutting(header.dst)
+                fits && !ctx.ip.path_mtu.needs_cutting(&header.dst)
             }
             MtuDiscover::Do => true,
             MtuDiscover::Dont => false,

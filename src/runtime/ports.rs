@@ -18,6 +18,8 @@ const SEND_BUDGET_BYTES: usize = 256 << 10;
 /// Datagrams of up to this many bytes wait for each other: every one of a usual Ethernet, be it a request, an acknowledgement or a full
 /// segment. They would be copied together for the write anyway.
 const SMALL_MAX: usize = 2048;
+/// Most of them have headers of this length: those of TCP over IPv4, with timestamps.
+const USUAL_HEADER: usize = 52;
 
 /// The devices of the stack's interfaces.
 #[derive(Default)]
@@ -67,8 +69,10 @@ impl Ports {
 /// lost with a device that is gone, like what a link loses that is down.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    /// One behind the other, each behind headroom.
+    /// One behind the other, each behind headroom, and then room for more.
     bytes: Vec<u8>,
+    /// Where the room for more begins.
+    end: usize,
     datagrams: Vec<Waiting>,
     /// Devices that had no room when they were offered some of these.
     full: Vec<DeviceId>,
@@ -78,17 +82,8 @@ pub(super) struct Outgoing {
 #[derive(Clone, Copy)]
 struct Waiting {
     meta: EgressMeta,
-    start: usize,
     /// With its headroom.
     len: usize,
-}
-
-impl Waiting {
-    /// Offers it to its device.
-    fn is_taken(&self, bytes: &mut [u8], ports: &Ports) -> bool {
-        let buffer = bytes.get_mut(self.start..self.start + self.len).unwrap_or_default();
-        ports.send_with_headroom(buffer, self.meta) == Sent::Taken
-    }
 }
 
 impl Outgoing {
@@ -102,54 +97,112 @@ impl Outgoing {
         self.full.contains(&device)
     }
 
-    fn push(&mut self, egress: &Egress<'_>) {
-        let Egress { device, checksum, .. } = *egress;
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; HEADROOM]);
-        egress.copy_to(&mut self.bytes);
-        let meta = EgressMeta { device, checksum };
-        self.datagrams.push(Waiting { meta, start, len: self.bytes.len() - start });
+    /// Copies a datagram, which has this length, behind the others.
+    fn push(&mut self, egress: &Egress<'_>, len: usize) {
+        match self.room_for(egress, len) {
+            Some(room) => copy_pieces(egress, room),
+            None => {
+                self.make_room(len);
+                self.push(egress, len);
+            }
+        }
+    }
+
+    /// Where a datagram of this length is to be copied to, which from then on is one of these; `None` if room has to be made
+    /// first.
+    #[inline(always)]
+    fn room_for(&mut self, egress: &Egress<'_>, len: usize) -> Option<&mut [u8]> {
+        let len = HEADROOM + len;
+        let (room, _) = self.bytes.get_mut(self.end..)?.split_at_mut_checked(len)?;
+        if self.datagrams.len() == self.datagrams.capacity() {
+            return None;
+        }
+        self.end += len;
+        let meta = EgressMeta { device: egress.device, checksum: egress.checksum };
+        self.datagrams.push(Waiting { meta, len });
+        Some(&mut room[HEADROOM..])
+    }
+
+    #[cold]
+    fn make_room(&mut self, len: usize) {
+        let end = self.end + HEADROOM + len;
+        self.bytes.resize(self.bytes.len().max(end), 0);
+        // All that was allocated for that.
+        self.bytes.resize(self.bytes.capacity(), 0);
+        self.datagrams.reserve(1);
     }
 
     /// Offers all of them, each device its own in their order, and keeps those for which there is no room.
     #[inline(never)]
     fn offer(&mut self, ports: &Ports) {
         self.full.clear();
-        let Outgoing { bytes, datagrams, .. } = self;
-        let refused = datagrams.iter().position(|datagram| !datagram.is_taken(bytes, ports));
-        match refused {
-            None => {
-                bytes.clear();
-                datagrams.clear();
+        let mut rest = self.bytes.as_mut_slice();
+        for (nth, datagram) in self.datagrams.iter().enumerate() {
+            let (buffer, behind) = rest.split_at_mut(datagram.len);
+            rest = behind;
+            if ports.send_with_headroom(buffer, datagram.meta) != Sent::Taken {
+                return self.keep_from(nth, ports);
             }
-            Some(first) => self.keep_from(first, ports),
         }
+        self.end = 0;
+        self.datagrams.clear();
     }
 
-    /// The rest of an offer, from the first datagram on for which there was no room.
+    /// The rest of an offer, from the first datagram on, for which there was no room.
     #[cold]
     fn keep_from(&mut self, first: usize, ports: &Ports) {
-        let Outgoing { bytes, datagrams, full } = self;
-        datagrams.drain(..first);
+        let Outgoing { bytes, end, datagrams, full } = self;
+        let mut start = datagrams.drain(..first).map(|taken| taken.len).sum();
         full.extend(datagrams.first().map(|datagram| datagram.meta.device));
         let mut kept = 0;
-        datagrams.retain_mut(|datagram| {
-            let device = datagram.meta.device;
-            if !full.contains(&device) {
-                if datagram.is_taken(bytes, ports) {
+        datagrams.retain(|&Waiting { meta, len }| {
+            let range = start..start + len;
+            start += len;
+            if !full.contains(&meta.device) {
+                if ports.send_with_headroom(&mut bytes[range.clone()], meta) == Sent::Taken {
                     return false;
                 }
-                full.push(device);
+                full.push(meta.device);
             }
-            let Waiting { start, len, .. } = datagram;
-            let range = *start..*start + *len;
             // So that they take no more room than they need, however long they wait.
             bytes.copy_within(range, kept);
-            *start = kept;
-            kept += *len;
+            kept += len;
             true
         });
-        bytes.truncate(kept);
+        *end = kept;
+    }
+}
+
+/// Copies a whole datagram into `room`, which has its length.
+fn copy_pieces(egress: &Egress<'_>, room: &mut [u8]) {
+    let (place, mut rest) = room.split_at_mut(egress.header.len());
+    place.copy_from_slice(egress.header);
+    for piece in egress.payload {
+        let (place, behind) = rest.split_at_mut(piece.len());
+        place.copy_from_slice(piece);
+        rest = behind;
+    }
+}
+
+/// What one holder of the lock may still send.
+struct Budget {
+    packets: usize,
+    /// But for the last datagram, which may be longer.
+    bytes: usize,
+}
+
+impl Budget {
+    const FULL: Budget = Budget { packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES };
+
+    fn is_used_up(&self) -> bool {
+        self.packets == 0
+    }
+
+    /// A datagram of this length was taken.
+    fn spend(&mut self, len: usize) {
+        // Where no bytes are left no packets are, so that one question does for both.
+        self.packets = if len < self.bytes { self.packets - 1 } else { 0 };
+        self.bytes = self.bytes.wrapping_sub(len);
     }
 }
 
@@ -158,8 +211,7 @@ impl Outgoing {
 pub(super) struct Budgeted<'a> {
     ports: &'a Ports,
     outgoing: &'a mut Outgoing,
-    packets: usize,
-    bytes: usize,
+    budget: Budget,
     /// Something was added to what is small.
     has_more: bool,
 }
@@ -170,19 +222,51 @@ impl<'a> Budgeted<'a> {
         if !outgoing.is_empty() {
             outgoing.offer(ports);
         }
-        Budgeted { ports, outgoing, packets: SEND_BUDGET_PACKETS, bytes: SEND_BUDGET_BYTES, has_more: false }
+        Budgeted { ports, outgoing, budget: Budget::FULL, has_more: false }
     }
 
-    /// Offers a datagram of this length.
-    fn offer(&mut self, egress: &Egress<'_>, len: usize) -> Sent {
+    /// Sends a datagram as nearly all are, if nothing is in its way: a small one, whose headers have the
+    /// [usual length](USUAL_HEADER), with text in one piece. Tells whether it did.
+    // That length is known when this is compiled, and nothing has to be remembered while something else is called.
+    #[inline(always)]
+    fn send_usual(&mut self, egress: &Egress<'_>) -> bool {
+        let Egress { header, payload: [text], gso_size: None, .. } = egress else { return false };
+        let Ok(header) = <&[u8; USUAL_HEADER]>::try_from(*header) else { return false };
+        let len = header.len() + text.len();
+        if len > SMALL_MAX || !self.outgoing.full.is_empty() {
+            return false;
+        }
+        let Some(room) = self.outgoing.room_for(egress, len) else { return false };
+        self.budget.spend(len);
+        self.has_more = true;
+        let (place, rest) = room.split_at_mut(USUAL_HEADER);
+        place.copy_from_slice(header);
+        rest.copy_from_slice(text);
+        true
+    }
+
+    /// Sends any datagram.
+    #[inline(never)]
+    fn send_any(&mut self, egress: &Egress<'_>) -> Sent {
         if self.outgoing.waits_for_room(egress.device) {
             return Sent::Busy;
         }
+        let len = egress.len();
         if len <= SMALL_MAX && egress.gso_size.is_none() {
-            self.outgoing.push(egress);
+            self.outgoing.push(egress, len);
             self.has_more = true;
-            return Sent::Taken;
+        } else {
+            let sent = self.send_at_once(egress);
+            if sent != Sent::Taken {
+                return sent;
+            }
         }
+        self.budget.spend(len);
+        Sent::Taken
+    }
+
+    /// Sends a datagram that doesn't wait for others.
+    fn send_at_once(&mut self, egress: &Egress<'_>) -> Sent {
         // Nothing overtakes what was sent before.
         if !self.outgoing.is_empty() {
             self.outgoing.offer(self.ports);
@@ -196,16 +280,10 @@ impl<'a> Budgeted<'a> {
 
 impl PacketSink for Budgeted<'_> {
     fn send(&mut self, egress: Egress<'_>) -> Sent {
-        if self.packets == 0 || self.bytes == 0 {
+        if self.budget.is_used_up() {
             return Sent::Enough;
         }
-        let len = egress.len();
-        let sent = self.offer(&egress, len);
-        if sent == Sent::Taken {
-            self.packets -= 1;
-            self.bytes = self.bytes.saturating_sub(len);
-        }
-        sent
+        if self.send_usual(&egress) { Sent::Taken } else { self.send_any(&egress) }
     }
 }
 
@@ -297,9 +375,13 @@ mod tests {
         bytes
     }
 
+    /// In pieces that differ from one number to the next.
     fn send(sink: &mut Budgeted<'_>, device: u16, bytes: &[u8]) -> Sent {
-        let (header, payload) = bytes.split_at(bytes.len() / 2);
-        sink.send(Egress::plain(DeviceId(device), header, &[payload]))
+        let (number, len) = (bytes[1], bytes.len());
+        let (header, text) = bytes.split_at([len, len / 2, USUAL_HEADER.min(len)][usize::from(number % 3)]);
+        let (text, more) = text.split_at(if number % 5 == 0 { text.len() / 2 } else { text.len() });
+        let payload: Vec<&[u8]> = [text, more].into_iter().filter(|piece| !piece.is_empty()).collect();
+        sink.send(Egress::plain(DeviceId(device), header, &payload))
     }
 
     #[test]
@@ -319,7 +401,7 @@ mod tests {
         assert_eq!(send(&mut sink, 0, &sent[3]), Sent::Taken);
         drop(sink);
         assert_eq!(device.taken(), sent);
-        assert!(outgoing.is_empty() && outgoing.bytes.is_empty());
+        assert!(outgoing.is_empty() && outgoing.end == 0);
     }
 
     #[test]
@@ -366,7 +448,7 @@ mod tests {
                 drop(sink);
                 prop_assert!(outgoing.datagrams.len() <= 2 * SEND_BUDGET_PACKETS);
                 let kept: usize = outgoing.datagrams.iter().map(|waiting| waiting.len).sum();
-                prop_assert_eq!(outgoing.bytes.len(), kept);
+                prop_assert_eq!(outgoing.end, kept);
             }
             devices.iter().for_each(|device| device.make_room(usize::MAX));
             drop(Budgeted::new(&ports, &mut outgoing));

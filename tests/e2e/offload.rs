@@ -193,6 +193,18 @@ fn a_datagram_is_the_same_however_it_is_sent() {
 }
 
 #[test]
+fn what_is_too_short_to_hold_a_datagram_is_lost_and_counted() {
+    in_namespace(|| {
+        let (device, _socket) = device_and_kernel();
+        let meta = EgressMeta { device: DeviceId(0), checksum: EgressChecksum::Complete };
+        for len in 0..=HEADROOM {
+            assert_eq!(device.send_with_headroom(&mut vec![0; len], meta), Sent::Taken);
+            assert_eq!(device.lost(), len as u64 + 1, "{len} bytes");
+        }
+    });
+}
+
+#[test]
 fn a_super_datagram_of_udp_is_as_many_datagrams() {
     in_namespace(|| {
         let net = stack(OffloadMode::On);

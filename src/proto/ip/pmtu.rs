@@ -123,10 +123,10 @@ impl PathMtu {
 
     /// Whether the path may be even narrower than [`get`](Self::get) says: DF would make a black hole of it.
     #[inline]
-    pub(crate) fn needs_cutting(&self, destination: IpAddr) -> bool {
+    pub(crate) fn needs_cutting(&self, destination: &IpAddr) -> bool {
         // Asked for each segment, while there is mostly nothing to be found.
         !self.by_destination.is_empty()
-            && self.by_destination.get(&destination).is_some_and(|entry| entry.is_floored)
+            && self.by_destination.get(destination).is_some_and(|entry| entry.is_floored)
     }
 
     /// Forgets what was learnt too long ago.
@@ -171,7 +171,7 @@ impl PathMtu {
         let is_floored = mtu < floor;
         //= RFC8201 4 never below 1280, 4 discard: a node must not reduce its estimate of the path MTU below the IPv6 minimum link MTU.
         let is_believed = match destination {
-            IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(destination)),
+            IpAddr::V4(_) => mtu.max(floor) < known || (is_floored && !self.needs_cutting(&destination)),
             //= RFC8504 5.7 minimum
             IpAddr::V6(_) => !is_floored && mtu < known,
         };
@@ -184,7 +184,7 @@ impl PathMtu {
                 let limit = mtu.max(floor);
                 Searched { low: search.low.min(limit), high: search.high.min(limit), ..search }
             });
-            let is_floored = is_floored || self.needs_cutting(destination);
+            let is_floored = is_floored || self.needs_cutting(&destination);
             //= RFC1191 3 reduce
             //= RFC8201 4 reduce
             self.insert(destination, believed, search, is_floored, expires);
@@ -304,9 +304,9 @@ mod tests {
         assert_eq!(learnt(&mut world, "fd09::1", 0), None);
         assert_eq!(learnt(&mut world, "fd09::1", 1280), Some(1280));
         assert_eq!(learnt(&mut world, "10.9.0.1", 552), Some(552));
-        assert!(!world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        assert!(!world.ip.path_mtu.needs_cutting(&ip("10.9.0.1")));
         assert_eq!(learnt(&mut world, "10.9.0.1", 551), Some(552));
-        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        assert!(world.ip.path_mtu.needs_cutting(&ip("10.9.0.1")));
         let learnt_so_far = world.counters.path_mtus_learnt;
         assert_eq!(learnt(&mut world, "10.9.0.1", 68), Some(552));
         assert_eq!(world.counters.path_mtus_learnt, learnt_so_far);
@@ -394,9 +394,9 @@ mod tests {
         let mut world = World::new();
         learnt(&mut world, "10.9.0.1", 300);
         finds(&mut world, "10.9.0.1", 552, 552, true);
-        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        assert!(world.ip.path_mtu.needs_cutting(&ip("10.9.0.1")));
         finds(&mut world, "10.9.0.1", 552, 552, false);
-        assert!(world.ip.path_mtu.needs_cutting(ip("10.9.0.1")));
+        assert!(world.ip.path_mtu.needs_cutting(&ip("10.9.0.1")));
     }
 
     #[test]

@@ -411,7 +411,7 @@ impl Connection {
         }
         let fixed = header_len(remote.is_ipv4()) as u64;
         let asks = self.snd.path().probe.asks_others(route.mtu as u64);
-        let is_cut = asks && ctx.ip.path_mtu.needs_cutting(remote);
+        let is_cut = asks && ctx.ip.path_mtu.needs_cutting(&remote);
         let limits = Limits {
             route: route.mtu as u64,
             // What routers may cut proves nothing.

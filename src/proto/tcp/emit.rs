@@ -110,7 +110,7 @@ impl Marks {
     // Inlined, the header is never anywhere but where it goes.
     #[inline(always)]
     fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
-        match ctx.ip.path_mtu.needs_cutting(tuple.remote) {
+        match ctx.ip.path_mtu.needs_cutting(&tuple.remote) {
             false => self.whole_header(ctx, tuple),
             true => {
                 let (ident, dont_fragment) = cuttable(ctx, tuple);
@@ -161,27 +161,27 @@ pub(crate) fn send(
     text: &[&[u8]],
     gso_size: Option<NonZeroU16>,
 ) -> Sent {
-    let Way { device, tuple, marks } = *way;
     // As nearly all segments are. Said once more, it is known to be so wherever a header is made.
-    if let (IpAddr::V4(local), IpAddr::V4(remote)) = (tuple.local, tuple.remote)
+    if !ctx.ip.path_mtu.needs_cutting(&way.tuple.remote)
+        && let FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), .. } = *way.tuple
+        && let Says { ack: Some(ack), urgent: None, .. } = *says
         && let Some(timestamps) = says.options.timestamps_alone()
-        && !ctx.ip.path_mtu.needs_cutting(tuple.remote)
     {
-        let ends = FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), ..*tuple };
+        let ends = FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), ..*way.tuple };
         let mut header = HeaderBuf::new();
         let text_len = len_of(text);
         let len = HEADER_LEN + TIMESTAMPS_LEN + text_len;
-        marks.whole_header(ctx, &ends).write(len, &mut header);
-        let checksum = if ctx.ip.interfaces.offloads(device).checksum {
+        way.marks.whole_header(ctx, &ends).write(len, &mut header);
+        let checksum = if ctx.ip.interfaces.offloads(way.device).checksum {
             let start = header.len() as u16;
-            let tcp_header = says.header(tuple);
+            let tcp_header = TcpHeader { ack: Some(ack), urgent: None, ..says.header(way.tuple) };
             tcp_header.write_seeded_with(timestamps, ends.local, ends.remote, text_len, &mut header);
             EgressChecksum::Partial { start, offset: CHECKSUM_AT }
         } else {
-            says.write_summed(tuple, text, &mut header);
+            says.write_summed(way.tuple, text, &mut header);
             EgressChecksum::Complete
         };
-        return sink.send(Egress { device, header: &header, payload: text, gso_size, checksum });
+        return sink.send(Egress { device: way.device, header: &header, payload: text, gso_size, checksum });
     }
     send_any(ctx, sink, way, says, text, gso_size)
 }
@@ -230,7 +230,7 @@ pub(crate) fn takes_supers(ctx: &Context<'_>, way: &Way<'_>) -> bool {
     let Offloads { checksum, tso4, tso6, .. } = ctx.ip.interfaces.offloads(way.device);
     let takes_kind = if remote.is_ipv4() { tso4 } else { tso6 };
     // The fragments of each need an identification of their own.
-    checksum && takes_kind && !ctx.ip.path_mtu.needs_cutting(remote)
+    checksum && takes_kind && !ctx.ip.path_mtu.needs_cutting(&remote)
 }
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
@@ -350,9 +350,12 @@ mod tests {
 
     fn any_says() -> impl Strategy<Value = Says> {
         let control = prop::sample::select(&[Control::None, Control::Syn, Control::Fin, Control::Rst][..]);
-        let numbers = (any::<u32>(), any::<Option<u32>>(), any::<u16>());
-        let options = (any::<Option<(u32, u32)>>(), prop::option::weighted(0.2, any::<u16>()));
-        (numbers, control, any::<bool>(), any::<Option<u16>>(), options).prop_map(
+        // Nearly all segments have an acknowledgement, timestamps and nothing else.
+        let numbers = (any::<u32>(), prop::option::weighted(0.8, any::<u32>()), any::<u16>());
+        let timestamps = prop::option::weighted(0.8, any::<(u32, u32)>());
+        let options = (timestamps, prop::option::weighted(0.2, any::<u16>()));
+        let urgent = prop::option::weighted(0.2, any::<u16>());
+        (numbers, control, any::<bool>(), urgent, options).prop_map(
             |((seq, ack, window), control, psh, urgent, (timestamps, mss))| Says {
                 seq: SeqNr(seq),
                 ack: ack.map(SeqNr),
