@@ -325,7 +325,8 @@ impl Connection {
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
     pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
         //= RFC9293 MUST-59
-        self.rcv.ack.may_wait(self.rcv.wnd(), now)
+        self.rcv.ack.is_due(now)
+            && self.rcv.ack.may_wait(self.rcv.wnd(), now)
             && self.snd.plan(options.nodelay, self.sack_len(), 0).is_none()
             && !self.wants_probe()
     }

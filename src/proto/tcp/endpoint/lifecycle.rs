@@ -235,8 +235,8 @@ impl Socket {
                 return Some(ending);
             }
         }
-        self.tell_signals(ctx, id);
-        self.settle_turn(ctx, id, ready);
+        let told = self.tell_signals(ctx, id);
+        self.settle_turn(ctx, id, ready, told);
         None
     }
 
@@ -250,14 +250,14 @@ impl Socket {
         }
     }
 
-    /// Tells the application what the connection has for it.
-    pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        if let Some(connection) = self.connection()
-            && !connection.signals.is_empty()
-        {
-            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
+    /// Tells the application what the connection has for it, and the caller what that was.
+    pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) -> Readiness {
+        let Some(connection) = self.connection() else { return Readiness::empty() };
+        let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
+        if !signals.is_empty() {
             self.raise(ctx, id, signals);
         }
+        signals
     }
 
     /// After the application has written, which ends nothing and is no news to the application: gets in line for a turn.
@@ -269,6 +269,10 @@ impl Socket {
         }
         // After a turn it is armed anyway.
         !self.is_ready || self.is_parked
+    }
+
+    fn is_interactive(&self) -> bool {
+        matches!(&self.phase, Phase::Synchronised(connection) if connection.rcv.ack.is_interactive())
     }
 
     #[inline(never)]
@@ -285,7 +289,18 @@ impl Socket {
     }
 
     /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
-    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+    fn settle_turn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        ready: &mut VecDeque<TcpId>,
+        told: Readiness,
+    ) {
+        // Who answers what comes does so before the turn: when the acknowledgement would be due that goes with the answer need not
+        // be known until then.
+        if told.contains(Readiness::READABLE) && !self.is_ready && self.is_interactive() {
+            return self.get_in_line(id, ready);
+        }
         if self.settle_sending(id, ready, ctx.now) {
             self.rearm(ctx, id);
         }
