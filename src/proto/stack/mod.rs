@@ -193,6 +193,7 @@ impl Stack {
 impl Stack {
     /// Takes one packet that came in by `device`. What it causes to be sent waits for
     /// [`transmit`](Self::transmit), and so does the packet itself if it is to be forwarded.
+    #[inline]
     pub fn receive(&mut self, device: DeviceId, packet: &Packet<'_>) {
         self.receive_and_forward(device, packet, &mut |_: Egress<'_>| Sent::Enough);
     }
