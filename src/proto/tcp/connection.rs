@@ -269,13 +269,7 @@ impl Connection {
 
     /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
     pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
-        let mut at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
-        // An ACK that is due waits for the device, not for the clock.
-        if let Some(ack) = self.rcv.ack.deadline()
-            && ack > now
-        {
-            at = at.min(ack);
-        }
+        let mut at = self.usual_deadline(options, now);
         if let Some(settings) = &options.keepalive {
             at = at.min(self.keepalive_deadline(settings));
         }
@@ -283,6 +277,23 @@ impl Connection {
             at = at.min(lapse);
         }
         at
+    }
+
+    /// The same where it [has none of the rare ones](Self::has_rare_deadlines).
+    #[inline]
+    pub(crate) fn usual_deadline(&self, options: &SocketOptions, now: Instant) -> Instant {
+        let at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
+        // An ACK that is due waits for the device, not for the clock.
+        match self.rcv.ack.deadline() {
+            Some(ack) if ack > now => at.min(ack),
+            Some(_) | None => at,
+        }
+    }
+
+    /// Whether it may have to be kept alive, or has more memory promised than others: not while it sends, or not much.
+    #[inline]
+    pub(crate) fn has_rare_deadlines(&self, options: &SocketOptions) -> bool {
+        (options.keepalive.is_some() && self.may_keep_alive()) || self.rcv.may_lapse()
     }
 
     #[inline]

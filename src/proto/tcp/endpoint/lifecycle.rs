@@ -235,29 +235,36 @@ impl Socket {
                 return Some(ending);
             }
         }
-        let told = self.tell_signals(ctx, id);
-        self.settle_turn(ctx, id, ready, told);
+        let signals = self.take_signals();
+        if !signals.is_empty() {
+            self.tell(ctx, id, signals);
+        }
+        self.settle_turn(ctx, id, ready, signals);
         None
     }
 
     /// Tells the application, if it holds the handle.
+    #[inline(never)]
     pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
+        self.tell(ctx, id, readiness);
+    }
+
+    /// The same, for the way of a segment: it stands where it is called.
+    #[inline(always)]
+    fn tell(&self, ctx: &mut Context<'_>, id: TcpId, mut readiness: Readiness) {
         if self.holder == Holder::Application {
             //= RFC9293 SHLD-20
-            let is_muted = readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors;
-            let readiness = if is_muted { readiness - Readiness::SOFT_ERROR } else { readiness };
+            if readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors {
+                readiness -= Readiness::SOFT_ERROR;
+            }
             ctx.events.raise(SocketId::Tcp(id), self.owner, readiness);
         }
     }
 
-    /// Tells the application what the connection has for it, and the caller what that was.
-    pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) -> Readiness {
-        let Some(connection) = self.connection() else { return Readiness::empty() };
-        let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
-        if !signals.is_empty() {
-            self.raise(ctx, id, signals);
-        }
-        signals
+    /// What the connection has for the application, which is to be told of it.
+    pub(super) fn take_signals(&mut self) -> Readiness {
+        let signals = self.connection().map(|connection| &mut connection.signals);
+        signals.map_or(Readiness::empty(), |signals| core::mem::replace(signals, Readiness::empty()))
     }
 
     /// After the application has written, which ends nothing and is no news to the application: gets in line for a turn.
@@ -308,10 +315,28 @@ impl Socket {
 
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        match &self.phase {
+            Phase::Synchronised(connection) if !connection.has_rare_deadlines(&self.options) => {
+                let at = connection.usual_deadline(&self.options, ctx.now);
+                debug_assert_eq!(at, connection.deadline(ctx.config, &self.options, ctx.now));
+                self.arm_by(ctx, id, at);
+            }
+            Phase::Opening(_) | Phase::Synchronised(_) | Phase::Over(_) => self.rearm_anyhow(ctx, id),
+        }
+    }
+
+    // Apart, so that the other needs hardly any registers.
+    #[inline(never)]
+    fn rearm_anyhow(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let at = match &self.phase {
             Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
             other => other.deadline(&self.options),
         };
+        self.arm_by(ctx, id, at);
+    }
+
+    #[inline]
+    fn arm_by(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
         if at < self.timer.map_or(Instant::MAX, |(_, armed)| armed) {
             self.arm(ctx, id, at);
         }
