@@ -1,7 +1,7 @@
 //! When the application hears of its sockets: an event for what has changed, and none for what has not.
 
-use tunstack::proto::stack::Shutdown;
-use tunstack::proto::{Packet, Readiness};
+use tunstack::proto::stack::{Progress, Shutdown};
+use tunstack::proto::{Egress, Packet, Readiness, Sent};
 
 use crate::harness::script::Script;
 
@@ -45,6 +45,26 @@ fn the_acknowledgement_of_our_fin_is_told_to_who_waits_for_it() {
     t.readiness();
     t.peer("A 1 ack 2");
     assert_eq!(t.readiness(), Readiness::WRITABLE);
+}
+
+#[test]
+fn who_answers_in_time_has_a_turn_and_is_told_to_acknowledge_after_the_delay_all_the_same() {
+    let mut t = quiet();
+    let request = |t: &mut Script, line: &str| {
+        let request = t.build(line).encode();
+        t.stack.receive(t.device, &Packet::plain(&request, t.now()));
+        t.stack.wants_transmit()
+    };
+    assert!(!request(&mut t, "A 1:101 ack 1"), "whether it answers is not known yet");
+    t.read(100);
+    t.write(10);
+    t.expect("PA 1:11 ack 101");
+    assert!(request(&mut t, "A 101:201 ack 11"));
+    // With more to come, it does not wait for company: it has nothing to send.
+    let now = t.now();
+    let progress = t.stack.transmit_mid_batch(now, &mut |_: Egress<'_>| Sent::Taken);
+    assert_eq!((progress, t.stack.wants_transmit()), (Progress::Idle, false));
+    t.expect_in(40, "A 11 ack 201");
 }
 
 #[test]

@@ -16,6 +16,47 @@ use crate::proto::counters::DropReason;
 use crate::proto::packet::{ChecksumState, DeviceId, Packet};
 use crate::proto::wire::ip::{self as wire, PROTOCOL_NO_NEXT_HEADER, Parsed};
 
+/// The datagram that a packet of IPv4 is, if it is one as nearly all are that come for us: whole and without options, by a device,
+/// from another host to an address of ours. `None` is no verdict: [`cast`] and [`receive`] give one.
+#[inline(always)]
+pub(crate) fn usual_v4<'p>(layer: &Layer, device: DeviceId, packet: &Packet<'p>) -> Option<Datagram<'p>> {
+    usual(layer, device, packet, wire::parse_usual_v4(packet.bytes)?)
+}
+
+/// The same of IPv6.
+#[inline(always)]
+pub(crate) fn usual_v6<'p>(layer: &Layer, device: DeviceId, packet: &Packet<'p>) -> Option<Datagram<'p>> {
+    usual(layer, device, packet, wire::parse_usual_v6(packet.bytes)?)
+}
+
+#[inline(always)]
+fn usual<'p>(
+    layer: &Layer,
+    device: DeviceId,
+    packet: &Packet<'p>,
+    read: wire::Usual<'p>,
+) -> Option<Datagram<'p>> {
+    let wire::Usual { src, dst, protocol, hop_limit, tos, whole, payload } = read;
+    // What is given to one of our interfaces is no martian.
+    let is_for_us = device != DeviceId::LOOPBACK && layer.is_of_interface(dst) && is_another_host(layer, src);
+    let Packet { checksum, at, gso_size, .. } = *packet;
+    let cast = Cast::Unicast;
+    is_for_us.then_some(Datagram {
+        device,
+        src,
+        dst,
+        cast,
+        protocol,
+        hop_limit,
+        tos,
+        payload,
+        whole,
+        checksum,
+        at,
+        gso_size,
+    })
+}
+
 /// Whom a packet is for, whose fixed header has been read: how it is addressed to us, or `None` if it is for somebody
 /// else and forwarding is on.
 ///
@@ -116,12 +157,15 @@ fn check_source(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Result<
         //= RFC1122 3.2.1.3 source: a host MUST silently discard a datagram whose source address is invalid by
         //# the rules of the section.
         //= RFC1812 4.2.2.11 sources
-        let is_another_host =
-            address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src);
-        is_another_host || asks_for_its_address(parsed)
+        is_another_host(layer, src) || asks_for_its_address(parsed)
     };
     //= RFC1122 4.1.3.6 invalid addresses
     if is_plausible { Ok(()) } else { Err(DropReason::MartianSource) }
+}
+
+#[inline(always)]
+fn is_another_host(layer: &Layer, src: IpAddr) -> bool {
+    address::is_single_host(src) && !layer.is_broadcast(src) && !layer.is_local(src)
 }
 
 /// A host that has no address yet may have none as its source, as long as it speaks to all (RFC 1122
@@ -566,6 +610,36 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_taken_the_short_way_is_what_it_is_the_long_way(
+            (src, dst) in prop_oneof![
+                (r"10\.9\.0\.[0-3]|10\.9\.0\.255|127\.0\.0\.1|224\.0\.0\.1|0\.0\.0\.0", r"10\.9\.0\.[23]"),
+                (r"fd09::[1-3]|fe80::1|::1|::|ff02::1|::ffff:10\.9\.0\.1", "fd09::[23]|ff02::1"),
+            ],
+            octets in prop::collection::vec((0_usize..20, any::<u8>()), 0..3),
+            protocol in prop_oneof![any::<u8>(), prop::sample::select(vec![0, 43, 44, 59, 60])],
+            (padding, is_sealed) in (0_usize..8, prop::bool::weighted(0.9)),
+            by_loopback in prop::bool::weighted(0.1),
+        ) {
+            let mut world = World::new();
+            let goes_on = src.contains(':') && [0, 43, 44, 59, 60].contains(&protocol);
+            let is_to_us = [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")].contains(&(&*src, &*dst));
+            let is_usual = is_to_us && octets.is_empty() && !by_loopback && !goes_on;
+            let mut bytes = datagram(&header(&src, &dst, protocol), b"some text, of a few octets, that is read");
+            bytes.extend(core::iter::repeat_n(0, padding));
+            octets.into_iter().for_each(|(at, octet)| bytes[at] = octet);
+            if is_sealed && src.contains('.') && !src.contains(':') {
+                fix_checksum(&mut bytes);
+            }
+            let device = if by_loopback { DeviceId::LOOPBACK } else { TUN };
+            let packet = Packet::plain(&bytes, world.now);
+            let usual =
+                usual_v4(&world.ip, device, &packet).or_else(|| usual_v6(&world.ip, device, &packet));
+            prop_assert!(usual.is_some() || !is_usual);
+            // Compares it with what it is the short way.
+            let _ = world.input_by(device, &bytes);
+        }
+
         #[test]
         fn no_bytes_make_the_layer_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), trusted: bool) {
             let mut sockets = Sockets::new([1; 16]);

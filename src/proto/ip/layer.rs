@@ -266,6 +266,12 @@ impl Layer {
         self.interfaces.owner_of(address).is_some() || address.is_loopback()
     }
 
+    /// Whether the address was given to one of our interfaces.
+    #[inline]
+    pub(super) fn is_of_interface(&self, address: IpAddr) -> bool {
+        self.interfaces.owner_of(address).is_some()
+    }
+
     /// Whether the address is a broadcast address of one of our networks, or 255.255.255.255, or multicast.
     pub fn is_broadcast_or_multicast(&self, address: IpAddr) -> bool {
         address.is_multicast() || self.is_broadcast(address)

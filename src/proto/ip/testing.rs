@@ -1,5 +1,6 @@
 //! What tests of the layers stand on: a world that lends out a [`Context`], and packets.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -150,8 +151,24 @@ pub(crate) enum Taken<'p> {
     Part(Part<'p>),
 }
 
-/// Validates a packet, which has to be for us.
+/// Validates a packet, which has to be for us; and if it is as nearly all are, it has to be the same the short way.
 pub(crate) fn accept<'p>(
+    ctx: &mut Context<'_>,
+    device: DeviceId,
+    packet: &Packet<'p>,
+) -> Result<Taken<'p>, DropReason> {
+    let usual = input::usual_v4(ctx.ip, device, packet);
+    let usual = usual.or_else(|| input::usual_v6(ctx.ip, device, packet));
+    let taken = accept_any(ctx, device, packet);
+    if let Some(usual) = usual {
+        let Ok(Taken::Local(datagram)) = &taken else { panic!("{usual:?} is not taken") };
+        assert_eq!(format!("{usual:?}"), format!("{datagram:?}"));
+    }
+    taken
+}
+
+/// The same, whatever it is.
+fn accept_any<'p>(
     ctx: &mut Context<'_>,
     device: DeviceId,
     packet: &Packet<'p>,

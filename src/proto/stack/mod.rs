@@ -208,16 +208,24 @@ impl Stack {
 
     /// Takes one packet that came in by `device`. What it causes to be sent waits for
     /// [`transmit`](Self::transmit), and so does the packet itself if it is to be forwarded.
+    #[inline]
     pub fn receive(&mut self, device: DeviceId, packet: &Packet<'_>) {
         self.receive_and_forward(device, packet, &mut |_: Egress<'_>| Sent::Enough);
     }
 
     /// Like [`receive`](Self::receive), and a packet that is to be forwarded is offered to the sink at once; only
     /// if it isn't taken it is copied and waits for [`transmit`](Self::transmit).
+    #[inline]
     pub fn receive_and_forward(&mut self, device: DeviceId, packet: &Packet<'_>, sink: &mut dyn PacketSink) {
         self.counters.packets_in += 1;
         self.counters.bytes_in += packet.bytes.len() as u64;
-        match self.dispatch(device, packet, sink) {
+        // Who sends packets on has most of them for others.
+        let fate = if self.config.forwarding {
+            self.dispatch(device, packet, sink)
+        } else {
+            self.dispatch_usual(device, packet, sink)
+        };
+        match fate {
             Ok(Fate::Delivered) => self.counters.packets_delivered += 1,
             Ok(Fate::Forwarded) => self.counters.packets_forwarded += 1,
             Err(reason) => {
@@ -311,8 +319,36 @@ impl Stack {
 
     const LOOPBACK_ROUNDS: usize = 64;
 
+    /// As [`dispatch`](Self::dispatch), where it is worth asking first whether the packet is as nearly all are.
+    #[inline(never)]
+    fn dispatch_usual(
+        &mut self,
+        device: DeviceId,
+        packet: &Packet<'_>,
+        sink: &mut dyn PacketSink,
+    ) -> Result<Fate, DropReason> {
+        match ip::input::usual_v4(&self.ip, device, packet) {
+            Some(datagram) => self.deliver(&datagram),
+            None => self.dispatch_usual_v6(device, packet, sink),
+        }
+    }
+
+    /// The same of one that is not of IPv4, or not so usual.
+    #[inline(never)]
+    fn dispatch_usual_v6(
+        &mut self,
+        device: DeviceId,
+        packet: &Packet<'_>,
+        sink: &mut dyn PacketSink,
+    ) -> Result<Fate, DropReason> {
+        match ip::input::usual_v6(&self.ip, device, packet) {
+            Some(datagram) => self.deliver(&datagram),
+            None => self.dispatch(device, packet, sink),
+        }
+    }
+
     /// Brings a packet to whom it is for: the next hop, or the transport of ours.
-    // All in one, so that the context is made once.
+    #[inline(never)]
     fn dispatch(
         &mut self,
         device: DeviceId,
@@ -340,18 +376,24 @@ impl Stack {
                 ip::input::reassembled(&mut ctx, &part, &whole)?
             }
         };
+        self.deliver(&datagram)
+    }
+
+    /// Brings a datagram to the transport of ours that it is for.
+    fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<Fate, DropReason> {
+        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
         // The raw sockets that want a copy come first.
-        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, &datagram);
+        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, datagram);
         match datagram.protocol {
-            wire::ip::PROTOCOL_TCP => self.tcp.receive(&mut ctx, &datagram)?,
-            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, &datagram)?,
+            wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram)?,
+            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram)?,
             //= RFC1122 3.1 IP and ICMP
             //= RFC792 part of IP
-            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(&datagram, has_raw)?,
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram, has_raw)?,
             _ if has_raw => {}
             _ => {
                 //= RFC1122 3.2.2.1 protocol
-                icmp::complain(&mut ctx, &datagram, icmp::Complaint::ProtocolUnreachable);
+                icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
                 return Err(DropReason::UnknownProtocol);
             }
         }

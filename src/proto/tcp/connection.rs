@@ -270,13 +270,7 @@ impl Connection {
 
     /// When [`timer`](Self::timer) has something to do; [`Instant::MAX`] if never.
     pub(crate) fn deadline(&self, config: &Config, options: &SocketOptions, now: Instant) -> Instant {
-        let mut at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
-        // An ACK that is due waits for the device, not for the clock.
-        if let Some(ack) = self.rcv.ack.deadline()
-            && ack > now
-        {
-            at = at.min(ack);
-        }
+        let mut at = self.usual_deadline(options, now);
         if let Some(settings) = &options.keepalive {
             at = at.min(self.keepalive_deadline(settings));
         }
@@ -284,6 +278,23 @@ impl Connection {
             at = at.min(lapse);
         }
         at
+    }
+
+    /// The same where it [has none of the rare ones](Self::has_rare_deadlines).
+    #[inline]
+    pub(crate) fn usual_deadline(&self, options: &SocketOptions, now: Instant) -> Instant {
+        let at = self.snd.timer_deadline(&self.patience(options)).min(self.fin_wait2_until);
+        // An ACK that is due waits for the device, not for the clock.
+        match self.rcv.ack.deadline() {
+            Some(ack) if ack > now => at.min(ack),
+            Some(_) | None => at,
+        }
+    }
+
+    /// Whether it may have to be kept alive, or has more memory promised than others: not while it sends, or not much.
+    #[inline]
+    pub(crate) fn has_rare_deadlines(&self, options: &SocketOptions) -> bool {
+        (options.keepalive.is_some() && self.may_keep_alive()) || self.rcv.may_lapse()
     }
 
     #[inline]
@@ -326,7 +337,8 @@ impl Connection {
     /// Whether all there is to send is an acknowledgement that packets yet to be looked at may share.
     pub(crate) fn may_wait(&self, options: &SocketOptions, now: Instant) -> bool {
         //= RFC9293 MUST-59
-        self.rcv.ack.may_wait(self.rcv.wnd(), now)
+        self.rcv.ack.is_due(now)
+            && self.rcv.ack.may_wait(self.rcv.wnd(), now)
             && self.snd.plan(options.nodelay, self.sack_len(), 0).is_none()
             && !self.wants_probe()
     }

@@ -275,6 +275,58 @@ pub(crate) fn parse_fixed(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     }
 }
 
+/// A datagram as nearly all are: whole, and without options or extension headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usual<'a> {
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    pub(crate) protocol: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) tos: u8,
+    pub(crate) whole: &'a [u8],
+    pub(crate) payload: &'a [u8],
+}
+
+/// Reads one of IPv4. `None` for all others, and for those that don't hold together: [`parse_fixed`] tells of both what they are, and of
+/// this one the same.
+#[inline(always)]
+pub(crate) fn parse_usual_v4(bytes: &[u8]) -> Option<Usual<'_>> {
+    const HEADER_LEN: usize = Ipv4Header::MIN_LEN;
+    /// Version 4, and five words of header.
+    const FIRST: u8 = 0x45;
+    /// "More fragments", and where in a datagram the fragment stands.
+    const IS_FRAGMENT: u16 = 0x3fff;
+    let header = bytes.first_chunk::<HEADER_LEN>()?;
+    let [first, tos, l, m, _, _, f, g, hop_limit, protocol, _, _, a, b, c, d, h, i, j, k] = *header;
+    if first != FIRST || u16::from_be_bytes([f, g]) & IS_FRAGMENT != 0 {
+        return None;
+    }
+    let whole = bytes.get(..u16::from_be_bytes([l, m]).into())?;
+    let payload = whole.get(HEADER_LEN..)?;
+    let mut sum = Sum::new();
+    sum.add_header(header);
+    let (src, dst) = (IpAddr::V4(Ipv4Addr::new(a, b, c, d)), IpAddr::V4(Ipv4Addr::new(h, i, j, k)));
+    sum.is_valid().then_some(Usual { src, dst, protocol, hop_limit, tos, whole, payload })
+}
+
+/// The same of IPv6.
+#[inline(always)]
+pub(crate) fn parse_usual_v6(bytes: &[u8]) -> Option<Usual<'_>> {
+    const HEADER_LEN: usize = Ipv6Header::LEN;
+    const VERSION: u8 = 6;
+    let header = bytes.first_chunk::<HEADER_LEN>()?;
+    let [first, second, _, _, l, m, protocol, hop_limit, ref addresses @ ..] = *header;
+    let goes_on = extensions::is_extension(protocol) || protocol == PROTOCOL_NO_NEXT_HEADER;
+    if first >> 4 != VERSION || goes_on {
+        return None;
+    }
+    let whole = bytes.get(..HEADER_LEN + usize::from(u16::from_be_bytes([l, m])))?;
+    let payload = whole.get(HEADER_LEN..)?;
+    let ([src, dst], []) = addresses.as_chunks::<16>() else { return None };
+    let (src, dst) = (IpAddr::V6(Ipv6Addr::from(*src)), IpAddr::V6(Ipv6Addr::from(*dst)));
+    Some(Usual { src, dst, protocol, hop_limit, tos: first << 4 | second >> 4, whole, payload })
+}
+
 #[inline(always)]
 fn parse_v4(bytes: &[u8]) -> Result<Parsed<'_>, DropReason> {
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {

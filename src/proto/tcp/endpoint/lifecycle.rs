@@ -235,29 +235,36 @@ impl Socket {
                 return Some(ending);
             }
         }
-        self.tell_signals(ctx, id);
-        self.settle_turn(ctx, id, ready);
+        let signals = self.take_signals();
+        if !signals.is_empty() {
+            self.tell(ctx, id, signals);
+        }
+        self.settle_turn(ctx, id, ready, signals);
         None
     }
 
     /// Tells the application, if it holds the handle.
+    #[inline(never)]
     pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
+        self.tell(ctx, id, readiness);
+    }
+
+    /// The same, for the way of a segment: it stands where it is called.
+    #[inline(always)]
+    fn tell(&self, ctx: &mut Context<'_>, id: TcpId, mut readiness: Readiness) {
         if self.holder == Holder::Application {
             //= RFC9293 SHLD-20
-            let is_muted = readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors;
-            let readiness = if is_muted { readiness - Readiness::SOFT_ERROR } else { readiness };
+            if readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors {
+                readiness -= Readiness::SOFT_ERROR;
+            }
             ctx.events.raise(SocketId::Tcp(id), self.owner, readiness);
         }
     }
 
-    /// Tells the application what the connection has for it.
-    pub(super) fn tell_signals(&mut self, ctx: &mut Context<'_>, id: TcpId) {
-        if let Some(connection) = self.connection()
-            && !connection.signals.is_empty()
-        {
-            let signals = core::mem::replace(&mut connection.signals, Readiness::empty());
-            self.raise(ctx, id, signals);
-        }
+    /// What the connection has for the application, which is to be told of it.
+    pub(super) fn take_signals(&mut self) -> Readiness {
+        let signals = self.connection().map(|connection| &mut connection.signals);
+        signals.map_or(Readiness::empty(), |signals| core::mem::replace(signals, Readiness::empty()))
     }
 
     /// After the application has written, which ends nothing and is no news to the application: gets in line for a turn.
@@ -269,6 +276,10 @@ impl Socket {
         }
         // After a turn it is armed anyway.
         !self.is_ready || self.is_parked
+    }
+
+    fn is_interactive(&self) -> bool {
+        matches!(&self.phase, Phase::Synchronised(connection) if connection.rcv.ack.is_interactive())
     }
 
     #[inline(never)]
@@ -285,7 +296,18 @@ impl Socket {
     }
 
     /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
-    fn settle_turn(&mut self, ctx: &mut Context<'_>, id: TcpId, ready: &mut VecDeque<TcpId>) {
+    fn settle_turn(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: TcpId,
+        ready: &mut VecDeque<TcpId>,
+        told: Readiness,
+    ) {
+        // Who answers what comes does so before the turn: when the acknowledgement would be due that goes with the answer need not
+        // be known until then.
+        if told.contains(Readiness::READABLE) && !self.is_ready && self.is_interactive() {
+            return self.get_in_line(id, ready);
+        }
         if self.settle_sending(id, ready, ctx.now) {
             self.rearm(ctx, id);
         }
@@ -293,10 +315,28 @@ impl Socket {
 
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
     pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+        match &self.phase {
+            Phase::Synchronised(connection) if !connection.has_rare_deadlines(&self.options) => {
+                let at = connection.usual_deadline(&self.options, ctx.now);
+                debug_assert_eq!(at, connection.deadline(ctx.config, &self.options, ctx.now));
+                self.arm_by(ctx, id, at);
+            }
+            Phase::Opening(_) | Phase::Synchronised(_) | Phase::Over(_) => self.rearm_anyhow(ctx, id),
+        }
+    }
+
+    // Apart, so that the other needs hardly any registers.
+    #[inline(never)]
+    fn rearm_anyhow(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let at = match &self.phase {
             Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
             other => other.deadline(&self.options),
         };
+        self.arm_by(ctx, id, at);
+    }
+
+    #[inline]
+    fn arm_by(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
         if at < self.timer.map_or(Instant::MAX, |(_, armed)| armed) {
             self.arm(ctx, id, at);
         }

@@ -215,7 +215,10 @@ impl Socket {
     fn note_room(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         if let Some(connection) = self.connection() {
             connection.note_room();
-            self.tell_signals(ctx, id);
+            let signals = self.take_signals();
+            if !signals.is_empty() {
+                self.raise(ctx, id, signals);
+            }
         }
     }
 

@@ -121,6 +121,11 @@ impl AckIntent {
         self.delayed.is_some() && !self.now && !self.mergeable
     }
 
+    /// Whether the application answers what comes, as long as it does so in time.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive
+    }
+
     /// Duplicate ACKs due behind the next.
     pub(crate) fn waiting(&self) -> usize {
         self.duplicates.into()

@@ -539,7 +539,8 @@ impl RecvHalf {
         self.may_lapse().then(|| self.active + config.promise_timeout)
     }
 
-    fn may_lapse(&self) -> bool {
+    /// Whether it is to [`lapse`](Self::lapse) some time.
+    pub(crate) fn may_lapse(&self) -> bool {
         self.ring.committed() > Pool::SHARE_WHEN_PLENTY && self.readable() == 0
     }
 

@@ -208,7 +208,7 @@ impl SendHalf {
             self.selective.iter_mut().for_each(|selective| selective.probe.measured());
         }
         if let Some(rtt) = facts.rtt {
-            self.rtt.sample_nanos(rtt, facts.at);
+            self.rtt.sample_beside(facts.arrived_after, rtt, facts.at);
             self.timed = None;
         } else if facts.newly_acked > 0
             && (self.rtt.is_backed_off() || self.in_recovery())
@@ -257,7 +257,9 @@ impl SendHalf {
         self.una = ack;
         self.lost.remove_below(ack.get());
         self.text.advance(ack.min(self.end).get(), pool);
-        self.urgent = self.urgent.filter(|mark| *mark > ack);
+        if self.urgent.is_some_and(|mark| mark <= ack) {
+            self.urgent = None;
+        }
     }
 
     /// Outside of recovery the window grows.

@@ -85,8 +85,17 @@ impl Rtt {
     /// As [`sample`](Self::sample), in nanoseconds.
     #[inline]
     pub(crate) fn sample_nanos(&mut self, rtt: u64, now: Instant) {
+        self.sample_beside(None, rtt, now);
+    }
+
+    /// The same where the shortest round trip has heard of another just now, which it need not be told twice: mostly that is this
+    /// one, or one that was shorter.
+    #[inline]
+    pub(crate) fn sample_beside(&mut self, observed: Option<u64>, rtt: u64, now: Instant) {
         let rtt = rtt.min(LONGEST);
-        self.shortest.observe(rtt, now);
+        if observed.is_none_or(|observed| observed > rtt) {
+            self.shortest.observe(rtt, now);
+        }
         let srtt = match self.srtt {
             //= RFC6298 2.2 measured
             None => {
@@ -175,6 +184,10 @@ impl Rtt {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ms(millis: u64) -> Duration {
@@ -220,6 +233,25 @@ mod tests {
         rtt.observe(nanos(ms(90)), at(2_000));
         assert_eq!(rtt.min_rtt(), Some(ms(90)));
         assert_eq!(rtt.srtt(), None, "nothing else hears of it");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_measured_beside_another_round_trip_is_what_it_is_by_itself(
+            measured in prop::collection::vec((0..3_u64 * Shortest::SPAN, any::<(u64, u64)>(), 0..64_u32, any::<bool>()), 1..20),
+        ) {
+            let (mut rtt, mut beside) = (Rtt::new(&Config::default()), Rtt::new(&Config::default()));
+            let mut now = Instant::ZERO;
+            for (later, (observed, sample), shift, is_same) in measured {
+                now = now.plus_nanos(later);
+                let (observed, sample) = (observed >> shift, if is_same { observed } else { sample } >> shift);
+                rtt.observe(observed, now);
+                rtt.sample_nanos(sample, now);
+                beside.observe(observed, now);
+                beside.sample_beside(Some(observed), sample, now);
+                prop_assert_eq!(format!("{beside:?}"), format!("{rtt:?}"));
+            }
+        }
     }
 
     #[test]

@@ -58,7 +58,19 @@ impl Sizes {
     }
 
     /// All below `una` is acknowledged. Returns the size of the largest segment among what newly is.
+    #[inline]
     pub(crate) fn advance(&mut self, una: u64) -> Option<u64> {
+        let Run { start, end, size } = *self.runs.front()?;
+        // Mostly that is all there is, and all of it has arrived.
+        if start < una && end <= una && self.runs.len() == 1 {
+            self.empty();
+            return Some(size);
+        }
+        self.advance_over(una)
+    }
+
+    #[inline(never)]
+    fn advance_over(&mut self, una: u64) -> Option<u64> {
         let mut largest = self.runs.front().filter(|run| run.start < una)?.size;
         while let Some(first) = self.runs.front_mut().filter(|run| run.start < una) {
             largest = largest.max(first.size);

@@ -141,7 +141,8 @@ impl SendTimer {
     pub(super) fn look_again(&mut self, at: Option<Instant>) {
         match at {
             Some(at) => self.early = Some((Early::Reordering, at)),
-            None => self.early = self.early.filter(|(early, _)| *early != Early::Reordering),
+            None if matches!(self.early, Some((Early::Reordering, _))) => self.early = None,
+            None => {}
         }
     }
 
