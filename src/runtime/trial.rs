@@ -135,9 +135,9 @@ impl Trial {
         if self.packets < PART_PACKETS {
             return;
         }
-        let now = times();
+        let (now, looked) = (times(), self.looks());
         let [sleeping, looking] = &mut self.spent;
-        let spent = if part % 2 == 0 { sleeping } else { looking };
+        let spent = if looked { looking } else { sleeping };
         // Parts may be some packets longer than they should be.
         *spent = spent.plus(now.each(since, self.packets));
         self.packets = 0;
