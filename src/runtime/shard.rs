@@ -175,7 +175,8 @@ impl Shared {
     /// Uses the stack until it answers something else than [`Error::WouldBlock`], sleeping meanwhile.
     ///
     /// # Errors
-    /// Whatever `verb` answers; `WouldBlock` when the time is over (at once for [`Patience::None`]);
+    /// Whatever `verb` answers; `WouldBlock` when the time is over (at once for [`Patience::None`], and on
+    /// the loop's own thread, where owners of shared bytes may come in);
     /// `NetworkDown` with [`Stopped`] inside if the stack stops.
     pub(crate) fn block_on<T>(
         &self,
@@ -203,6 +204,8 @@ impl Shared {
             }
             let limit = match patience {
                 Patience::None => Some(Duration::ZERO),
+                // Everything that it could wait for would wait for it.
+                _ if self.is_loop() => Some(Duration::ZERO),
                 Patience::For(limit) => Some(limit.saturating_sub(now - began)),
                 Patience::Forever => None,
             };
