@@ -33,6 +33,7 @@ pub mod runtime;
 #[doc(hidden)]
 pub mod app;
 
+pub use bytes;
 pub use ipnet;
 
 /// The README's example must compile.

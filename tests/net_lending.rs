@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::running::{bytes, connect, eventually, exchange, pair};
+use support::running::{PATIENCE, bytes, connect, eventually, exchange, pair};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Net, TcpStream};
 use tunstack::proto::{Egress, Sent};
@@ -411,6 +411,23 @@ fn the_owner_of_shared_bytes_may_use_the_stack_when_they_are_let_go_and_its_pani
     (&server.1).read_exact(&mut told).unwrap();
     assert_eq!(&told, b"sent");
     // Both stacks still live.
+    (&client.1).write_all(b"well?").unwrap();
+    (&client.0).read_exact(&mut [0; 5]).unwrap();
+}
+
+#[test]
+fn an_owner_that_would_have_to_wait_for_the_stack_is_told_so_instead_of_stopping_it() {
+    let Proxied { client, server, .. } = proxied();
+    let silent = server.0.try_clone().unwrap();
+    silent.set_read_timeout(None).unwrap();
+    let (told, hears) = std::sync::mpsc::channel();
+    let (shared, _) = owned(vec![1; 50_000], move || {
+        let read = (&silent).read(&mut [0]);
+        told.send(read.map_err(|error| error.kind())).unwrap();
+    });
+    assert_eq!(client.0.write_bytes(&mut { shared }).unwrap(), 50_000);
+    (&client.1).read_exact(&mut vec![0; 50_000]).unwrap();
+    assert_eq!(hears.recv_timeout(PATIENCE).expect("an answer"), Err(ErrorKind::WouldBlock));
     (&client.1).write_all(b"well?").unwrap();
     (&client.0).read_exact(&mut [0; 5]).unwrap();
 }

@@ -61,7 +61,7 @@ pub struct Config {
     pub initial_window_segments: u32,
     /// Bytes an application may have written that the peer has not acknowledged, per connection, at most: a buffer
     /// starts at `send_buffer_initial` and grows with the congestion window. Twice the product of the largest rate and
-    /// round-trip time that one connection is to make use of.
+    /// round-trip time that one connection is to make use of; no buffer is larger than 1 GiB.
     pub send_buffer: usize,
     /// What a send buffer starts with, if `send_buffer` is not less. With [`usize::MAX`] all have that size from the start.
     pub send_buffer_initial: usize,

@@ -21,10 +21,15 @@ impl Released {
         stack.take_released(&mut self.0);
     }
 
+    /// Whether there is nothing to drop.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Drops all. To be called without the lock.
     #[inline]
     pub(super) fn let_go(&mut self) {
-        if !self.0.is_empty() {
+        if !self.is_empty() {
             self.drop_each();
         }
     }

@@ -175,7 +175,8 @@ impl Shared {
     /// Uses the stack until it answers something else than [`Error::WouldBlock`], sleeping meanwhile.
     ///
     /// # Errors
-    /// Whatever `verb` answers; `WouldBlock` when the time is over (at once for [`Patience::None`]);
+    /// Whatever `verb` answers; `WouldBlock` when the time is over (at once for [`Patience::None`], and on
+    /// the loop's own thread, where owners of shared bytes may come in);
     /// `NetworkDown` with [`Stopped`] inside if the stack stops.
     pub(crate) fn block_on<T>(
         &self,
@@ -203,6 +204,8 @@ impl Shared {
             }
             let limit = match patience {
                 Patience::None => Some(Duration::ZERO),
+                // Everything that it could wait for would wait for it.
+                _ if self.is_loop() => Some(Duration::ZERO),
                 Patience::For(limit) => Some(limit.saturating_sub(now - began)),
                 Patience::Forever => None,
             };
@@ -236,6 +239,14 @@ impl Shared {
             self.ring();
         }
         wakes.drain(..).for_each(|wake| wake.notify_one());
+        let mut released = Released::default();
+        released.take(&mut shard.stack);
+        if !released.is_empty() {
+            // Nobody may come in for long who would take them along.
+            drop(shard);
+            released.let_go();
+            shard = self.enter()?;
+        }
         if shard.waiting.events(socket, side) == seen {
             shard = match limit {
                 None => wake.wait(shard).map_err(|_| poisoned())?,
@@ -602,4 +613,57 @@ impl Drop for Alarm<'_> {
 
 fn poisoned() -> io::Error {
     Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() }.to_io()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::MemoryDevice;
+    use crate::proto::{Config, Secrets};
+    use bytes::Bytes;
+
+    /// Bytes whose owner tells of its end.
+    struct Owned(Arc<AtomicBool>);
+
+    impl AsRef<[u8]> for Owned {
+        fn as_ref(&self) -> &[u8] {
+            &[7; 20_000]
+        }
+    }
+
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_falls_asleep_leaves_nothing_that_was_released() {
+        let (device, _peer) = MemoryDevice::pair(1500).expect("a pair of devices");
+        let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), clock::now());
+        stack.add_interface(1500);
+        let shared = Shared::new(stack, &[Arc::new(device)]).expect("a shard");
+        let local = "127.0.0.1:7".parse().expect("an address");
+        let open = |shard: &mut Shard, now| {
+            let listener = shard.stack.tcp_listen(now, local, None, Owner::APPLICATION)?;
+            let client = shard.stack.tcp_connect(now, None, local, None, Owner::APPLICATION)?;
+            Ok((listener, client))
+        };
+        let (listener, client) = shared.call(open).expect("a listener and a connection");
+        shared.call(|shard, now| shard.stack.tcp_accept(now, listener)).expect("the other end");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut bytes = Bytes::from_owner(Owned(Arc::clone(&is_over)));
+        // There is no loop that would come later.
+        let patience = Patience::For(Duration::from_millis(10));
+        let woken = shared.block_on(SocketId::Listener(listener), Side::Read, patience, |shard, now| {
+            if !bytes.is_empty() {
+                shard.stack.tcp_write_bytes(now, client, &mut bytes)?;
+                return Err(Error::WouldBlock);
+            }
+            assert!(shard.stack.tcp_info(client).is_ok_and(|info| info.bytes_acked == 20_000));
+            assert!(is_over.load(Ordering::Relaxed), "it is held though nobody needs it");
+            Ok(())
+        });
+        woken.expect("the assertions");
+    }
 }

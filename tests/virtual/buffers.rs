@@ -1,5 +1,6 @@
 //! Buffers that grow with their use, readers that stop, and acknowledgements that come quickly where a sender waits for them.
 
+use bytes::Bytes;
 use tunstack::proto::{Config, Error, Readiness};
 
 use crate::harness::script::Script;
@@ -305,5 +306,27 @@ fn a_writer_who_wants_little_to_wait_is_woken_when_something_was_sent() {
     // Without a limit all is taken for which there is room.
     t.options(|options| options.notsent_lowat = None);
     assert_eq!(t.write_some(20_000), Ok(20_000));
+    t.take_all();
+}
+
+#[test]
+fn a_send_buffer_without_a_limit_has_one() {
+    let mut t = Script::config(|config| {
+        (config.send_buffer_initial, config.send_buffer) = (usize::MAX, usize::MAX);
+    });
+    t.open();
+    let much = Bytes::from(vec![0; 64 << 20]);
+    let mut shared: u64 = 0;
+    while let Ok(count) = t.stack.tcp_write_bytes(t.now(), t.id(), &mut much.clone()) {
+        shared += count as u64;
+        // Whatever there is room for can be copied behind it.
+        match t.stack.tcp_write(t.now(), t.id(), b"copied") {
+            Ok(count) => shared += count as u64,
+            Err(error) => assert_eq!(error, Error::WouldBlock),
+        }
+    }
+    assert_eq!(shared, 1 << 30);
+    t.stack.tcp_abort(t.now(), t.id());
+    t.flush();
     t.take_all();
 }

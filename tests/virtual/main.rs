@@ -27,6 +27,7 @@ mod requirements;
 mod rfc5961;
 mod routing;
 mod sack;
+mod sharing;
 mod splice;
 mod states;
 mod supers;

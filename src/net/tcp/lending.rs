@@ -124,6 +124,8 @@ impl TcpStream {
     /// For what is there as [`Bytes`] anyway, or is sent more than once: it spares a copy, and the memory that this would take.
     /// Less than 16 KiB at a time is copied all the same, which takes less time. Where bytes have an owner
     /// ([`Bytes::from_owner`]), it is dropped by whatever thread notices that nobody needs them any more, without the stack's lock.
+    /// That is mostly the stack's own thread: all others wait for it as long as this takes, and what it would have to wait for (room
+    /// to write, or something to read) is `WouldBlock` there.
     ///
     /// # Errors
     /// As a write.

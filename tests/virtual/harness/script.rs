@@ -26,7 +26,7 @@ use crate::support::wire::{self, Ip, Opt, Tcp};
 /// How far from its due time a timer may fire.
 const TIMER_ERROR: Duration = Duration::from_micros(100);
 /// Stream numbers of [`pattern_bytes`]: from the stack, to the stack.
-const OUT: u64 = 1;
+pub(crate) const OUT: u64 = 1;
 const IN: u64 = 2;
 
 /// What a test may choose before the first packet.

@@ -362,8 +362,10 @@ impl Endpoint {
         now: Instant,
     ) -> Result<Done, Error> {
         self.write_by(id, now, |connection| {
-            let is_nothing = bytes.is_empty();
-            Some(connection.snd.share(bytes, pool, now)).filter(|count| *count > 0 || is_nothing)
+            if bytes.is_empty() {
+                return Some(0);
+            }
+            Some(connection.snd.share(bytes, pool, now)).filter(|count| *count > 0)
         })
     }
 

@@ -5,6 +5,8 @@
 //! has to be kept until it is acknowledged; the next is written meanwhile. A window that has shrunk leaves the size as it
 //! is: the application has filled it, and the window will be back.
 
+use crate::proto::buf::ring::Ring;
+
 /// The size of the send buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendBuffer {
@@ -18,8 +20,10 @@ impl SendBuffer {
     /// Writers take about as long to fill this as it takes to wake them, at any rate that one can reach.
     const WAKE_MAX: u64 = 256 << 10;
 
-    /// A buffer of `initial` bytes that may grow to `max`; one that may not never changes.
+    /// A buffer of `initial` bytes that may grow to `max`; one that may not never changes. None is larger than the text that a
+    /// ring can hold: what is shared takes no pages, of which there would be too few before that.
     pub(crate) fn new(initial: u64, max: u64) -> Self {
+        let max = max.min(Ring::SPAN_MAX);
         SendBuffer { size: initial.min(max), max, unsent_max: u64::MAX }
     }
 

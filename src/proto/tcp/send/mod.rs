@@ -107,7 +107,7 @@ pub(crate) struct SendHalf {
     timed: Option<(SndPos, Instant)>,
     /// The position after the last urgent byte (RFC 9293 MUST-62).
     urgent: Option<SndPos>,
-    /// The application was told that there is no room.
+    /// The application was told that there is no room, and not since that there is some: not even by a write that found some.
     write_blocked: bool,
     last_sent: Instant,
     /// Where the last segment begins that was sent for the first time.
@@ -290,7 +290,7 @@ impl SendHalf {
         self.note_idle(now);
         let stored = self.text.write_at(self.end.get(), &data[..count], pool);
         self.end = self.end.plus(stored as u64);
-        self.write_blocked = stored < data.len();
+        self.write_blocked |= stored < data.len();
         stored
     }
 
@@ -311,7 +311,7 @@ impl SendHalf {
         self.note_idle(now);
         self.text.share_at(self.end.get(), bytes.split_to(count));
         self.end = self.end.plus(count as u64);
-        self.write_blocked = !bytes.is_empty();
+        self.write_blocked |= !bytes.is_empty();
         count
     }
 
@@ -336,7 +336,7 @@ impl SendHalf {
             0 => None,
             _ => self.text.write_in_place(self.end.get(), room, pool, fill),
         };
-        self.write_blocked = stored.is_none();
+        self.write_blocked |= stored.is_none();
         if let Some(stored @ 1..) = stored {
             self.note_idle(now);
             self.end = self.end.plus(stored as u64);

@@ -128,7 +128,7 @@ impl Snd {
     pub(super) fn write(&mut self, len: u64) -> u64 {
         let taken = len.min(self.room());
         self.written += taken;
-        self.blocked = taken < len;
+        self.blocked |= taken < len;
         taken
     }
 
