@@ -89,6 +89,7 @@ PEERS = {
     "tunstack-profiled": Peer("our daemon as scripts/build-profiled builds it", (PROFILED, *UP_ARGS)),
     "tunstack-plain": Peer("our daemon, `--offload off`", (*UP, "--offload", "off")),
     "tunstack-busy": Peer("our daemon, `--busy-poll 50`", (*UP, "--busy-poll", "50")),
+    "tunstack-sleeps": Peer("our daemon, `--busy-poll 0`", (*UP, "--busy-poll", "0")),
     "kernel": Peer("the kernel, over veth instead of a TUN", ("kserver",), over=VETH, cannot={"idle": "its memory is no process's"}),
     "gvisor-offload": Peer("gVisor's netstack, VNET_HDR and TSO", ("gvisor-peer", "-tun", "{tun}", "-link", "vnet")),
     "gvisor": Peer("gVisor's netstack, its own link endpoint", ("gvisor-peer", "-tun", "{tun}", "-link", "fdbased")),
@@ -101,5 +102,5 @@ PEERS = {
     "null-plain": Peer("the same without offload", ("nullstack", "{tun}", "-p"),
                        cannot=NULL_IDLE | dict.fromkeys(BULK, "can't mend a loss")),
 }
-OURS = ("tunstack", "tunstack-profiled", "tunstack-plain", "tunstack-busy")
+OURS = ("tunstack", "tunstack-profiled", "tunstack-plain", "tunstack-busy", "tunstack-sleeps")
 RIVALS = ("gvisor-offload", "lwip", "smoltcp-reuse", "null", "null-copy")
