@@ -14,7 +14,9 @@ pub(crate) const COSTS: &[Cost] = &[
     ("text: segment of 1,448 bytes sent", |meter| transfer(meter, Devices::Plain, Counted::Sender)),
     ("text: super-segment of 64 KiB received", |meter| transfer(meter, Devices::Offload, Counted::Receiver)),
     ("text: super-segment of 64 KiB sent", |meter| transfer(meter, Devices::Offload, Counted::Sender)),
-    ("text: super-segment of 64 KiB shared and sent", |meter| transfer(meter, Devices::Offload, Counted::Sharer)),
+    ("text: super-segment of 64 KiB shared and sent", |meter| {
+        transfer(meter, Devices::Offload, Counted::Sharer)
+    }),
     ("text: acknowledgement of segments taken", |meter| {
         transfer(meter, Devices::Plain, Counted::Acknowledgements)
     }),
@@ -68,11 +70,7 @@ fn transfer(meter: &mut Meter, devices: Devices, counted: Counted) {
             wrote
         };
         let is_sender_counted = is_counted(Counted::Sender) || is_counted(Counted::Sharer);
-        let wrote = if is_sender_counted {
-            meter.count(0, || write(client, up))
-        } else {
-            write(client, up)
-        };
+        let wrote = if is_sender_counted { meter.count(0, || write(client, up)) } else { write(client, up) };
         if round >= warm {
             assert_eq!((wrote, up.len()), (Ok(batch), packets), "the sender was held up");
         }
