@@ -2,7 +2,7 @@
 //! they are.
 //!
 //! Owns both, and knows at which positions what is shared stands; the ring has a gap there. Whatever is shared is held until all
-//! of it is forgotten, and then [released](Released).
+//! of it is forgotten, and then released.
 //!
 //! ```text
 //!      copied       shared            shared         copied
