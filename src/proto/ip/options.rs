@@ -179,10 +179,16 @@ fn record_time(option: &mut [u8], here: &Here<'_>, counts: bool) {
     }
 }
 
-/// Writes an entry where the pointer points, and moves that on.
+/// Writes an entry where the pointer points, and moves that on. One that points before the first entry, as no
+/// well-formed option has it, has nothing written there: what the option is stays.
 fn add(option: &mut [u8], entry: &[u8]) {
-    let Some(&pointer) = option.get(2) else { return };
-    let begin = usize::from(pointer).saturating_sub(1);
+    let Some(&[kind, _, pointer]) = option.first_chunk() else { return };
+    // The smallest legal values of RFC 791 section 3.1: 4, and 5 behind overflow and flag.
+    let smallest = if kind == TIMESTAMP { 5 } else { 4 };
+    if pointer < smallest {
+        return;
+    }
+    let begin = usize::from(pointer) - 1;
     //= RFC791 3.1 record route full
     let Some(place) = option.get_mut(begin..begin + entry.len()) else { return };
     place.copy_from_slice(entry);
@@ -282,6 +288,23 @@ mod tests {
                 time: TIME,
             };
             assert_eq!(answered(&hex(asked), &here)[..], hex(answer), "{asked}");
+        }
+    }
+
+    #[test]
+    fn no_entry_is_written_where_an_option_says_what_it_is() {
+        for malformed in [
+            "0704000000000000",
+            "07070000000000 00",
+            "07070300000000 00",
+            "4408000000000000",
+            "4408040000000000",
+            "440c000100000000 00000000",
+            "440c040300000000 00000000",
+        ] {
+            let mut options = hex(malformed);
+            forward(&mut options, &here(&|_| true));
+            assert_eq!(options, hex(malformed));
         }
     }
 
