@@ -105,10 +105,9 @@ impl Trial {
                 (self.packets, self.spent) = (0, [Times::default(); 2]);
                 self.stage = Stage::Trial { part: 0, since: times() };
             }
-            // What is looked for doesn't come.
-            (Stage::Trial { .. } | Stage::Known { looks: true, .. }, Some(false)) => {
-                self.stage = Stage::Unknown;
-            }
+            // What is looked for doesn't come. Trials that are broken off must not become the rule.
+            (Stage::Trial { .. }, Some(false)) => self.stage = Stage::Known { looks: false, packets: HOLD },
+            (Stage::Known { looks: true, .. }, Some(false)) => self.stage = Stage::Unknown,
             (Stage::Unknown, _) => {}
             (Stage::Trial { part, since }, _) => self.go_on_trying(packets, part, since, times),
             (Stage::Known { looks, packets: left }, _) => {
@@ -237,6 +236,18 @@ mod tests {
         assert!(looked <= 2 * WAITS && !machine.trial.looks(), "{looked}");
         machine.gap = 10;
         assert!(machine.run(10_000) > 9_000);
+    }
+
+    #[test]
+    fn a_trial_that_was_broken_off_is_not_begun_again_at_once() {
+        let mut machine = Machine::new(10, 8);
+        let looked: u32 = (0..1_000)
+            .map(|turn| {
+                machine.gap = if turn % 2 == 0 { 10 } else { 60 };
+                machine.run(if turn % 2 == 0 { 3 * WAITS } else { WAITS })
+            })
+            .sum();
+        assert!((64..3_000).contains(&looked), "for {looked} of 128,000 packets");
     }
 
     #[test]
