@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// A wait no longer than this may as well be spent looking.
 pub(super) const LOOK_FOR: Duration = Duration::from_micros(50);
@@ -21,6 +21,8 @@ const SHORT_FROM: u32 = 48;
 const PART_PACKETS: u32 = 64;
 /// Parts of a trial: without and with looking in turn, so that a change of the traffic meets both alike.
 const PARTS: u8 = 6;
+/// Who is silent for longer than this did not wait for an answer, and comes no sooner for being looked for.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Packets that come until what was found is asked again: after a first trial, and at most. Each trial that says the same as the one
 /// before doubles them.
 const HOLD: u32 = 1 << 13;
@@ -65,8 +67,9 @@ pub(super) struct Trial {
     /// Waits that were counted since they were judged last, and how many of them were short.
     waits: u32,
     short: u32,
-    /// Packets that came in this part of a trial.
+    /// Packets that came in this part of a trial, and when they came last.
     packets: u32,
+    latest: Instant,
     /// What a packet took in the parts of a trial, without and with looking.
     spent: [Times; 2],
     hold: u32,
@@ -75,8 +78,8 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn new() -> Self {
-        let stage = Stage::Unknown;
-        Trial { stage, waits: 0, short: 0, packets: 0, spent: [Times::default(); 2], hold: HOLD, last: None }
+        let (stage, latest, spent) = (Stage::Unknown, Instant::ZERO, [Times::default(); 2]);
+        Trial { stage, waits: 0, short: 0, packets: 0, latest, spent, hold: HOLD, last: None }
     }
 
     /// Whether the loop is to look before it sleeps.
@@ -102,14 +105,19 @@ impl Trial {
         let are_mostly_short = waited.and_then(|waited| self.judge(waited));
         match (self.stage, are_mostly_short) {
             (Stage::Unknown, Some(true)) => {
-                (self.packets, self.spent) = (0, [Times::default(); 2]);
+                (self.packets, self.latest, self.spent) = (0, now, [Times::default(); 2]);
                 self.stage = Stage::Trial { part: 0, since: times() };
             }
             // What is looked for doesn't come. Trials that are broken off must not become the rule.
             (Stage::Trial { .. }, Some(false)) => self.stage = Stage::Known { looks: false, packets: HOLD },
             (Stage::Known { looks: true, .. }, Some(false)) => self.stage = Stage::Unknown,
             (Stage::Unknown, _) => {}
-            (Stage::Trial { part, since }, _) => self.go_on_trying(packets, part, since, times),
+            (Stage::Trial { part, mut since }, _) => {
+                let silent = now - std::mem::replace(&mut self.latest, now);
+                since.wall += if silent > PAUSE { nanos(silent) } else { 0 };
+                self.stage = Stage::Trial { part, since };
+                self.go_on_trying(packets, part, since, times);
+            }
             (Stage::Known { looks, packets: left }, _) => {
                 let left = left.saturating_sub(u32::try_from(packets).unwrap_or(u32::MAX));
                 self.stage = if left == 0 { Stage::Unknown } else { Stage::Known { looks, packets: left } };
@@ -248,6 +256,23 @@ mod tests {
             })
             .sum();
         assert!((64..3_000).contains(&looked), "for {looked} of 128,000 packets");
+    }
+
+    #[test]
+    fn pauses_say_nothing_about_looking() {
+        // Whichever part of a trial most of them fall into.
+        for every in 40..100 {
+            for (sleep, gains) in [(20, true), (8, false)] {
+                let mut machine = Machine::new(10, sleep);
+                while !matches!(machine.trial.stage, Stage::Known { .. }) {
+                    machine.run(every);
+                    machine.gap = 100_000;
+                    machine.run(1);
+                    machine.gap = 10;
+                }
+                assert_eq!(machine.trial.looks(), gains, "pauses after {every} packets");
+            }
+        }
     }
 
     #[test]
