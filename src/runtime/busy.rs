@@ -75,7 +75,7 @@ impl Busy {
     ) {
         self.something_happened(now);
         if let Some(trial) = &mut self.trial {
-            trial.came(packets, now, waits_since.map(|since| now - since), cpu);
+            trial.came(packets, now, waits_since.map(|since| now.nanos_since(since)), cpu);
         }
     }
 

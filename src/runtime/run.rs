@@ -423,6 +423,6 @@ mod tests {
             })
         };
         assert!(looked(0).is_some_and(|packets| packets >= 127));
-        assert_eq!(looked(51_000), None);
+        assert_eq!(looked(101_000), None);
     }
 }

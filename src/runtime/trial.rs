@@ -13,6 +13,9 @@ use crate::time::{Instant, nanos};
 /// A wait no longer than this may as well be spent looking.
 pub(super) const LOOK_FOR: Duration = Duration::from_micros(50);
 
+/// A wait that was slept through and took no longer than this may have been as short, but for the waking.
+const SLEEP_FOR: Duration = LOOK_FOR.saturating_mul(2);
+
 /// Waits after which it is asked whether most were short.
 const WAITS: u32 = 64;
 /// As many of those make looking worth a trial.
@@ -92,13 +95,13 @@ impl Trial {
         }
     }
 
-    /// So many packets came at this time; if the loop had to wait for them, sleeping or looking, for so long. `cpu` tells how many
-    /// nanoseconds of processor time its thread has used.
+    /// So many packets came at this time; if the loop had to wait for them, sleeping or looking, for so many nanoseconds. `cpu` tells
+    /// how many of processor time its thread has used.
     pub(super) fn came(
         &mut self,
         packets: usize,
         now: Instant,
-        waited: Option<Duration>,
+        waited: Option<u64>,
         cpu: impl FnOnce() -> u64,
     ) {
         let times = || Times { wall: now.as_nanos(), cpu: cpu() };
@@ -113,8 +116,8 @@ impl Trial {
             (Stage::Known { looks: true, .. }, Some(false)) => self.stage = Stage::Unknown,
             (Stage::Unknown, _) => {}
             (Stage::Trial { part, mut since }, _) => {
-                let silent = now - std::mem::replace(&mut self.latest, now);
-                since.wall += if silent > PAUSE { nanos(silent) } else { 0 };
+                let silent = now.nanos_since(std::mem::replace(&mut self.latest, now));
+                since.wall += if silent > nanos(PAUSE) { silent } else { 0 };
                 self.stage = Stage::Trial { part, since };
                 self.go_on_trying(packets, part, since, times);
             }
@@ -126,9 +129,10 @@ impl Trial {
     }
 
     /// Counts a wait. Now and then it tells whether most of the latest were short.
-    fn judge(&mut self, waited: Duration) -> Option<bool> {
+    fn judge(&mut self, waited: u64) -> Option<bool> {
+        let short = if self.looks() { nanos(LOOK_FOR) } else { nanos(SLEEP_FOR) };
         self.waits += 1;
-        self.short += u32::from(waited <= LOOK_FOR);
+        self.short += u32::from(waited <= short);
         if self.waits < WAITS {
             return None;
         }
@@ -199,7 +203,7 @@ mod tests {
                 self.cpu += self.work + look + sleep;
                 self.now += self.gap + if self.waits_for_answers { self.work + sleep } else { 0 };
                 let (now, cpu) = (Instant::from_nanos(self.now * 1000), self.cpu * 1000);
-                self.trial.came(1, now, Some(Duration::from_micros(self.gap)), || cpu);
+                self.trial.came(1, now, Some((self.gap + sleep) * 1000), || cpu);
             }
             looked
         }
@@ -232,6 +236,19 @@ mod tests {
     #[test]
     fn where_packets_come_seldom_it_never_looks() {
         assert_eq!(Machine::new(51, 1_000).run(100_000), 0);
+        assert_eq!(Machine::new(93, 8).run(100_000), 0);
+    }
+
+    #[test]
+    fn where_packets_come_a_little_too_late_it_hardly_ever_looks() {
+        let looked = Machine::new(60, 8).run(1_000_000);
+        assert!((64..10_000).contains(&looked), "{looked}");
+    }
+
+    #[test]
+    fn where_waking_takes_longer_than_looking_may_it_looks() {
+        let mut machine = Machine::new(20, 60);
+        assert!(machine.run(10_000) > 9_000);
     }
 
     #[test]
@@ -291,7 +308,7 @@ mod tests {
         for turn in 0..10_000 {
             looked += u32::from(trial.looks());
             // Every second turn finds sixteen packets, though it did not wait.
-            let (packets, waited) = if turn % 2 == 0 { (1, Some(Duration::ZERO)) } else { (16, None) };
+            let (packets, waited) = if turn % 2 == 0 { (1, Some(0)) } else { (16, None) };
             came += packets as u64;
             // All that come while it looks come sooner.
             now += packets as u64 * if trial.looks() { 900 } else { 1_000 };
