@@ -132,9 +132,11 @@ impl Runner {
 
     /// Waits until then, or until there is something to do, and reads.
     fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
-        let since = now();
-        self.waits_since = Some(since);
-        self.busy.waits(since);
+        if self.busy.counts_waits() {
+            let since = now();
+            self.waits_since = Some(since);
+            self.busy.waits(since);
+        }
         if self.busy.is_used()
             && let Some(read) = self.watch_first(until)?
         {

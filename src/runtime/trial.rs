@@ -95,6 +95,12 @@ impl Trial {
         }
     }
 
+    /// Whether it makes a difference how long the loop waits: not while it sleeps because nothing was gained.
+    #[inline]
+    pub(super) fn counts_waits(&self) -> bool {
+        !matches!(self.stage, Stage::Known { looks: false, .. })
+    }
+
     /// So many packets came at this time; if the loop had to wait for them, sleeping or looking, for so many nanoseconds. `cpu` tells
     /// how many of processor time its thread has used.
     pub(super) fn came(
@@ -203,7 +209,8 @@ mod tests {
                 self.cpu += self.work + look + sleep;
                 self.now += self.gap + if self.waits_for_answers { self.work + sleep } else { 0 };
                 let (now, cpu) = (Instant::from_nanos(self.now * 1000), self.cpu * 1000);
-                self.trial.came(1, now, Some((self.gap + sleep) * 1000), || cpu);
+                let waited = self.trial.counts_waits().then_some((self.gap + sleep) * 1000);
+                self.trial.came(1, now, waited, || cpu);
             }
             looked
         }
