@@ -98,8 +98,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Offload::Auto)]
     pub(crate) offload: Offload,
 
-    /// How long to look for packets before sleeping, after the last one came: no waking, for processor time (auto: where it takes none)
-    #[arg(long, value_name = "MICROSECONDS", default_value = "auto", value_parser = named(busy_poll))]
+    /// How long to look for packets before sleeping, after the last one came: no waking, for processor time. `auto`: up to 50, where it
+    /// is tried and found to gain and to take no more of that
+    #[arg(long, value_name = "MICROSECONDS|auto", default_value = "auto", value_parser = named(busy_poll))]
     pub(crate) busy_poll: BusyPoll,
 
     /// How long connections may take to finish after SIGINT or SIGTERM before they are reset

@@ -132,9 +132,11 @@ impl Runner {
 
     /// Waits until then, or until there is something to do, and reads.
     fn wait(&mut self, until: Instant) -> Result<Read, Errno> {
-        let since = now();
-        self.waits_since = Some(since);
-        self.busy.waits(since);
+        if self.busy.counts_waits() {
+            let since = now();
+            self.waits_since = Some(since);
+            self.busy.waits(since);
+        }
         if self.busy.is_used()
             && let Some(read) = self.watch_first(until)?
         {
@@ -384,22 +386,45 @@ mod tests {
     use super::super::alarm::drain;
     use super::*;
     use crate::device::MemoryDevice;
-    use crate::proto::{Config, Secrets, Stack};
+    use crate::proto::{Config, DeviceId, Egress, Secrets, Sent, Stack};
 
-    #[test]
-    fn a_ring_whose_bell_was_taken_while_the_loop_looked_is_heard_before_it_sleeps() {
-        let (device, _peer) = MemoryDevice::pair(1500).expect("a pair of devices");
+    /// A loop, and the other end of its only device.
+    fn runner(poll: BusyPoll) -> (Runner, MemoryDevice) {
+        let (device, peer) = MemoryDevice::pair(1500).expect("a pair of devices");
         let devices: [Arc<dyn Device>; 1] = [Arc::new(device)];
         let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
         stack.add_interface(1500);
         let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
-        let mut runner = Runner::new(Arc::clone(&shared), &devices, BusyPoll::For(Duration::from_micros(50)))
-            .expect("a loop");
-        shared.ring();
+        (Runner::new(shared, &devices, poll).expect("a loop"), peer)
+    }
+
+    #[test]
+    fn a_ring_whose_bell_was_taken_while_the_loop_looked_is_heard_before_it_sleeps() {
+        let (mut runner, _peer) = runner(BusyPoll::For(Duration::from_micros(50)));
+        runner.shared.ring();
         // As a look at what seldom happens does.
-        drain(&shared.bell);
+        drain(&runner.shared.bell);
         let (told, hears) = mpsc::channel();
         thread::spawn(move || told.send(runner.wait(Instant::MAX).is_ok()));
         assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(true), "it sleeps though it was rung for");
+    }
+
+    #[test]
+    fn looking_is_tried_where_waits_for_packets_are_short_and_only_there() {
+        let looked = |delay: u64| {
+            let (mut runner, peer) = runner(BusyPoll::Auto);
+            // On a busy machine it takes a few more.
+            (0..2_000).find(|_| {
+                assert_eq!(peer.send(Egress::plain(DeviceId(0), b"x", &[])), Sent::Taken);
+                let read = runner.wait(Instant::MAX).expect("what was sent");
+                // As if it had come later.
+                runner.waits_since =
+                    runner.waits_since.map(|since| Instant::from_nanos(since.as_nanos() - delay));
+                runner.turn(read);
+                runner.busy.is_used()
+            })
+        };
+        assert!(looked(0).is_some_and(|packets| packets >= 127));
+        assert_eq!(looked(101_000), None);
     }
 }

@@ -8,10 +8,13 @@
 
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// A wait no longer than this may as well be spent looking.
 pub(super) const LOOK_FOR: Duration = Duration::from_micros(50);
+
+/// A wait that was slept through and took no longer than this may have been as short, but for the waking.
+const SLEEP_FOR: Duration = LOOK_FOR.saturating_mul(2);
 
 /// Waits after which it is asked whether most were short.
 const WAITS: u32 = 64;
@@ -21,6 +24,8 @@ const SHORT_FROM: u32 = 48;
 const PART_PACKETS: u32 = 64;
 /// Parts of a trial: without and with looking in turn, so that a change of the traffic meets both alike.
 const PARTS: u8 = 6;
+/// Who is silent for longer than this did not wait for an answer, and comes no sooner for being looked for.
+const PAUSE: Duration = Duration::from_millis(1);
 /// Packets that come until what was found is asked again: after a first trial, and at most. Each trial that says the same as the one
 /// before doubles them.
 const HOLD: u32 = 1 << 13;
@@ -65,8 +70,9 @@ pub(super) struct Trial {
     /// Waits that were counted since they were judged last, and how many of them were short.
     waits: u32,
     short: u32,
-    /// Packets that came in this part of a trial.
+    /// Packets that came in this part of a trial, and when they came last.
     packets: u32,
+    latest: Instant,
     /// What a packet took in the parts of a trial, without and with looking.
     spent: [Times; 2],
     hold: u32,
@@ -75,8 +81,8 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn new() -> Self {
-        let stage = Stage::Unknown;
-        Trial { stage, waits: 0, short: 0, packets: 0, spent: [Times::default(); 2], hold: HOLD, last: None }
+        let (stage, latest, spent) = (Stage::Unknown, Instant::ZERO, [Times::default(); 2]);
+        Trial { stage, waits: 0, short: 0, packets: 0, latest, spent, hold: HOLD, last: None }
     }
 
     /// Whether the loop is to look before it sleeps.
@@ -89,28 +95,38 @@ impl Trial {
         }
     }
 
-    /// So many packets came at this time; if the loop had to wait for them, sleeping or looking, for so long. `cpu` tells how many
-    /// nanoseconds of processor time its thread has used.
+    /// Whether it makes a difference how long the loop waits: not while it sleeps because nothing was gained.
+    #[inline]
+    pub(super) fn counts_waits(&self) -> bool {
+        !matches!(self.stage, Stage::Known { looks: false, .. })
+    }
+
+    /// So many packets came at this time; if the loop had to wait for them, sleeping or looking, for so many nanoseconds. `cpu` tells
+    /// how many of processor time its thread has used.
     pub(super) fn came(
         &mut self,
         packets: usize,
         now: Instant,
-        waited: Option<Duration>,
+        waited: Option<u64>,
         cpu: impl FnOnce() -> u64,
     ) {
         let times = || Times { wall: now.as_nanos(), cpu: cpu() };
         let are_mostly_short = waited.and_then(|waited| self.judge(waited));
         match (self.stage, are_mostly_short) {
             (Stage::Unknown, Some(true)) => {
-                (self.packets, self.spent) = (0, [Times::default(); 2]);
+                (self.packets, self.latest, self.spent) = (0, now, [Times::default(); 2]);
                 self.stage = Stage::Trial { part: 0, since: times() };
             }
-            // What is looked for doesn't come.
-            (Stage::Trial { .. } | Stage::Known { looks: true, .. }, Some(false)) => {
-                self.stage = Stage::Unknown;
-            }
+            // What is looked for doesn't come. Trials that are broken off must not become the rule.
+            (Stage::Trial { .. }, Some(false)) => self.stage = Stage::Known { looks: false, packets: HOLD },
+            (Stage::Known { looks: true, .. }, Some(false)) => self.stage = Stage::Unknown,
             (Stage::Unknown, _) => {}
-            (Stage::Trial { part, since }, _) => self.go_on_trying(packets, part, since, times),
+            (Stage::Trial { part, mut since }, _) => {
+                let silent = now.nanos_since(std::mem::replace(&mut self.latest, now));
+                since.wall += if silent > nanos(PAUSE) { silent } else { 0 };
+                self.stage = Stage::Trial { part, since };
+                self.go_on_trying(packets, part, since, times);
+            }
             (Stage::Known { looks, packets: left }, _) => {
                 let left = left.saturating_sub(u32::try_from(packets).unwrap_or(u32::MAX));
                 self.stage = if left == 0 { Stage::Unknown } else { Stage::Known { looks, packets: left } };
@@ -119,9 +135,10 @@ impl Trial {
     }
 
     /// Counts a wait. Now and then it tells whether most of the latest were short.
-    fn judge(&mut self, waited: Duration) -> Option<bool> {
+    fn judge(&mut self, waited: u64) -> Option<bool> {
+        let short = if self.looks() { nanos(LOOK_FOR) } else { nanos(SLEEP_FOR) };
         self.waits += 1;
-        self.short += u32::from(waited <= LOOK_FOR);
+        self.short += u32::from(waited <= short);
         if self.waits < WAITS {
             return None;
         }
@@ -192,7 +209,8 @@ mod tests {
                 self.cpu += self.work + look + sleep;
                 self.now += self.gap + if self.waits_for_answers { self.work + sleep } else { 0 };
                 let (now, cpu) = (Instant::from_nanos(self.now * 1000), self.cpu * 1000);
-                self.trial.came(1, now, Some(Duration::from_micros(self.gap)), || cpu);
+                let waited = self.trial.counts_waits().then_some((self.gap + sleep) * 1000);
+                self.trial.came(1, now, waited, || cpu);
             }
             looked
         }
@@ -225,6 +243,19 @@ mod tests {
     #[test]
     fn where_packets_come_seldom_it_never_looks() {
         assert_eq!(Machine::new(51, 1_000).run(100_000), 0);
+        assert_eq!(Machine::new(93, 8).run(100_000), 0);
+    }
+
+    #[test]
+    fn where_packets_come_a_little_too_late_it_hardly_ever_looks() {
+        let looked = Machine::new(60, 8).run(1_000_000);
+        assert!((64..10_000).contains(&looked), "{looked}");
+    }
+
+    #[test]
+    fn where_waking_takes_longer_than_looking_may_it_looks() {
+        let mut machine = Machine::new(20, 60);
+        assert!(machine.run(10_000) > 9_000);
     }
 
     #[test]
@@ -237,6 +268,35 @@ mod tests {
         assert!(looked <= 2 * WAITS && !machine.trial.looks(), "{looked}");
         machine.gap = 10;
         assert!(machine.run(10_000) > 9_000);
+    }
+
+    #[test]
+    fn a_trial_that_was_broken_off_is_not_begun_again_at_once() {
+        let mut machine = Machine::new(10, 8);
+        let looked: u32 = (0..1_000)
+            .map(|turn| {
+                machine.gap = if turn % 2 == 0 { 10 } else { 60 };
+                machine.run(if turn % 2 == 0 { 3 * WAITS } else { WAITS })
+            })
+            .sum();
+        assert!((64..3_000).contains(&looked), "for {looked} of 128,000 packets");
+    }
+
+    #[test]
+    fn pauses_say_nothing_about_looking() {
+        // Whichever part of a trial most of them fall into.
+        for every in 40..100 {
+            for (sleep, gains) in [(20, true), (8, false)] {
+                let mut machine = Machine::new(10, sleep);
+                while !matches!(machine.trial.stage, Stage::Known { .. }) {
+                    machine.run(every);
+                    machine.gap = 100_000;
+                    machine.run(1);
+                    machine.gap = 10;
+                }
+                assert_eq!(machine.trial.looks(), gains, "pauses after {every} packets");
+            }
+        }
     }
 
     #[test]
@@ -255,7 +315,7 @@ mod tests {
         for turn in 0..10_000 {
             looked += u32::from(trial.looks());
             // Every second turn finds sixteen packets, though it did not wait.
-            let (packets, waited) = if turn % 2 == 0 { (1, Some(Duration::ZERO)) } else { (16, None) };
+            let (packets, waited) = if turn % 2 == 0 { (1, Some(0)) } else { (16, None) };
             came += packets as u64;
             // All that come while it looks come sooner.
             now += packets as u64 * if trial.looks() { 900 } else { 1_000 };
