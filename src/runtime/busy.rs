@@ -74,7 +74,8 @@ impl Busy {
         cpu: impl FnOnce() -> u64,
     ) {
         self.something_happened(now);
-        if let Some(trial) = &mut self.trial {
+        // While others want the processor the loop doesn't look, and would compare sleeping with sleeping.
+        if let Some(trial) = self.trial.as_mut().filter(|_| now >= self.crowded_until) {
             trial.came(packets, now, waits_since.map(|since| now.nanos_since(since)), cpu);
         }
     }
@@ -102,6 +103,9 @@ impl Busy {
     pub(super) fn yielded(&mut self, looked: Instant, now: Instant) {
         if now - looked > AWAY_MAX {
             self.crowded_until = now + CROWDED_FOR;
+            if let Some(trial) = &mut self.trial {
+                trial.is_crowded();
+            }
         }
     }
 
@@ -176,6 +180,26 @@ mod tests {
         assert!(!busy.is_worthwhile(at(201)));
         busy.something_happened(at(2000));
         assert!(!busy.is_worthwhile(at(100_200)) && busy.is_worthwhile(at(100_201)));
+    }
+
+    #[test]
+    fn nothing_is_tried_while_others_want_the_processor() {
+        let mut busy = Busy::new(BusyPoll::Auto);
+        let mut packets = |busy: &mut Busy, from: u64| {
+            (from..from + 100).find(|packet| {
+                busy.packets_came(1, (Some(at(packet * 10)), at(packet * 10 + 5)), || 0);
+                busy.is_used()
+            })
+        };
+        // Away for longer than a peer would take.
+        busy.yielded(at(0), at(51));
+        assert_eq!(packets(&mut busy, 100), None);
+        assert_eq!(packets(&mut busy, 200), None);
+        // A tenth of a second later waits are judged, and a trial begins.
+        assert!(packets(&mut busy, 10_006).is_none() && packets(&mut busy, 10_106).is_some());
+        let looks = busy.is_used();
+        busy.yielded(at(101_900), at(101_951));
+        assert!(looks && !busy.is_used());
     }
 
     #[test]

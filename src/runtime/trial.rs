@@ -27,9 +27,12 @@ const PARTS: u8 = 6;
 /// Who is silent for longer than this did not wait for an answer, and comes no sooner for being looked for.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Packets that come until what was found is asked again: after a first trial, and at most. Each trial that says the same as the one
-/// before doubles them.
-const HOLD: u32 = 1 << 13;
-const HOLD_MAX: u32 = 1 << 19;
+/// before doubles them. Few at first, since a machine that has just begun to work is not yet as it will be (processors fall asleep the
+/// deeper the longer they are used to); and not too many in the end, since there is other traffic some day.
+const HOLD: u32 = 1 << 10;
+const HOLD_MAX: u32 = 1 << 16;
+/// After a trial in which what is looked for did not come soon enough.
+const HOLD_BROKEN_OFF: u32 = 1 << 13;
 
 /// What is known of looking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,9 @@ impl Trial {
                 self.stage = Stage::Trial { part: 0, since: times() };
             }
             // What is looked for doesn't come. Trials that are broken off must not become the rule.
-            (Stage::Trial { .. }, Some(false)) => self.stage = Stage::Known { looks: false, packets: HOLD },
+            (Stage::Trial { .. }, Some(false)) => {
+                self.stage = Stage::Known { looks: false, packets: HOLD_BROKEN_OFF };
+            }
             (Stage::Known { looks: true, .. }, Some(false)) => self.stage = Stage::Unknown,
             (Stage::Unknown, _) => {}
             (Stage::Trial { part, mut since }, _) => {
@@ -131,6 +136,14 @@ impl Trial {
                 let left = left.saturating_sub(u32::try_from(packets).unwrap_or(u32::MAX));
                 self.stage = if left == 0 { Stage::Unknown } else { Stage::Known { looks, packets: left } };
             }
+        }
+    }
+
+    /// Others want the processor, and the loop will sleep for a while, whatever is known; it tells of no packets meanwhile. What was found
+    /// in a trial until now may be theirs.
+    pub(super) fn is_crowded(&mut self) {
+        if matches!(self.stage, Stage::Trial { .. }) {
+            self.stage = Stage::Unknown;
         }
     }
 
@@ -223,21 +236,21 @@ mod tests {
         assert_eq!(machine.run(begin), PART_PACKETS * u32::from(PARTS) / 2);
         assert_eq!(machine.run(HOLD), HOLD);
         let slept = 1_000_000 - machine.run(1_000_000);
-        assert!((200..4_000).contains(&slept), "{slept}");
+        assert!((200..6_000).contains(&slept), "{slept}");
     }
 
     #[test]
     fn where_sleeping_is_cheap_it_sleeps_and_hardly_ever_looks() {
         let mut machine = Machine::new(10, 8);
         let looked = machine.run(1_000_000);
-        assert!((200..3_000).contains(&looked), "{looked}");
+        assert!((200..5_000).contains(&looked), "{looked}");
     }
 
     #[test]
     fn where_nobody_waits_for_answers_it_sleeps_even_if_that_is_dear() {
         let mut machine = Machine { waits_for_answers: false, ..Machine::new(10, 12) };
         let looked = machine.run(1_000_000);
-        assert!((200..3_000).contains(&looked), "{looked}");
+        assert!((200..5_000).contains(&looked), "{looked}");
     }
 
     #[test]
@@ -255,7 +268,7 @@ mod tests {
     #[test]
     fn where_waking_takes_longer_than_looking_may_it_looks() {
         let mut machine = Machine::new(20, 60);
-        assert!(machine.run(10_000) > 9_000);
+        assert!(machine.run(10_000) > 8_000);
     }
 
     #[test]
@@ -280,6 +293,20 @@ mod tests {
             })
             .sum();
         assert!((64..3_000).contains(&looked), "for {looked} of 128,000 packets");
+    }
+
+    #[test]
+    fn what_is_tried_while_others_want_the_processor_says_nothing() {
+        let mut machine = Machine::new(10, 12);
+        machine.run(WAITS + 2 * PART_PACKETS - 1);
+        assert!(machine.trial.looks());
+        machine.trial.is_crowded();
+        assert_eq!(machine.trial.stage, Stage::Unknown);
+        machine.run(1_000);
+        assert!(matches!(machine.trial.stage, Stage::Known { looks: true, .. }));
+        // What is known stays so.
+        machine.trial.is_crowded();
+        assert!(machine.trial.looks());
     }
 
     #[test]
