@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn nothing_is_tried_while_others_want_the_processor() {
         let mut busy = Busy::new(BusyPoll::Auto);
-        let mut packets = |busy: &mut Busy, from: u64| {
+        let packets = |busy: &mut Busy, from: u64| {
             (from..from + 100).find(|packet| {
                 busy.packets_came(1, (Some(at(packet * 10)), at(packet * 10 + 5)), || 0);
                 busy.is_used()
