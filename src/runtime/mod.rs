@@ -12,6 +12,7 @@
 //! sends. Application threads send from their own context, and ring only if the loop would sleep too long.
 
 mod alarm;
+mod answers;
 mod batch;
 mod busy;
 #[cfg(feature = "sim")]

@@ -225,6 +225,11 @@ impl<'a> Budgeted<'a> {
         Budgeted { ports, outgoing, budget: Budget::FULL, has_more: false }
     }
 
+    /// Whether something was sent.
+    pub(super) fn has_sent(&self) -> bool {
+        self.budget.packets < SEND_BUDGET_PACKETS
+    }
+
     /// Sends a datagram as nearly all are, if nothing is in its way: a small one, whose headers have the
     /// [usual length](USUAL_HEADER), with text in one piece. Tells whether it did.
     // That length is known when this is compiled, and nothing has to be remembered while something else is called.

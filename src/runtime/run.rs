@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::answers::Answers;
 use super::batch::{Batch, Intake};
 use super::busy::{Busy, BusyPoll};
 use super::clock::{now, thread_cpu};
@@ -40,6 +41,9 @@ pub(crate) struct Runner {
     sleeper: Sleeper,
     batch: Batch,
     busy: Busy,
+    answers: Answers,
+    /// Something was sent in the latest turn.
+    has_sent: bool,
     /// Since when the loop waits, if it does.
     waits_since: Option<Instant>,
     wakes: Vec<Wake>,
@@ -69,9 +73,18 @@ impl Runner {
     ) -> io::Result<Self> {
         let line = Line::new(devices);
         let sleeper = Sleeper::new(&shared, &line)?;
-        let busy = Busy::new(busy_poll);
-        let (batch, wakes, released) = (Batch::new(), Vec::new(), Released::default());
-        Ok(Runner { shared, line, sleeper, batch, busy, waits_since: None, wakes, released })
+        Ok(Runner {
+            shared,
+            line,
+            sleeper,
+            batch: Batch::new(),
+            busy: Busy::new(busy_poll),
+            answers: Answers::default(),
+            has_sent: false,
+            waits_since: None,
+            wakes: Vec::new(),
+            released: Released::default(),
+        })
     }
 
     /// Starts the loop on a thread of its own.
@@ -142,12 +155,26 @@ impl Runner {
         {
             return Ok(read);
         }
+        if let Some(read) = self.read_answers()? {
+            return Ok(Some(read));
+        }
         self.line.begin_round();
         self.sleeper.sleep(&mut self.line, until)?;
         if self.shared.take_ring() {
             self.busy.something_happened(now());
         }
         Ok(self.read())
+    }
+
+    /// Reads what was answered to what the latest turn has sent, if that is to be expected, and there.
+    fn read_answers(&mut self) -> Result<Read, Errno> {
+        if !self.has_sent || !self.answers.are_expected() {
+            return Ok(None);
+        }
+        self.begin_round()?;
+        let read = self.read().filter(|&(from, intake)| self.has_news(from, intake));
+        self.answers.read(read.is_some());
+        Ok(read)
     }
 
     /// What a loop that is to look before it sleeps does before that; `None` if it is time to sleep.
@@ -206,7 +233,7 @@ impl Runner {
         let Ok(mut shard) = self.shared.lock_for_loop() else {
             return Next::Stop(Stopped::Failed { cause: "a thread panicked inside the stack".to_owned() });
         };
-        shard.sleeping_until = Instant::ZERO;
+        (shard.sleeping_until, shard.has_sent) = (Instant::ZERO, false);
         let arrived = shard.not_before(arrived);
         shard.follow_time_of_day(arrived);
         let intake = read.map_or(Intake::Drained, |(_, intake)| intake);
@@ -219,6 +246,7 @@ impl Runner {
         }
         let now = shard.now();
         let settled = shard.turn(now, &mut self.wakes, intake == Intake::Full);
+        self.has_sent = shard.has_sent;
         self.shared.heed_services(&mut shard);
         let next = what_next(&mut self.line, &mut shard, gone.as_ref(), settled, now);
         if let Next::Sleep { until } = next {
@@ -309,10 +337,11 @@ fn hand_over(shard: &mut Shard, port: &mut Port, batch: &mut Batch, arrived: Ins
         port.mtu = mtu;
         shard.stack.set_mtu(port.id, mtu);
     }
-    let Shard { stack, ports, outgoing, .. } = shard;
+    let Shard { stack, ports, outgoing, has_sent, .. } = shard;
     // Packets for others leave at once: most of what a router does ends here.
     let mut sink = Budgeted::new(ports, outgoing);
     batch.take_packets(arrived, |packet| stack.receive_and_forward(port.id, &packet, &mut sink));
+    *has_sent |= sink.has_sent();
 }
 
 /// The last device is gone.
@@ -381,21 +410,103 @@ pub(super) fn message(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::mpsc;
+
+    use rustix::event::{EventfdFlags, eventfd};
 
     use super::super::alarm::drain;
     use super::*;
-    use crate::device::MemoryDevice;
-    use crate::proto::{Config, DeviceId, Egress, Secrets, Sent, Stack};
+    use crate::device::{MemoryDevice, Received, Room};
+    use crate::proto::{ChecksumState, Config, DeviceId, Egress, Secrets, Sent, Stack};
+
+    fn runner_of(device: Arc<dyn Device>, poll: BusyPoll) -> Runner {
+        let devices = [device];
+        let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
+        stack.add_interface(1500);
+        let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
+        Runner::new(shared, &devices, poll).expect("a loop")
+    }
 
     /// A loop, and the other end of its only device.
     fn runner(poll: BusyPoll) -> (Runner, MemoryDevice) {
         let (device, peer) = MemoryDevice::pair(1500).expect("a pair of devices");
-        let devices: [Arc<dyn Device>; 1] = [Arc::new(device)];
-        let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
-        stack.add_interface(1500);
-        let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
-        (Runner::new(shared, &devices, poll).expect("a loop"), peer)
+        (runner_of(Arc::new(device), poll), peer)
+    }
+
+    /// A device with a datagram, which never says so.
+    struct Secretive {
+        silence: OwnedFd,
+        /// Readable: it always has news of itself.
+        control: OwnedFd,
+        has_datagram: AtomicBool,
+        controls: AtomicUsize,
+    }
+
+    impl Secretive {
+        fn new() -> Arc<Secretive> {
+            let event = |count| eventfd(count, EventfdFlags::CLOEXEC).expect("an eventfd");
+            let (has_datagram, controls) = (AtomicBool::new(false), AtomicUsize::new(0));
+            Arc::new(Secretive { silence: event(0), control: event(1), has_datagram, controls })
+        }
+    }
+
+    impl Device for Secretive {
+        fn name(&self) -> &str {
+            "secretive"
+        }
+
+        fn mtu(&self) -> usize {
+            1500
+        }
+
+        fn recv(&self, buffer: &mut [u8]) -> Received {
+            if !self.has_datagram.swap(false, Ordering::Relaxed) {
+                return Received::Empty;
+            }
+            buffer[0] = 0;
+            Received::Packet { len: 1, checksum: ChecksumState::Trusted, gso_size: None }
+        }
+
+        fn send(&self, _: Egress<'_>) -> Sent {
+            Sent::Taken
+        }
+
+        fn poll_fd(&self) -> BorrowedFd<'_> {
+            self.silence.as_fd()
+        }
+
+        fn room(&self) -> Room {
+            Room::Writable
+        }
+
+        fn control_fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.control.as_fd())
+        }
+
+        fn control(&self) {
+            self.controls.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn answers_that_are_there_at_once_are_read_without_a_question_but_for_one_now_and_then() {
+        let device = Secretive::new();
+        let mut runner = runner_of(Arc::<Secretive>::clone(&device), BusyPoll::For(Duration::ZERO));
+        let turns = |runner: &mut Runner, count: usize, has_sent: bool| {
+            let before = device.controls.load(Ordering::Relaxed);
+            for _ in 0..count {
+                device.has_datagram.store(true, Ordering::Relaxed);
+                runner.has_sent = has_sent;
+                let read = runner.wait(Instant::MAX).expect("no error");
+                runner.turn(read);
+            }
+            device.controls.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(turns(&mut runner, 100, false), 100, "nothing was sent, and still it doesn't ask");
+        turns(&mut runner, 68, true);
+        assert_eq!(turns(&mut runner, 330, true), 10);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Shard {
     pub(crate) stack: Stack,
     pub(super) ports: Ports,
     pub(super) outgoing: Outgoing,
+    /// Something was sent since the loop's turn began.
+    pub(super) has_sent: bool,
     waiting: Waiting,
     /// By owner, less one.
     services: Vec<Box<dyn Service>>,
@@ -104,6 +106,7 @@ impl Shared {
                 stack,
                 ports: Ports::new(devices),
                 outgoing: Outgoing::default(),
+                has_sent: false,
                 waiting: Waiting::default(),
                 services: Vec::new(),
                 service_events: Events::default(),
@@ -473,6 +476,7 @@ impl Shard {
         } else {
             self.stack.transmit(now, &mut sink)
         };
+        self.has_sent |= sink.has_sent();
         drop(sink);
         match progress {
             Progress::Idle if self.outgoing.is_empty() => Settled::Idle,

@@ -36,6 +36,11 @@ impl Singles {
         }
     }
 
+    /// The next read is to find out whether there is something, and nobody has said that there is.
+    pub(super) fn looked_for(&mut self) {
+        self.unasked = false;
+    }
+
     /// One was read, and it was not asked whether there is something behind it.
     pub(super) fn read_one(&mut self) {
         self.unasked = true;
@@ -92,6 +97,15 @@ mod tests {
         let mut singles = Singles::default();
         singles.drained(0);
         assert_eq!(asked(&mut singles, 8), [false; 8]);
+        singles.drained(0);
+        assert!(singles.expects_one());
+    }
+
+    #[test]
+    fn a_look_in_vain_at_a_device_that_says_nothing_is_no_such_read() {
+        let mut singles = Singles::default();
+        assert!(asked(&mut singles, 9)[8]);
+        singles.looked_for();
         singles.drained(0);
         assert!(singles.expects_one());
     }

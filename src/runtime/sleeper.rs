@@ -67,7 +67,10 @@ impl Sleeper {
     /// Notes which devices may have something to read, without sleeping.
     pub(super) fn look(&mut self, line: &mut Line) -> Result<(), Errno> {
         if line.ports().len() < ASK_FROM {
-            line.ports_mut().iter_mut().for_each(|port| port.readable = true);
+            for port in line.ports_mut() {
+                port.readable = true;
+                port.singles.looked_for();
+            }
             return Ok(());
         }
         self.poll(line, Some(Instant::ZERO)).map(drop)
