@@ -14,6 +14,9 @@ const SELDOM_EVERY: Duration = Duration::from_millis(1);
 /// From one look to the next takes about a microsecond, and as much more as others have the processor meanwhile: a peer that
 /// answers and sleeps has it for less than this, a program that computes mostly for longer.
 const AWAY_MAX: Duration = Duration::from_micros(50);
+/// Who was away once, and again before so many times as long have passed, is in a crowd: a program that computes comes again and again, a
+/// thread of the kernel is soon done and gone.
+const DISTURBED_TIMES: u32 = 16;
 /// For how long the loop leaves the processor to a program that computes.
 const CROWDED_FOR: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,8 @@ pub(super) struct Busy {
     is_news: bool,
     until: Instant,
     crowded_until: Instant,
+    /// Whoever comes back late before this leaves the processor to others.
+    disturbed_until: Instant,
     seldom_due: Instant,
 }
 
@@ -53,7 +58,8 @@ impl Busy {
             BusyPoll::For(time) => (time, None),
         };
         let (until, crowded_until, seldom_due) = (Instant::ZERO, Instant::ZERO, Instant::ZERO);
-        Busy { time: nanos(time), trial, is_news: false, until, crowded_until, seldom_due }
+        let (is_news, disturbed_until) = (false, Instant::ZERO);
+        Busy { time: nanos(time), trial, is_news, until, crowded_until, disturbed_until, seldom_due }
     }
 
     /// Whether the loop may look now instead of sleeping.
@@ -102,11 +108,22 @@ impl Busy {
     /// The loop yielded the processor after it had looked, and has it back.
     pub(super) fn yielded(&mut self, looked: Instant, now: Instant) {
         if now - looked > AWAY_MAX {
-            self.crowded_until = now + CROWDED_FOR;
-            if let Some(trial) = &mut self.trial {
-                trial.is_crowded();
-            }
+            self.was_away(looked, now);
         }
+    }
+
+    #[cold]
+    fn was_away(&mut self, since: Instant, now: Instant) {
+        if let Some(trial) = &mut self.trial {
+            trial.is_disturbed();
+        }
+        let mut calm_from = now;
+        if since < self.disturbed_until {
+            self.crowded_until = now + CROWDED_FOR;
+            // Once more tells that the crowd is still there.
+            calm_from = self.crowded_until;
+        }
+        self.disturbed_until = calm_from + (now - since) * DISTURBED_TIMES;
     }
 
     /// Whether the loop is to look once more.
@@ -171,15 +188,49 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_get_the_processor_back_leaves_it_to_others_for_a_while() {
+    fn who_gets_the_processor_back_late_twice_within_a_short_time_leaves_it_to_others_for_a_while() {
         let mut busy = Busy::new(BusyPoll::For(Duration::from_secs(10)));
         busy.something_happened(at(0));
-        busy.yielded(at(100), at(150));
-        assert!(busy.is_worthwhile(at(150)));
-        busy.yielded(at(150), at(201));
-        assert!(!busy.is_worthwhile(at(201)));
-        busy.something_happened(at(2000));
-        assert!(!busy.is_worthwhile(at(100_200)) && busy.is_worthwhile(at(100_201)));
+        // Each disturbs for 16 times as long.
+        for (looked, back) in [(100, 150), (200, 251), (251 + 816, 251 + 816 + 1_000)] {
+            busy.yielded(at(looked), at(back));
+            assert!(busy.is_worthwhile(at(back)));
+        }
+        busy.yielded(at(18_000), at(18_050));
+        assert!(busy.is_worthwhile(at(18_050)), "not late");
+        busy.yielded(at(18_066), at(18_117));
+        assert!(!busy.is_worthwhile(at(18_117)));
+        busy.something_happened(at(19_000));
+        assert!(!busy.is_worthwhile(at(118_116)) && busy.is_worthwhile(at(118_117)));
+    }
+
+    #[test]
+    fn where_there_was_a_crowd_one_late_return_tells_that_it_is_still_there() {
+        let mut busy = Busy::new(BusyPoll::For(Duration::from_secs(10)));
+        busy.something_happened(at(0));
+        busy.yielded(at(0), at(3_000));
+        busy.yielded(at(3_001), at(6_000));
+        busy.yielded(at(106_100), at(109_000));
+        assert!(!busy.is_worthwhile(at(208_999)) && busy.is_worthwhile(at(209_000)));
+        busy.yielded(at(209_000 + 16 * 2_900), at(260_000));
+        assert!(busy.is_worthwhile(at(260_000)), "once again it takes two");
+    }
+
+    #[test]
+    fn a_late_return_ends_a_trial_and_not_what_is_known() {
+        let mut busy = Busy::new(BusyPoll::Auto);
+        let mut now = 0;
+        let mut until = |busy: &mut Busy, looks: bool| {
+            (0..100_000).any(|_| {
+                // What is looked for comes sooner.
+                now += if busy.is_used() { 5 } else { 10 };
+                busy.packets_came(1, (Some(at(now - 5)), at(now)), || 0);
+                busy.is_used() == looks
+            })
+        };
+        assert!(until(&mut busy, true) && until(&mut busy, false) && until(&mut busy, true));
+        busy.yielded(at(0), at(51));
+        assert!(!busy.is_used(), "the trial is over");
     }
 
     #[test]
@@ -191,8 +242,10 @@ mod tests {
                 busy.is_used()
             })
         };
-        // Away for longer than a peer would take.
-        busy.yielded(at(0), at(51));
+        // Away twice for longer than a peer would take.
+        busy.yielded(at(0), at(1));
+        busy.yielded(at(1), at(52));
+        busy.yielded(at(52), at(103));
         assert_eq!(packets(&mut busy, 100), None);
         assert_eq!(packets(&mut busy, 200), None);
         // A tenth of a second later waits are judged, and a trial begins.

@@ -139,9 +139,9 @@ impl Trial {
         }
     }
 
-    /// Others want the processor, and the loop will sleep for a while, whatever is known; it tells of no packets meanwhile. What was found
-    /// in a trial until now may be theirs.
-    pub(super) fn is_crowded(&mut self) {
+    /// Others had the processor, and what was found in a trial until now may be theirs. If that goes on the loop will sleep for a while,
+    /// whatever is known, and tell of no packets meanwhile.
+    pub(super) fn is_disturbed(&mut self) {
         if matches!(self.stage, Stage::Trial { .. }) {
             self.stage = Stage::Unknown;
         }
@@ -300,12 +300,12 @@ mod tests {
         let mut machine = Machine::new(10, 12);
         machine.run(WAITS + 2 * PART_PACKETS - 1);
         assert!(machine.trial.looks());
-        machine.trial.is_crowded();
+        machine.trial.is_disturbed();
         assert_eq!(machine.trial.stage, Stage::Unknown);
         machine.run(1_000);
         assert!(matches!(machine.trial.stage, Stage::Known { looks: true, .. }));
         // What is known stays so.
-        machine.trial.is_crowded();
+        machine.trial.is_disturbed();
         assert!(machine.trial.looks());
     }
 
