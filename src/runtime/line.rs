@@ -67,6 +67,12 @@ impl Line {
         self.ports.iter().any(|port| port.readable)
     }
 
+    /// Whether something waits until a device has room. That it has can't be seen by reading, and a read in vain may even take what
+    /// would tell of it.
+    pub(super) fn wants_room(&self) -> bool {
+        self.ports.iter().any(|port| port.wants_room)
+    }
+
     /// The device at a place that [`take_next`](Self::take_next) gave.
     pub(super) fn at(&mut self, at: usize) -> &mut Port {
         &mut self.ports[at]

@@ -168,7 +168,7 @@ impl Runner {
 
     /// Reads what was answered to what the latest turn has sent, if that is to be expected, and there.
     fn read_answers(&mut self) -> Result<Read, Errno> {
-        if !self.has_sent || !self.answers.are_expected() {
+        if !self.has_sent || self.line.wants_room() || !self.answers.are_expected() {
             return Ok(None);
         }
         self.begin_round()?;
@@ -192,8 +192,7 @@ impl Runner {
     /// Looks at the devices again and again instead of sleeping, as long as it is worth the while. `None` if nothing came of
     /// it, and it is time to sleep.
     fn watch(&mut self, until: Instant) -> Result<Option<Read>, Errno> {
-        // That a device has room can't be seen by reading.
-        if self.line.ports().iter().any(|port| port.wants_room) {
+        if self.line.wants_room() {
             return Ok(None);
         }
         let mut at = now();
@@ -419,20 +418,54 @@ mod tests {
     use super::super::alarm::drain;
     use super::*;
     use crate::device::{MemoryDevice, Received, Room};
+    use crate::proto::ip::testing::icmp_message;
+    use crate::proto::wire::icmp::{Echo, Message};
     use crate::proto::{ChecksumState, Config, DeviceId, Egress, Secrets, Sent, Stack};
 
-    fn runner_of(device: Arc<dyn Device>, poll: BusyPoll) -> Runner {
-        let devices = [device];
-        let mut stack = Stack::new(Config::default(), &Secrets::from_number(1), now());
-        stack.add_interface(1500);
-        let shared = Arc::new(Shared::new(stack, &devices).expect("a shard"));
-        Runner::new(shared, &devices, poll).expect("a loop")
+    fn runner_of(devices: &[Arc<dyn Device>], poll: BusyPoll) -> Runner {
+        let config = Config { forwarding: true, ..Config::default() };
+        let mut stack = Stack::new(config, &Secrets::from_number(1), now());
+        for nth in 0..devices.len() {
+            let device = stack.add_interface(1500);
+            let address = format!("10.9.{nth}.2/24").parse().expect("an address");
+            stack.add_address(device, address).expect("an address of its own");
+        }
+        let shared = Arc::new(Shared::new(stack, devices).expect("a shard"));
+        Runner::new(shared, devices, poll).expect("a loop")
+    }
+
+    /// A loop, and the other ends of its devices.
+    fn runner_with<const N: usize>(poll: BusyPoll) -> (Runner, [MemoryDevice; N]) {
+        let pairs = [(); N].map(|()| MemoryDevice::pair(1500).expect("a pair of devices"));
+        let mut devices: Vec<Arc<dyn Device>> = Vec::new();
+        let peers = pairs.map(|(device, peer)| {
+            devices.push(Arc::new(device));
+            peer
+        });
+        (runner_of(&devices, poll), peers)
     }
 
     /// A loop, and the other end of its only device.
     fn runner(poll: BusyPoll) -> (Runner, MemoryDevice) {
-        let (device, peer) = MemoryDevice::pair(1500).expect("a pair of devices");
-        (runner_of(Arc::new(device), poll), peer)
+        let (runner, [peer]) = runner_with(poll);
+        (runner, peer)
+    }
+
+    /// From a host beside the first device.
+    fn echo_request(to: &str) -> Vec<u8> {
+        icmp_message("10.9.0.1", to, Message::EchoRequest(Echo { ident: 7, seq: 9, data: b"odd" }))
+    }
+
+    fn give(peer: &MemoryDevice, bytes: &[u8]) {
+        assert_eq!(peer.send(Egress::plain(DeviceId(0), bytes, &[])), Sent::Taken);
+    }
+
+    /// As if something had been sent, and answers to what was sent before had been there at once.
+    fn expect_answers(runner: &mut Runner) {
+        runner.has_sent = true;
+        while !runner.answers.are_expected() {
+            runner.answers.read(true);
+        }
     }
 
     /// A device with a datagram, which never says so.
@@ -441,14 +474,26 @@ mod tests {
         /// Readable: it always has news of itself.
         control: OwnedFd,
         has_datagram: AtomicBool,
+        /// How often it was asked whether it has something, read, and asked for its news.
+        asked: AtomicUsize,
+        reads: AtomicUsize,
         controls: AtomicUsize,
+        /// How long a read takes.
+        read_time: Duration,
     }
 
     impl Secretive {
-        fn new() -> Arc<Secretive> {
+        fn new(read_time: Duration) -> Arc<Secretive> {
             let event = |count| eventfd(count, EventfdFlags::CLOEXEC).expect("an eventfd");
-            let (has_datagram, controls) = (AtomicBool::new(false), AtomicUsize::new(0));
-            Arc::new(Secretive { silence: event(0), control: event(1), has_datagram, controls })
+            Arc::new(Secretive {
+                silence: event(0),
+                control: event(1),
+                has_datagram: AtomicBool::new(false),
+                asked: AtomicUsize::new(0),
+                reads: AtomicUsize::new(0),
+                controls: AtomicUsize::new(0),
+                read_time,
+            })
         }
     }
 
@@ -462,6 +507,8 @@ mod tests {
         }
 
         fn recv(&self, buffer: &mut [u8]) -> Received {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(self.read_time);
             if !self.has_datagram.swap(false, Ordering::Relaxed) {
                 return Received::Empty;
             }
@@ -474,6 +521,7 @@ mod tests {
         }
 
         fn poll_fd(&self) -> BorrowedFd<'_> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
             self.silence.as_fd()
         }
 
@@ -490,23 +538,54 @@ mod tests {
         }
     }
 
+    /// A loop that doesn't look before it sleeps, and its only device.
+    fn with_secretive() -> (Runner, Arc<Secretive>) {
+        let device = Secretive::new(Duration::ZERO);
+        let runner = runner_of(&[Arc::clone(&device) as Arc<dyn Device>], BusyPoll::For(Duration::ZERO));
+        (runner, device)
+    }
+
+    /// So many turns, for each of which there is a datagram; tells how often the loop asked for what seldom happens.
+    fn turns(runner: &mut Runner, device: &Secretive, count: usize, has_sent: bool) -> usize {
+        let before = device.controls.load(Ordering::Relaxed);
+        for _ in 0..count {
+            device.has_datagram.store(true, Ordering::Relaxed);
+            runner.has_sent = has_sent;
+            let read = runner.wait(Instant::MAX).expect("no error");
+            runner.turn(read);
+        }
+        device.controls.load(Ordering::Relaxed) - before
+    }
+
     #[test]
     fn answers_that_are_there_at_once_are_read_without_a_question_but_for_one_now_and_then() {
-        let device = Secretive::new();
-        let mut runner = runner_of(Arc::<Secretive>::clone(&device), BusyPoll::For(Duration::ZERO));
-        let turns = |runner: &mut Runner, count: usize, has_sent: bool| {
-            let before = device.controls.load(Ordering::Relaxed);
-            for _ in 0..count {
-                device.has_datagram.store(true, Ordering::Relaxed);
-                runner.has_sent = has_sent;
-                let read = runner.wait(Instant::MAX).expect("no error");
-                runner.turn(read);
-            }
-            device.controls.load(Ordering::Relaxed) - before
-        };
-        assert_eq!(turns(&mut runner, 100, false), 100, "nothing was sent, and still it doesn't ask");
-        turns(&mut runner, 68, true);
-        assert_eq!(turns(&mut runner, 330, true), 10);
+        let (mut runner, device) = with_secretive();
+        let asked = turns(&mut runner, &device, 100, false);
+        assert_eq!(asked, 100, "nothing was sent, and still it doesn't ask");
+        turns(&mut runner, &device, 68, true);
+        assert_eq!(turns(&mut runner, &device, 330, true), 10);
+    }
+
+    #[test]
+    fn room_that_comes_after_a_turn_that_has_sent_is_made_use_of() {
+        let (device, peer) = MemoryDevice::pair(1500).expect("a pair of devices");
+        let switches = device.switches();
+        let mut runner = runner_of(&[Arc::new(device)], BusyPoll::For(Duration::ZERO));
+        switches.set_busy(true);
+        give(&peer, &echo_request("10.9.0.2"));
+        let read = runner.wait(Instant::MAX).expect("a request");
+        assert!(matches!(runner.turn(read), Next::Sleep { .. }));
+        expect_answers(&mut runner);
+        // Its descriptor becomes readable.
+        switches.set_busy(false);
+        let (told, hears) = mpsc::channel();
+        thread::spawn(move || {
+            let read = runner.wait(Instant::MAX).expect("no error");
+            runner.turn(read);
+            let _ = told.send(());
+        });
+        assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(()), "it sleeps though there is room");
+        assert!(matches!(peer.recv(&mut [0; 100]), Received::Packet { .. }));
     }
 
     #[test]
@@ -526,7 +605,7 @@ mod tests {
             let (mut runner, peer) = runner(BusyPoll::Auto);
             // On a busy machine it takes a few more.
             (0..2_000).find(|_| {
-                assert_eq!(peer.send(Egress::plain(DeviceId(0), b"x", &[])), Sent::Taken);
+                give(&peer, b"x");
                 let read = runner.wait(Instant::MAX).expect("what was sent");
                 // As if it had come later.
                 runner.waits_since =
