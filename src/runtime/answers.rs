@@ -1,8 +1,8 @@
 //! Whether answers are there as soon as something was sent.
 //!
 //! The kernel's own TCP answers much of what it is given in the very system call that gives it: who then reads at once spares the
-//! question whether there is something to read, which costs more than a read in vain. Of other answers, such as those that a
-//! program has to be woken for, nothing would be found. It is tried now and then.
+//! question whether there is something to read, which costs more than a read in vain (but not more than one of each of several
+//! devices). Of other answers, such as those that a program has to be woken for, nothing would be found. It is tried now and then.
 
 /// A read that finds something counts so much for the next one, and a read in vain as much against it: half as much, as it costs
 /// half of what the other spares.

@@ -168,7 +168,9 @@ impl Runner {
 
     /// Reads what was answered to what the latest turn has sent, if that is to be expected, and there.
     fn read_answers(&mut self) -> Result<Read, Errno> {
-        if !self.has_sent || self.line.wants_room() || !self.answers.are_expected() {
+        // Of several devices all would be read, and those behind the one that has answered in a turn of their own.
+        let is_alone = self.line.ports().len() == 1;
+        if !self.has_sent || !is_alone || self.line.wants_room() || !self.answers.are_expected() {
             return Ok(None);
         }
         self.begin_round()?;
@@ -586,6 +588,26 @@ mod tests {
         });
         assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(()), "it sleeps though there is room");
         assert!(matches!(peer.recv(&mut [0; 100]), Received::Packet { .. }));
+    }
+
+    #[test]
+    fn no_turn_is_made_for_a_device_that_has_nothing_where_another_has_answered() {
+        let (mut runner, [peer, _other]) = runner_with(BusyPoll::For(Duration::ZERO));
+        runner.line.ports_mut().iter_mut().for_each(|port| port.readable = false);
+        expect_answers(&mut runner);
+        give(&peer, b"x");
+        let read = runner.wait(Instant::MAX).expect("what was sent");
+        assert!(matches!(runner.turn(read), Next::Sleep { .. }));
+    }
+
+    #[test]
+    fn many_devices_are_asked_once() {
+        let devices = [(); 5].map(|()| Secretive::new(Duration::ZERO));
+        let some: Vec<_> = devices.iter().map(|device| Arc::clone(device) as Arc<dyn Device>).collect();
+        let mut runner = runner_of(&some, BusyPoll::For(Duration::ZERO));
+        expect_answers(&mut runner);
+        runner.wait(Instant::MAX).expect("no error");
+        assert_eq!(devices.map(|device| device.asked.load(Ordering::Relaxed)), [1; 5]);
     }
 
     #[test]
