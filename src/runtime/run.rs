@@ -42,7 +42,7 @@ pub(crate) struct Runner {
     batch: Batch,
     busy: Busy,
     answers: Answers,
-    /// Something was sent in the latest turn.
+    /// Something was sent in the latest turn, and no answer looked for yet.
     has_sent: bool,
     /// Since when the loop waits, if it does.
     waits_since: Option<Instant>,
@@ -216,6 +216,8 @@ impl Runner {
             {
                 return Ok(Some(Some((from, intake))));
             }
+            // It was not answered at once, and comes later.
+            self.has_sent = false;
             // Whoever is to send us something may need this very processor.
             thread::yield_now();
             let looked = std::mem::replace(&mut at, now());
@@ -588,6 +590,19 @@ mod tests {
         });
         assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(()), "it sleeps though there is room");
         assert!(matches!(peer.recv(&mut [0; 100]), Received::Packet { .. }));
+    }
+
+    #[test]
+    fn what_was_looked_for_in_vain_is_not_looked_for_again_before_the_loop_sleeps() {
+        // One look takes longer than the loop is to look.
+        let (time, read_time) = (Duration::from_millis(20), Duration::from_millis(25));
+        let device = Secretive::new(read_time);
+        let mut runner = runner_of(&[Arc::clone(&device) as Arc<dyn Device>], BusyPoll::For(time));
+        expect_answers(&mut runner);
+        runner.busy.something_happened(now());
+        runner.wait(Instant::MAX).expect("no error");
+        // The other is that of a loop that was woken.
+        assert_eq!(device.reads.load(Ordering::Relaxed), 2);
     }
 
     #[test]
