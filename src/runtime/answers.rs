@@ -32,7 +32,6 @@ impl Answers {
     /// Something was sent: whether to read at once.
     pub(super) fn are_expected(&mut self) -> bool {
         if self.in_a_row >= IN_A_ROW_MAX {
-            self.in_a_row = 0;
             return false;
         }
         if self.score >= EXPECTED_FROM {
@@ -49,8 +48,12 @@ impl Answers {
             self.in_a_row += 1;
         } else {
             self.score = self.score.saturating_sub(IN_VAIN);
-            self.in_a_row = 0;
         }
+    }
+
+    /// The loop has asked whether there is something to read, and heard of what seldom happens.
+    pub(super) fn asked(&mut self) {
+        self.in_a_row = 0;
     }
 }
 
@@ -62,9 +65,14 @@ mod tests {
     fn reads(answers: &mut Answers, turns: usize, is_there: impl Fn(usize) -> bool) -> usize {
         let mut reads = 0;
         for turn in 0..turns {
-            if answers.are_expected() {
-                answers.read(is_there(turn));
+            let reads_at_once = answers.are_expected();
+            let found = reads_at_once && is_there(turn);
+            if reads_at_once {
+                answers.read(found);
                 reads += 1;
+            }
+            if !found {
+                answers.asked();
             }
         }
         reads

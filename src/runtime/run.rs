@@ -160,6 +160,7 @@ impl Runner {
         }
         self.line.begin_round();
         self.sleeper.sleep(&mut self.line, until)?;
+        self.answers.asked();
         if self.shared.take_ring() {
             self.busy.something_happened(now());
         }
@@ -568,6 +569,17 @@ mod tests {
         assert_eq!(asked, 100, "nothing was sent, and still it doesn't ask");
         turns(&mut runner, &device, 68, true);
         assert_eq!(turns(&mut runner, &device, 330, true), 10);
+    }
+
+    #[test]
+    fn who_has_just_asked_need_not_ask_again() {
+        let (mut runner, device) = with_secretive();
+        turns(&mut runner, &device, 100, true);
+        let mut asked = 0;
+        for _ in 0..10 {
+            asked += turns(&mut runner, &device, 1, false) + turns(&mut runner, &device, 31, true);
+        }
+        assert_eq!(asked, 10);
     }
 
     #[test]
