@@ -583,6 +583,20 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_tells_whether_something_was_sent_in_it() {
+        let (mut runner, [peer, _other]) = runner_with(BusyPoll::For(Duration::ZERO));
+        let (for_us, for_others) = (echo_request("10.9.0.2"), echo_request("10.9.1.3"));
+        for (datagram, sends) in
+            [(&for_us[..], true), (b"x", false), (&for_others, true), (b"x", false), (&for_us, true)]
+        {
+            give(&peer, datagram);
+            let read = runner.wait(Instant::MAX).expect("what was sent");
+            runner.turn(read);
+            assert_eq!(runner.has_sent, sends, "{datagram:02x?}");
+        }
+    }
+
+    #[test]
     fn room_that_comes_after_a_turn_that_has_sent_is_made_use_of() {
         let (device, peer) = MemoryDevice::pair(1500).expect("a pair of devices");
         let switches = device.switches();
@@ -615,6 +629,16 @@ mod tests {
         runner.wait(Instant::MAX).expect("no error");
         // The other is that of a loop that was woken.
         assert_eq!(device.reads.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_look_in_vain_changes_nothing_about_datagrams_that_come_one_at_a_time() {
+        let (mut runner, device) = with_secretive();
+        turns(&mut runner, &device, 9, false);
+        assert!(runner.line.at(0).singles.expects_one());
+        expect_answers(&mut runner);
+        runner.wait(Instant::MAX).expect("no error");
+        assert!(runner.line.at(0).singles.expects_one());
     }
 
     #[test]
