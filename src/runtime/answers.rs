@@ -4,7 +4,7 @@
 //! question whether there is something to read, which costs more than a read in vain (but not more than one of each of several
 //! devices). Of other answers, such as those that a program has to be woken for, nothing would be found. It is tried now and then.
 
-/// A read that finds something counts so much for the next one, and a read in vain as much against it: half as much, as it costs
+/// A read that finds something counts so much for the next one, and a read in vain so much against it: half as much, as it costs
 /// half of what the other spares.
 const FOUND: u8 = 2;
 const IN_VAIN: u8 = 1;
