@@ -180,8 +180,8 @@ def tunstack(name="tunstack", offload="off"):
 
 
 def peers():
-    """Other stacks, where PEERS_BIN names the folder with their programs."""
-    folder = Path(os.environ.get("PEERS_BIN") or Path.home() / ".cache/peers/bin")
+    """Other stacks, as far as scripts/bench-peers/build has built them."""
+    folder = Path(os.environ.get("BENCH_PEERS_DIR") or ROOT / "target/bench-peers") / "bin"
     lacks = {"IPv6", "daytime", "udp discard", "udp chargen"}
     commands = {"gvisor": "gvisor-peer -tun {tun} -link fdbased", "smoltcp": "smoltcp-peer {tun} 80 4194304 stock",
                 "lwip": "lwip-peer {tun}"}
@@ -203,7 +203,7 @@ def named(name):
         if peer.name == name:
             return peer
     if not name.strip() or len(shlex.split(name)) == 1 and "/" not in name:
-        raise LookupError(f"there is no target {name!r}: tunstack, tunstack-offload, linux, all, broken, a command line, or (built in "
-                          f"$PEERS_BIN) gvisor, smoltcp, lwip")
+        raise LookupError(f"there is no target {name!r}: tunstack, tunstack-offload, linux, all, broken, a command line, or (built by "
+                          f"scripts/bench-peers/build) gvisor, smoltcp, lwip")
     lacks = filter(None, os.environ.get("LACKS", "").split(","))
     return Command(Path(shlex.split(name)[0]).name, name, lacks)
