@@ -90,10 +90,9 @@ impl Device for MemoryDevice {
     }
 
     fn recv(&self, buffer: &mut [u8]) -> Received {
-        if self.shared.gone.load(Ordering::Acquire) {
-            return Received::Gone;
-        }
-        self.inbox.pop(buffer)
+        let received = self.inbox.pop(buffer);
+        // Asked last: what was read in vain has hushed the bell that tells of the end.
+        if self.shared.gone.load(Ordering::Acquire) { Received::Gone } else { received }
     }
 
     fn send(&self, egress: Egress<'_>) -> Sent {
@@ -283,6 +282,20 @@ mod tests {
         }
         assert_eq!(right.recv(&mut buffer), Received::Empty);
         assert!(!rings(&right));
+    }
+
+    #[test]
+    fn an_end_that_comes_while_it_is_read_in_vain_is_heard_of() {
+        let (_left, right) = MemoryDevice::pair(1500).unwrap();
+        let (switches, inbox) = (right.switches(), Arc::clone(&right.inbox));
+        // Whoever reads waits for this.
+        let state = inbox.state();
+        let reader = std::thread::spawn(move || (right.recv(&mut [0; 10]), rings(&right)));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        switches.vanish();
+        drop(state);
+        let (received, rings) = reader.join().unwrap();
+        assert!(received == Received::Gone || rings, "{received:?}, and the bell is hushed");
     }
 
     #[test]
