@@ -22,12 +22,12 @@ mod error;
 mod line;
 mod lines;
 mod ports;
-mod released;
 mod run;
 mod service;
 mod shard;
 mod singles;
 mod sleeper;
+mod to_drop;
 mod trial;
 mod waiting;
 

@@ -17,9 +17,9 @@ use super::busy::{Busy, BusyPoll};
 use super::clock::{now, thread_cpu};
 use super::line::{Line, Port};
 use super::ports::Budgeted;
-use super::released::Released;
 use super::shard::{Closing, Settled, Shard, Shared};
 use super::sleeper::Sleeper;
+use super::to_drop::ToDrop;
 use super::waiting::Wake;
 use super::{ShutdownReport, Stopped, lines};
 use crate::device::Device;
@@ -47,7 +47,7 @@ pub(crate) struct Runner {
     /// Since when the loop waits, if it does.
     waits_since: Option<Instant>,
     wakes: Vec<Wake>,
-    released: Released,
+    to_drop: ToDrop,
 }
 
 /// From whom a batch was read, and how that ended.
@@ -83,7 +83,7 @@ impl Runner {
             has_sent: false,
             waits_since: None,
             wakes: Vec::new(),
-            released: Released::default(),
+            to_drop: ToDrop::default(),
         })
     }
 
@@ -257,10 +257,10 @@ impl Runner {
             shard.sleeping_until = until;
         }
         let records = (!shard.stack.trace().is_empty()).then(|| shard.stack.trace().take());
-        self.released.take(&mut shard.stack);
+        self.to_drop.take(&mut shard.stack);
         drop(shard);
         self.wakes.drain(..).for_each(|wake| wake.notify_one());
-        self.released.let_go();
+        self.to_drop.let_go();
         if let Some((records, lost)) = records {
             lines::write(records, lost);
         }

@@ -16,8 +16,8 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::ports::{Budgeted, Outgoing, Ports};
-use super::released::Released;
 use super::service::Service;
+use super::to_drop::ToDrop;
 use super::waiting::{Side, Waiting, Wake};
 use super::{ShutdownReport, Stopped, clock};
 use crate::device::Device;
@@ -242,12 +242,12 @@ impl Shared {
             self.ring();
         }
         wakes.drain(..).for_each(|wake| wake.notify_one());
-        let mut released = Released::default();
-        released.take(&mut shard.stack);
-        if !released.is_empty() {
+        let mut to_drop = ToDrop::default();
+        to_drop.take(&mut shard.stack);
+        if !to_drop.is_empty() {
             // Nobody may come in for long who would take them along.
             drop(shard);
-            released.let_go();
+            to_drop.let_go();
             shard = self.enter()?;
         }
         if shard.waiting.events(socket, side) == seen {
@@ -382,15 +382,15 @@ impl Shared {
 
     /// Sends what there is to send, lets go of the lock, and wakes whom it concerns.
     fn settle_and_leave(&self, mut shard: MutexGuard<'_, Shard>, also: Option<Wake>) {
-        let (mut wakes, mut released) = (Vec::new(), Released::default());
+        let (mut wakes, mut to_drop) = (Vec::new(), ToDrop::default());
         let ring = shard.settle(&mut wakes);
-        released.take(&mut shard.stack);
+        to_drop.take(&mut shard.stack);
         drop(shard);
         if ring {
             self.ring();
         }
         wakes.into_iter().chain(also).for_each(|wake| wake.notify_one());
-        released.let_go();
+        to_drop.let_go();
     }
 }
 

@@ -13,9 +13,9 @@ use crate::proto::Stack;
 /// What is to be dropped once the lock is let go.
 #[derive(Debug, Default)]
 #[must_use]
-pub(super) struct Released(Vec<Bytes>);
+pub(super) struct ToDrop(Vec<Bytes>);
 
-impl Released {
+impl ToDrop {
     /// Takes over what the stack has kept. To be called under the lock, with nothing left from before.
     pub(super) fn take(&mut self, stack: &mut Stack) {
         stack.take_released(&mut self.0);
