@@ -96,6 +96,8 @@ PEERS = {
     "smoltcp": Peer("smoltcp with its own device", **smoltcp("stock")),
     "smoltcp-reuse": Peer("smoltcp, a device that reuses its buffers", **smoltcp("reuse")),
     "lwip": Peer("lwIP, raw interface", ("lwip-peer", "{tun}")),
+    "lwip-offload": Peer("the same on a device with offloads", ("lwip-peer", "{tun}", "-o"),
+                         cannot=dict.fromkeys(BULK, "knows no super-segments")),
     "ipstack": Peer("ipstack, on tokio", ("ipstack-peer", "{tun}")),
     "null": Peer("no stack: acknowledges and copies nothing", ("nullstack", "{tun}"), cannot=NULL_IDLE),
     "null-copy": Peer("the same with one copy of the payload", ("nullstack", "{tun}", "-c"), cannot=NULL_IDLE),

@@ -14,7 +14,9 @@
 #define TUN_F_USO6 0x40
 #endif
 
-// vnet: 0 = plain IP packets, 1 = virtio_net_hdr (10 bytes) + checksum/TSO/USO offloads.
+enum { VNET_HEADER = 10 };  // octets of a virtio_net_hdr
+
+// vnet: 0 = plain IP packets, 1 = a virtio_net_hdr before each + checksum/TSO/USO offloads.
 static int tun_open(const char *name, int vnet) {
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
   struct ifreq ifr = {0};
@@ -22,7 +24,7 @@ static int tun_open(const char *name, int vnet) {
   ifr.ifr_flags = IFF_TUN | IFF_NO_PI | (vnet ? IFF_VNET_HDR : 0);
   if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0) perror(name), exit(1);
   if (vnet) {
-    int sz = 10, le = 1;
+    int sz = VNET_HEADER, le = 1;
     if (ioctl(fd, TUNSETVNETHDRSZ, &sz) < 0) perror("TUNSETVNETHDRSZ"), exit(1);
     ioctl(fd, TUNSETVNETLE, &le);
     unsigned off = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_USO4 | TUN_F_USO6;

@@ -1,5 +1,6 @@
 // lwIP (raw API, one thread) behind a TUN device: TCP 7 echo, 9 discard, 19 source; UDP 7 echo.
-//   lwip-peer TUN
+//   lwip-peer TUN [-o]
+// -o: on a device with the kernel's offloads, whose checksums it doesn't look at. It knows nothing of super-segments, so that bulk goes wrong.
 #include "../c/tun.h"
 #include "lwip/init.h"
 #include "lwip/ip.h"
@@ -12,6 +13,7 @@
 #include <time.h>
 
 static int tun;
+static int headroom;  // before each packet, where the device has a virtio_net_hdr there
 static char zeros[64 << 10];
 
 u32_t sys_now(void) {
@@ -24,8 +26,11 @@ static err_t output(struct netif *n, struct pbuf *p, const ip4_addr_t *to) {
   (void)n, (void)to;
   char copy[2048];
   void *data = p->payload;
-  if (p->len != p->tot_len) data = copy, pbuf_copy_partial(p, copy, sizeof copy, 0);
-  return write(tun, data, p->tot_len) < 0 ? ERR_IF : ERR_OK;
+  if (headroom || p->len != p->tot_len) {
+    data = memset(copy, 0, headroom);  // whole packets with all their checksums
+    pbuf_copy_partial(p, copy + headroom, sizeof copy - headroom, 0);
+  }
+  return write(tun, data, headroom + p->tot_len) < 0 ? ERR_IF : ERR_OK;
 }
 static err_t netif_setup(struct netif *n) {
   n->name[0] = 't', n->name[1] = 'n';
@@ -80,8 +85,10 @@ static void on_udp(void *arg, struct udp_pcb *u, struct pbuf *p, const ip_addr_t
 }
 
 int main(int argc, char **argv) {
-  if (argc != 2) return fprintf(stderr, "usage: lwip-peer TUN\n"), 2;
-  tun = tun_open(argv[1], 0);
+  int offload = argc == 3 && !strcmp(argv[2], "-o");
+  if (argc != 2 + offload) return fprintf(stderr, "usage: lwip-peer TUN [-o]\n"), 2;
+  tun = tun_open(argv[1], offload);
+  headroom = offload ? VNET_HEADER : 0;
   lwip_init();
   struct netif nif;
   ip4_addr_t ip, mask, gw;
@@ -89,6 +96,7 @@ int main(int argc, char **argv) {
   IP4_ADDR(&mask, 255, 255, 255, 0);
   IP4_ADDR(&gw, 10, 9, 0, 1);
   netif_add(&nif, &ip, &mask, &gw, 0, netif_setup, ip_input);
+  if (offload) NETIF_SET_CHECKSUM_CTRL(&nif, NETIF_CHECKSUM_ENABLE_ALL & ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP));
   netif_set_default(&nif);
   netif_set_up(&nif);
   netif_set_link_up(&nif);
@@ -107,10 +115,11 @@ int main(int argc, char **argv) {
   for (;;) {
     int k;
     for (k = 0; k < 64; k++) {
-      struct pbuf *p = pbuf_alloc(PBUF_RAW, 1500, PBUF_RAM);
-      ssize_t n = read(tun, p->payload, 1500);
-      if (n <= 0) { pbuf_free(p); break; }
+      struct pbuf *p = pbuf_alloc(PBUF_RAW, headroom + 1500, PBUF_RAM);
+      ssize_t n = read(tun, p->payload, headroom + 1500);
+      if (n <= headroom) { pbuf_free(p); break; }
       pbuf_realloc(p, n);
+      pbuf_remove_header(p, headroom);
       if (nif.input(p, &nif) != ERR_OK) pbuf_free(p);
     }
     sys_check_timeouts();
