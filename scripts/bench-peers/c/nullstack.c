@@ -9,10 +9,8 @@
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <poll.h>
-#include <stdint.h>
 #include <sys/uio.h>
 
-struct vnet { uint8_t flags, gso; uint16_t hdr_len, gso_size, csum_start, csum_off; };
 struct conn { uint32_t snd_nxt, snd_una, rcv_nxt, wnd; uint8_t up, wscale, ack; uint32_t peer; uint16_t port; };
 enum { MSS = 1460, SUPER = 44 * MSS, WSCALE = 7, BATCH = 64 };
 static struct conn conns[1 << 20];  // by client port and low address bits
@@ -55,7 +53,7 @@ static void emit(struct conn *c, uint16_t cport, uint8_t flags, const void *data
   h.v.flags = 1, h.v.hdr_len = 20 + thl, h.v.csum_start = 20, h.v.csum_off = 16;
   if (len > MSS) h.v.gso = 1, h.v.gso_size = MSS;
   if (copying && len > 4096) memcpy(store, data, len), data = store;
-  struct iovec iov[2] = {{plain ? (void *)&h.ip : &h, (plain ? 0 : 10) + 20 + thl}, {(void *)data, len}};
+  struct iovec iov[2] = {{plain ? (void *)&h.ip : &h, (plain ? 0 : VNET_HEADER) + 20 + thl}, {(void *)data, len}};
   if (writev(tun, iov, len ? 2 : 1) < 0) perror("tun write");
   c->snd_nxt += len + !!(flags & (TH_SYN | TH_FIN));
   c->ack = 0;
@@ -64,15 +62,15 @@ static void source(struct conn *c, uint16_t cport) {
   while (c->up && c->snd_nxt - c->snd_una + SUPER <= c->wnd) emit(c, cport, TH_ACK, zeros, SUPER);
 }
 static struct conn *input(uint8_t *b, int n, uint16_t *cport) {
-  struct iphdr *ip = (void *)(b + 10);
-  if (n < 38 || ip->version != 4 || ip->daddr != htonl(LOCAL)) return 0;
+  struct iphdr *ip = (void *)(b + VNET_HEADER);
+  if (n < VNET_HEADER + 28 || ip->version != 4 || ip->daddr != htonl(LOCAL)) return 0;
   if (ip->protocol == IPPROTO_UDP) {
     struct udphdr *u = (void *)(ip + 1);
     if (u->uh_dport != htons(7)) return 0;
     uint32_t a = ip->saddr;
     uint16_t p = u->uh_sport;
     ip->saddr = ip->daddr, ip->daddr = a, u->uh_sport = u->uh_dport, u->uh_dport = p;  // sums stay valid
-    if (write(tun, plain ? b + 10 : b, plain ? n - 10 : n) < 0) perror("tun write");
+    if (write(tun, plain ? b + VNET_HEADER : b, plain ? n - VNET_HEADER : n) < 0) perror("tun write");
     return 0;
   }
   if (ip->protocol != IPPROTO_TCP) return 0;
@@ -106,13 +104,13 @@ int main(int argc, char **argv) {
   copying = argc > 2 && !strcmp(argv[2], "-c");
   plain = argc > 2 && !strcmp(argv[2], "-p");
   tun = tun_open(argv[1], !plain);
-  static uint8_t b[10 + 65536 + 64];
+  static uint8_t b[VNET_HEADER + 65536 + 64];
   for (;;) {
     struct conn *todo[BATCH];
     uint16_t ports[BATCH];
     int n, k = 0, m = 0;
-    for (; k < BATCH && (n = read(tun, plain ? b + 10 : b, sizeof b - 10)) > 0; k++)
-      if ((todo[m] = input(b, plain ? n + 10 : n, &ports[m]))) m++;
+    for (; k < BATCH && (n = read(tun, plain ? b + VNET_HEADER : b, sizeof b - VNET_HEADER)) > 0; k++)
+      if ((todo[m] = input(b, plain ? n + VNET_HEADER : n, &ports[m]))) m++;
     for (int i = 0; i < m; i++)
       if (todo[i]->ack) emit(todo[i], ports[i], TH_ACK, 0, 0);  // one ACK per connection and batch
     if (!k) poll(&(struct pollfd){tun, POLLIN, 0}, 1, -1);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +15,11 @@
 #define TUN_F_USO6 0x40
 #endif
 
-enum { VNET_HEADER = 10 };  // octets of a virtio_net_hdr
+// A virtio_net_hdr, which stands before each packet on a device with offloads.
+struct vnet { uint8_t flags, gso; uint16_t hdr_len, gso_size, csum_start, csum_off; };
+enum { VNET_HEADER = sizeof(struct vnet) };
 
-// vnet: 0 = plain IP packets, 1 = a virtio_net_hdr before each + checksum/TSO/USO offloads.
+// vnet: 0 = plain IP packets, 1 = a struct vnet before each + checksum/TSO/USO offloads.
 static int tun_open(const char *name, int vnet) {
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
   struct ifreq ifr = {0};

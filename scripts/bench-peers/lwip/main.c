@@ -13,7 +13,7 @@
 #include <time.h>
 
 static int tun;
-static int headroom;  // before each packet, where the device has a virtio_net_hdr there
+static int headroom;  // before each packet, where the device has a struct vnet there
 static char zeros[64 << 10];
 
 u32_t sys_now(void) {
