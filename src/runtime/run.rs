@@ -167,6 +167,12 @@ impl Runner {
         Ok(self.read())
     }
 
+    /// Reads the devices though nobody has said that they have something. `None` if there is nothing new.
+    fn look(&mut self) -> Result<Read, Errno> {
+        self.begin_round()?;
+        Ok(self.read().filter(|&(from, intake)| self.has_news(from, intake)))
+    }
+
     /// Reads what was answered to what the latest turn has sent, if that is to be expected, and there.
     fn read_answers(&mut self) -> Result<Read, Errno> {
         // Of several devices all would be read, and those behind the one that has answered in a turn of their own.
@@ -174,8 +180,7 @@ impl Runner {
         if !self.has_sent || !is_alone || self.line.wants_room() || !self.answers.are_expected() {
             return Ok(None);
         }
-        self.begin_round()?;
-        let read = self.read().filter(|&(from, intake)| self.has_news(from, intake));
+        let read = self.look()?;
         self.answers.read(read.is_some());
         Ok(read)
     }
@@ -211,11 +216,8 @@ impl Runner {
                 self.busy.something_happened(at);
                 return Ok(Some(None));
             }
-            self.begin_round()?;
-            if let Some((from, intake)) = self.read()
-                && self.has_news(from, intake)
-            {
-                return Ok(Some(Some((from, intake))));
+            if let Some(read) = self.look()? {
+                return Ok(Some(Some(read)));
             }
             // It was not answered at once, and comes later.
             self.has_sent = false;
