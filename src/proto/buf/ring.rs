@@ -75,6 +75,16 @@ impl Ring {
         }
     }
 
+    /// As a new one, where all pages are given back and none are promised: the first byte will stand at position `at`.
+    pub(crate) fn renew(&mut self, at: u64) {
+        debug_assert!(self.committed() == 0 && self.first.is_none() && self.more.capacity() == 0);
+        (self.start, self.end) = (at, at);
+        #[cfg(debug_assertions)]
+        {
+            self.audit = Audit { written: Ranges::new(), lender: Weak::new() };
+        }
+    }
+
     /// The lowest position kept.
     pub fn start(&self) -> u64 {
         self.start

@@ -83,6 +83,12 @@ impl Text {
         Text { ring: Ring::new(at), shared: None }
     }
 
+    /// As a new one, where all pages are given back: the first byte will stand at position `at`.
+    pub(crate) fn renew(&mut self, at: u64) {
+        debug_assert!(self.shared.is_none(), "it was cleared");
+        self.ring.renew(at);
+    }
+
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
         self.ring.pages() == 0 && self.shared.as_ref().is_none_or(|shared| shared.is_empty())

@@ -400,7 +400,7 @@ mod tests {
             prop_assert!(peer.hears_no_more_than_an_ack(&segment));
             prop_assert!(peer.accepts(&segment) && peer.refuses_age(clock, &segment, world.now).is_none());
             let mut ctx = world.ctx();
-            let settled = peer.settle(&ctx, iss, rtt_ms.map(core::time::Duration::from_millis), clock, 1460);
+            let settled = peer.settle(&ctx, iss, rtt_ms.map(|millis: u64| 1_000_000 * millis), clock, 1460);
             let begun = |ctx: &Context<'_>| {
                 let mut connection = Connection::new(ctx.config, &settled, ctx.now);
                 connection.limit_unsent(None);

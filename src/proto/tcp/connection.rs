@@ -199,7 +199,7 @@ impl Connection {
             timestamps,
         } = self;
         snd.renew(config, &settled.snd_start(), now);
-        *rcv = RecvHalf::new(config, &settled.rcv_start(), now);
+        rcv.renew(config, &settled.rcv_start(), now);
         *sides = Sides::OPEN;
         *challenge = ChallengeBudget::new(now);
         *keepalive = KeepAliveTimer::new(now);

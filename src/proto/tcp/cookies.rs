@@ -31,7 +31,7 @@ use super::timestamps::TimestampClock;
 use crate::proto::config::Config;
 use crate::proto::context::Context;
 use crate::proto::wire::tcp::{Segment, SeqNr};
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// The largest segments that a cookie can tell of. A peer's counts as the next smaller one: the defaults of both families and
 /// what Ethernet, PPPoE, the usual tunnels and jumbo frames leave.
@@ -230,13 +230,13 @@ impl Offer {
         }
     }
 
-    /// The SYN again, as far as a cookie tells of it, and the round-trip time of our SYN-ACK.
+    /// The SYN again, as far as a cookie tells of it, and the round-trip time of our SYN-ACK in nanoseconds.
     fn peer(
         self,
         ctx: &Context<'_>,
         clock: TimestampClock,
         segment: &Segment<'_>,
-    ) -> Option<(PeerSyn, Option<Duration>)> {
+    ) -> Option<(PeerSyn, Option<u64>)> {
         let bare = PeerSyn {
             irs: segment.seq.plus(u32::MAX),
             mss: self.mss(ctx.config),
@@ -257,7 +257,7 @@ impl Offer {
         let sack = ctx.config.sack && echo & SACK != 0;
         // Too large by less than the low bits can tell.
         let rtt = clock.since(echo, ctx.now).filter(|rtt| *rtt < LIFETIME);
-        Some((PeerSyn { scale, sack, timestamp: Some(value), ..bare }, rtt))
+        Some((PeerSyn { scale, sack, timestamp: Some(value), ..bare }, rtt.map(nanos)))
     }
 }
 

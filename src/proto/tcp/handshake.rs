@@ -4,8 +4,6 @@
 //! A handshake owns no buffers; promotion builds a new object from what was [`Settled`]. The passive side's
 //! entries live in `syn_queue`.
 
-use core::time::Duration;
-
 use super::challenge::GlobalChallengeLimit;
 use super::connection::{Ending, Settled, header_len, mss_for};
 use super::demux::FourTuple;
@@ -98,7 +96,7 @@ impl PeerSyn {
         &self,
         ctx: &Context<'_>,
         iss: SeqNr,
-        rtt: Option<Duration>,
+        rtt: Option<u64>,
         clock: TimestampClock,
         mss_max: u64,
     ) -> Settled {
@@ -503,12 +501,12 @@ impl Handshake {
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
-    /// The round-trip time of our SYN. If it was sent twice nobody knows (Karn's rule), unless the echo tells that the first was
+    /// The round-trip time of our SYN, in nanoseconds. If it was sent twice nobody knows (Karn's rule), unless the echo tells that the first was
     /// answered: then none was lost, and the others were for nothing (as Linux; the Eifel detection of RFC 3522).
-    fn measured(&self, echo: Option<u32>, now: Instant) -> Option<Duration> {
+    fn measured(&self, echo: Option<u32>, now: Instant) -> Option<u64> {
         if echo == Some(self.clock.at(self.first_sent)) {
-            return Some(now.since(self.first_sent));
+            return Some(now.nanos_since(self.first_sent));
         }
-        (self.retransmissions == 0 && !self.sent_twice).then(|| now.since(self.last_sent))
+        (self.retransmissions == 0 && !self.sent_twice).then(|| now.nanos_since(self.last_sent))
     }
 }

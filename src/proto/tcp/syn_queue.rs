@@ -189,7 +189,7 @@ impl HalfOpen {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
-        let rtt: Option<Duration> = (sent_once || first_answered).then(|| ctx.now.since(self.first_sent));
+        let rtt = (sent_once || first_answered).then(|| ctx.now.nanos_since(self.first_sent));
         let mss_max = mss_for(self.mtu(), self.tuple.local.is_ipv4());
         self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock, mss_max)
     }

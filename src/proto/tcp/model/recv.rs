@@ -14,7 +14,7 @@ use crate::proto::tcp::recv::autotune::AutoTune;
 use crate::proto::tcp::recv::{RecvHalf, RecvStart, Text};
 use crate::proto::tcp::seq::RcvPos;
 use crate::proto::wire::seq_nr::SeqNr;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 
 /// How many stretches of text with gaps before them are kept.
 const RANGES: usize = 2;
@@ -340,7 +340,7 @@ impl Pair {
         });
         // RFC 7323 section 2.2: the window of a SYN is not scaled.
         let offered = initial.min(max).min(65_535);
-        let rtt = Some(Duration::from_millis(20)).filter(|_| irs.is_multiple_of(2));
+        let rtt = Some(nanos(Duration::from_millis(20))).filter(|_| irs.is_multiple_of(2));
         let mut tune = AutoTune::new(initial, max, RcvPos::at(0), offered, world.now);
         rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
         let start = RecvStart { first, offered: offered as u16, scale, rtt, sack: false };

@@ -1,8 +1,6 @@
 //! What becomes of a segment: the table of RFC 9293 section 3.10.7.4 for every length and window, and the checks behind
 //! it, in 32-bit numbers that wrap.
 
-use core::time::Duration;
-
 use proptest::prelude::*;
 
 use super::octets;
@@ -164,7 +162,7 @@ impl Host {
                 wnd: setting.snd_wnd.into(),
                 scale: 0,
                 wl1: RcvPos::of_syn(SeqNr(setting.irs)),
-                rtt: Some(Duration::from_millis(10)),
+                rtt: Some(10_000_000),
                 sack: false,
                 clock: None,
             },

@@ -20,7 +20,7 @@ use crate::proto::tcp::send::timer::Patience;
 use crate::proto::tcp::send::{SendHalf, SendStart};
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::wire::seq_nr::SeqNr;
-use crate::time::Instant;
+use crate::time::{Instant, nanos};
 use variables::Snd;
 
 const CAPACITY: u64 = 2400;
@@ -179,7 +179,7 @@ impl Pair {
             wnd,
             scale: 0,
             wl1: RcvPos::at(PEER),
-            rtt: Some(rtt),
+            rtt: Some(nanos(rtt)),
             sack: false,
             clock: None,
         };

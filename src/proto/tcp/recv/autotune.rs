@@ -15,10 +15,8 @@
 //! but not raise it: it is too long by as much as the sender leaves of the window, and a size that follows it would grow
 //! without end.
 
-use core::time::Duration;
-
 use crate::proto::tcp::seq::RcvPos;
-use crate::time::{Instant, nanos};
+use crate::time::Instant;
 
 /// The size of the receive buffer.
 #[derive(Clone, Debug)]
@@ -63,9 +61,8 @@ impl AutoTune {
         self.size
     }
 
-    /// A round-trip time was measured by better means than ours.
-    pub(crate) fn rtt_sample(&mut self, rtt: Duration) {
-        let rtt = nanos(rtt);
+    /// A round-trip time was measured by better means than ours, in nanoseconds.
+    pub(crate) fn rtt_sample(&mut self, rtt: u64) {
         self.rtt = Some(self.rtt.map_or(rtt, |smoothed| smoothed.saturating_mul(7) / 8 + rtt / 8));
     }
 
@@ -119,7 +116,10 @@ impl AutoTune {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
+    use crate::time::nanos;
 
     const RTT: Duration = Duration::from_millis(100);
     const INITIAL: u64 = 64 << 10;
@@ -131,7 +131,7 @@ mod tests {
 
     fn tune() -> AutoTune {
         let mut tune = AutoTune::new(INITIAL, MAX, first(), 65_535, Instant::ZERO);
-        tune.rtt_sample(RTT);
+        tune.rtt_sample(nanos(RTT));
         tune
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn a_fixed_size_is_fixed() {
         let mut tune = AutoTune::new(100_000, 5_000, first(), 5_000, Instant::ZERO);
-        tune.rtt_sample(RTT);
+        tune.rtt_sample(nanos(RTT));
         assert_eq!(tune.size(), 5_000);
         round(&mut tune, 0, 1_000_000, |_, _| {});
         assert_eq!(tune.size(), 5_000);
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(tune.rtt, Some(90_000_000));
         tune.received(first().plus(200_000), first().plus(300_000), ms(1_000));
         assert_eq!(tune.rtt, Some(90_000_000));
-        tune.rtt_sample(Duration::from_millis(170));
+        tune.rtt_sample(nanos(Duration::from_millis(170)));
         assert_eq!(tune.rtt, Some(100_000_000), "but a measurement does");
     }
 

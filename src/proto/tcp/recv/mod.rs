@@ -19,8 +19,6 @@ pub(crate) mod autotune;
 pub(crate) mod sack;
 pub(crate) mod window;
 
-use core::time::Duration;
-
 use crate::proto::buf::pages::{PAGE_SIZE, Pool};
 use crate::proto::buf::ranges::Ranges;
 use crate::proto::buf::ring::Ring;
@@ -43,8 +41,8 @@ pub(crate) struct RecvStart {
     pub(crate) offered: u16,
     /// The shift of the windows we send.
     pub(crate) scale: u8,
-    /// Round-trip time of the handshake, if nothing in it was sent twice.
-    pub(crate) rtt: Option<Duration>,
+    /// Round-trip time of the handshake in nanoseconds, if nothing in it was sent twice.
+    pub(crate) rtt: Option<u64>,
     /// The peer has said that it understands selective acknowledgements.
     pub(crate) sack: bool,
 }
@@ -58,6 +56,18 @@ pub(crate) fn syn_window(ctx: &Context<'_>) -> u16 {
 /// The window of a SYN-ACK that is not remembered: the same at any time, so that it is known again when the answer comes.
 pub(crate) fn cookie_window(config: &Config) -> u16 {
     Window::syn_field(config.recv_buffer_initial.min(config.recv_buffer) as u64)
+}
+
+/// The buffer to begin with, and the window of it that our SYN has offered.
+#[inline(always)]
+fn offered(config: &Config, start: &RecvStart, now: Instant) -> (AutoTune, Window) {
+    let RecvStart { first, offered, scale, rtt, .. } = *start;
+    let (initial, max) = (config.recv_buffer_initial as u64, config.recv_buffer as u64);
+    let mut tune = AutoTune::new(initial, max, first, offered.into(), now);
+    rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
+    let mut window = Window::new(first, offered.into(), scale);
+    window.resize(tune.size());
+    (tune, window)
 }
 
 /// The window that a share of the pool can keep, wherever in a page it begins.
@@ -117,21 +127,15 @@ impl RecvHalf {
     /// Peers that send only small segments are acknowledged as if these were full-sized.
     const MSS_FLOOR: u64 = 536;
 
-    // Inlined, each field is written where it is to stay; else the whole is moved there.
-    #[inline(always)]
     pub(crate) fn new(config: &Config, start: &RecvStart, now: Instant) -> Self {
-        let RecvStart { first, offered, scale, rtt, sack } = *start;
-        let (initial, max) = (config.recv_buffer_initial as u64, config.recv_buffer as u64);
-        let mut tune = AutoTune::new(initial, max, first, offered.into(), now);
-        rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
-        let mut window = Window::new(first, offered.into(), scale);
-        window.resize(tune.size());
+        let (tune, window) = offered(config, start, now);
+        let first = start.first;
         RecvHalf {
             nxt: first,
             read: first,
             ring: Ring::new(first.get()),
             ahead: Ranges::new(),
-            sack: sack.then(SackReport::default),
+            sack: start.sack.then(SackReport::default),
             fin: None,
             tune,
             active: now,
@@ -147,6 +151,48 @@ impl RecvHalf {
             duplicates: 0,
             out_of_order: 0,
         }
+    }
+
+    /// Another connection's in the memory of one that is over, and was [cleared](Self::clear).
+    // Field by field: as a whole, the old one would be dropped.
+    #[inline(always)]
+    pub(crate) fn renew(&mut self, config: &Config, start: &RecvStart, now: Instant) {
+        let at = start.first;
+        let RecvHalf {
+            nxt,
+            read,
+            ring,
+            ahead,
+            sack,
+            fin,
+            tune,
+            active,
+            lapsed,
+            window,
+            ack,
+            urgent,
+            mss,
+            discard_from,
+            is_over,
+            first,
+            last_ack_sent,
+            duplicates,
+            out_of_order,
+        } = self;
+        debug_assert!(ahead.is_empty(), "it was cleared");
+        (*nxt, *read, *first, *last_ack_sent) = (at, at, at, at);
+        ring.renew(at.get());
+        match sack {
+            Some(report) if start.sack => report.renew(),
+            Some(_) | None => *sack = start.sack.then(SackReport::default),
+        }
+        (*fin, *urgent, *discard_from) = (None, None, None);
+        (*tune, *window) = offered(config, start, now);
+        *active = now;
+        (*lapsed, *is_over) = (false, false);
+        *ack = AckIntent::default();
+        *mss = Self::MSS_FLOOR;
+        (*duplicates, *out_of_order) = (0, 0);
     }
 
     /// RCV.NXT.

@@ -102,6 +102,12 @@ impl SackReport {
         self.unreported.truncate(waiting);
     }
 
+    /// Another connection's, where no order is remembered.
+    pub(crate) fn renew(&mut self) {
+        debug_assert!(self.latest.is_empty() && self.unreported.is_empty(), "it was forgotten");
+        self.duplicate = None;
+    }
+
     /// Nothing is ahead of its turn any more.
     pub(crate) fn forget_order(&mut self) {
         self.latest = Vec::new();

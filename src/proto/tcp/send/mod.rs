@@ -32,8 +32,6 @@ pub(crate) mod timer;
 pub(crate) mod tlp;
 pub(crate) mod undo;
 
-use core::time::Duration;
-
 use bytes::{Buf, Bytes};
 
 use crate::proto::buf::pages::Pool;
@@ -66,8 +64,8 @@ pub(crate) struct SendStart {
     pub(crate) scale: u8,
     /// The position of the segment that told the window.
     pub(crate) wl1: RcvPos,
-    /// Round-trip time of the handshake, if nothing in it was sent twice.
-    pub(crate) rtt: Option<Duration>,
+    /// Round-trip time of the handshake in nanoseconds, if nothing in it was sent twice.
+    pub(crate) rtt: Option<u64>,
     /// The peer reports what it has beyond SND.UNA (RFC 2018).
     pub(crate) sack: bool,
     /// Our clock, where timestamps are in use.
@@ -119,18 +117,9 @@ pub(crate) struct SendHalf {
 }
 
 impl SendHalf {
-    // Inlined, each field is written where it is to stay; else the whole is moved there.
-    #[inline(always)]
     pub(crate) fn new(config: &Config, start: &SendStart, now: Instant) -> Self {
         let mut rtt = Rtt::new(config);
-        let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
-        match start.rtt {
-            Some(sample) => rtt.sample(sample, now),
-            None => {
-                rtt.syn_was_lost();
-                cc.start_small();
-            }
-        }
+        let cc = first_window(&mut rtt, config, start, now);
         let first = start.syn.plus(1);
         SendHalf {
             una: first,
@@ -423,16 +412,63 @@ impl SendHalf {
         }
     }
 
-    /// Another connection's in the memory of one that is over, and is [`retire`](Self::retire)d: it goes on with the records.
+    /// Another connection's in the memory of one of the same stack that is over, and is [`retire`](Self::retire)d: it goes on with the
+    /// records.
+    // Field by field: as a whole, the old one would be dropped, and what the next goes on with be taken out before that.
     #[inline(always)]
     pub(crate) fn renew(&mut self, config: &Config, start: &SendStart, now: Instant) {
-        let flight = self.selective.take().map(|selective| selective.flight);
-        let sizes = self.path.take_sizes();
-        *self = SendHalf::new(config, start, now);
-        if let (Some(selective), Some(flight)) = (&mut self.selective, flight) {
-            selective.flight = flight;
+        let at = start.syn.plus(1);
+        let SendHalf {
+            una,
+            nxt,
+            end,
+            text,
+            fin,
+            wnd,
+            max_wnd,
+            wl1,
+            wl2,
+            scale,
+            mss,
+            path,
+            buffer,
+            lost,
+            recovery,
+            selective,
+            clock,
+            rtt,
+            cc,
+            timer,
+            timed,
+            urgent,
+            write_blocked,
+            last_sent,
+            tail,
+            opened,
+            first,
+            retransmits,
+            undone,
+        } = self;
+        debug_assert!(lost.is_empty(), "it was retired");
+        (*una, *nxt, *end, *wl2, *tail, *first) = (at, at, at, at, at, at);
+        text.renew(at.get());
+        *fin = false;
+        (*wnd, *max_wnd, *wl1, *scale, *mss) = (start.wnd, start.wnd, start.wl1, start.scale, start.mss);
+        path.renew(config.mtu_probing, at);
+        *buffer = SendBuffer::new(config.send_buffer_initial as u64, config.send_buffer as u64);
+        *recovery = Recovery::new();
+        match selective {
+            Some(selective) if start.sack => selective.renew(at, config.sack_ranges),
+            Some(_) | None => *selective = start.sack.then(|| Selective::new(at, config.sack_ranges)),
         }
-        self.path.give_sizes(sizes);
+        *clock = start.clock;
+        rtt.renew(config);
+        *cc = Chosen::NewReno(first_window(rtt, config, start, now));
+        timer.renew(config);
+        (*timed, *urgent) = (None, None);
+        *write_blocked = false;
+        (*last_sent, *opened) = (now, now);
+        (*retransmits, *undone) = (0, 0);
     }
 
     pub(crate) fn check_invariants(&self) {
@@ -457,4 +493,18 @@ impl SendHalf {
     fn right_edge(&self) -> SndPos {
         self.una.plus(self.wnd)
     }
+}
+
+/// The congestion window to begin with. What the handshake tells of the round trip is told to `rtt`.
+#[inline(always)]
+fn first_window(rtt: &mut Rtt, config: &Config, start: &SendStart, now: Instant) -> NewReno {
+    let mut cc = NewReno::new(start.mss, config.initial_window_segments.into());
+    match start.rtt {
+        Some(sample) => rtt.sample_nanos(sample, now),
+        None => {
+            rtt.syn_was_lost();
+            cc.start_small();
+        }
+    }
+    cc
 }

@@ -68,14 +68,12 @@ impl Path {
         self.sizes.empty();
     }
 
-    /// The record of sizes, for the sake of its memory.
-    pub(super) fn take_sizes(&mut self) -> Sizes {
-        core::mem::take(&mut self.sizes)
-    }
-
-    /// An empty record to go on with.
-    pub(super) fn give_sizes(&mut self, sizes: Sizes) {
-        self.sizes = sizes;
+    /// Another connection's: it goes on with the record of sizes, which is [`trim`](Self::trim)med.
+    #[inline(always)]
+    pub(super) fn renew(&mut self, mode: MtuProbing, first: SndPos) {
+        let Path { probe, sizes: _, headers, duplicates, quick, quick_until } = self;
+        *probe = PathProbe::new(mode);
+        (*headers, *duplicates, *quick, *quick_until) = (0, None, 0, first);
     }
 }
 

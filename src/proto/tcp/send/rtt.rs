@@ -76,13 +76,22 @@ impl Rtt {
         }
     }
 
-    /// Takes a measurement of a segment that was sent once (Karn's rule is the caller's to keep). It ends
-    /// the back-off.
+    /// As a new one: nothing is measured. The configuration is what it was.
+    #[inline(always)]
+    pub(crate) fn renew(&mut self, config: &Config) {
+        let Rtt { floor, ceiling, .. } = *self;
+        *self = Rtt { floor, ceiling, ..Rtt::new(config) };
+        debug_assert_eq!((floor, ceiling), (nanos(config.rto_min), nanos(config.rto_max)));
+    }
+
+    /// As [`sample_nanos`](Self::sample_nanos).
+    #[cfg(test)]
     pub(crate) fn sample(&mut self, rtt: Duration, now: Instant) {
         self.sample_nanos(nanos(rtt), now);
     }
 
-    /// As [`sample`](Self::sample), in nanoseconds.
+    /// Takes a measurement, in nanoseconds, of a segment that was sent once (Karn's rule is the caller's to keep). It ends
+    /// the back-off.
     #[inline]
     pub(crate) fn sample_nanos(&mut self, rtt: u64, now: Instant) {
         self.sample_beside(None, rtt, now);

@@ -87,6 +87,11 @@ impl Scoreboard {
         &self.sacked
     }
 
+    /// Another connection's, which may have so many.
+    pub(super) fn limit_to(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// The peer has thrown away what it had reported (RFC 2018 section 8).
     pub(crate) fn clear(&mut self) {
         self.sacked.clear();

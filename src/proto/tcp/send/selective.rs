@@ -184,6 +184,17 @@ impl Selective {
         self.repeated.insert(una.get()..nxt.get());
     }
 
+    /// Another connection's: it goes on with the records, which are [`trim`](Self::trim)med.
+    #[inline(always)]
+    pub(super) fn renew(&mut self, first: SndPos, ranges_max: usize) {
+        let Selective { board, flight: _, rack, prr, probe, repeated } = self;
+        debug_assert!(repeated.is_empty() && board.sacked().is_empty(), "it was retired");
+        board.limit_to(ranges_max);
+        *rack = Rack::new(first);
+        *prr = None;
+        *probe = LossProbe::default();
+    }
+
     /// Of what is on its way nothing will be heard.
     pub(super) fn trim(&mut self) {
         self.flight.empty();

@@ -81,6 +81,14 @@ impl SendTimer {
         }
     }
 
+    /// As a new one. The configuration is what it was.
+    #[inline(always)]
+    pub(super) fn renew(&mut self, config: &Config) {
+        let SendTimer { override_delay, .. } = *self;
+        *self = SendTimer { override_delay, ..SendTimer::new(config) };
+        debug_assert_eq!(override_delay, nanos(config.sws_override));
+    }
+
     /// There is nothing to wait for.
     fn rest(&mut self) {
         self.mode = Mode::Off;

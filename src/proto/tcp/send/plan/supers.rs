@@ -142,7 +142,7 @@ impl Pair {
             wnd: setting.wnd,
             scale: 0,
             wl1: RcvPos::at(1),
-            rtt: Some(Duration::from_millis(40)),
+            rtt: Some(40_000_000),
             sack: setting.sack,
             clock: setting.timestamps.then_some(clock),
         };

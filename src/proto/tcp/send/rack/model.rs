@@ -396,7 +396,7 @@ impl Pair {
             wnd: 60_000,
             scale: 0,
             wl1: RcvPos::at(1),
-            rtt: Some(Duration::from_millis(40)),
+            rtt: Some(40_000_000),
             sack: true,
             clock: Some(clock),
         };
