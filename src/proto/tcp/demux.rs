@@ -135,6 +135,9 @@ pub(crate) struct Demux {
     on_port: Box<[u32]>,
     /// By port and address. They are few, and none of a peer's making: to compare is cheaper than to hash.
     listeners: BTreeMap<(u16, IpAddr), Group>,
+    /// The address and port that a SYN went to last, and who listens there: mostly the next one goes there, too. Not where
+    /// several do.
+    latest: Option<((u16, IpAddr), ListenerId)>,
 }
 
 /// Listeners on one address and port: one, or several that all reuse the port.
@@ -151,6 +154,7 @@ impl Demux {
             keyed: Keyed::new(key),
             on_port: alloc::vec![0; 1 << 16].into_boxed_slice(),
             listeners: BTreeMap::new(),
+            latest: None,
         }
     }
 
@@ -232,10 +236,23 @@ impl Demux {
 
     /// The listener for a SYN: one bound to the address before one bound to all; of several, the one that the
     /// four-tuple falls to.
-    pub(crate) fn find_listener(&self, tuple: &FourTuple) -> Option<ListenerId> {
+    #[inline]
+    pub(crate) fn find_listener(&mut self, tuple: &FourTuple) -> Option<ListenerId> {
+        match self.latest {
+            Some((asked, id)) if asked == (tuple.local_port, tuple.local) => Some(id),
+            Some(_) | None => self.look_for_listener(tuple),
+        }
+    }
+
+    #[inline(never)]
+    fn look_for_listener(&mut self, tuple: &FourTuple) -> Option<ListenerId> {
         let group = self.group(tuple.local, tuple.local_port)?;
         match group.ids.as_slice() {
-            [only] => Some(*only),
+            [only] => {
+                let only = *only;
+                self.latest = Some(((tuple.local_port, tuple.local), only));
+                Some(only)
+            }
             ids => ids.get(share(self.hash(tuple), ids.len())).copied(),
         }
     }
@@ -258,11 +275,13 @@ impl Demux {
     }
 
     pub(crate) fn add_listener(&mut self, local: SocketAddr, id: ListenerId, reuse_port: bool) {
+        self.latest = None;
         let new = || Group { reuse_port, ids: Vec::new() };
         self.listeners.entry((local.port(), local.ip())).or_insert_with(new).ids.push(id);
     }
 
     pub(crate) fn remove_listener(&mut self, local: SocketAddr, id: ListenerId) {
+        self.latest = None;
         if let Entry::Occupied(mut group) = self.listeners.entry((local.port(), local.ip())) {
             group.get_mut().ids.retain(|it| *it != id);
             if group.get().ids.is_empty() {
