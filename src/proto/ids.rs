@@ -40,8 +40,10 @@ pub(crate) enum TimerKey {
 pub(crate) enum TcpTimer {
     /// A connection, in whatever phase: it knows which of its timers is due.
     Socket(TcpId),
-    /// A half-open connection of a listener.
+    /// A half-open connection of a listener, to which something was sent again.
     HalfOpen(HalfOpenId),
+    /// The half-open connection whose first answer is late first.
+    SynQueue,
     /// The entry in TIME-WAIT whose wait is over first.
     TimeWait,
 }

@@ -204,6 +204,7 @@ impl Demux {
     }
 
     /// Forgets the tuple, if it still points at `target`.
+    #[cfg(test)]
     pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
         self.forget_at(&self.locate(*tuple), target);
     }

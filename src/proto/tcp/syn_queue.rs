@@ -2,15 +2,17 @@
 //!
 //! An entry owns no buffers and costs about a hundred bytes, so that a SYN flood is cheap to bear.
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use slotmap::SlotMap;
 
 use super::challenge::GlobalChallengeLimit;
 use super::connection::{Settled, mss_for};
-use super::demux::FourTuple;
+use super::demux::{FourTuple, Located};
 use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
+use super::recent::Recent;
 use super::timestamps::TimestampClock;
 use super::way::KnownWay;
 use crate::proto::context::Context;
@@ -24,12 +26,116 @@ use crate::time::Instant;
 
 /// All half-open connections; `Demux` finds them, by a keyed hash.
 //= RFC4987 3.5 cache
-pub(crate) type SynQueue = SlotMap<HalfOpenId, HalfOpen>;
+#[derive(Debug)]
+pub(crate) struct SynQueue {
+    entries: SlotMap<HalfOpenId, HalfOpen>,
+    /// The latest of them: mostly the next segment that is for any is for one of these.
+    recent: Recent<HalfOpenId>,
+    /// Until when the first SYN-ACK of each may be answered, the earliest first: all have as much time, and most are answered long
+    /// before. Places of entries that are gone, or have a timer of their own since, are skipped, and swept when they prevail.
+    order: VecDeque<(Instant, HalfOpenId)>,
+    /// Armed, if there is any order, for no later than the first.
+    timer: Option<TimerId>,
+}
+
+impl SynQueue {
+    pub(crate) fn new() -> Self {
+        SynQueue { entries: SlotMap::with_key(), recent: Recent::new(), order: VecDeque::new(), timer: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (HalfOpenId, &HalfOpen)> {
+        self.entries.iter()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: HalfOpenId) -> Option<&mut HalfOpen> {
+        self.entries.get_mut(id)
+    }
+
+    /// The entry that a segment between these ends is for, if it is one of the latest.
+    #[inline]
+    pub(crate) fn guess(&self, tuple: &FourTuple) -> Option<(HalfOpenId, &HalfOpen)> {
+        let id = self.recent.guess(tuple.local_port, tuple.remote_port)?;
+        let entry = self.entries.get(id)?;
+        (entry.at.tuple == *tuple).then_some((id, entry))
+    }
+
+    /// Adds an entry between these ends, whose SYN-ACK goes now.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tuple: &FourTuple,
+        new: impl FnOnce() -> HalfOpen,
+    ) -> HalfOpenId {
+        let id = self.entries.insert_with_key(|_| new());
+        self.recent.note(tuple, id);
+        let until = ctx.now + ctx.config.rto_initial;
+        self.order.push_back((until, id));
+        if self.timer.is_none() {
+            self.arm(ctx, until);
+        }
+        if self.order.len() > 2 * self.entries.len() + 16 {
+            self.sweep();
+        }
+        id
+    }
+
+    /// Removes an entry, and tells whose it was.
+    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) -> Option<ListenerId> {
+        let entry = self.entries.remove(id)?;
+        if let Some(timer) = entry.timer {
+            ctx.timers.remove(timer);
+        }
+        Some(entry.listener)
+    }
+
+    /// The timer that they have together has fired, and is disarmed.
+    pub(crate) fn timer_fired(&mut self) {
+        self.timer = None;
+    }
+
+    /// An entry whose first SYN-ACK has not been answered in time; to be asked until there is none: then the timer is armed for
+    /// the next.
+    pub(crate) fn next_late(&mut self, ctx: &mut Context<'_>) -> Option<HalfOpenId> {
+        while let Some((until, id)) = self.order.front().copied() {
+            if is_in_order(&self.entries, id) {
+                if until > ctx.now {
+                    self.arm(ctx, until);
+                    return None;
+                }
+                self.order.pop_front();
+                return Some(id);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn arm(&mut self, ctx: &mut Context<'_>, at: Instant) {
+        self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::SynQueue), at));
+    }
+
+    #[inline(never)]
+    fn sweep(&mut self) {
+        self.order.retain(|(_, id)| is_in_order(&self.entries, *id));
+    }
+}
+
+/// Whether a place in the order is that of an entry.
+fn is_in_order(entries: &SlotMap<HalfOpenId, HalfOpen>, id: HalfOpenId) -> bool {
+    entries.get(id).is_some_and(|entry| entry.timer.is_none())
+}
 
 /// A half-open connection: SYN-RECEIVED after a passive open. After an active one it is a `Handshake` (RFC 9293 MUST-11).
 #[derive(Debug)]
 pub(crate) struct HalfOpen {
-    pub(crate) tuple: FourTuple,
+    pub(crate) at: Located,
     pub(crate) listener: ListenerId,
     ours: Ours,
     peer: PeerSyn,
@@ -40,6 +146,7 @@ pub(crate) struct HalfOpen {
     /// Sent again before its timer expired: the peer's SYN came once more.
     sent_twice: bool,
     first_sent: Instant,
+    /// Of its own. None while nothing was sent again: then it stands in the order of the others.
     timer: Option<TimerId>,
 }
 
@@ -69,7 +176,7 @@ pub(crate) enum Outcome {
 impl HalfOpen {
     /// An entry for a SYN that has just come.
     pub(crate) fn new(
-        tuple: FourTuple,
+        at: Located,
         listener: ListenerId,
         ours: Ours,
         peer: PeerSyn,
@@ -78,7 +185,7 @@ impl HalfOpen {
         now: Instant,
     ) -> Self {
         HalfOpen {
-            tuple,
+            at,
             listener,
             ours,
             peer,
@@ -91,15 +198,13 @@ impl HalfOpen {
         }
     }
 
-    /// Sends the SYN-ACK by `route` and arms its timer.
-    pub(crate) fn begin(&mut self, ctx: &mut Context<'_>, id: HalfOpenId, route: &Route) {
-        self.timer =
-            Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), ctx.now + ctx.config.rto_initial));
+    /// Sends the SYN-ACK by `route`.
+    pub(crate) fn begin(&self, ctx: &mut Context<'_>, route: &Route) {
         let says = self.syn_ack(ctx);
-        emit::queue_by(ctx, route, &self.tuple, self.marks, &says);
+        emit::queue_by(ctx, route, &self.at.tuple, self.marks, &says);
     }
 
-    /// The timer has fired (and is disarmed): retransmits the SYN-ACK, or gives up with `false`.
+    /// Its time is over (and its timer disarmed, if it had one of its own): retransmits the SYN-ACK, or gives up with `false`.
     pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) -> bool {
         self.timer = None;
         if u32::from(self.retransmissions) >= ctx.config.syn_ack_retransmits {
@@ -114,18 +219,12 @@ impl HalfOpen {
         true
     }
 
-    /// Disarms the timer of an entry that is going.
-    pub(crate) fn disarm(&mut self, ctx: &mut Context<'_>) {
-        if let Some(timer) = self.timer.take() {
-            ctx.timers.remove(timer);
-        }
-    }
-
     /// A segment has come.
     pub(crate) fn segment_arrives(
         &mut self,
         ctx: &mut Context<'_>,
         global: &mut GlobalChallengeLimit,
+        id: HalfOpenId,
         segment: &Segment<'_>,
     ) -> Outcome {
         if self.peer.is_repeated_by(segment) {
@@ -133,8 +232,10 @@ impl HalfOpen {
             // hears it at last finds the half-open connection forgotten.
             self.sent_twice = true;
             self.peer.heard_again(segment);
-            if let Some(timer) = self.timer {
-                ctx.timers.reschedule(timer, ctx.now + self.timeout(ctx));
+            let at = ctx.now + self.timeout(ctx);
+            match self.timer {
+                Some(timer) => ctx.timers.reschedule(timer, at),
+                None => self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::HalfOpen(id)), at)),
             }
             self.send_syn_ack(ctx);
             return Outcome::Continues;
@@ -190,17 +291,17 @@ impl HalfOpen {
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
         let rtt = (sent_once || first_answered).then(|| ctx.now.nanos_since(self.first_sent));
-        let mss_max = mss_for(self.mtu(), self.tuple.local.is_ipv4());
+        let mss_max = mss_for(self.mtu(), self.at.tuple.local.is_ipv4());
         self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock, mss_max)
     }
 
     fn send_syn_ack(&self, ctx: &mut Context<'_>) {
         let says = self.syn_ack(ctx);
-        emit::queue(ctx, &self.tuple, self.marks, &says);
+        emit::queue(ctx, &self.at.tuple, self.marks, &says);
     }
 
     fn syn_ack(&self, ctx: &Context<'_>) -> Says {
-        let is_ipv4 = self.tuple.local.is_ipv4();
+        let is_ipv4 = self.at.tuple.local.is_ipv4();
         let stamp = self.ours.clock.at(ctx.now);
         let options = PeerSyn::our_options(ctx.config, self.mtu(), is_ipv4, Some(&self.peer), stamp);
         Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options)
@@ -210,13 +311,130 @@ impl HalfOpen {
         let window = self.peer.ack_window(ctx.config);
         let says = Says::ack(self.ours.iss.plus(1), self.peer.rcv_nxt(), window);
         let says = says.with(self.peer.ack_options(self.ours.clock, ctx.now));
-        emit::queue(ctx, &self.tuple, self.marks, &says);
+        emit::queue(ctx, &self.at.tuple, self.marks, &says);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
+    use crate::proto::ip::testing::World;
+    use crate::proto::tcp::demux::Demux;
+    use crate::proto::wire::tcp_options::TcpOptions;
+
+    /// A SYN comes.
+    fn insert(queue: &mut SynQueue, world: &mut World, port: u16) -> HalfOpenId {
+        let tuple = FourTuple::new("10.9.0.2:7".parse().unwrap(), ([10, 9, 0, 1], port).into());
+        let ours = Ours { iss: SeqNr(0), clock: TimestampClock::ahead_by(0) };
+        let peer = PeerSyn {
+            irs: SeqNr(0),
+            mss: 1_460,
+            scale: None,
+            window: 1_000,
+            offered: 1_000,
+            sack: false,
+            timestamp: None,
+        };
+        let (marks, now) = (Marks { ttl: 64, tos: 0 }, world.now);
+        let at = Demux::new([1; 16]).locate(tuple);
+        let new = || HalfOpen::new(at, ListenerId::default(), ours, peer, marks, KnownWay::NONE, now);
+        queue.insert(&mut world.ctx(), &tuple, new)
+    }
+
+    /// Whose time is over by now, in the order in which they are told. To each something is sent again.
+    fn late(queue: &mut SynQueue, world: &mut World) -> Vec<HalfOpenId> {
+        let mut all = Vec::new();
+        while let Some(key) = world.timers.pop_due(world.now) {
+            let mut ctx = world.ctx();
+            let mut is_late = |queue: &mut SynQueue, ctx: &mut Context<'_>, id| {
+                assert!(queue.get_mut(id).unwrap().timer(ctx, id));
+                all.push(id);
+            };
+            match key {
+                TimerKey::Tcp(TcpTimer::HalfOpen(id)) => is_late(queue, &mut ctx, id),
+                _ => {
+                    assert_eq!(key, TimerKey::Tcp(TcpTimer::SynQueue));
+                    queue.timer_fired();
+                    while let Some(id) = queue.next_late(&mut ctx) {
+                        is_late(queue, &mut ctx, id);
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_has_its_time_whatever_becomes_of_the_others() {
+        let (mut world, mut queue) = (World::new(), SynQueue::new());
+        let (began, rto) = (world.now, world.config.rto_initial);
+        let (step, least) = (Duration::from_millis(100), Duration::from_nanos(1));
+        let ids: Vec<_> = (1..=5)
+            .map(|port| {
+                world.now += step;
+                insert(&mut queue, &mut world, port)
+            })
+            .collect();
+        // The first and the third are answered; to the fourth the SYN comes again a little later.
+        assert!(
+            queue.remove(&mut world.ctx(), ids[0]).is_some()
+                && queue.remove(&mut world.ctx(), ids[2]).is_some()
+        );
+        let again = Segment {
+            src_port: 4,
+            dst_port: 7,
+            seq: SeqNr(0),
+            ack: None,
+            control: Control::Syn,
+            fin_with_syn: false,
+            psh: false,
+            urgent: None,
+            window: 0,
+            flags: 0,
+            options: TcpOptions::NONE,
+            payload: &[],
+        };
+        world.now += step;
+        let entry = queue.get_mut(ids[3]).unwrap();
+        let outcome =
+            entry.segment_arrives(&mut world.ctx(), &mut GlobalChallengeLimit::new(), ids[3], &again);
+        assert!(matches!(outcome, Outcome::Continues));
+        for (at, expected) in [
+            (rto + step * 2 - least, &[][..]),
+            (rto + step * 2, &ids[1..2]),
+            (rto + step * 5 - least, &[]),
+            (rto + step * 5, &ids[4..]),
+            (rto + step * 6 - least, &[]),
+            (rto + step * 6, &ids[3..4]),
+            (rto * 3 + step * 2 - least, &[]),
+            (rto * 3 + step * 2, &ids[1..2]),
+        ] {
+            world.now = began + at;
+            assert_eq!(late(&mut queue, &mut world), expected, "at {at:?}");
+        }
+        for id in ids {
+            queue.remove(&mut world.ctx(), id);
+        }
+        assert_eq!((queue.len(), queue.order.len(), world.timers.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn those_that_are_answered_leave_no_trail() {
+        let (mut world, mut queue) = (World::new(), SynQueue::new());
+        let stays = insert(&mut queue, &mut world, 1);
+        for port in 2..1_000 {
+            let id = insert(&mut queue, &mut world, port);
+            assert!(queue.remove(&mut world.ctx(), id).is_some());
+            assert!(queue.order.len() <= 2 * 2 + 16, "{}", queue.order.len());
+        }
+        assert_eq!(world.timers.len(), 1);
+        assert!(queue.remove(&mut world.ctx(), stays).is_some());
+        world.now += world.config.rto_initial;
+        assert_eq!(late(&mut queue, &mut world), []);
+        assert_eq!((queue.order.len(), world.timers.len()), (0, 0));
+    }
 
     //= RFC4987 3.5 cache
     #[test]

@@ -15,17 +15,25 @@ impl Endpoint {
     pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, timer: TcpTimer) {
         match timer {
             TcpTimer::Socket(id) => self.socket_timer(ctx, id),
-            TcpTimer::HalfOpen(id) => {
-                let keeps = self.half_open.get_mut(id).is_some_and(|entry| entry.timer(ctx, id));
-                if !keeps {
-                    ctx.counters.tcp_attempts_failed += 1;
-                    self.forget_half_open(ctx, id);
+            TcpTimer::HalfOpen(id) => self.half_open_timer(ctx, id),
+            TcpTimer::SynQueue => {
+                self.half_open.timer_fired();
+                while let Some(id) = self.half_open.next_late(ctx) {
+                    self.half_open_timer(ctx, id);
                 }
             }
             TcpTimer::TimeWait => {
                 let demux = &mut self.demux;
                 self.time_wait.timer(ctx, |id, at| demux.forget_at(at, Target::TimeWait(id)));
             }
+        }
+    }
+
+    fn half_open_timer(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+        let keeps = self.half_open.get_mut(id).is_some_and(|entry| entry.timer(ctx, id));
+        if !keeps {
+            ctx.counters.tcp_attempts_failed += 1;
+            self.forget_half_open(ctx, id);
         }
     }
 

@@ -32,7 +32,7 @@ use super::isn::IsnGenerator;
 use super::listener::Listener;
 use super::options::SocketOptions;
 use super::ports::PortChooser;
-use super::recent::RecentSockets;
+use super::recent::Recent;
 use super::recv::{self, RecvHalf};
 use super::syn_queue::{self, HalfOpen, Ours, SynQueue};
 use super::time_wait::{self, TimeWaitTable};
@@ -59,7 +59,7 @@ pub(crate) struct Endpoint {
     half_open: SynQueue,
     time_wait: TimeWaitTable,
     demux: Demux,
-    recent: RecentSockets,
+    recent: Recent<TcpId>,
     isn: IsnGenerator,
     latest_routes: LatestRoutes,
     cookies: Cookies,
@@ -187,10 +187,10 @@ impl Endpoint {
         Endpoint {
             sockets: SlotMap::with_key(),
             listeners: SlotMap::with_key(),
-            half_open: SynQueue::with_key(),
+            half_open: SynQueue::new(),
             time_wait: TimeWaitTable::default(),
             demux: Demux::new(secrets.tables),
-            recent: RecentSockets::new(),
+            recent: Recent::new(),
             isn: IsnGenerator::new(secrets.isn),
             latest_routes: LatestRoutes::default(),
             cookies: Cookies::new(secrets.cookies),
@@ -252,6 +252,14 @@ impl Endpoint {
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let mut at = Located::nowhere(emit::tuple_of(datagram, segment));
+        // Most that are for a half-open connection end the handshake, and come right after its SYN.
+        if segment.flags & (FLAG_SYN | FLAG_RST) == 0
+            && let Some((id, entry)) = self.half_open.guess(&at.tuple)
+        {
+            at.place = entry.at.place;
+            debug_assert_eq!(self.demux.find_at(&at), Some(Target::HalfOpen(id)));
+            return self.for_half_open(ctx, id, &at, segment, datagram);
+        }
         self.demux.place(&mut at);
         match self.demux.find_at(&at) {
             Some(Target::Socket(id)) => {
@@ -330,10 +338,12 @@ impl Endpoint {
         let ours = Ours { iss, clock: offsets.clock };
         let way = KnownWay::by(ctx, &route);
         let now = ctx.now;
-        let new = |_| HalfOpen::new(*tuple, listener_id, ours, peer, marks, way, now);
-        let id = self.half_open.insert_with_key(new);
+        let new = || HalfOpen::new(*at, listener_id, ours, peer, marks, way, now);
+        let id = self.half_open.insert(ctx, tuple, new);
         self.demux.add(at, Target::HalfOpen(id));
-        self.half_open[id].begin(ctx, id, &route);
+        if let Some(entry) = self.half_open.get_mut(id) {
+            entry.begin(ctx, &route);
+        }
         Ok(())
     }
 
@@ -375,7 +385,7 @@ impl Endpoint {
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
         let Some(entry) = self.half_open.get_mut(id) else { return Err(DropReason::TcpNoSocket) };
-        match entry.segment_arrives(ctx, &mut self.challenge, segment) {
+        match entry.segment_arrives(ctx, &mut self.challenge, id, segment) {
             syn_queue::Outcome::Dropped(reason) => Err(reason),
             syn_queue::Outcome::Continues => Ok(()),
             syn_queue::Outcome::Forget => {
@@ -593,19 +603,18 @@ impl Endpoint {
 
     /// Forgets a half-open connection.
     fn forget_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
-        if let Some(entry) = self.half_open.get(id) {
-            self.demux.forget(&entry.tuple, Target::HalfOpen(id));
+        if let Some(entry) = self.half_open.get_mut(id) {
+            self.demux.forget_at(&entry.at, Target::HalfOpen(id));
         }
         self.end_half_open(ctx, id);
     }
 
     /// Ends a half-open connection whose tuple points at the connection it has become.
     fn end_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
-        if let Some(mut entry) = self.half_open.remove(id) {
-            entry.disarm(ctx);
-            if let Some(listener) = self.listeners.get_mut(entry.listener) {
-                listener.half_open = listener.half_open.saturating_sub(1);
-            }
+        if let Some(listener) = self.half_open.remove(ctx, id)
+            && let Some(listener) = self.listeners.get_mut(listener)
+        {
+            listener.half_open = listener.half_open.saturating_sub(1);
         }
     }
 }
