@@ -152,24 +152,22 @@ impl Endpoint {
         socket.disarm(ctx);
         let nothing = Phase::Over(Remains::Attempt(None));
         let mut owes_ack = false;
-        let remains = match core::mem::replace(&mut socket.phase, nothing) {
+        match core::mem::replace(&mut socket.phase, nothing) {
             Phase::Opening(opening) => {
-                let remains = socket.give_up_opening(ctx, &opening, ending);
+                socket.phase = Phase::Over(socket.give_up_opening(ctx, &opening, ending));
                 self.spare.take_handshake(opening);
-                remains
             }
-            Phase::Synchronised(mut connection) => {
+            Phase::Synchronised(connection) => {
                 // Once it is forgotten, nobody else would acknowledge their FIN.
                 owes_ack = connection.rcv.ack.is_due(ctx.now);
-                socket.end_connection(ctx, &mut connection, ending);
-                Remains::Connection(connection)
+                socket.phase = Phase::Over(Remains::Connection(connection));
+                socket.end_connection(ctx, ending);
             }
             Phase::Over(remains) => {
                 socket.phase = Phase::Over(remains);
                 return;
             }
-        };
-        socket.phase = Phase::Over(remains);
+        }
         if ending == Ending::TimeWait {
             self.wait(ctx, id, owes_ack);
         } else {
@@ -409,14 +407,18 @@ impl Socket {
     }
 
     /// A connection ends, and gives back what nobody will want.
-    fn end_connection(&mut self, ctx: &mut Context<'_>, connection: &mut Connection, ending: Ending) {
+    fn end_connection(&mut self, ctx: &mut Context<'_>, ending: Ending) {
+        let Phase::Over(Remains::Connection(connection)) = &mut self.phase else { return };
         if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
             let reset = connection.reset(ctx.now);
             emit::queue(ctx, &self.tuple, Marks::of(&self.options), &reset);
         }
         connection.release(ctx);
-        let error = connection.soft_error.filter(|_| ending == Ending::TimedOut).or(ending.error());
-        self.error = self.error.or(error);
+        // Mostly it was closed, and there is none.
+        if let Some(error) = ending.error() {
+            let soft_error = connection.soft_error.filter(|_| ending == Ending::TimedOut);
+            self.error.get_or_insert(soft_error.unwrap_or(error));
+        }
     }
 
     fn trace_end(&mut self, ctx: &mut Context<'_>, ending: Ending) {
