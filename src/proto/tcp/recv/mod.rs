@@ -50,6 +50,11 @@ pub(crate) struct RecvStart {
 /// The window that a SYN offers now: what a buffer starts with, as far as there is memory.
 pub(crate) fn syn_window(ctx: &Context<'_>) -> u16 {
     let initial = ctx.config.recv_buffer_initial.min(ctx.config.recv_buffer) as u64;
+    // Where there is plenty, the share need not be known.
+    if initial <= bytes_of_share(Pool::SHARE_WHEN_PLENTY) && ctx.pool.has_plenty(0) {
+        debug_assert!(initial <= bytes_of_share(ctx.pool.share(0)));
+        return Window::syn_field(initial);
+    }
     Window::syn_field(initial.min(bytes_of_share(ctx.pool.share(0))))
 }
 
