@@ -67,18 +67,13 @@ impl<T: Talk> TcpService<T> {
         }
     }
 
+    // Apart, so that an event of a connection, as most are, prepares for nothing of this.
+    #[inline(never)]
     fn accept_all(&mut self, stack: &mut Stack, listener: ListenerId, now: Instant) {
-        // A connection can die in the queue; its error must not keep those behind it waiting.
-        for _ in 0..=stack.config().backlog_max {
-            match stack.tcp_accept(now, listener) {
-                Ok((id, _peer)) => {
-                    self.connections.insert(id, T::State::default());
-                    self.make_room(stack, id, now);
-                    self.serve(stack, id, now);
-                }
-                Err(Error::WouldBlock | Error::NoSuchSocket) => return,
-                Err(error) => log::debug!("{}: accept: {error}", self.name),
-            }
+        while let Some(id) = stack.tcp_take_waiting(listener) {
+            self.connections.insert(id, T::State::default());
+            self.make_room(stack, id, now);
+            self.serve(stack, id, now);
         }
     }
 
@@ -93,6 +88,8 @@ impl<T: Talk> TcpService<T> {
         }
     }
 
+    // Once, for events and for who is accepted.
+    #[inline(never)]
     fn serve(&mut self, stack: &mut Stack, id: TcpId, now: Instant) {
         let Some(state) = self.connections.get_mut(id) else { return };
         let leave = match self.talk.talk(&mut Wire { stack, id, now }, state, self.ending) {

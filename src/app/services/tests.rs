@@ -13,7 +13,9 @@ use super::pipe::Talk;
 use super::tcp::TcpService;
 use super::udp::{GuardedPorts, UdpService};
 use crate::proto::stack::{Progress, Shutdown};
-use crate::proto::{Config, DeviceId, Egress, Error, Owner, Packet, Secrets, Sent, Stack, TcpId, UdpId};
+use crate::proto::{
+    Config, DeviceId, Egress, Error, Owner, Packet, Secrets, Sent, SocketId, Stack, TcpId, UdpId,
+};
 use crate::runtime::Service;
 use crate::time::Instant;
 
@@ -111,6 +113,16 @@ impl World {
             self.client.stack.advance(self.now);
         }
         self.now = end;
+    }
+
+    /// Lets packets go back and forth so many times; events wait.
+    fn exchange(&mut self, times: usize) {
+        for _ in 0..times {
+            self.client.transmit(self.now, &mut self.server);
+            self.server.receive_all(self.now);
+            self.server.transmit(self.now, &mut self.client);
+            self.client.receive_all(self.now);
+        }
     }
 
     fn connect(&mut self) -> TcpId {
@@ -297,6 +309,35 @@ fn at_the_end_chargen_stops() {
     assert!(received[..] == pattern(received.len())[..]);
     world.run(MOMENT);
     assert_eq!(world.server.stack.tcp_unfinished(), 0, "nothing is left to wait for");
+}
+
+#[test]
+fn all_who_wait_are_served_by_one_event_and_no_other_repeats_it() {
+    let mut world = World::tcp(Echo);
+    let to = SocketAddr::new(SERVER, PORT);
+    let stack = &mut world.client.stack;
+    let ids = [(); 5].map(|()| stack.tcp_connect(world.now, None, to, None, Owner::APPLICATION).unwrap());
+    world.exchange(2);
+    // Some have said something before they are accepted, and one has no more to say.
+    for (id, text) in ids.iter().zip([&b"one"[..], b"two", b"three"]) {
+        assert_eq!(world.client.stack.tcp_write(world.now, *id, text), Ok(text.len()));
+    }
+    world.client.stack.tcp_shutdown(world.now, ids[2], Shutdown::Write).unwrap();
+    world.exchange(1);
+    let event = world.server.stack.next_event().expect("of the listener");
+    assert!(matches!(event.socket, SocketId::Listener(_)) && world.server.stack.next_event().is_none());
+    world.service.on_event(&mut world.server.stack, event, world.now);
+    assert_eq!(world.server.stack.next_event(), None);
+    for id in &ids[3..] {
+        assert_eq!(world.client.stack.tcp_write(world.now, *id, b"later"), Ok(5));
+    }
+    world.run(MOMENT);
+    for (id, text) in ids.into_iter().zip([&b"one"[..], b"two", b"three", b"later", b"later"]) {
+        let mut received = Vec::new();
+        assert_eq!(world.read(id, 10, &mut received), text == b"three", "the end");
+        assert_eq!(received, text);
+    }
+    assert_eq!(world.server.stack.tcp_census().sockets, 4);
 }
 
 #[test]

@@ -57,6 +57,13 @@ impl Stack {
         tcp.accept(&mut ctx, id)
     }
 
+    /// Like [`tcp_accept`](Self::tcp_accept), for whoever uses the connection at once as after an event, and then asks again until
+    /// none waits. Of neither there is an event: it would tell what has been seen.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tcp_take_waiting(&mut self, id: ListenerId) -> Option<TcpId> {
+        self.tcp.take_waiting(id)
+    }
+
     /// Where a listener listens.
     pub fn tcp_listener_addr(&self, id: ListenerId) -> Result<SocketAddr, Error> {
         self.tcp.listener_addr(id)

@@ -122,6 +122,19 @@ impl Endpoint {
         Ok((accepted, socket.tuple.remote_addr()))
     }
 
+    /// Takes the connection that has waited longest, and raises no event: neither for it nor for those that wait behind it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn take_waiting(&mut self, id: ListenerId) -> Option<TcpId> {
+        let listener = self.listeners.get_mut(id)?;
+        while let Some(waiting) = listener.pop() {
+            if let Some(socket) = self.sockets.get_mut(waiting) {
+                socket.holder = Holder::Application;
+                return Some(waiting);
+            }
+        }
+        None
+    }
+
     pub(crate) fn close_listener(&mut self, ctx: &mut Context<'_>, id: ListenerId) {
         let Some(mut listener) = self.listeners.remove(id) else { return };
         self.demux.remove_listener(listener.local, id);
