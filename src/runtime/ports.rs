@@ -230,13 +230,16 @@ impl<'a> Budgeted<'a> {
         self.budget.packets < SEND_BUDGET_PACKETS
     }
 
-    /// Sends a datagram as nearly all are, if nothing is in its way: a small one, whose headers have the
-    /// [usual length](USUAL_HEADER), with text in one piece. Tells whether it did.
-    // That length is known when this is compiled, and nothing has to be remembered while something else is called.
+    /// Sends a datagram as nearly all are, if nothing is in its way: a small one, with text in one piece or none. Tells whether it
+    /// did.
     #[inline(always)]
     fn send_usual(&mut self, egress: &Egress<'_>) -> bool {
-        let Egress { header, payload: [text], gso_size: None, .. } = egress else { return false };
-        let Ok(header) = <&[u8; USUAL_HEADER]>::try_from(*header) else { return false };
+        let &Egress { header, payload, gso_size: None, .. } = egress else { return false };
+        let text: &[u8] = match payload {
+            [] => &[],
+            [text] => text,
+            _ => return false,
+        };
         let len = header.len() + text.len();
         if len > SMALL_MAX || !self.outgoing.full.is_empty() {
             return false;
@@ -244,9 +247,16 @@ impl<'a> Budgeted<'a> {
         let Some(room) = self.outgoing.room_for(egress, len) else { return false };
         self.budget.spend(len);
         self.has_more = true;
-        let (place, rest) = room.split_at_mut(USUAL_HEADER);
-        place.copy_from_slice(header);
-        rest.copy_from_slice(text);
+        let (place, rest) = room.split_at_mut(header.len());
+        if header.len() == USUAL_HEADER {
+            // The length is known when this is compiled.
+            place[..USUAL_HEADER].copy_from_slice(&header[..USUAL_HEADER]);
+        } else {
+            place.copy_from_slice(header);
+        }
+        if !text.is_empty() {
+            rest.copy_from_slice(text);
+        }
         true
     }
 
