@@ -172,13 +172,14 @@ impl Device for Offload {
     fn recv_with_headroom(&self, buffer: &mut [u8]) -> Received {
         let read = self.read_whole(buffer);
         if let Read::Bytes(len) = read
-            && let Some(both) = buffer.get(HEADER_AT..HEADER_AT + len)
-            && vnet_header::is_usual(both)
+            && let Some(both) = buffer.get(HEADER_AT..)
+            && vnet_header::is_usual(both, len)
         {
             let vnet_header::Meta { checksum, gso_size } = vnet_header::Meta::USUAL;
             return Received::Packet { len: len - vnet_header::LEN, checksum, gso_size };
         }
-        self.go_on(read, buffer)
+        // As each batch ends.
+        if matches!(read, Read::Empty) { Received::Empty } else { self.go_on(read, buffer) }
     }
 
     fn send(&self, egress: Egress<'_>) -> Sent {

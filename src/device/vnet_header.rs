@@ -121,18 +121,18 @@ pub(super) fn read(header: &[u8; LEN], datagram: &mut [u8]) -> Option<Meta> {
     Some(Meta { checksum: ChecksumState::Unverified, gso_size: None })
 }
 
-/// Whether this is a header and behind it a single segment of TCP over IPv4 whose checksum is to be completed, as nearly all that
-/// is small is: [`read`] then says [`Meta::USUAL`], and little has to be looked at.
+/// Whether `buffer` begins with a header and behind it a single segment of TCP over IPv4 whose checksum is to be completed, as nearly
+/// all that is small is: [`read`] then says [`Meta::USUAL`], and little has to be looked at. `len` is the length of both.
 #[inline(always)]
-pub(super) fn is_usual(both: &[u8]) -> bool {
+pub(super) fn is_usual(buffer: &[u8], len: usize) -> bool {
     // If there are options, it is longer; TCP's checksum has to lie within.
     const IP_HEADER: usize = 20;
-    let Some((header, datagram)) = both.split_first_chunk() else { return false };
-    let Some(headers) = datagram.first_chunk::<{ IP_HEADER + TCP_CHECKSUM as usize + 2 }>() else {
-        return false;
-    };
+    const HEADERS: usize = LEN + IP_HEADER + TCP_CHECKSUM as usize + 2;
+    let Some(both) = buffer.first_chunk::<HEADERS>() else { return false };
+    let Some((header, headers)) = both.split_first_chunk() else { return false };
     let Fields { flags, gso_type, csum_start, csum_offset, .. } = Fields::read(header);
-    (flags, gso_type) == (NEEDS_CSUM, GSO_NONE)
+    len >= HEADERS
+        && (flags, gso_type) == (NEEDS_CSUM, GSO_NONE)
         && (csum_start, csum_offset) == (IP_HEADER as u16, TCP_CHECKSUM)
         && (headers[0], headers[IP_PROTOCOL]) == (0x45, TCP)
 }
@@ -325,14 +325,15 @@ mod tests {
     fn what_is_usual_is_a_segment_alone() {
         let usual = fields(NEEDS_CSUM, GSO_NONE, 0).write();
         let is_usual = |header: [u8; LEN], is_ipv6, protocol| {
-            is_usual(&[&header, datagram(is_ipv6, protocol, 0, 100).0.as_slice()].concat())
+            let both = [&header, datagram(is_ipv6, protocol, 0, 100).0.as_slice()].concat();
+            is_usual(&both, both.len())
         };
         assert!(is_usual(usual, false, TCP));
         assert!(!is_usual(usual, false, UDP) && !is_usual(usual, true, TCP));
         for other in [fields(0, GSO_NONE, 0), fields(NEEDS_CSUM, GSO_TCPV4, 1460)] {
             assert!(!is_usual(other.write(), false, TCP));
         }
-        assert!(!super::is_usual(&usual));
+        assert!(!super::is_usual(&usual, usual.len()));
     }
 
     #[test]
@@ -367,7 +368,11 @@ mod tests {
         #[test]
         fn what_is_usual_is_found_by_looking_at_all_of_it_too((header, datagram) in any_nearly_usual()) {
             let mut read_to = datagram.clone();
-            if is_usual(&[&header, datagram.as_slice()].concat()) {
+            // What stands behind it in the buffer is left from another.
+            let (another, _) = super::tests::datagram(false, TCP, 0, 20);
+            let rest = another.get(datagram.len()..).unwrap_or_default();
+            let buffer = [&header, datagram.as_slice(), rest].concat();
+            if is_usual(&buffer, LEN + datagram.len()) {
                 prop_assert_eq!(read(&header, &mut read_to), Some(Meta::USUAL));
                 prop_assert_eq!(read_to, datagram);
             }
