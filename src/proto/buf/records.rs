@@ -9,6 +9,8 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::proto::packet::len_of;
+
 /// A queue of records, each with something that is known of it.
 #[derive(Debug)]
 pub struct Records<M> {
@@ -16,6 +18,8 @@ pub struct Records<M> {
     bytes: Vec<u8>,
     /// Oldest first. Each begins where the one before it ends, or at the beginning of the room.
     places: VecDeque<Place<M>>,
+    /// Where the newest ends, if there is one.
+    end: usize,
     /// Bytes of all records together.
     used: usize,
     kept: Kept,
@@ -43,7 +47,7 @@ impl<M> Records<M> {
 
     /// No records, and no memory yet.
     pub const fn new(kept: Kept) -> Self {
-        Records { bytes: Vec::new(), places: VecDeque::new(), used: 0, kept }
+        Records { bytes: Vec::new(), places: VecDeque::new(), end: 0, used: 0, kept }
     }
 
     /// How many there are.
@@ -60,17 +64,18 @@ impl<M> Records<M> {
     /// Copies a record, which comes in pieces, to the end; tells how long it is.
     #[inline]
     pub fn push(&mut self, meta: M, pieces: &[&[u8]]) -> usize {
-        let len = pieces.iter().map(|piece| piece.len()).sum();
+        let len = len_of(pieces);
         let at = match self.room_for(len) {
             Some(at) => at,
             None => self.grow_for(len),
         };
-        let mut rest = &mut self.bytes[at..at + len];
-        for piece in pieces {
-            let (here, behind) = rest.split_at_mut(piece.len());
-            here.copy_from_slice(piece);
-            rest = behind;
+        let room = &mut self.bytes[at..at + len];
+        match pieces {
+            // So it mostly is.
+            [whole] => room.copy_from_slice(whole),
+            pieces => copy_pieces(pieces, room),
         }
+        self.end = at + len;
         self.used += len;
         self.places.push_back(Place { at, len, meta });
         len
@@ -93,7 +98,10 @@ impl<M> Records<M> {
     /// Copies more to the end of the newest record; `false` if what room there is lies elsewhere (nothing happened).
     pub fn extend_back(&mut self, bytes: &[u8]) -> bool {
         let len = bytes.len();
-        let Some(end) = self.places.back().map(|newest| newest.at + newest.len) else { return false };
+        if self.places.is_empty() {
+            return false;
+        }
+        let end = self.end;
         let mut at = self.room_for(len);
         if at != Some(end) && (self.bytes.len() < self.kept.bytes || self.used + len > self.bytes.len()) {
             at = Some(self.grow_for(len));
@@ -103,6 +111,7 @@ impl<M> Records<M> {
         let (Some(newest), Some(at)) = (self.places.back_mut(), at) else { return false };
         self.bytes[at..at + len].copy_from_slice(bytes);
         newest.len += len;
+        self.end = at + len;
         self.used += len;
         true
     }
@@ -124,12 +133,10 @@ impl<M> Records<M> {
     /// Where in the buffer there is room for a record, if there is.
     #[inline]
     fn room_for(&self, len: usize) -> Option<usize> {
-        let (Some(oldest), Some(newest)) = (self.places.front(), self.places.back()) else {
-            return (len <= self.bytes.len()).then_some(0);
-        };
-        let end = newest.at + newest.len;
+        let Some(oldest) = self.places.front() else { return (len <= self.bytes.len()).then_some(0) };
+        let end = self.end;
         // Where the newest has gone round, something is left between it and the oldest: else nobody could tell that it has.
-        if newest.at < oldest.at {
+        if end < oldest.at {
             (end + len < oldest.at).then_some(end)
         } else if end + len <= self.bytes.len() {
             Some(end)
@@ -160,6 +167,18 @@ impl<M> Records<M> {
             end += place.len;
         }
         self.bytes = bytes;
+        self.end = end;
+    }
+}
+
+/// Copies all pieces, one behind the other, to `room`, which has their length.
+#[inline(never)]
+fn copy_pieces(pieces: &[&[u8]], room: &mut [u8]) {
+    let mut rest = room;
+    for piece in pieces {
+        let (here, behind) = rest.split_at_mut(piece.len());
+        here.copy_from_slice(piece);
+        rest = behind;
     }
 }
 
