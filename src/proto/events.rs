@@ -122,11 +122,22 @@ impl Events {
     }
 
     /// Forgets what is pending for a socket that is gone.
+    // As for `raise`.
+    #[inline(always)]
     pub(crate) fn forget(&mut self, socket: SocketId) {
-        // Leaving the id in `order` would let a socket opened and closed in a loop grow the queue. Mostly it is young.
-        if self.pending.remove(socket).is_some_and(|(_, readiness)| !readiness.is_empty())
-            && let Some(place) = self.order.iter().rposition(|queued| *queued == socket)
+        if let Some((_, pending)) = self.pending.get_mut(socket)
+            && !pending.is_empty()
         {
+            *pending = Readiness::empty();
+            self.leave_line(socket);
+        }
+    }
+
+    /// Leaving the id in `order` would let a socket opened and closed in a loop grow the queue.
+    #[inline(never)]
+    fn leave_line(&mut self, socket: SocketId) {
+        // Mostly it is young.
+        if let Some(place) = self.order.iter().rposition(|queued| *queued == socket) {
             self.order.remove(place);
         }
     }
@@ -140,7 +151,7 @@ impl Events {
 
 /// What is pending for each socket: found by its place among those of its kind, without a search. A socket that has the
 /// place of another now, which is gone, has it here, too. Who has had an event keeps the place, with nothing in it, for the
-/// next.
+/// next; so does who is gone, until then.
 #[derive(Debug, Default)]
 struct Pending {
     tcp: SecondaryMap<TcpId, (Owner, Readiness)>,
@@ -169,16 +180,6 @@ impl Pending {
             SocketId::Ping(id) => self.ping.insert(id, what),
             SocketId::Raw(id) => self.raw.insert(id, what),
         };
-    }
-
-    fn remove(&mut self, socket: SocketId) -> Option<(Owner, Readiness)> {
-        match socket {
-            SocketId::Tcp(id) => self.tcp.remove(id),
-            SocketId::Listener(id) => self.listeners.remove(id),
-            SocketId::Udp(id) => self.udp.remove(id),
-            SocketId::Ping(id) => self.ping.remove(id),
-            SocketId::Raw(id) => self.raw.remove(id),
-        }
     }
 }
 
