@@ -15,6 +15,7 @@ use core::ops::Range;
 use arrayvec::ArrayVec;
 
 use crate::proto::buf::ranges::Ranges;
+use crate::proto::buf::trail::Trail;
 use crate::time::Instant;
 
 /// Heap memory of so many transmissions is not worth giving back.
@@ -34,7 +35,7 @@ pub(crate) struct Transmission {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flight {
     /// What was sent once: ordered by position and by time.
-    fresh: VecDeque<Transmission>,
+    fresh: Trail<Transmission>,
     again: Again,
 }
 
@@ -50,12 +51,9 @@ struct Again {
 impl Flight {
     /// Forgets what stands there, and gives its memory back if it is much.
     pub(super) fn empty(&mut self) {
-        self.fresh.clear();
+        self.fresh.empty(FRESH_KEPT);
         if self.has_repeats() {
             self.again = Again::default();
-        }
-        if self.fresh.capacity() > FRESH_KEPT {
-            self.fresh = VecDeque::new();
         }
     }
 
@@ -102,7 +100,7 @@ impl Flight {
             Some(_) => self.fresh.partition_point(|entry| !begins_it(entry)),
             None => return,
         };
-        for entry in self.fresh.range(first..) {
+        for entry in self.fresh.iter_from(first) {
             let Some(part) = entry.within(range) else { return };
             tell(part);
         }
@@ -170,20 +168,12 @@ impl Flight {
     /// `range` is not on its way any more, as far as these entries tell of it.
     pub(crate) fn forget(&mut self, range: &Range<u64>) {
         while self.again.take_first(range).is_some() {}
-        let first = self.fresh.partition_point(|entry| entry.range.end <= range.start);
-        let end = self.fresh.partition_point(|entry| entry.range.start < range.end);
-        // What is left of those at the two edges, which may be one and the same.
-        let rest: ArrayVec<Transmission, 2> =
-            self.fresh.range(first..end.max(first)).flat_map(|entry| entry.without(range)).take(2).collect();
-        self.fresh.drain(first..end.max(first));
-        for part in rest.into_iter().rev() {
-            self.fresh.insert(first, part);
-        }
+        self.fresh.change(|fresh| cut_out(fresh, range));
     }
 
     /// Nothing is on its way.
     pub(crate) fn clear(&mut self) {
-        self.fresh.clear();
+        self.fresh.empty(usize::MAX);
         if self.has_repeats() {
             self.again = Again::default();
         }
@@ -198,6 +188,19 @@ impl Flight {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.fresh.len() + self.again.places.len()
+    }
+}
+
+/// Leaves what stands outside of `range`.
+fn cut_out(fresh: &mut VecDeque<Transmission>, range: &Range<u64>) {
+    let first = fresh.partition_point(|entry| entry.range.end <= range.start);
+    let end = fresh.partition_point(|entry| entry.range.start < range.end);
+    // What is left of those at the two edges, which may be one and the same.
+    let rest: ArrayVec<Transmission, 2> =
+        fresh.range(first..end.max(first)).flat_map(|entry| entry.without(range)).take(2).collect();
+    fresh.drain(first..end.max(first));
+    for part in rest.into_iter().rev() {
+        fresh.insert(first, part);
     }
 }
 
@@ -300,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
-        for (entries, kept) in [(1, true), (100, false)] {
+        for (entries, kept) in [(2, true), (100, false)] {
             let mut flight = Flight::default();
             for nr in 0..entries {
                 flight.sent(nr * 2000..nr * 2000 + 1000, at(nr));

@@ -7,6 +7,8 @@
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
+use crate::proto::buf::trail::Trail;
+
 /// Runs that are kept apart.
 const RUNS_MAX: usize = 128;
 
@@ -26,30 +28,29 @@ struct Run {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sizes {
     /// Ascending and without gaps.
-    runs: VecDeque<Run>,
+    runs: Trail<Run>,
 }
 
 impl Sizes {
     pub(crate) const fn new() -> Self {
-        Sizes { runs: VecDeque::new() }
+        Sizes { runs: Trail::new() }
     }
 
     /// Forgets what stands there, and gives its memory back if it is much.
     pub(super) fn empty(&mut self) {
-        self.runs.clear();
-        if self.runs.capacity() > RUNS_KEPT {
-            self.runs = VecDeque::new();
-        }
+        self.runs.empty(RUNS_KEPT);
     }
 
     /// A segment with `size` bytes of text went out, for the first time or again.
     #[inline(always)]
     pub(crate) fn sent(&mut self, range: Range<u64>, size: u64) {
+        let run = Run { start: range.start, end: range.end, size };
         match self.runs.back_mut() {
-            Some(last) if last.end == range.start && last.size == size => last.end = range.end,
-            Some(last) if last.end > range.start => self.overwrite(range, size),
-            Some(_) | None => {
-                self.runs.push_back(Run { start: range.start, end: range.end, size });
+            None => self.runs.push_back(run),
+            Some(last) if last.end == run.start && last.size == size => last.end = run.end,
+            Some(last) if last.end > run.start => self.overwrite(range, size),
+            Some(_) => {
+                self.runs.push_back(run);
                 if self.runs.len() > RUNS_MAX {
                     self.keep_short();
                 }
@@ -60,9 +61,11 @@ impl Sizes {
     /// All below `una` is acknowledged. Returns the size of the largest segment among what newly is.
     #[inline]
     pub(crate) fn advance(&mut self, una: u64) -> Option<u64> {
-        let Run { start, end, size } = *self.runs.front()?;
         // Mostly that is all there is, and all of it has arrived.
-        if start < una && end <= una && self.runs.len() == 1 {
+        if let Some(&Run { start, end, size }) = self.runs.only()
+            && start < una
+            && end <= una
+        {
             self.empty();
             return Some(size);
         }
@@ -80,8 +83,8 @@ impl Sizes {
             }
             self.runs.pop_front();
         }
-        if self.runs.is_empty() && self.runs.capacity() > RUNS_KEPT {
-            self.runs = VecDeque::new();
+        if self.runs.is_empty() {
+            self.empty();
         }
         Some(largest)
     }
@@ -100,23 +103,7 @@ impl Sizes {
     // Rare, as what it calls: the record of what is sent for the first time needs none of their registers.
     #[cold]
     fn overwrite(&mut self, range: Range<u64>, size: u64) {
-        let from = self.runs.partition_point(|run| run.end <= range.start);
-        let to = self.runs.partition_point(|run| run.start < range.end);
-        let new = Run { start: range.start, end: range.end, size };
-        let left = self.runs.get(from).map(|run| Run { end: range.start, ..*run });
-        let right = to.checked_sub(1).and_then(|last| self.runs.get(last));
-        let right = right.map(|run| Run { start: range.end, ..*run });
-        self.runs.drain(from..to);
-        let mut at = from;
-        for run in [left, Some(new), right].into_iter().flatten().filter(|run| run.start < run.end) {
-            match at.checked_sub(1).and_then(|before| self.runs.get_mut(before)) {
-                Some(before) if before.size == run.size => before.end = run.end,
-                Some(_) | None => {
-                    self.runs.insert(at, run);
-                    at += 1;
-                }
-            }
-        }
+        self.runs.change(|runs| overwrite(runs, range, size));
         self.keep_short();
     }
 
@@ -129,6 +116,27 @@ impl Sizes {
         {
             next.start = oldest.start;
             next.size = next.size.max(oldest.size);
+        }
+    }
+}
+
+/// Has `range` be sent in segments of `size` bytes, whatever stands there.
+fn overwrite(runs: &mut VecDeque<Run>, range: Range<u64>, size: u64) {
+    let from = runs.partition_point(|run| run.end <= range.start);
+    let to = runs.partition_point(|run| run.start < range.end);
+    let new = Run { start: range.start, end: range.end, size };
+    let left = runs.get(from).map(|run| Run { end: range.start, ..*run });
+    let right = to.checked_sub(1).and_then(|last| runs.get(last));
+    let right = right.map(|run| Run { start: range.end, ..*run });
+    runs.drain(from..to);
+    let mut at = from;
+    for run in [left, Some(new), right].into_iter().flatten().filter(|run| run.start < run.end) {
+        match at.checked_sub(1).and_then(|before| runs.get_mut(before)) {
+            Some(before) if before.size == run.size => before.end = run.end,
+            Some(_) | None => {
+                runs.insert(at, run);
+                at += 1;
+            }
         }
     }
 }
@@ -167,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_next_connection_has_the_memory_of_a_short_record_and_not_that_of_a_long_one() {
-        for (runs, kept) in [(1, true), (100, false)] {
+        for (runs, kept) in [(2, true), (100, false)] {
             let mut sizes = Sizes::new();
             for nr in 0..runs {
                 sizes.sent(nr * 10..nr * 10 + 10, 5 + nr % 2);
