@@ -400,6 +400,7 @@ impl Connection {
 
     /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
     /// asked, which is [`follow_path`](Self::follow_path).
+    #[cold]
     pub(crate) fn tell_path(&mut self, ctx: &mut Context<'_>, route: &Route, remote: IpAddr) -> bool {
         let news = self.snd.path().probe.take_news();
         if let Some(found) = news {
@@ -417,10 +418,9 @@ impl Connection {
 
     /// The largest segment for the path to `remote`, to which `route` is the way.
     //= RFC9293 MUST-16
+    // Inlined, since each connection calls it once, and it has hardly anything to do then.
+    #[inline(always)]
     pub(crate) fn follow_path(&mut self, ctx: &Context<'_>, route: &Route, remote: IpAddr) {
-        if self.snd.has_followed(route.mtu as u64, route.link_mtu as u64) {
-            return;
-        }
         let fixed = header_len(remote.is_ipv4()) as u64;
         let asks = self.snd.path().probe.asks_others(route.mtu as u64);
         let is_cut = asks && ctx.ip.path_mtu.needs_cutting(&remote);

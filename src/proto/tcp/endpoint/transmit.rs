@@ -272,7 +272,7 @@ fn follow_path(
     route: Route,
     tuple: &FourTuple,
 ) {
-    let told = connection.tell_path(ctx, &route, tuple.remote);
-    let route = if told { way.find(ctx, tuple).unwrap_or(route) } else { route };
+    let has_news = connection.snd.has_path_news() && connection.tell_path(ctx, &route, tuple.remote);
+    let route = if has_news { way.find(ctx, tuple).unwrap_or(route) } else { route };
     connection.follow_path(ctx, &route, tuple.remote);
 }
