@@ -572,9 +572,11 @@ impl Connection {
             says.options.sack = self.sack_option(self.sack_blocks_beside_text());
         }
         let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
-        let sent = match self.snd.text_in_one(plan.start, plan.len) {
-            Some(text) => emit::send(ctx, sink, way, &says, &[text], gso_size),
-            None => self.send_pieces(ctx, sink, way, &says, plan, gso_size),
+        let text = self.snd.text_in_one(plan.start, plan.len);
+        let sent = if text.is_some() || plan.len == 0 {
+            emit::send(ctx, sink, way, &says, text.as_slice(), gso_size)
+        } else {
+            self.send_pieces(ctx, sink, way, &says, plan, gso_size)
         };
         if sent == Sent::Taken {
             match plan.kind {
@@ -591,7 +593,7 @@ impl Connection {
         sent
     }
 
-    /// Hands text to the sink that stands in several places, or nowhere.
+    /// Hands text to the sink that stands in several places.
     #[inline(never)]
     fn send_pieces(
         &self,
