@@ -263,11 +263,21 @@ impl Ring {
 
     /// Forgets everything below `to` and gives emptied pages back. `to` may lie past all data; a `to`
     /// below [`start`](Self::start) changes nothing.
+    #[inline]
     pub fn advance(&mut self, to: u64, pool: &mut Pool) {
+        // What is acknowledged may be no text.
+        if to > self.start {
+            self.advance_on(to, pool);
+        }
+    }
+
+    /// The same where it is beyond.
+    #[inline(never)]
+    fn advance_on(&mut self, to: u64, pool: &mut Pool) {
         if to >= self.end {
             self.empty(pool);
-            self.start = self.start.max(to);
-            self.end = self.start;
+            self.start = to;
+            self.end = to;
             #[cfg(debug_assertions)]
             self.audit.written.clear();
             return;
@@ -278,9 +288,6 @@ impl Ring {
     /// The same where something is left.
     #[inline(never)]
     fn advance_within(&mut self, to: u64, pool: &mut Pool) {
-        if to <= self.start {
-            return;
-        }
         let (emptied, _) = self.locate(to);
         for _ in 0..emptied {
             let next = self.more.pop_front().flatten();
