@@ -176,8 +176,29 @@ impl TcpOptions {
         }
     }
 
+    /// What stands in our SYNs to most peers, as [`read_usual_syn`](Self::read_usual_syn) reads it, if it is just that.
+    #[rustfmt::skip]
+    fn usual_syn(&self) -> Option<[u8; 20]> {
+        let TcpOptions {
+            mss: Some(mss), window_scale: Some(shift), sack_permitted: true, timestamps: Some((value, echo)), ref sack,
+        } = *self else { return None };
+        let ([m, n], [a, b, c, d], [e, f, g, h]) = (mss.to_be_bytes(), value.to_be_bytes(), echo.to_be_bytes());
+        sack.is_empty().then_some([
+            KIND_MSS, 4, m, n, KIND_SACK_PERMITTED, 2, KIND_TIMESTAMPS, 10, a, b, c, d, e, f, g, h,
+            KIND_NOP, KIND_WINDOW_SCALE, 3, shift,
+        ])
+    }
+
     #[inline(never)]
     fn write_any(&self, out: &mut HeaderBuf) {
+        match self.usual_syn() {
+            Some(bytes) => put(out, &bytes),
+            None => self.write_each(out),
+        }
+    }
+
+    #[inline(never)]
+    fn write_each(&self, out: &mut HeaderBuf) {
         //= RFC9293 MUST-69
         // The words come out even, so there is no padding that would have to be zero.
         let mut put = |bytes: &[u8]| put(out, bytes);
