@@ -85,6 +85,23 @@ impl Queue {
         let (own, transit) = Default::default();
         Queue { packets: Records::new(KEPT), own, transit, has_refused: false }
     }
+
+    /// Forgets the oldest datagram, if there is one.
+    #[inline]
+    fn pop(&mut self) {
+        let Some((Waiting { is_transit, .. }, len)) = self.packets.pop() else { return };
+        let load = if is_transit { &mut self.transit } else { &mut self.own };
+        load.packets -= 1;
+        load.bytes -= len;
+    }
+
+    /// Whether an application that found no room would find some now, so much that it is worth telling. Says so once.
+    #[inline]
+    fn take_relief(&mut self, own_max: Load) -> bool {
+        let is_relieved = self.has_refused && self.own.is_half_of(own_max);
+        self.has_refused &= !is_relieved;
+        is_relieved
+    }
 }
 
 impl Waiting {
@@ -117,9 +134,23 @@ impl Outbox {
         self.append(device, Waiting::OWN, pieces);
     }
 
-    /// Like [`push`](Self::push), of a segment that is all headers.
-    pub(crate) fn push_headers(&mut self, device: DeviceId, headers: &[u8], checksum: EgressChecksum) {
-        self.append(device, Waiting { checksum, ..Waiting::OWN }, &[headers]);
+    /// Queues a segment of this stack's that is all headers; `false` if there is no room (nothing happened).
+    pub(crate) fn push_headers(
+        &mut self,
+        device: DeviceId,
+        headers: &[u8],
+        checksum: EgressChecksum,
+    ) -> bool {
+        let own_max = self.own_max;
+        let Some(queue) = self.queue_for(device).filter(|queue| queue.own.admits(1, headers.len(), own_max))
+        else {
+            return false;
+        };
+        queue.own.packets += 1;
+        queue.own.bytes += headers.len();
+        queue.packets.push_one(Waiting { checksum, ..Waiting::OWN }, headers);
+        self.waiting += 1;
+        true
     }
 
     /// Like [`push`](Self::push), of a datagram of UDP whose checksum the device completes. With `gso_size` it is a
@@ -212,7 +243,8 @@ impl Outbox {
             if self.waiting == 0 {
                 break;
             }
-            let at = (self.first + step) % count;
+            let at = self.first + step;
+            let at = if at < count { at } else { at - count };
             match self.drain_one(at, sink) {
                 Sent::Taken => {}
                 Sent::Busy => progress = Progress::Busy,
@@ -252,7 +284,12 @@ impl Outbox {
 
     /// Forgets what waits for a device that is gone.
     pub(crate) fn forget(&mut self, device: DeviceId) {
-        while self.pop_from(index(device)) {}
+        let Some(queue) = self.queues.get_mut(index(device)).filter(|queue| !queue.packets.is_empty()) else {
+            return;
+        };
+        self.waiting -= queue.packets.len();
+        let has_refused = core::mem::replace(queue, Queue::new()).has_refused;
+        self.is_relieved |= has_refused;
     }
 
     /// Takes the oldest datagram of the first device that has one.
@@ -260,17 +297,22 @@ impl Outbox {
     pub(crate) fn pop(&mut self) -> Option<(DeviceId, Vec<u8>)> {
         let at = self.queues.iter().position(|queue| !queue.packets.is_empty())?;
         let bytes = self.queues[at].packets.front().map(|(_, bytes)| bytes.to_vec())?;
-        self.pop_from(at);
+        self.queues[at].pop();
+        self.waiting -= 1;
+        self.is_relieved |= self.queues[at].take_relief(self.own_max);
         Some((device_at(at), bytes))
     }
 
     fn drain_one(&mut self, at: usize, sink: &mut dyn PacketSink) -> Sent {
         let device = device_at(at);
-        while let Some((waiting, bytes)) = self.queues.get(at).and_then(|queue| queue.packets.front()) {
+        let Some(queue) = self.queues.get_mut(at) else { return Sent::Taken };
+        while let Some((waiting, bytes)) = queue.packets.front() {
             match sink.send(waiting.egress(device, bytes)) {
-                Sent::Taken => self.pop_from(at),
+                Sent::Taken => queue.pop(),
                 refused @ (Sent::Busy | Sent::Enough) => return refused,
             };
+            self.waiting -= 1;
+            self.is_relieved |= queue.take_relief(self.own_max);
         }
         Sent::Taken
     }
@@ -278,11 +320,7 @@ impl Outbox {
     // In one place, and all of it.
     #[inline(never)]
     fn append(&mut self, device: DeviceId, waiting: Waiting, pieces: &[&[u8]]) {
-        let index = index(device);
-        if self.queues.len() <= index {
-            self.queues.resize_with(index + 1, Queue::new);
-        }
-        let Some(queue) = self.queues.get_mut(index) else { return };
+        let Some(queue) = self.queue_for(device) else { return };
         let load = if waiting.is_transit { &mut queue.transit } else { &mut queue.own };
         load.packets += 1;
         load.bytes += queue.packets.push(waiting, pieces);
@@ -317,23 +355,23 @@ impl Outbox {
         burst::lengthen(bytes, ip.len(), data.len())
     }
 
-    /// Forgets the oldest datagram; `false` if there was none.
-    fn pop_from(&mut self, index: usize) -> bool {
-        let Some(queue) = self.queues.get_mut(index) else { return false };
-        let Some((Waiting { is_transit, .. }, len)) = queue.packets.pop() else { return false };
-        let load = if is_transit { &mut queue.transit } else { &mut queue.own };
-        load.packets -= 1;
-        load.bytes -= len;
-        self.waiting -= 1;
-        if queue.has_refused && queue.own.is_half_of(self.own_max) {
-            queue.has_refused = false;
-            self.is_relieved = true;
-        }
-        true
-    }
-
     fn queue(&self, device: DeviceId) -> Option<&Queue> {
         self.queues.get(index(device))
+    }
+
+    /// The same, made if it isn't there yet.
+    #[inline]
+    fn queue_for(&mut self, device: DeviceId) -> Option<&mut Queue> {
+        let index = index(device);
+        if self.queues.len() <= index {
+            self.add_queues_to(index);
+        }
+        self.queues.get_mut(index)
+    }
+
+    #[cold]
+    fn add_queues_to(&mut self, index: usize) {
+        self.queues.resize_with(index + 1, Queue::new);
     }
 }
 

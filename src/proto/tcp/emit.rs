@@ -250,11 +250,8 @@ pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, 
     let mut headers = HeaderBuf::new();
     let way = Way { device: route.device, tuple, marks };
     let checksum = write_headers(ctx, &way, says, &[], &mut headers);
-    if ctx.outbox.has_room_for(route.device, 1, headers.len()) {
-        ctx.outbox.push_headers(route.device, &headers, checksum);
-    } else {
-        ctx.counters.replies_lost += 1;
-    }
+    let has_room = ctx.outbox.push_headers(route.device, &headers, checksum);
+    ctx.counters.replies_lost += u64::from(!has_room);
 }
 
 /// IPv6's and TCP's, with all options that there may be.
