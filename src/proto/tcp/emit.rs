@@ -1,6 +1,6 @@
 //! Segments on their way out: headers from a connection's numbers, and control segments for the outbox.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU16;
 
 use super::demux::FourTuple;
@@ -13,7 +13,7 @@ use crate::proto::trace::{Direction, Record, SegmentLine, Trace, TraceLevel};
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP};
 use crate::proto::wire::tcp::{CHECKSUM_AT, Control, HEADER_LEN, Segment, SeqNr, TcpHeader};
-use crate::proto::wire::tcp_options::{TIMESTAMPS_LEN, TcpOptions};
+use crate::proto::wire::tcp_options::{TcpOptions, timestamps_bytes};
 
 /// What a segment to be sent says, but for its ports and text.
 #[derive(Clone, Debug)]
@@ -161,29 +161,64 @@ pub(crate) fn send(
     text: &[&[u8]],
     gso_size: Option<NonZeroU16>,
 ) -> Sent {
-    // As nearly all segments are. Said once more, it is known to be so wherever a header is made.
-    if !ctx.ip.path_mtu.needs_cutting(&way.tuple.remote)
-        && let FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), .. } = *way.tuple
-        && let Says { ack: Some(ack), urgent: None, .. } = *says
+    if let Some(usual) = Usual::of(ctx, way.tuple, says)
+        && let Some(ack) = says.ack
         && let Some(timestamps) = says.options.timestamps_alone()
     {
-        let ends = FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), ..*way.tuple };
         let mut header = HeaderBuf::new();
-        let text_len = len_of(text);
-        let len = HEADER_LEN + TIMESTAMPS_LEN + text_len;
-        way.marks.whole_header(ctx, &ends).write(len, &mut header);
-        let checksum = if ctx.ip.interfaces.offloads(way.device).checksum {
-            let start = header.len() as u16;
-            let tcp_header = TcpHeader { ack: Some(ack), urgent: None, ..says.header(way.tuple) };
-            tcp_header.write_seeded_with(timestamps, ends.local, ends.remote, text_len, &mut header);
-            EgressChecksum::Partial { start, offset: CHECKSUM_AT }
-        } else {
-            says.write_summed(way.tuple, text, &mut header);
-            EgressChecksum::Complete
-        };
+        let options = timestamps_bytes(timestamps);
+        let checksum = usual.write_headers(ctx, way, says, Some(ack), &options, text, &mut header);
         return sink.send(Egress { device: way.device, header: &header, payload: text, gso_size, checksum });
     }
     send_any(ctx, sink, way, says, text, gso_size)
+}
+
+/// What is known of nearly all segments: they go over IPv4, are not to be cut, and nothing in them is urgent. Said once more, it
+/// is known to be so wherever a header is made.
+struct Usual {
+    local: Ipv4Addr,
+    remote: Ipv4Addr,
+}
+
+impl Usual {
+    #[inline(always)]
+    fn of(ctx: &Context<'_>, tuple: &FourTuple, says: &Says) -> Option<Self> {
+        if !ctx.ip.path_mtu.needs_cutting(&tuple.remote)
+            && let FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), .. } = *tuple
+            && says.urgent.is_none()
+        {
+            Some(Usual { local, remote })
+        } else {
+            None
+        }
+    }
+
+    /// As the other [`write_headers`], where the options are known to be written as `options`, and often whether there is an `ack`.
+    #[inline(always)]
+    fn write_headers<const N: usize>(
+        &self,
+        ctx: &Context<'_>,
+        way: &Way<'_>,
+        says: &Says,
+        ack: Option<SeqNr>,
+        options: &[u8; N],
+        text: &[&[u8]],
+        header: &mut HeaderBuf,
+    ) -> EgressChecksum {
+        let (local, remote) = (IpAddr::V4(self.local), IpAddr::V4(self.remote));
+        let text_len = len_of(text);
+        let ends = FourTuple { local, remote, ..*way.tuple };
+        way.marks.whole_header(ctx, &ends).write(HEADER_LEN + N + text_len, header);
+        if ctx.ip.interfaces.offloads(way.device).checksum {
+            let start = header.len() as u16;
+            let tcp_header = TcpHeader { ack, urgent: None, ..says.header(way.tuple) };
+            tcp_header.write_seeded_with(options, local, remote, text_len, header);
+            EgressChecksum::Partial { start, offset: CHECKSUM_AT }
+        } else {
+            says.write_summed(way.tuple, text, header);
+            EgressChecksum::Complete
+        }
+    }
 }
 
 /// The same, however odd its header is.
@@ -202,7 +237,7 @@ fn send_any(
 }
 
 /// Writes both headers of a segment, and what of its checksum the device can complete is left to it.
-#[inline(always)]
+#[inline(never)]
 fn write_headers(
     ctx: &mut Context<'_>,
     way: &Way<'_>,
@@ -249,7 +284,14 @@ pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, 
     }
     let mut headers = HeaderBuf::new();
     let way = Way { device: route.device, tuple, marks };
-    let checksum = write_headers(ctx, &way, says, &[], &mut headers);
+    // Mostly it is a SYN, or answers one.
+    let checksum = if let Some(usual) = Usual::of(ctx, tuple, says)
+        && let Some(options) = says.options.usual_syn()
+    {
+        usual.write_headers(ctx, &way, says, says.ack, &options, &[], &mut headers)
+    } else {
+        write_headers(ctx, &way, says, &[], &mut headers)
+    };
     let has_room = ctx.outbox.push_headers(route.device, &headers, checksum);
     ctx.counters.replies_lost += u64::from(!has_room);
 }
@@ -351,16 +393,28 @@ mod tests {
         let numbers = (any::<u32>(), prop::option::weighted(0.8, any::<u32>()), any::<u16>());
         let timestamps = prop::option::weighted(0.8, any::<(u32, u32)>());
         let options = (timestamps, prop::option::weighted(0.2, any::<u16>()));
+        // As nearly all SYNs have them.
+        let all = (any::<(u32, u32)>(), any::<u16>(), 0..15_u8);
+        let options = prop_oneof![
+            2 => options.prop_map(|(timestamps, mss)| TcpOptions { timestamps, mss, ..TcpOptions::NONE }),
+            1 => all.prop_map(|(timestamps, mss, shift)| TcpOptions {
+                timestamps: Some(timestamps),
+                mss: Some(mss),
+                window_scale: Some(shift),
+                sack_permitted: true,
+                ..TcpOptions::NONE
+            }),
+        ];
         let urgent = prop::option::weighted(0.2, any::<u16>());
         (numbers, control, any::<bool>(), urgent, options).prop_map(
-            |((seq, ack, window), control, psh, urgent, (timestamps, mss))| Says {
+            |((seq, ack, window), control, psh, urgent, options)| Says {
                 seq: SeqNr(seq),
                 ack: ack.map(SeqNr),
                 control,
                 psh,
                 urgent,
                 window,
-                options: TcpOptions { timestamps, mss, ..TcpOptions::NONE },
+                options,
             },
         )
     }

@@ -14,7 +14,7 @@ use super::HeaderBuf;
 use super::checksum::Sum;
 use super::ip::PROTOCOL_TCP;
 pub use super::seq_nr::SeqNr;
-use super::tcp_options::{TIMESTAMPS_LEN, TcpOptions, write_timestamps};
+use super::tcp_options::{TcpOptions, append};
 use crate::proto::counters::DropReason;
 use crate::proto::packet::{ChecksumState, len_of};
 
@@ -294,22 +294,22 @@ impl TcpHeader<'_> {
         self.write_unsummed(header_len, !seed.finish(), out);
     }
 
-    /// The same of a header whose options are known to be `timestamps` alone.
+    /// The same of a header whose options are known to be written as `options`.
     #[inline(always)]
-    pub(crate) fn write_seeded_with(
+    pub(crate) fn write_seeded_with<const N: usize>(
         &self,
-        timestamps: (u32, u32),
+        options: &[u8; N],
         src: IpAddr,
         dst: IpAddr,
         payload_len: usize,
         out: &mut HeaderBuf,
     ) {
-        debug_assert_eq!(self.options.timestamps_alone(), Some(timestamps));
-        let header_len = HEADER_LEN + TIMESTAMPS_LEN;
+        debug_assert_eq!(self.len(), HEADER_LEN + N);
+        let header_len = HEADER_LEN + N;
         let seed = Sum::pseudo_header(src, dst, PROTOCOL_TCP, header_len + payload_len);
         //= RFC9293 MUST-2: the device does the rest.
         self.write_fixed(header_len, !seed.finish(), out);
-        write_timestamps(timestamps, out);
+        append(options, out);
     }
 
     /// Appends the header, of `header_len` bytes, with what its checksum's field is to hold.

@@ -171,14 +171,15 @@ impl TcpOptions {
     /// If `out` has no room for them.
     pub fn write(&self, out: &mut HeaderBuf) {
         match self.timestamps_alone() {
-            Some(timestamps) => write_timestamps(timestamps, out),
+            Some(timestamps) => append(&timestamps_bytes(timestamps), out),
             None => self.write_any(out),
         }
     }
 
     /// What stands in our SYNs to most peers, as [`read_usual_syn`](Self::read_usual_syn) reads it, if it is just that.
     #[rustfmt::skip]
-    fn usual_syn(&self) -> Option<[u8; 20]> {
+    #[inline]
+    pub(crate) fn usual_syn(&self) -> Option<[u8; 20]> {
         let TcpOptions {
             mss: Some(mss), window_scale: Some(shift), sack_permitted: true, timestamps: Some((value, echo)), ref sack,
         } = *self else { return None };
@@ -192,7 +193,7 @@ impl TcpOptions {
     #[inline(never)]
     fn write_any(&self, out: &mut HeaderBuf) {
         match self.usual_syn() {
-            Some(bytes) => put(out, &bytes),
+            Some(bytes) => append(&bytes, out),
             None => self.write_each(out),
         }
     }
@@ -201,7 +202,7 @@ impl TcpOptions {
     fn write_each(&self, out: &mut HeaderBuf) {
         //= RFC9293 MUST-69
         // The words come out even, so there is no padding that would have to be zero.
-        let mut put = |bytes: &[u8]| put(out, bytes);
+        let mut put = |bytes: &[u8]| append(bytes, out);
         if let Some(mss) = self.mss {
             let [a, b] = mss.to_be_bytes();
             put(&[KIND_MSS, 4, a, b]);
@@ -261,14 +262,14 @@ impl TcpOptions {
 
 /// What [`TcpOptions::write`] appends if there is nothing else.
 #[inline]
-pub(super) fn write_timestamps((value, echo): (u32, u32), out: &mut HeaderBuf) {
-    let mut bytes = [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, 0, 0, 0, 0, 0, 0, 0, 0];
-    bytes[4..8].copy_from_slice(&value.to_be_bytes());
-    bytes[8..].copy_from_slice(&echo.to_be_bytes());
-    put(out, &bytes);
+pub(crate) fn timestamps_bytes((value, echo): (u32, u32)) -> [u8; TIMESTAMPS_LEN] {
+    let ([a, b, c, d], [e, f, g, h]) = (value.to_be_bytes(), echo.to_be_bytes());
+    [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
 }
 
-fn put(out: &mut HeaderBuf, bytes: &[u8]) {
+/// Appends options as they are written.
+#[inline]
+pub(super) fn append(bytes: &[u8], out: &mut HeaderBuf) {
     out.try_extend_from_slice(bytes).expect("the header buffer has room for TCP options");
 }
 
@@ -460,6 +461,30 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..=40)) {
             let _ = TcpOptions::parse(&bytes);
+        }
+
+        #[test]
+        fn the_usual_options_of_a_syn_are_written_as_any_others(
+            timestamps: (u32, u32), mss: u16, shift: u8, block in any_block(),
+        ) {
+            let usual = TcpOptions {
+                mss: Some(mss),
+                window_scale: Some(shift),
+                sack_permitted: true,
+                timestamps: Some(timestamps),
+                ..TcpOptions::NONE
+            };
+            let mut each = HeaderBuf::new();
+            usual.write_each(&mut each);
+            prop_assert_eq!(usual.usual_syn().map(Vec::from), Some(each.to_vec()));
+            let others = [
+                TcpOptions { mss: None, ..usual.clone() },
+                TcpOptions { window_scale: None, ..usual.clone() },
+                TcpOptions { sack_permitted: false, ..usual.clone() },
+                TcpOptions { timestamps: None, ..usual.clone() },
+                TcpOptions { sack: [block].into_iter().collect(), ..usual },
+            ];
+            prop_assert!(others.iter().all(|other| other.usual_syn().is_none()));
         }
 
         #[test]
