@@ -105,7 +105,7 @@ impl DatagramQueue {
             return Queued::Full;
         }
         //= RFC768 data
-        self.datagrams.push(arrival, &[data]);
+        self.datagrams.push_one(arrival, data);
         self.cost += cost;
         if is_first { Queued::First } else { Queued::Behind }
     }
