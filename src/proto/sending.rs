@@ -156,7 +156,7 @@ impl Manner {
         to: IpAddr,
     ) -> Result<Route, Error> {
         //= RFC1122 4.1.3.5 choice
-        let route = ctx.ip.route(to, source.or_else(|| own_source(ctx.ip, local)))?;
+        let route = ctx.ip.route(to, source.or_else(|| own_source(&ctx.ip, local)))?;
         if ctx.ip.is_broadcast(to) && !self.broadcast {
             return Err(Error::PermissionDenied);
         }

@@ -230,9 +230,9 @@ mod tests {
         let passing = error(IcmpErrorKind::TimeExceeded, (11, 0));
         let refused = error(IcmpErrorKind::PortUnreachable, (3, 3));
         for told in [passing, refused] {
-            errors.icmp(&world.ctx(), &told, ASKED, b"data").unwrap();
+            errors.icmp(world.ctx(), &told, ASKED, b"data").unwrap();
         }
-        errors.too_long(&world.ctx(), true, "10.9.0.9:9".parse().unwrap(), 1500);
+        errors.too_long(world.ctx(), true, "10.9.0.9:9".parse().unwrap(), 1500);
         let first = errors.next_report().unwrap();
         assert_eq!((first.error, &first.quoted[..]), (Error::HostUnreachable, &b"data"[..]));
         assert_eq!(errors.check(), Err(Error::ConnectionRefused));
@@ -250,10 +250,10 @@ mod tests {
         let mut errors = SocketErrors::default();
         let told = error(IcmpErrorKind::TimeExceeded, (11, 0));
         for _ in 0..2 {
-            assert_eq!(errors.icmp(&world.ctx(), &told, ASKED, &[7; 1000]), Ok(()));
+            assert_eq!(errors.icmp(world.ctx(), &told, ASKED, &[7; 1000]), Ok(()));
         }
-        assert_eq!(errors.icmp(&world.ctx(), &told, ASKED, &[]), Err(DropReason::ErrorQueueFull));
-        errors.too_long(&world.ctx(), true, told.remote, 1500);
+        assert_eq!(errors.icmp(world.ctx(), &told, ASKED, &[]), Err(DropReason::ErrorQueueFull));
+        errors.too_long(world.ctx(), true, told.remote, 1500);
         assert_eq!(errors.next_report().map(|report| report.quoted.len()), Some(QUOTED_MAX));
         assert!(errors.next_report().is_some());
         assert_eq!(errors.next_report(), None);
@@ -265,12 +265,12 @@ mod tests {
         let connected = Listening { is_connected: true, report_errors: false, ..ASKED };
         let (mut world, mut errors) = (World::new(), SocketErrors::default());
         let lets = Listening { mtu_discover: MtuDiscover::Dont, ..connected };
-        assert_eq!(errors.icmp(&world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
-        assert_eq!(errors.icmp(&world.ctx(), &told, connected, &[]), Ok(()));
+        assert_eq!(errors.icmp(world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
+        assert_eq!(errors.icmp(world.ctx(), &told, connected, &[]), Ok(()));
         assert_eq!(errors.take(), Some(Error::MessageTooLong));
-        assert_eq!(errors.icmp(&world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
+        assert_eq!(errors.icmp(world.ctx(), &told, lets, &[]), Err(DropReason::IcmpIgnored));
         let asked = Listening { report_errors: true, ..lets };
-        assert_eq!(errors.icmp(&world.ctx(), &told, asked, &[]), Ok(()));
+        assert_eq!(errors.icmp(world.ctx(), &told, asked, &[]), Ok(()));
         assert_eq!(errors.next_report().and_then(|report| report.mtu), Some(1300));
     }
 

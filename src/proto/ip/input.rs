@@ -66,7 +66,7 @@ pub(crate) fn cast(
     device: DeviceId,
     parsed: &Parsed<'_>,
 ) -> Result<Option<Cast>, DropReason> {
-    check_addresses(ctx.ip, device, parsed)?;
+    check_addresses(&ctx.ip, device, parsed)?;
     let cast = ctx.ip.cast(parsed.dst);
     //= RFC1122 3.1 several interfaces
     let may_pass = ctx.config.forwarding && device != DeviceId::LOOPBACK;
@@ -654,7 +654,7 @@ mod tests {
             let mut sockets = Sockets::new([1; 16]);
             for local in ["0.0.0.0:7", "[fd09::2]:3"] {
                 sockets
-                    .bind(&mut world.ctx(), local.parse().unwrap(), Default::default(), Default::default())
+                    .bind(world.ctx(), local.parse().unwrap(), Default::default(), Default::default())
                     .unwrap();
             }
             for (bytes, trusted, by_loopback) in packets {

@@ -160,8 +160,8 @@ pub(crate) fn send_admitted(
         return true;
     }
     let bytes = [&[&written[..]], payload].concat().concat();
-    let ident = if src.is_ipv6() { ctx.ip.next_ident_v6(ctx.rng, src, dst) } else { 0 };
-    let outbox = &mut *ctx.outbox;
+    let ident = if src.is_ipv6() { ctx.ip.next_ident_v6(&mut ctx.rng, src, dst) } else { 0 };
+    let outbox = &mut ctx.outbox;
     let parts = fragment::split(&bytes, route.mtu, ident, |part| {
         outbox.push(route.device, &[part]);
         true
@@ -270,7 +270,7 @@ const QUOTED: usize = 8;
 /// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
 fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
     if sent.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
-        ctx.ip.path_mtu.note_sent(ctx.rng, sent);
+        ctx.ip.path_mtu.note_sent(&mut ctx.rng, sent);
     }
 }
 
@@ -288,7 +288,7 @@ pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, prot
 /// 6864 section 4.3). Nobody looks at others', which are 0, as on Linux.
 pub(crate) fn ident_of(ctx: &mut Context<'_>, header: &IpHeader) -> u16 {
     let IpHeader { src, dst, protocol, dont_fragment, .. } = *header;
-    if src.is_ipv4() && !dont_fragment { ctx.ip.next_ident(ctx.rng, src, dst, protocol) } else { 0 }
+    if src.is_ipv4() && !dont_fragment { ctx.ip.next_ident(&mut ctx.rng, src, dst, protocol) } else { 0 }
 }
 
 #[cfg(test)]
@@ -306,13 +306,13 @@ mod tests {
     fn what_is_sent_reads_back_and_what_finds_no_room_is_counted() {
         let mut world = World::new();
         let sent = header("10.9.0.2", "10.9.0.1", 99);
-        send(&mut world.ctx(), &by(TUN), &sent, &[b"he", b"", b"llo"]);
+        send(world.ctx(), &by(TUN), &sent, &[b"he", b"", b"llo"]);
         let (device, bytes) = world.sent().unwrap();
         let read = wire::ip::parse(&bytes).unwrap();
         assert_eq!((device, read.src, read.dst, read.payload), (TUN, sent.src, sent.dst, &b"hello"[..]));
         let whole = IpHeader { dont_fragment: true, ..sent };
-        send(&mut world.ctx(), &by(TUN), &whole, &[&[0; 1481]]);
-        send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 65_516]]);
+        send(world.ctx(), &by(TUN), &whole, &[&[0; 1481]]);
+        send(world.ctx(), &by(TUN), &sent, &[&[0; 65_516]]);
         assert!(world.sent().is_none());
         assert_eq!(world.counters.replies_lost, 2);
     }
@@ -330,12 +330,7 @@ mod tests {
             let mut world = World::new();
             let route = by(TUN);
             let sent = header(src, dst, 99);
-            assert!(try_send(
-                &mut world.ctx(),
-                &route,
-                &sent,
-                &[&[1; 40_000], &alloc::vec![2; max - 40_000]]
-            ));
+            assert!(try_send(world.ctx(), &route, &sent, &[&[1; 40_000], &alloc::vec![2; max - 40_000]]));
             let left = all_sent(&mut world);
             assert_eq!(left.len(), parts);
             assert!(left.iter().all(|part| part.len() <= 1500));
@@ -344,7 +339,7 @@ mod tests {
             let idents: Vec<_> = read.iter().map(|part| part.fragment.unwrap().ident).collect();
             assert!(idents.iter().all(|ident| *ident == idents[0]));
             assert_eq!((world.counters.fragmented, world.counters.fragments_out), (1, parts as u64));
-            assert!(!try_send(&mut world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
+            assert!(!try_send(world.ctx(), &route, &sent, &[&alloc::vec![0; max + 1]]));
             assert_eq!(world.counters.replies_lost, 1);
         }
     }
@@ -353,10 +348,10 @@ mod tests {
     fn what_may_be_quoted_is_remembered_however_many_pieces_it_comes_in() {
         let mut world = World::new();
         let sent = header("fd09::2", "fd09::1", 99);
-        send(&mut world.ctx(), &by(TUN), &sent, &[b"ab", b"", b"cd", b"efghij", &[0; 1300]]);
+        send(world.ctx(), &by(TUN), &sent, &[b"ab", b"", b"cd", b"efghij", &[0; 1300]]);
         let has_sent = |world: &World, text: &[u8]| world.ip.path_mtu.has_sent(sent.src, sent.dst, 99, text);
         assert!(has_sent(&world, b"abcdefgh") && !has_sent(&world, b"abcdefgi"));
-        send(&mut world.ctx(), &by(TUN), &sent, &[b"12345678", b"9", &[0; 1300]]);
+        send(world.ctx(), &by(TUN), &sent, &[b"12345678", b"9", &[0; 1300]]);
         assert!(has_sent(&world, b"12345678"));
     }
 
@@ -365,8 +360,8 @@ mod tests {
         for (src, dst) in [("10.9.0.2", "10.9.0.1"), ("fd09::2", "fd09::1")] {
             let mut world = World::new();
             for _ in 0..2 {
-                let sent = fragmentable(&mut world.ctx(), testing::ip(src), testing::ip(dst), 99);
-                send(&mut world.ctx(), &by(TUN), &sent, &[&[0; 2000]]);
+                let sent = fragmentable(world.ctx(), testing::ip(src), testing::ip(dst), 99);
+                send(world.ctx(), &by(TUN), &sent, &[&[0; 2000]]);
             }
             let ident = |bytes: &[u8]| wire::ip::parse(bytes).unwrap().fragment.unwrap().ident;
             let idents: Vec<_> = all_sent(&mut world).iter().map(|part| ident(part)).collect();
@@ -379,7 +374,7 @@ mod tests {
         let mut world = World::with(Config { outbox_packets: 47, ..Config::default() });
         let sent = header("10.9.0.2", "10.9.0.1", 99);
         for (len, fits) in [(0, true), (0, true), (0, true), (65_515, false), (0, true), (64_000, false)] {
-            assert_eq!(try_send(&mut world.ctx(), &by(TUN), &sent, &[&alloc::vec![0; len]]), fits, "{len}");
+            assert_eq!(try_send(world.ctx(), &by(TUN), &sent, &[&alloc::vec![0; len]]), fits, "{len}");
         }
         assert_eq!((all_sent(&mut world).len(), world.counters.replies_lost), (4, 2));
         assert_eq!(world.counters.fragmented, 0);
@@ -390,10 +385,10 @@ mod tests {
         let mut world = World::with(Config { outbox_packets: 40, ..Config::default() });
         let sent = header("10.9.0.2", "10.9.0.1", 99);
         let room = |world: &mut World, header: &IpHeader, len| {
-            room_for_application(&mut world.ctx(), &by(TUN), header, len)
+            room_for_application(world.ctx(), &by(TUN), header, len)
         };
         assert_eq!(room(&mut world, &sent, 65_515), Room::Now);
-        send(&mut world.ctx(), &by(TUN), &sent, &[]);
+        send(world.ctx(), &by(TUN), &sent, &[]);
         // 45 parts find room only in an empty queue.
         assert_eq!(room(&mut world, &sent, 65_515), Room::Later);
         assert_eq!(room(&mut world, &sent, 29 * 1480), Room::Now);
@@ -409,7 +404,7 @@ mod tests {
     fn a_full_outbox_loses_the_newest() {
         let mut world = World::with(Config { outbox_packets: 1, ..Config::default() });
         for _ in 0..3 {
-            send(&mut world.ctx(), &by(TUN), &header("10.9.0.2", "10.9.0.1", 99), &[]);
+            send(world.ctx(), &by(TUN), &header("10.9.0.2", "10.9.0.1", 99), &[]);
         }
         assert_eq!(world.counters.replies_lost, 2);
     }

@@ -268,7 +268,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn learnt(world: &mut World, destination: &str, mtu: usize) -> Option<usize> {
-        learn(&mut world.ctx(), ip(destination), mtu);
+        learn(world.ctx(), ip(destination), mtu);
         world.ip.path_mtu.get(ip(destination))
     }
 
@@ -423,7 +423,7 @@ mod tests {
                 model.retain(|_, (_, since)| world.now < *since + Duration::from_secs(600));
                 let known = model.get(&host).map_or(1500, |(mtu, _)| *mtu);
                 let destination = IpAddr::from([10, 9, 0, 10 + host]);
-                let is_news = learn(&mut world.ctx(), destination, mtu);
+                let is_news = learn(world.ctx(), destination, mtu);
                 let clamped = mtu.max(552);
                 if clamped < known || (mtu < 552 && is_news) {
                     if !model.contains_key(&host) && model.len() == 4 {

@@ -93,11 +93,11 @@ impl Reassembly {
             if trouble != Trouble::Copy {
                 self.refuse(&name);
             }
-            return Err(trouble.note(ctx.counters));
+            return Err(trouble.note(&mut ctx.counters));
         }
-        self.make_room(ctx.counters, &name, piece.charge())?;
+        self.make_room(&mut ctx.counters, &name, piece.charge())?;
         self.keep(ctx, name, part, &piece);
-        let whole = self.finish(ctx.counters, &name);
+        let whole = self.finish(&mut ctx.counters, &name);
         self.arm(ctx);
         whole
     }

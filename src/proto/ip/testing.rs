@@ -4,17 +4,12 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::outbox::Outbox;
-use super::{Accepted, Datagram, Layer, Part, icmp, input};
-use crate::proto::buf::pages::Pool;
+use super::{Accepted, Datagram, Part, icmp, input};
 use crate::proto::config::{Config, Secrets};
-use crate::proto::context::Context;
-use crate::proto::counters::{Counters, DropReason};
-use crate::proto::events::{Event, Events};
-use crate::proto::ids::TimerKey;
+use crate::proto::context::{Context, Shared};
+use crate::proto::counters::DropReason;
+use crate::proto::events::Event;
 use crate::proto::packet::{DeviceId, Packet};
-use crate::proto::timer_wheel::TimerWheel;
-use crate::proto::trace::Trace;
 use crate::proto::udp::Sockets;
 use crate::proto::wire::HeaderBuf;
 use crate::proto::wire::checksum::Sum;
@@ -23,22 +18,10 @@ use crate::proto::wire::ip::{
     IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, parse_fixed,
 };
 use crate::proto::wire::udp::UdpHeader;
-use crate::rng::Rng;
 use crate::time::Instant;
 
-/// Everything a [`Context`] borrows.
-pub(crate) struct World {
-    pub(crate) now: Instant,
-    pub(crate) config: Config,
-    pub(crate) counters: Counters,
-    pub(crate) ip: Layer,
-    pub(crate) outbox: Outbox,
-    pub(crate) events: Events,
-    pub(crate) trace: Trace,
-    pub(crate) rng: Rng,
-    pub(crate) pool: Pool,
-    pub(crate) timers: TimerWheel<TimerKey>,
-}
+/// Everything that a layer has to do with.
+pub(crate) type World = Shared;
 
 /// The interface that [`World::new`] makes.
 pub(crate) const TUN: DeviceId = DeviceId(0);
@@ -51,42 +34,18 @@ impl World {
 
     /// The same with other limits.
     pub(crate) fn with(config: Config) -> Self {
-        let now = Instant::from_millis(1000);
-        let secrets = Secrets::from_number(1);
-        let mut ip = Layer::new(&config, &secrets, now);
-        let device = ip.add_interface(1500);
+        let mut world = Shared::of(config, &Secrets::from_number(1), Instant::from_millis(1000));
+        let device = world.ip.add_interface(1500);
         assert_eq!(device, TUN);
         for address in ["10.9.0.2/24", "fd09::2/64"] {
-            ip.add_address(device, address.parse().unwrap()).unwrap();
+            world.ip.add_address(device, address.parse().unwrap()).unwrap();
         }
-        World {
-            now,
-            counters: Counters::default(),
-            ip,
-            outbox: Outbox::new(&config),
-            events: Events::default(),
-            trace: Trace::default(),
-            rng: Rng::from_seed(secrets.rng),
-            pool: Pool::new(config.pages),
-            timers: TimerWheel::new(now),
-            config,
-        }
+        world
     }
 
     /// The context of one verb.
-    pub(crate) fn ctx(&mut self) -> Context<'_> {
-        Context {
-            now: self.now,
-            config: &self.config,
-            counters: &mut self.counters,
-            ip: &mut self.ip,
-            outbox: &mut self.outbox,
-            events: &mut self.events,
-            trace: &mut self.trace,
-            rng: &mut self.rng,
-            pool: &mut self.pool,
-            timers: &mut self.timers,
-        }
+    pub(crate) fn ctx(&mut self) -> &mut Context<'_> {
+        self
     }
 
     /// Validates a packet that came by [`TUN`].
@@ -101,7 +60,7 @@ impl World {
         bytes: &'p [u8],
     ) -> Result<Datagram<'p>, DropReason> {
         let now = self.now;
-        match accept(&mut self.ctx(), device, &Packet::plain(bytes, now))? {
+        match accept(self.ctx(), device, &Packet::plain(bytes, now))? {
             Taken::Local(datagram) => Ok(datagram),
             Taken::Part(_) => Err(DropReason::FragmentRefused),
         }
@@ -114,21 +73,19 @@ impl World {
         device: DeviceId,
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
-        let mut ctx = self.ctx();
-        let Taken::Local(datagram) = accept(&mut ctx, device, packet)? else {
+        let ctx = self.ctx();
+        let Taken::Local(datagram) = accept(ctx, device, packet)? else {
             return Err(DropReason::NotOurs);
         };
         match datagram.protocol {
             PROTOCOL_TCP => Ok(()),
-            PROTOCOL_UDP => udp.receive(&mut ctx, &datagram),
-            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => match icmp::receive(&mut ctx, &datagram)? {
-                icmp::Received::Error(error) if error.protocol == PROTOCOL_UDP => {
-                    udp.icmp_error(&mut ctx, &error)
-                }
+            PROTOCOL_UDP => udp.receive(ctx, &datagram),
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => match icmp::receive(ctx, &datagram)? {
+                icmp::Received::Error(error) if error.protocol == PROTOCOL_UDP => udp.icmp_error(ctx, &error),
                 icmp::Received::Error(_) | icmp::Received::Reply(_) | icmp::Received::Done => Ok(()),
             },
             _ => {
-                icmp::complain(&mut ctx, &datagram, icmp::Complaint::ProtocolUnreachable);
+                icmp::complain(ctx, &datagram, icmp::Complaint::ProtocolUnreachable);
                 Err(DropReason::UnknownProtocol)
             }
         }
@@ -157,8 +114,8 @@ pub(crate) fn accept<'p>(
     device: DeviceId,
     packet: &Packet<'p>,
 ) -> Result<Taken<'p>, DropReason> {
-    let usual = input::usual_v4(ctx.ip, device, packet);
-    let usual = usual.or_else(|| input::usual_v6(ctx.ip, device, packet));
+    let usual = input::usual_v4(&ctx.ip, device, packet);
+    let usual = usual.or_else(|| input::usual_v6(&ctx.ip, device, packet));
     let taken = accept_any(ctx, device, packet);
     if let Some(usual) = usual {
         let Ok(Taken::Local(datagram)) = &taken else { panic!("{usual:?} is not taken") };

@@ -108,7 +108,7 @@ impl Sockets {
         if protocol == 0 {
             return Err(Error::InvalidInput);
         }
-        if !sending::is_bindable(ctx.ip, local) {
+        if !sending::is_bindable(&ctx.ip, local) {
             return Err(Error::AddrNotAvailable);
         }
         let is_v4 = local.is_ipv4();

@@ -27,12 +27,12 @@ pub struct InterfaceInfo {
 impl Stack {
     /// Adds an interface whose largest datagram is `mtu` bytes.
     pub fn add_interface(&mut self, mtu: usize) -> DeviceId {
-        self.ip.add_interface(mtu)
+        self.ctx.ip.add_interface(mtu)
     }
 
     /// Follows a change of an interface's MTU.
     pub fn set_mtu(&mut self, device: DeviceId, mtu: usize) {
-        self.ip.set_mtu(device, mtu);
+        self.ctx.ip.set_mtu(device, mtu);
     }
 
     /// Gives an interface an address; the network it stands in becomes a connected route.
@@ -42,7 +42,7 @@ impl Stack {
     /// bytes that IPv6 asks for; `AddrInUse` if the stack has it already; `NoBufferSpace` if a limit of
     /// [`Config`](crate::proto::Config) is reached.
     pub fn add_address(&mut self, device: DeviceId, address: IpNet) -> Result<(), Error> {
-        self.ip.add_address(device, address)
+        self.ctx.ip.add_address(device, address)
     }
 
     /// Takes an address from its interface, with its connected route (unless another address needs it) and the
@@ -51,32 +51,32 @@ impl Stack {
     /// # Errors
     /// `AddrNotAvailable` if the stack doesn't have it.
     pub fn remove_address(&mut self, address: IpAddr) -> Result<(), Error> {
-        self.ip.remove_address(address)
+        self.ctx.ip.remove_address(address)
     }
 
     /// All interfaces, in the order they were added.
     pub fn interfaces(&self) -> impl Iterator<Item = InterfaceInfo> + '_ {
-        self.ip.interfaces.devices().filter_map(|device| {
+        self.ctx.ip.interfaces.devices().filter_map(|device| {
             Some(InterfaceInfo {
                 device,
-                mtu: self.ip.mtu(device)?,
-                offloads: self.ip.interfaces.offloads(device),
-                addresses: self.ip.interfaces.addresses_of(device).into(),
+                mtu: self.ctx.ip.mtu(device)?,
+                offloads: self.ctx.ip.interfaces.offloads(device),
+                addresses: self.ctx.ip.interfaces.addresses_of(device).into(),
             })
         })
     }
 
     /// Says what an interface's device takes off the stack's hands; nothing unless told.
     pub fn set_offloads(&mut self, device: DeviceId, offloads: Offloads) {
-        self.ip.set_offloads(device, offloads);
-        self.outbox.follow_offloads(device, offloads);
+        self.ctx.ip.set_offloads(device, offloads);
+        self.ctx.outbox.follow_offloads(device, offloads);
     }
 
     /// Takes an interface out of use for good: its device is gone. No route leads through it any longer, and what
     /// waited for it is forgotten; its addresses stay the stack's.
     pub fn set_down(&mut self, device: DeviceId) {
-        self.ip.set_down(device);
-        self.outbox.forget(device);
+        self.ctx.ip.set_down(device);
+        self.ctx.outbox.forget(device);
         self.tcp.unpark();
     }
 
@@ -109,7 +109,7 @@ impl Stack {
     pub fn add_route(&mut self, route: RouteSpec) -> Result<(), Error> {
         // A connection that waits for a device may have another now.
         self.tcp.unpark();
-        self.ip.add_route(route)
+        self.ctx.ip.add_route(route)
     }
 
     /// Removes the route with this destination, metric and target. The device of a gateway and the source have
@@ -118,18 +118,18 @@ impl Stack {
     /// # Errors
     /// `NotFound` if there is none.
     pub fn remove_route(&mut self, route: &RouteSpec) -> Result<(), Error> {
-        self.ip.remove_route(route)
+        self.ctx.ip.remove_route(route)
     }
 
     /// All routes, IPv4's first, in the order of their destinations and metrics.
     pub fn routes(&self) -> impl Iterator<Item = RouteEntry> + '_ {
-        self.ip.routes()
+        self.ctx.ip.routes()
     }
 
     /// Says what time of day it is: nanoseconds from 1970 (UT) to [`Instant::ZERO`](crate::time::Instant::ZERO), for
     /// those who ask with the timestamp option of IPv4. Until it is said, they are told times that mean nothing to
     /// others, and marked so (RFC 791 section 3.1). It may be said again whenever the clock was set.
     pub fn set_utc_offset(&mut self, epoch_ns: u64) {
-        self.ip.wall_clock.set(epoch_ns);
+        self.ctx.ip.wall_clock.set(epoch_ns);
     }
 }

@@ -12,46 +12,28 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::proto::buf::pages::Pool;
 use crate::proto::config::{Config, Secrets};
-use crate::proto::context::Context;
+use crate::proto::context::Shared;
 use crate::proto::counters::{Counters, DropReason};
-use crate::proto::events::{Event, Events};
+use crate::proto::events::Event;
 use crate::proto::ids::TimerKey;
 use crate::proto::ip::icmp::Received;
-use crate::proto::ip::outbox::Outbox;
 use crate::proto::ip::reassembly::Reassembly;
-use crate::proto::ip::{self, Accepted, Datagram, Layer, Part, icmp};
+use crate::proto::ip::{self, Accepted, Datagram, Part, icmp};
 pub use crate::proto::packet::Progress;
 use crate::proto::packet::{ChecksumState, DeviceId, Egress, Packet, PacketSink, Sent};
 use crate::proto::ping::Sockets as Ping;
 use crate::proto::raw::Sockets as Raw;
 use crate::proto::tcp::endpoint::Endpoint;
-use crate::proto::timer_wheel::TimerWheel;
 use crate::proto::trace::{Record, Trace, TraceLevel};
 use crate::proto::udp::Sockets as Udp;
 use crate::proto::wire;
-use crate::rng::Rng;
 use crate::time::Instant;
 
 /// Splits the stack into one layer and the context that it runs in.
 macro_rules! with {
     ($self:ident, $now:expr, $layer:ident) => {
-        (
-            &mut $self.$layer,
-            Context {
-                now: $now,
-                config: &$self.config,
-                counters: &mut $self.counters,
-                ip: &mut $self.ip,
-                outbox: &mut $self.outbox,
-                events: &mut $self.events,
-                trace: &mut $self.trace,
-                rng: &mut $self.rng,
-                pool: &mut $self.pool,
-                timers: &mut $self.timers,
-            },
-        )
+        (&mut $self.$layer, $self.ctx.at($now))
     };
 }
 
@@ -112,24 +94,16 @@ pub struct TcpCensus {
 /// ```
 #[derive(Debug)]
 pub struct Stack {
-    /// First, so that it is dropped first: debug builds call pages a leak while their pool still lives.
-    pool: Pool,
-    config: Config,
-    counters: Counters,
-    ip: Layer,
+    /// First, so that it is dropped first, and the pool first of it.
+    ctx: Shared,
     reassembly: Reassembly,
     udp: Udp,
     ping: Ping,
     raw: Raw,
     tcp: Endpoint,
-    outbox: Outbox,
     /// The outbox has used up what the driver could take: TCP is first next time, else whoever keeps the outbox full
     /// would silence it.
     tcp_leads: bool,
-    events: Events,
-    trace: Trace,
-    rng: Rng,
-    timers: TimerWheel<TimerKey>,
     /// Packets on their way from the stack to itself.
     loopback: VecDeque<Vec<u8>>,
 }
@@ -141,38 +115,30 @@ impl Stack {
         //= RFC1122 3.2.1.7 send: a host MUST NOT send a datagram with a TTL of zero.
         config.ttl = config.ttl.max(1);
         Stack {
-            counters: Counters::default(),
-            ip: Layer::new(&config, secrets, now),
             reassembly: Reassembly::new(&config, secrets.tables),
             udp: Udp::new(secrets.tables),
             ping: Ping::new(secrets.tables),
             raw: Raw::new(secrets.tables),
             tcp: Endpoint::new(&config, secrets),
-            outbox: Outbox::new(&config),
             tcp_leads: false,
-            events: Events::default(),
-            trace: Trace::default(),
-            rng: Rng::from_seed(secrets.rng),
-            pool: Pool::new(config.pages),
-            timers: TimerWheel::new(now),
             loopback: VecDeque::new(),
-            config,
+            ctx: Shared::of(config, secrets, now),
         }
     }
 
     /// Limits and defaults.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.ctx.config
     }
 
     /// What has been counted so far.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.ctx.counters
     }
 
     /// The trace: set its level, take its records.
     pub fn trace(&mut self) -> &mut Trace {
-        &mut self.trace
+        &mut self.ctx.trace
     }
 
     /// How many UDP sockets are open.
@@ -183,9 +149,9 @@ impl Stack {
     /// How many TCP objects exist.
     pub fn tcp_census(&self) -> TcpCensus {
         TcpCensus {
-            timers: self.timers.len(),
-            pages: self.pool.in_use(),
-            pages_committed: self.pool.committed(),
+            timers: self.ctx.timers.len(),
+            pages: self.ctx.pool.in_use(),
+            pages_committed: self.ctx.pool.committed(),
             ..self.tcp.census()
         }
     }
@@ -197,13 +163,13 @@ impl Stack {
     /// [`take_released`](Self::take_released) instead of being dropped at once: for a driver that holds a lock which their
     /// owner's `drop` may want.
     pub fn keep_released(&mut self) {
-        self.pool.released.keep();
+        self.ctx.pool.released.keep();
     }
 
     /// Exchanges the bytes that were kept for `list`, which is empty. To be called each time before the lock is let go, and `list`
     /// to be dropped after that.
     pub fn take_released(&mut self, list: &mut Vec<Bytes>) {
-        self.pool.released.take(list);
+        self.ctx.pool.released.take(list);
     }
 
     /// Takes one packet that came in by `device`. What it causes to be sent waits for
@@ -217,29 +183,33 @@ impl Stack {
     /// if it isn't taken it is copied and waits for [`transmit`](Self::transmit).
     #[inline]
     pub fn receive_and_forward(&mut self, device: DeviceId, packet: &Packet<'_>, sink: &mut dyn PacketSink) {
-        self.counters.packets_in += 1;
-        self.counters.bytes_in += packet.bytes.len() as u64;
+        self.ctx.counters.packets_in += 1;
+        self.ctx.counters.bytes_in += packet.bytes.len() as u64;
         // Who sends packets on has most of them for others.
-        let fate = if self.config.forwarding {
+        let fate = if self.ctx.config.forwarding {
             self.dispatch(device, packet, sink)
         } else {
             self.dispatch_usual(device, packet, sink)
         };
         match fate {
-            Ok(Fate::Delivered) => self.counters.packets_delivered += 1,
-            Ok(Fate::Forwarded) => self.counters.packets_forwarded += 1,
+            Ok(Fate::Delivered) => self.ctx.counters.packets_delivered += 1,
+            Ok(Fate::Forwarded) => self.ctx.counters.packets_forwarded += 1,
             Err(reason) => {
                 //= RFC1122 3.1 counted
-                self.counters.drop(reason);
+                self.ctx.counters.drop(reason);
                 let len = packet.bytes.len();
-                self.trace.record(packet.at, TraceLevel::Debug, || Record::Dropped { reason, device, len });
+                self.ctx.trace.record(packet.at, TraceLevel::Debug, || Record::Dropped {
+                    reason,
+                    device,
+                    len,
+                });
             }
         }
     }
 
     /// Runs everything whose time has come.
     pub fn advance(&mut self, now: Instant) {
-        while let Some(key) = self.timers.pop_due(now) {
+        while let Some(key) = self.ctx.timers.pop_due(now) {
             self.fire(now, key);
         }
     }
@@ -249,34 +219,34 @@ impl Stack {
     fn fire(&mut self, now: Instant, key: TimerKey) {
         match key {
             TimerKey::Tcp(timer) => {
-                let (tcp, mut ctx) = with!(self, now, tcp);
-                tcp.timer(&mut ctx, timer);
+                let (tcp, ctx) = with!(self, now, tcp);
+                tcp.timer(ctx, timer);
             }
             TimerKey::Reassembly => {
-                let (reassembly, mut ctx) = with!(self, now, reassembly);
-                reassembly.timer(&mut ctx);
+                let (reassembly, ctx) = with!(self, now, reassembly);
+                reassembly.timer(ctx);
             }
-            TimerKey::PathMtu => self.ip.path_mtu.expire(now, &mut self.timers),
+            TimerKey::PathMtu => self.ctx.ip.path_mtu.expire(now, &mut self.ctx.timers),
         }
     }
 
     /// When [`advance`](Self::advance) has something to do next; to be asked when [`transmit`](Self::transmit) has nothing left
     /// to do: who has answered [`Progress::More`] may have more that is not in here yet.
     pub fn deadline(&self) -> Option<Instant> {
-        self.timers.next_deadline()
+        self.ctx.timers.next_deadline()
     }
 
     /// Whether [`transmit`](Self::transmit) has something to send, or to tell those who wait to send.
     pub fn wants_transmit(&self) -> bool {
-        !self.outbox.is_empty()
-            || self.outbox.has_relief()
+        !self.ctx.outbox.is_empty()
+            || self.ctx.outbox.has_relief()
             || !self.loopback.is_empty()
-            || self.tcp.wants_transmit(&self.pool)
+            || self.tcp.wants_transmit(&self.ctx.pool)
     }
 
     /// Whether something is left that `device` had no room for.
     pub fn waits_for_room(&self, device: DeviceId) -> bool {
-        self.outbox.has_waiting(device) || self.tcp.waits_for_room(device)
+        self.ctx.outbox.has_waiting(device) || self.tcp.waits_for_room(device)
     }
 
     /// Sends what there is to send. State advances only as the sink takes packets.
@@ -314,7 +284,7 @@ impl Stack {
 
     /// The next socket that is worth another look.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop()
+        self.ctx.events.pop()
     }
 
     const LOOPBACK_ROUNDS: usize = 64;
@@ -327,7 +297,7 @@ impl Stack {
         packet: &Packet<'_>,
         sink: &mut dyn PacketSink,
     ) -> Result<Fate, DropReason> {
-        match ip::input::usual_v4(&self.ip, device, packet) {
+        match ip::input::usual_v4(&self.ctx.ip, device, packet) {
             Some(datagram) => self.deliver(&datagram),
             None => self.dispatch_usual_v6(device, packet, sink),
         }
@@ -341,7 +311,7 @@ impl Stack {
         packet: &Packet<'_>,
         sink: &mut dyn PacketSink,
     ) -> Result<Fate, DropReason> {
-        match ip::input::usual_v6(&self.ip, device, packet) {
+        match ip::input::usual_v6(&self.ctx.ip, device, packet) {
             Some(datagram) => self.deliver(&datagram),
             None => self.dispatch(device, packet, sink),
         }
@@ -355,25 +325,25 @@ impl Stack {
         packet: &Packet<'_>,
         sink: &mut dyn PacketSink,
     ) -> Result<Fate, DropReason> {
-        let (reassembly, mut ctx) = with!(self, packet.at, reassembly);
+        let (reassembly, ctx) = with!(self, packet.at, reassembly);
         let mut read = wire::ip::parse_fixed(packet.bytes);
         //= RFC1812 4.3.2.7 about invalid headers, 5.2.1 verify first
         let parsed = read.as_mut().map_err(|reason| *reason)?;
-        let Some(cast) = ip::input::cast(&ctx, device, parsed)? else {
-            let transit = ip::input::receive_transit(&mut ctx, device, packet, parsed)?;
+        let Some(cast) = ip::input::cast(ctx, device, parsed)? else {
+            let transit = ip::input::receive_transit(ctx, device, packet, parsed)?;
             //= RFC1812 5.2.6 no reassembly
-            ip::forward::forward(&mut ctx, &transit, sink)?;
+            ip::forward::forward(ctx, &transit, sink)?;
             return Ok(Fate::Forwarded);
         };
         let whole;
-        let datagram = match ip::input::receive(&mut ctx, device, packet, parsed, cast)? {
+        let datagram = match ip::input::receive(ctx, device, packet, parsed, cast)? {
             Accepted::Local => Datagram::of(device, packet, parsed, cast),
             //= RFC8504 5.1 fragment headers
             Accepted::Part => {
                 let part = Part::of(device, packet, parsed, cast);
-                let Some(joined) = reassembly.add(&mut ctx, &part)? else { return Ok(Fate::Delivered) };
+                let Some(joined) = reassembly.add(ctx, &part)? else { return Ok(Fate::Delivered) };
                 whole = joined;
-                ip::input::reassembled(&mut ctx, &part, &whole)?
+                ip::input::reassembled(ctx, &part, &whole)?
             }
         };
         self.deliver(&datagram)
@@ -381,19 +351,19 @@ impl Stack {
 
     /// Brings a datagram to the transport of ours that it is for.
     fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<Fate, DropReason> {
-        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
+        let (tcp, ctx) = with!(self, datagram.at, tcp);
         // The raw sockets that want a copy come first.
-        let has_raw = !self.raw.is_empty() && self.raw.receive(&mut ctx, datagram);
+        let has_raw = !self.raw.is_empty() && self.raw.receive(ctx, datagram);
         match datagram.protocol {
-            wire::ip::PROTOCOL_TCP => tcp.receive(&mut ctx, datagram)?,
-            wire::ip::PROTOCOL_UDP => self.udp.receive(&mut ctx, datagram)?,
+            wire::ip::PROTOCOL_TCP => tcp.receive(ctx, datagram)?,
+            wire::ip::PROTOCOL_UDP => self.udp.receive(ctx, datagram)?,
             //= RFC1122 3.1 IP and ICMP
             //= RFC792 part of IP
             wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.dispatch_icmp(datagram, has_raw)?,
             _ if has_raw => {}
             _ => {
                 //= RFC1122 3.2.2.1 protocol
-                icmp::complain(&mut ctx, datagram, icmp::Complaint::ProtocolUnreachable);
+                icmp::complain(ctx, datagram, icmp::Complaint::ProtocolUnreachable);
                 return Err(DropReason::UnknownProtocol);
             }
         }
@@ -401,11 +371,11 @@ impl Stack {
     }
 
     fn dispatch_icmp(&mut self, datagram: &Datagram<'_>, has_raw: bool) -> Result<(), DropReason> {
-        let (tcp, mut ctx) = with!(self, datagram.at, tcp);
-        let error = match icmp::receive(&mut ctx, datagram) {
+        let (tcp, ctx) = with!(self, datagram.at, tcp);
+        let error = match icmp::receive(ctx, datagram) {
             Ok(Received::Done) => return Ok(()),
             Ok(Received::Reply(echo)) => {
-                let received = self.ping.receive(&mut ctx, datagram, echo);
+                let received = self.ping.receive(ctx, datagram, echo);
                 return if has_raw { Ok(()) } else { received };
             }
             Ok(Received::Error(error)) => error,
@@ -423,13 +393,13 @@ impl Stack {
         let raw = if self.raw.is_empty() {
             Err(DropReason::IcmpUnrelated)
         } else {
-            self.raw.icmp_error(&mut ctx, &error)
+            self.raw.icmp_error(ctx, &error)
         };
         let told = match error.protocol {
-            wire::ip::PROTOCOL_TCP => tcp.icmp_error(&mut ctx, &error),
+            wire::ip::PROTOCOL_TCP => tcp.icmp_error(ctx, &error),
             //= RFC1122 3.2.2 demultiplex
-            wire::ip::PROTOCOL_UDP => self.udp.icmp_error(&mut ctx, &error),
-            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.ping.icmp_error(&mut ctx, &error),
+            wire::ip::PROTOCOL_UDP => self.udp.icmp_error(ctx, &error),
+            wire::ip::PROTOCOL_ICMP | wire::ip::PROTOCOL_ICMPV6 => self.ping.icmp_error(ctx, &error),
             _ => raw,
         };
         if has_raw { Ok(()) } else { raw.or(told) }
@@ -437,26 +407,26 @@ impl Stack {
 
     #[inline(always)]
     fn transmit_once(&mut self, now: Instant, device: &mut dyn PacketSink, more_to_come: bool) -> Progress {
-        let limit = self.config.loopback_packets;
+        let limit = self.ctx.config.loopback_packets;
         let mut sink = LoopbackSink { device, loopback: &mut self.loopback, limit, packets: 0, bytes: 0 };
-        let (tcp, mut ctx) = with!(self, now, tcp);
+        let (tcp, ctx) = with!(self, now, tcp);
         let tcp_leads = core::mem::take(&mut self.tcp_leads);
         let mut progress = Progress::Idle;
         if tcp_leads {
-            progress = tcp.transmit(&mut ctx, &mut sink, more_to_come);
+            progress = tcp.transmit(ctx, &mut sink, more_to_come);
         }
         if progress != Progress::More && !ctx.outbox.is_empty() {
             let drained = ctx.outbox.drain(&mut sink);
             self.tcp_leads = drained == Progress::More && !tcp_leads;
             progress = progress.and(drained);
         }
-        if !tcp_leads && progress != Progress::More && tcp.wants_transmit(ctx.pool) {
-            progress = progress.and(tcp.transmit(&mut ctx, &mut sink, more_to_come));
+        if !tcp_leads && progress != Progress::More && tcp.wants_transmit(&ctx.pool) {
+            progress = progress.and(tcp.transmit(ctx, &mut sink, more_to_come));
         }
         let LoopbackSink { packets, bytes, .. } = sink;
-        self.counters.packets_out += packets;
-        self.counters.bytes_out += bytes;
-        if self.outbox.take_relief() {
+        self.ctx.counters.packets_out += packets;
+        self.ctx.counters.bytes_out += bytes;
+        if self.ctx.outbox.take_relief() {
             self.tell_relief(now);
         }
         progress
@@ -465,10 +435,10 @@ impl Stack {
     /// Those who found no room in the outbox are told that there is some.
     #[inline(never)]
     fn tell_relief(&mut self, now: Instant) {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.outbox_relieved(&mut ctx);
-        self.ping.outbox_relieved(&mut ctx);
-        self.raw.outbox_relieved(&mut ctx);
+        let (udp, ctx) = with!(self, now, udp);
+        udp.outbox_relieved(ctx);
+        self.ping.outbox_relieved(ctx);
+        self.raw.outbox_relieved(ctx);
     }
 
     fn deliver_loopback(&mut self, now: Instant) {

@@ -3,7 +3,6 @@
 use core::net::IpAddr;
 
 use super::Stack;
-use crate::proto::context::Context;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
 use crate::proto::ids::PingId;
@@ -40,8 +39,8 @@ impl Stack {
         ident: u16,
         owner: Owner,
     ) -> Result<PingId, Error> {
-        let (ping, mut ctx) = with!(self, now, ping);
-        ping.bind(&mut ctx, local, ident, owner)
+        let (ping, ctx) = with!(self, now, ping);
+        ping.bind(ctx, local, ident, owner)
     }
 
     /// Sets the peer: only its replies are received (all, if it is a group), and final ICMP errors become pending
@@ -50,8 +49,8 @@ impl Stack {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` (families differ), `PermissionDenied` (a broadcast address).
     pub fn ping_connect(&mut self, now: Instant, id: PingId, remote: IpAddr) -> Result<(), Error> {
-        let (ping, mut ctx) = with!(self, now, ping);
-        ping.connect(&mut ctx, id, remote)
+        let (ping, ctx) = with!(self, now, ping);
+        ping.connect(ctx, id, remote)
     }
 
     /// Sends an echo request with the number `seq` to `to`, or to the connected peer.
@@ -67,8 +66,8 @@ impl Stack {
         data: &[u8],
         to: Option<IpAddr>,
     ) -> Result<usize, Error> {
-        let (ping, mut ctx) = with!(self, now, ping);
-        ping.send_to(&mut ctx, id, seq, data, to)
+        let (ping, ctx) = with!(self, now, ping);
+        ping.send_to(ctx, id, seq, data, to)
     }
 
     /// Receives one echo reply; of its data, what doesn't fit into `out` is lost.
@@ -91,8 +90,8 @@ impl Stack {
 
     /// Closes a socket.
     pub fn ping_close(&mut self, now: Instant, id: PingId) {
-        let (ping, mut ctx) = with!(self, now, ping);
-        ping.close(&mut ctx, id);
+        let (ping, ctx) = with!(self, now, ping);
+        ping.close(ctx, id);
     }
 
     /// This side's address; unspecified if the route decides.
@@ -120,7 +119,7 @@ impl Stack {
     pub fn ping_path_mtu(&self, id: PingId) -> Result<usize, Error> {
         let (local, peer) = (self.ping.local_addr(id)?, self.ping.peer_addr(id)?);
         let source = Some(local).filter(|local| !local.is_unspecified());
-        self.ip.route(peer, source).map(|route| route.mtu)
+        self.ctx.ip.route(peer, source).map(|route| route.mtu)
     }
 
     /// A socket's options.

@@ -3,7 +3,6 @@
 use core::net::IpAddr;
 
 use super::Stack;
-use crate::proto::context::Context;
 use crate::proto::datagram_queue::Received;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
@@ -42,8 +41,8 @@ impl Stack {
         protocol: u8,
         owner: Owner,
     ) -> Result<RawId, Error> {
-        let (raw, mut ctx) = with!(self, now, raw);
-        raw.bind(&mut ctx, local, protocol, owner)
+        let (raw, ctx) = with!(self, now, raw);
+        raw.bind(ctx, local, protocol, owner)
     }
 
     /// Sets the peer: only its datagrams are received, and final ICMP errors become pending errors.
@@ -51,8 +50,8 @@ impl Stack {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` (families differ), `PermissionDenied` (a broadcast address).
     pub fn raw_connect(&mut self, now: Instant, id: RawId, remote: IpAddr) -> Result<(), Error> {
-        let (raw, mut ctx) = with!(self, now, raw);
-        raw.connect(&mut ctx, id, remote)
+        let (raw, ctx) = with!(self, now, raw);
+        raw.connect(ctx, id, remote)
     }
 
     /// Sends a datagram to `to`, or to the connected peer.
@@ -69,8 +68,8 @@ impl Stack {
         to: Option<IpAddr>,
         with: SendOptions,
     ) -> Result<usize, Error> {
-        let (raw, mut ctx) = with!(self, now, raw);
-        raw.send_to(&mut ctx, id, data, to, with)
+        let (raw, ctx) = with!(self, now, raw);
+        raw.send_to(ctx, id, data, to, with)
     }
 
     /// Receives one datagram, over IPv4 with its header; what doesn't fit into `out` is lost.
@@ -93,8 +92,8 @@ impl Stack {
 
     /// Closes a socket.
     pub fn raw_close(&mut self, now: Instant, id: RawId) {
-        let (raw, mut ctx) = with!(self, now, raw);
-        raw.close(&mut ctx, id);
+        let (raw, ctx) = with!(self, now, raw);
+        raw.close(ctx, id);
     }
 
     /// This side's address; unspecified if the route decides.
@@ -139,7 +138,7 @@ impl Stack {
     /// # Errors
     /// `NotConnected`, or why there is no route to the peer any more.
     pub fn raw_path_mtu(&self, id: RawId) -> Result<usize, Error> {
-        self.raw.path_mtu(&self.ip, id)
+        self.raw.path_mtu(&self.ctx.ip, id)
     }
 
     /// How many raw sockets are open.

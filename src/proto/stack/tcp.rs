@@ -5,7 +5,6 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use super::{Shutdown, Stack};
-use crate::proto::context::Context;
 use crate::proto::error::{Error, SpliceError};
 use crate::proto::events::Owner;
 use crate::proto::ids::{ListenerId, TcpId};
@@ -44,8 +43,8 @@ impl Stack {
         backlog: Option<usize>,
         owner: Owner,
     ) -> Result<ListenerId, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.listen(&mut ctx, local, options, backlog, owner)
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.listen(ctx, local, options, backlog, owner)
     }
 
     /// Takes a connection from the accept queue, with the peer's address.
@@ -53,8 +52,8 @@ impl Stack {
     /// # Errors
     /// `WouldBlock` if none waits.
     pub fn tcp_accept(&mut self, now: Instant, id: ListenerId) -> Result<(TcpId, SocketAddr), Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.accept(&mut ctx, id)
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.accept(ctx, id)
     }
 
     /// Like [`tcp_accept`](Self::tcp_accept), for whoever uses the connection at once as after an event, and then asks again until
@@ -81,8 +80,8 @@ impl Stack {
 
     /// Closes a listener; connections that wait to be accepted are reset.
     pub fn tcp_close_listener(&mut self, now: Instant, id: ListenerId) {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.close_listener(&mut ctx, id);
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.close_listener(ctx, id);
     }
 
     /// Starts to open a connection; a WRITABLE event tells when [`tcp_connect_result`](Self::tcp_connect_result)
@@ -99,8 +98,8 @@ impl Stack {
         options: Option<SocketOptions>,
         owner: Owner,
     ) -> Result<TcpId, Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.connect(&mut ctx, local, remote, options, owner)
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.connect(ctx, local, remote, options, owner)
     }
 
     /// Whether the connection is open: `InProgress` while it is not decided, the reason if it failed
@@ -114,20 +113,20 @@ impl Stack {
     /// # Errors
     /// `WouldBlock`, or how the connection failed: told once, after all that was received in order.
     pub fn tcp_read(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
-        let done = self.tcp.read(&mut self.pool, id, Take::Copy(out), now)?;
+        let done = self.tcp.read(&mut self.ctx.pool, id, Take::Copy(out), now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_read`](Self::tcp_read), leaving the bytes unread.
     pub fn tcp_peek(&mut self, now: Instant, id: TcpId, out: &mut [u8]) -> Result<usize, Error> {
-        let done = self.tcp.read(&mut self.pool, id, Take::Look(out), now)?;
+        let done = self.tcp.read(&mut self.ctx.pool, id, Take::Look(out), now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_read`](Self::tcp_read), throwing up to `max` bytes away instead of copying them: for what was
     /// seen by [`tcp_peek`](Self::tcp_peek), or is of no interest.
     pub fn tcp_skip(&mut self, now: Instant, id: TcpId, max: usize) -> Result<usize, Error> {
-        let done = self.tcp.read(&mut self.pool, id, Take::Skip(max), now)?;
+        let done = self.tcp.read(&mut self.ctx.pool, id, Take::Skip(max), now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
@@ -137,14 +136,14 @@ impl Stack {
     /// `WouldBlock` (no room; not open yet), `BrokenPipe` (closed on this side, or the peer is gone), or how the
     /// connection failed, told once.
     pub fn tcp_write(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
-        let done = self.tcp.write(&mut self.pool, id, data, false, now)?;
+        let done = self.tcp.write(&mut self.ctx.pool, id, data, false, now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
     /// Like [`tcp_write`](Self::tcp_write), with the urgent mark set after the last byte queued (RFC 9293
     /// section 3.8.5; new protocols should not use it, RFC 6093).
     pub fn tcp_write_urgent(&mut self, now: Instant, id: TcpId, data: &[u8]) -> Result<usize, Error> {
-        let done = self.tcp.write(&mut self.pool, id, data, true, now)?;
+        let done = self.tcp.write(&mut self.ctx.pool, id, data, true, now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
@@ -176,7 +175,7 @@ impl Stack {
     /// }
     /// ```
     pub fn tcp_write_bytes(&mut self, now: Instant, id: TcpId, bytes: &mut Bytes) -> Result<usize, Error> {
-        let done = self.tcp.write_bytes(&mut self.pool, id, bytes, now)?;
+        let done = self.tcp.write_bytes(&mut self.ctx.pool, id, bytes, now)?;
         Ok(self.tcp_done(now, id, done))
     }
 
@@ -207,7 +206,7 @@ impl Stack {
         id: TcpId,
         look: impl FnOnce(&[&[u8]]) -> usize,
     ) -> Result<usize, Error> {
-        let done = self.tcp.read_in_place(&mut self.pool, id, now, look)?;
+        let done = self.tcp.read_in_place(&mut self.ctx.pool, id, now, look)?;
         Ok(self.tcp_done(now, id, done))
     }
 
@@ -232,7 +231,7 @@ impl Stack {
         id: TcpId,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) -> Result<usize, Error> {
-        let done = self.tcp.write_in_place(&mut self.pool, id, now, fill)?;
+        let done = self.tcp.write_in_place(&mut self.ctx.pool, id, now, fill)?;
         Ok(self.tcp_done(now, id, done))
     }
 
@@ -267,7 +266,7 @@ impl Stack {
         to: TcpId,
         max: usize,
     ) -> Result<usize, SpliceError> {
-        let done = self.tcp.splice(&mut self.pool, from, to, max, now)?;
+        let done = self.tcp.splice(&mut self.ctx.pool, from, to, max, now)?;
         let count = self.tcp_done(now, to, done);
         if from != to && count > 0 {
             let done = self.tcp.settle_reader(from, count, now);
@@ -287,21 +286,21 @@ impl Stack {
     /// # Errors
     /// `NotConnected`.
     pub fn tcp_shutdown(&mut self, now: Instant, id: TcpId, how: Shutdown) -> Result<(), Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.shutdown(&mut ctx, id, how)
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.shutdown(ctx, id, how)
     }
 
     /// Lets go of a handle: queued data and FIN still go, unread data draws a reset (RFC 9293 SHLD-3),
     /// linger zero aborts.
     pub fn tcp_close(&mut self, now: Instant, id: TcpId) {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.close(&mut ctx, id);
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.close(ctx, id);
     }
 
     /// Resets the connection and lets go of the handle.
     pub fn tcp_abort(&mut self, now: Instant, id: TcpId) {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.abort(&mut ctx, id);
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.abort(ctx, id);
     }
 
     /// A socket's options.
@@ -311,8 +310,8 @@ impl Stack {
 
     /// Changes a socket's options; they hold from the next segment on.
     pub fn tcp_set_options(&mut self, now: Instant, id: TcpId, options: SocketOptions) -> Result<(), Error> {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.set_options(&mut ctx, id, options)
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.set_options(ctx, id, options)
     }
 
     /// This side's address.
@@ -345,18 +344,18 @@ impl Stack {
 
     /// Resets every connection that is still there, as the last act of a stack.
     pub fn tcp_abort_all(&mut self, now: Instant) {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.abort_all(&mut ctx);
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.abort_all(ctx);
     }
 
     /// Does what a read or a write has left to be done, and tells how many bytes it was.
     fn tcp_done(&mut self, now: Instant, id: TcpId, done: Done) -> usize {
         if done.rearm {
-            let (tcp, mut ctx) = with!(self, now, tcp);
-            tcp.rearm(&mut ctx, id);
+            let (tcp, ctx) = with!(self, now, tcp);
+            tcp.rearm(ctx, id);
         }
         debug_assert!(
-            self.tcp.is_settled(&self.config, id, now),
+            self.tcp.is_settled(&self.ctx.config, id, now),
             "a read or a write has done more than that"
         );
         done.count

@@ -3,7 +3,6 @@
 use core::net::SocketAddr;
 
 use super::Stack;
-use crate::proto::context::Context;
 use crate::proto::datagram_queue::Received;
 use crate::proto::error::Error;
 use crate::proto::events::Owner;
@@ -33,8 +32,8 @@ impl Stack {
         options: BindOptions,
         owner: Owner,
     ) -> Result<UdpId, Error> {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.bind(&mut ctx, local, options, owner)
+        let (udp, ctx) = with!(self, now, udp);
+        udp.bind(ctx, local, options, owner)
     }
 
     /// Sets the peer: only its datagrams are received, and ICMP errors are reported.
@@ -42,8 +41,8 @@ impl Stack {
     /// # Errors
     /// `NetworkUnreachable`, `InvalidInput` (families differ).
     pub fn udp_connect(&mut self, now: Instant, id: UdpId, remote: SocketAddr) -> Result<(), Error> {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.connect(&mut ctx, id, remote)
+        let (udp, ctx) = with!(self, now, udp);
+        udp.connect(ctx, id, remote)
     }
 
     /// Sends one datagram to `to`, or to the connected peer.
@@ -58,8 +57,8 @@ impl Stack {
         data: &[u8],
         to: Option<SocketAddr>,
     ) -> Result<usize, Error> {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_to(&mut ctx, id, data, to, SendOptions::default())
+        let (udp, ctx) = with!(self, now, udp);
+        udp.send_to(ctx, id, data, to, SendOptions::default())
     }
 
     /// Receives one datagram; what doesn't fit into `out` is lost.
@@ -89,8 +88,8 @@ impl Stack {
         to: Option<SocketAddr>,
         with: SendOptions,
     ) -> Result<usize, Error> {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_to(&mut ctx, id, data, to, with)
+        let (udp, ctx) = with!(self, now, udp);
+        udp.send_to(ctx, id, data, to, with)
     }
 
     /// Like [`udp_send_msg`](Self::udp_send_msg), in datagrams of `segment_size` bytes each, the last of what is left
@@ -109,8 +108,8 @@ impl Stack {
         to: Option<SocketAddr>,
         with: SendOptions,
     ) -> Result<usize, Error> {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.send_segments(&mut ctx, id, data, segment_size, to, with)
+        let (udp, ctx) = with!(self, now, udp);
+        udp.send_segments(ctx, id, data, segment_size, to, with)
     }
 
     /// Like [`udp_recv_from`](Self::udp_recv_from), and tells all that is known of the datagram: the address it
@@ -121,8 +120,8 @@ impl Stack {
 
     /// Closes a socket.
     pub fn udp_close(&mut self, now: Instant, id: UdpId) {
-        let (udp, mut ctx) = with!(self, now, udp);
-        udp.close(&mut ctx, id);
+        let (udp, ctx) = with!(self, now, udp);
+        udp.close(ctx, id);
     }
 
     /// This side's address.
@@ -165,6 +164,6 @@ impl Stack {
     /// # Errors
     /// `NotConnected`, or why there is no route to the peer any more.
     pub fn udp_path_mtu(&self, id: UdpId) -> Result<usize, Error> {
-        self.udp.path_mtu(&self.ip, id)
+        self.udp.path_mtu(&self.ctx.ip, id)
     }
 }

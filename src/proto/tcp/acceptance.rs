@@ -271,7 +271,7 @@ impl Connection {
             if !arrival.segment.options.sack.is_empty() {
                 self.read_sack_blocks(arrival, &mut acknowledgement.sack);
             }
-            self.snd.acknowledge(&acknowledgement, ctx.pool, ctx.counters);
+            self.snd.acknowledge(&acknowledgement, &mut ctx.pool, &mut ctx.counters);
             self.after_acknowledgement(ctx);
         }
         ControlFlow::Continue(())
@@ -399,18 +399,18 @@ mod tests {
             let clock = TimestampClock::ahead_by(offset.0);
             prop_assert!(peer.hears_no_more_than_an_ack(&segment));
             prop_assert!(peer.accepts(&segment) && peer.refuses_age(clock, &segment, world.now).is_none());
-            let mut ctx = world.ctx();
-            let settled = peer.settle(&ctx, iss, rtt_ms.map(|millis: u64| 1_000_000 * millis), clock, 1460);
+            let ctx = world.ctx();
+            let settled = peer.settle(ctx, iss, rtt_ms.map(|millis: u64| 1_000_000 * millis), clock, 1460);
             let begun = |ctx: &Context<'_>| {
-                let mut connection = Connection::new(ctx.config, &settled, ctx.now);
+                let mut connection = Connection::new(&ctx.config, &settled, ctx.now);
                 connection.limit_unsent(None);
                 connection
             };
-            let (mut short, mut long) = (begun(&ctx), begun(&ctx));
+            let (mut short, mut long) = (begun(ctx), begun(ctx));
             short.opened_by(&segment, tos, ctx.now);
             let seq = long.rcv.nxt().unwrap(segment.seq);
             let arrival = Arrival { segment: &segment, seq, len: 0, segment_size: 0, tos };
-            let verdict = long.segment_arrives(&mut ctx, &mut GlobalChallengeLimit::new(), &arrival);
+            let verdict = long.segment_arrives(ctx, &mut GlobalChallengeLimit::new(), &arrival);
             prop_assert_eq!(verdict, Verdict::Accepted);
             prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
         }

@@ -236,7 +236,7 @@ impl Connection {
 
     /// The application will read no more than has come by now.
     pub(crate) fn close_read(&mut self, ctx: &mut Context<'_>) {
-        self.rcv.discard(ctx.pool);
+        self.rcv.discard(&mut ctx.pool);
         self.rcv.tell_window();
     }
 
@@ -249,7 +249,7 @@ impl Connection {
         self.close_write(ctx);
         //= RFC9293 MAY-1: nobody will read; text that comes draws a reset.
         self.orphan = true;
-        self.rcv.close(ctx.pool);
+        self.rcv.close(&mut ctx.pool);
         self.watch_fin_wait2(ctx);
         None
     }
@@ -309,9 +309,9 @@ impl Connection {
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
-        self.rcv.lapse(ctx.config, ctx.pool, ctx.now);
+        self.rcv.lapse(&ctx.config, &mut ctx.pool, ctx.now);
         let mss = self.snd.mss();
-        let expiry = self.snd.timer_expired(&self.patience(options), ctx.counters, ctx.now);
+        let expiry = self.snd.timer_expired(&self.patience(options), &mut ctx.counters, ctx.now);
         ctx.counters.tcp_black_holes += u64::from(self.snd.mss() < mss);
         match expiry {
             Some(Expiry::GiveUp) => return Some(Ending::TimedOut),
@@ -405,7 +405,7 @@ impl Connection {
         let news = self.snd.path().probe.take_news();
         if let Some(found) = news {
             let expires = ctx.now + ctx.config.path_mtu_expiry;
-            ctx.ip.path_mtu.found(remote, found, route.link_mtu, expires, ctx.timers);
+            ctx.ip.path_mtu.found(remote, found, route.link_mtu, expires, &mut ctx.timers);
         }
         news.is_some()
     }
@@ -444,15 +444,15 @@ impl Connection {
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
     pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
-        ctx.counters.tcp_send_buffers_grown += u64::from(self.snd.buffer_has_grown(ctx.config));
-        ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(ctx.config));
-        self.snd.clear(ctx.pool);
+        ctx.counters.tcp_send_buffers_grown += u64::from(self.snd.buffer_has_grown(&ctx.config));
+        ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(&ctx.config));
+        self.snd.clear(&mut ctx.pool);
         self.snd.trim();
         if !self.orphan {
-            self.rcv.clear_ahead(ctx.pool);
+            self.rcv.clear_ahead(&mut ctx.pool);
         } else if !self.rcv.is_over() {
             // It was aborted after its application had closed it; the end of the stream has cleared all others.
-            self.rcv.clear(ctx.pool);
+            self.rcv.clear(&mut ctx.pool);
         }
         debug_assert!(!self.orphan || self.rcv.holds_nothing(), "what was closed was cleared");
     }

@@ -84,8 +84,8 @@ impl Cookies {
         let iss = offsets.isn.plus((step as u32) << STEP_BITS | rest);
         let peer = offer.told(peer);
         let stamp = stamp(offsets.clock, &peer, ctx.now);
-        let options = PeerSyn::our_options(ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
-        Says::syn(iss, Some(peer.rcv_nxt()), recv::cookie_window(ctx.config), options)
+        let options = PeerSyn::our_options(&ctx.config, mtu, tuple.local.is_ipv4(), Some(&peer), stamp);
+        Says::syn(iss, Some(peer.rcv_nxt()), recv::cookie_window(&ctx.config), options)
     }
 
     /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
@@ -239,12 +239,12 @@ impl Offer {
     ) -> Option<(PeerSyn, Option<u64>)> {
         let bare = PeerSyn {
             irs: segment.seq.plus(u32::MAX),
-            mss: self.mss(ctx.config),
+            mss: self.mss(&ctx.config),
             scale: None,
             // The segment at hand tells more.
             window: segment.window,
             //= RFC9293 SHLD-14: what the SYN-ACK offered, however much memory there was.
-            offered: recv::cookie_window(ctx.config),
+            offered: recv::cookie_window(&ctx.config),
             sack: false,
             timestamp: None,
         };

@@ -465,7 +465,7 @@ mod tests {
                 seen.push((device, header.to_vec(), payload.concat(), gso_size, checksum));
                 Sent::Busy
             };
-            let ctx = &mut world.ctx();
+            let ctx = world.ctx();
             prop_assert_eq!(send(ctx, &mut sink, &way, &says, &pieces, gso_size), Sent::Busy);
             prop_assert_eq!(send_any(ctx, &mut sink, &way, &says, &pieces, gso_size), Sent::Busy);
             prop_assert_eq!(&seen[0], &seen[1]);
@@ -477,8 +477,8 @@ mod tests {
             for (device, offload) in [(TUN, false), (DeviceId::LOOPBACK, true)] {
                 let mut world = world(offload);
                 let route = Route { device, source: tuple.local, mtu: 1500, link_mtu: 1500 };
-                queue_by(&mut world.ctx(), &route, &tuple, marks, &says);
-                queue_by_narrow(&mut world.ctx(), &route, &tuple, marks, &says);
+                queue_by(world.ctx(), &route, &tuple, marks, &says);
+                queue_by_narrow(world.ctx(), &route, &tuple, marks, &says);
                 let (first, second) = (world.sent(), world.sent());
                 prop_assert!(first.is_some() && first == second);
             }
@@ -492,8 +492,8 @@ mod tests {
         ) {
             let route = Route { device: TUN, source: tuple.local, mtu: 1500, link_mtu: 1500 };
             let (mut changed, mut same) = (world(before), world(before && after));
-            queue_by(&mut changed.ctx(), &route, &tuple, marks, &says);
-            queue_by(&mut same.ctx(), &route, &tuple, marks, &says);
+            queue_by(changed.ctx(), &route, &tuple, marks, &says);
+            queue_by(same.ctx(), &route, &tuple, marks, &says);
             changed.outbox.follow_offloads(TUN, Offloads { checksum: after, ..Offloads::default() });
             prop_assert_eq!(left(&mut changed), left(&mut same));
             prop_assert!(changed.outbox.is_empty());

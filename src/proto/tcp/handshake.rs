@@ -116,7 +116,7 @@ impl PeerSyn {
             },
             rcv_first: syn.plus(1),
             rcv_offered: self.offered,
-            rcv_scale: self.rcv_scale(ctx.config),
+            rcv_scale: self.rcv_scale(&ctx.config),
             peer_mss: self.mss.into(),
             timestamps: self.timestamps(clock, ctx.now),
         }
@@ -374,7 +374,7 @@ impl Handshake {
             Stage::SynReceived(peer) => Some(peer),
         };
         let stamp = self.clock.at(ctx.now);
-        let syn_options = PeerSyn::our_options(ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
+        let syn_options = PeerSyn::our_options(&ctx.config, self.mtu, tuple.local.is_ipv4(), peer, stamp);
         Says::syn(self.iss, peer.map(PeerSyn::rcv_nxt), self.offered, syn_options)
     }
 
@@ -400,7 +400,7 @@ impl Handshake {
             }
             // Fourth: the SYN.
             Control::Syn => {
-                let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), self.offered);
+                let peer = PeerSyn::of(&ctx.config, segment, tuple.local.is_ipv4(), self.offered);
                 if acks_our_syn {
                     return self.established(ctx, tuple, &peer, segment, true);
                 }
@@ -495,7 +495,7 @@ impl Handshake {
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
-        let window = peer.ack_window(ctx.config);
+        let window = peer.ack_window(&ctx.config);
         let says = Says::ack(self.iss.plus(1), peer.rcv_nxt(), window);
         let says = says.with(peer.ack_options(self.clock, ctx.now));
         emit::queue(ctx, tuple, Marks::of(options), &says);

@@ -303,12 +303,12 @@ impl HalfOpen {
     fn syn_ack(&self, ctx: &Context<'_>) -> Says {
         let is_ipv4 = self.at.tuple.local.is_ipv4();
         let stamp = self.ours.clock.at(ctx.now);
-        let options = PeerSyn::our_options(ctx.config, self.mtu(), is_ipv4, Some(&self.peer), stamp);
+        let options = PeerSyn::our_options(&ctx.config, self.mtu(), is_ipv4, Some(&self.peer), stamp);
         Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options)
     }
 
     fn send_ack(&self, ctx: &mut Context<'_>) {
-        let window = self.peer.ack_window(ctx.config);
+        let window = self.peer.ack_window(&ctx.config);
         let says = Says::ack(self.ours.iss.plus(1), self.peer.rcv_nxt(), window);
         let says = says.with(self.peer.ack_options(self.ours.clock, ctx.now));
         emit::queue(ctx, &self.at.tuple, self.marks, &says);

@@ -302,7 +302,7 @@ mod tests {
             options: TcpOptions::NONE,
             payload: &[],
         };
-        let outcome = table.segment_arrives(&mut world.ctx(), &mut GlobalChallengeLimit::new(), id, &fin);
+        let outcome = table.segment_arrives(world.ctx(), &mut GlobalChallengeLimit::new(), id, &fin);
         assert_eq!(outcome, Outcome::Restarted);
     }
 
@@ -311,7 +311,7 @@ mod tests {
         let mut ports = Vec::new();
         while let Some(key) = world.timers.pop_due(world.now) {
             assert_eq!(key, TimerKey::Tcp(TcpTimer::TimeWait));
-            table.timer(&mut world.ctx(), |_, at| ports.push(at.tuple.remote_port));
+            table.timer(world.ctx(), |_, at| ports.push(at.tuple.remote_port));
         }
         ports
     }
@@ -325,12 +325,12 @@ mod tests {
         let ids: Vec<_> = (1..=4)
             .map(|port| {
                 world.now += second;
-                table.insert(&mut world.ctx(), |_, _| {}, || entry(port))
+                table.insert(world.ctx(), |_, _| {}, || entry(port))
             })
             .collect();
         // The first begins anew with the last; the second makes room for a connection.
         repeat_fin(&mut world, &mut table, ids[0]);
-        table.remove(&mut world.ctx(), ids[1]);
+        table.remove(world.ctx(), ids[1]);
         for (at, expected) in [
             (second, &[][..]),
             (second * 2, &[]),
@@ -349,14 +349,14 @@ mod tests {
     fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
         let mut world = World::new();
         let mut table = TimeWaitTable::default();
-        let id = table.insert(&mut world.ctx(), |_, _| {}, || entry(1));
+        let id = table.insert(world.ctx(), |_, _| {}, || entry(1));
         for round in 0..1_000 {
             world.now += Duration::from_millis(round % 2);
             repeat_fin(&mut world, &mut table, id);
             assert!(table.order.len() <= 2 + 16, "{}", table.order.len());
         }
         assert_eq!(world.timers.len(), 1);
-        table.remove(&mut world.ctx(), id);
+        table.remove(world.ctx(), id);
         assert_eq!(world.timers.len(), 0);
     }
 
@@ -366,22 +366,22 @@ mod tests {
         let mut table = TimeWaitTable::default();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
-            table.insert(&mut world.ctx(), |_, _| {}, || entry(port));
+            table.insert(world.ctx(), |_, _| {}, || entry(port));
         }
         for port in 10..1_000 {
             let nobody_goes = |id, _: &Located| panic!("there is room, and {id:?} goes");
-            let id = table.insert(&mut world.ctx(), nobody_goes, || entry(port));
-            assert!(table.remove(&mut world.ctx(), id).is_some());
+            let id = table.insert(world.ctx(), nobody_goes, || entry(port));
+            assert!(table.remove(world.ctx(), id).is_some());
             assert!(table.order.len() <= 2 * 11 + 16, "{} for {}", table.order.len(), table.entries.len());
         }
         assert_eq!(table.entries.len(), 10);
         // Many wait at once, and all are over before the next one comes.
         let many: Vec<_> =
-            (1_000..2_000).map(|port| table.insert(&mut world.ctx(), |_, _| {}, || entry(port))).collect();
+            (1_000..2_000).map(|port| table.insert(world.ctx(), |_, _| {}, || entry(port))).collect();
         for id in many {
-            table.remove(&mut world.ctx(), id);
+            table.remove(world.ctx(), id);
         }
-        table.insert(&mut world.ctx(), |_, _| {}, || entry(2_000));
+        table.insert(world.ctx(), |_, _| {}, || entry(2_000));
         assert!(table.order.len() <= 2 * 11 + 16, "{}", table.order.len());
     }
 }

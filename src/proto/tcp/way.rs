@@ -117,7 +117,7 @@ mod tests {
                 let source = source.map(ip);
                 for _ in 0..2 {
                     let ctx = world.ctx();
-                    assert_eq!(latest.ask(&ctx, remote, source), ctx.ip.route(remote, source));
+                    assert_eq!(latest.ask(ctx, remote, source), ctx.ip.route(remote, source));
                 }
             }
         }
@@ -128,9 +128,9 @@ mod tests {
         let (mut world, mut latest) = (World::new(), LatestRoutes::default());
         let remote: IpAddr = "10.9.0.1".parse().unwrap();
         ask_all(&mut latest, &mut world);
-        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1500));
+        assert_eq!(latest.ask(world.ctx(), remote, None).map(|route| route.mtu), Ok(1500));
         world.ip.set_mtu(TUN, 1400);
-        assert_eq!(latest.ask(&world.ctx(), remote, None).map(|route| route.mtu), Ok(1400));
+        assert_eq!(latest.ask(world.ctx(), remote, None).map(|route| route.mtu), Ok(1400));
         ask_all(&mut latest, &mut world);
         world.ip.add_address(TUN, "10.9.0.4/24".parse().unwrap()).unwrap();
         ask_all(&mut latest, &mut world);

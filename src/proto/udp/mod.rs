@@ -93,7 +93,7 @@ impl Sockets {
             return Err(Error::AddrNotAvailable);
         }
         let port = match local.port() {
-            0 => self.bindings.choose_port(address, &ctx.config.ephemeral_ports, ctx.rng),
+            0 => self.bindings.choose_port(address, &ctx.config.ephemeral_ports, &mut ctx.rng),
             port => self.bindings.admits(address, port, bind_options).then_some(port),
         };
         let local = SocketAddr::new(address, port.ok_or(Error::AddrInUse)?);

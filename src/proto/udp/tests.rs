@@ -26,7 +26,7 @@ impl Host {
     /// As the stack does after sending.
     fn relieve(&mut self) {
         if self.world.outbox.take_relief() {
-            self.sockets.outbox_relieved(&mut self.world.ctx());
+            self.sockets.outbox_relieved(self.world.ctx());
         }
     }
 
@@ -43,7 +43,7 @@ impl Host {
     }
 
     fn bind_with(&mut self, local: &str, options: BindOptions) -> Result<UdpId, Error> {
-        self.sockets.bind(&mut self.world.ctx(), addr(local), options, OWNER)
+        self.sockets.bind(self.world.ctx(), addr(local), options, OWNER)
     }
 
     fn change(&mut self, id: UdpId, change: impl FnOnce(&mut UdpOptions)) {
@@ -53,11 +53,11 @@ impl Host {
     }
 
     fn connect(&mut self, id: UdpId, remote: &str) -> Result<(), Error> {
-        self.sockets.connect(&mut self.world.ctx(), id, addr(remote))
+        self.sockets.connect(self.world.ctx(), id, addr(remote))
     }
 
     fn send(&mut self, id: UdpId, data: &[u8], to: Option<&str>) -> Result<usize, Error> {
-        self.sockets.send_to(&mut self.world.ctx(), id, data, to.map(addr), SendOptions::default())
+        self.sockets.send_to(self.world.ctx(), id, data, to.map(addr), SendOptions::default())
     }
 
     fn receive(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
@@ -152,7 +152,7 @@ fn there_is_a_limit_to_sockets() {
     let mut host = Host::with(Config { udp_sockets: 1, ..Config::default() });
     let id = host.bind("0.0.0.0:7").unwrap();
     assert_eq!(host.bind("0.0.0.0:8"), Err(Error::NoBufferSpace));
-    host.sockets.close(&mut host.world.ctx(), id);
+    host.sockets.close(host.world.ctx(), id);
     assert!(host.bind("0.0.0.0:7").is_ok());
 }
 
@@ -213,7 +213,7 @@ fn a_server_on_the_wildcard_can_answer_from_the_address_it_was_asked_at() {
     let asked = host.sockets.recv_from(id, &mut [0; 9], false).unwrap();
     assert_eq!(asked.to, ip("10.9.0.5"));
     let mut answer_from = |source| {
-        let ctx = &mut host.world.ctx();
+        let ctx = host.world.ctx();
         let with = SendOptions { source: Some(source), ..SendOptions::default() };
         host.sockets.send_to(ctx, id, b"me", Some(asked.from), with)?;
         Ok(host.world.sent().map(|(_, bytes)| wire_ip::parse(&bytes).unwrap().src))
@@ -252,7 +252,7 @@ fn a_socket_can_be_connected_again_and_chooses_its_source_again() {
     assert_eq!(host.connect(id, "10.9.0.1:9"), Err(Error::AddrInUse));
     assert_eq!(host.sockets.local_addr(id), Ok(addr("127.0.0.1:7")));
     assert_eq!(host.sockets.peer_addr(id), Ok(addr("127.0.0.1:9")));
-    host.sockets.close(&mut host.world.ctx(), other);
+    host.sockets.close(host.world.ctx(), other);
     assert_eq!(host.connect(id, "10.9.0.1:9"), Ok(()));
     assert_eq!(host.receive(&udp("10.9.0.1:9", "10.9.0.2:7", b"")), Ok(()));
 }
@@ -307,7 +307,7 @@ fn a_time_to_live_of_zero_is_refused() {
     assert_eq!(host.sockets.set_options(id, UdpOptions { ttl: 0, ..options }), Err(Error::InvalidInput));
     let with = SendOptions { ttl: Some(0), ..SendOptions::default() };
     let to = Some(addr("10.9.0.1:9"));
-    let sent = host.sockets.send_to(&mut host.world.ctx(), id, b"", to, with);
+    let sent = host.sockets.send_to(host.world.ctx(), id, b"", to, with);
     assert_eq!(sent, Err(Error::InvalidInput));
     assert_eq!(host.sockets.options(id), Ok(options));
 }
@@ -449,7 +449,7 @@ fn a_send_without_room_is_refused_and_told_when_there_is_some() {
         assert_eq!(host.send(id, b"x", Some("10.9.0.1:9")), Err(Error::WouldBlock));
     }
     assert_eq!(host.sockets.refused.waiting().len(), 2, "each waits once");
-    host.sockets.close(&mut host.world.ctx(), closed);
+    host.sockets.close(host.world.ctx(), closed);
     assert_eq!(host.sockets.refused.waiting(), [id]);
     host.relieve();
     assert_eq!(host.event(id), None, "there is no room yet");
@@ -468,7 +468,7 @@ fn a_closed_socket_is_nobody() {
     let mut host = Host::new();
     let id = host.bind("0.0.0.0:7").unwrap();
     host.receive(&udp("10.9.0.1:9", "10.9.0.2:7", b"x")).unwrap();
-    host.sockets.close(&mut host.world.ctx(), id);
+    host.sockets.close(host.world.ctx(), id);
     assert_eq!(host.event(id), None);
     assert_eq!(host.receive(&udp("10.9.0.1:9", "10.9.0.2:7", b"x")), Err(DropReason::UdpNoSocket));
     assert_eq!(host.recv(id), Err(Error::NoSuchSocket));
@@ -476,7 +476,7 @@ fn a_closed_socket_is_nobody() {
     assert_eq!(host.connect(id, "10.9.0.1:9"), Err(Error::NoSuchSocket));
     assert_eq!(host.sockets.local_addr(id), Err(Error::NoSuchSocket));
     assert_eq!(host.sockets.take_error(id), Err(Error::NoSuchSocket));
-    host.sockets.close(&mut host.world.ctx(), id);
+    host.sockets.close(host.world.ctx(), id);
     assert!(host.bind("10.9.0.2:7").is_ok());
 }
 
@@ -553,7 +553,7 @@ fn who_reuses_the_address_and_came_last_takes_what_is_sent_to_one_host() {
             let read = host.recv(id).map(|_| ());
             assert!(read == expected || read == Err(Error::NoSuchSocket), "{id:?}");
         }
-        host.sockets.close(&mut host.world.ctx(), gone);
+        host.sockets.close(host.world.ctx(), gone);
     }
     assert_eq!(host.receive(&bytes), Err(DropReason::UdpNoSocket));
 }
@@ -646,7 +646,7 @@ fn one_datagram_may_be_sent_otherwise_than_the_others() {
     let with = SendOptions { ttl: Some(3), tos: Some(0x02), source: None };
     for (local, to, ttl) in [("0.0.0.0:7", "10.9.0.1:9", 64), ("[::]:7", "[ff02::fb]:9", 1)] {
         let id = host.bind(local).unwrap();
-        host.sockets.send_to(&mut host.world.ctx(), id, b"", Some(addr(to)), with).unwrap();
+        host.sockets.send_to(host.world.ctx(), id, b"", Some(addr(to)), with).unwrap();
         host.send(id, b"", Some(to)).unwrap();
         for expected in [(3, 2), (ttl, 0)] {
             let (_, bytes) = host.world.sent().unwrap();

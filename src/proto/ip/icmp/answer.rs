@@ -63,7 +63,7 @@ fn send_reply(ctx: &mut Context<'_>, request: &Datagram<'_>, source: IpAddr, rep
     // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
     //= RFC1812 4.3.2.5 precedence
     let header = IpHeader { tos: request.tos, ..fragmentable(ctx, source, request.src, request.protocol) };
-    let options = options::answer(ctx.ip, request, source);
+    let options = options::answer(&ctx.ip, request, source);
     send_with_options(ctx, &header, &options, reply)
 }
 

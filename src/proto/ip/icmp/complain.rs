@@ -172,7 +172,7 @@ fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message:
     let is_free = about.device == DeviceId::LOOPBACK;
     //= RFC1812 4.3.2.8 rate
     //= RFC4443 2.4 f rate
-    if !is_free && !ctx.ip.icmp_errors.allow(ctx.now, ctx.rng, about.src, price) {
+    if !is_free && !ctx.ip.icmp_errors.allow(ctx.now, &mut ctx.rng, about.src, price) {
         ctx.counters.icmp_errors_limited += 1;
         return;
     }
@@ -301,7 +301,7 @@ mod tests {
 
     /// The error that is sent, if one is.
     fn told(world: &mut World, about: Subject<'_>, what: Complaint) -> Option<Told> {
-        complain(&mut world.ctx(), about, what);
+        complain(world.ctx(), about, what);
         let (_, bytes) = world.sent()?;
         assert!(world.sent().is_none());
         let parsed = crate::proto::wire::ip::parse(&bytes).unwrap();
@@ -508,7 +508,7 @@ mod tests {
         //= RFC1812 4.3.2.5 precedence of errors
         let mut world = World::new();
         let sent = IpHeader { tos: 0x5d, ..header("10.9.0.1", "192.0.2.1", 17) };
-        complain(&mut world.ctx(), came(TUN, None, &datagram(&sent, &[0; 8])), Complaint::HopLimitExceeded);
+        complain(world.ctx(), came(TUN, None, &datagram(&sent, &[0; 8])), Complaint::HopLimitExceeded);
         let (_, bytes) = world.sent().unwrap();
         assert_eq!(bytes[1], 0xdc);
     }

@@ -286,7 +286,7 @@ fn error<'a>(kind: u8, code: u8, word: u32, quoted: &'a [u8]) -> Message<'a> {
 
 fn received<'a>(world: &mut World, bytes: &'a [u8]) -> Result<Option<IcmpError<'a>>, DropReason> {
     let datagram = world.input(bytes)?;
-    receive(&mut world.ctx(), &datagram).map(|received| match received {
+    receive(world.ctx(), &datagram).map(|received| match received {
         Received::Error(error) => Some(error),
         Received::Done | Received::Reply(_) => None,
     })

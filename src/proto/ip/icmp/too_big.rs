@@ -15,7 +15,7 @@ use crate::proto::wire::ip::PROTOCOL_TCP;
 pub(crate) fn learn(ctx: &mut Context<'_>, destination: IpAddr, mtu: usize) -> bool {
     let known = ctx.ip.route(destination, None).map_or(usize::MAX, |route| route.mtu);
     let expires = ctx.now + ctx.config.path_mtu_expiry;
-    let is_news = ctx.ip.path_mtu.lower(destination, mtu, known, expires, ctx.timers);
+    let is_news = ctx.ip.path_mtu.lower(destination, mtu, known, expires, &mut ctx.timers);
     let counter =
         if is_news { &mut ctx.counters.path_mtus_learnt } else { &mut ctx.counters.path_mtus_refused };
     *counter += 1;
@@ -76,7 +76,7 @@ mod tests {
     /// Sends a datagram and returns what left.
     fn sent(world: &mut World, src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Vec<Vec<u8>> {
         let route = Route { device: TUN, source: ip(src), mtu: 1500, link_mtu: 1500 };
-        send(&mut world.ctx(), &route, &header(src, dst, protocol), &[transport]);
+        send(world.ctx(), &route, &header(src, dst, protocol), &[transport]);
         core::iter::from_fn(|| world.sent()).map(|(_, bytes)| bytes).collect()
     }
 
@@ -90,7 +90,7 @@ mod tests {
         let (kind, code) = if ip(from).is_ipv4() { (3, 4) } else { (2, 0) };
         let bytes = icmp_message(from, to, Message::Error(ErrorMessage { kind, code, word, quoted }));
         let datagram = world.input(&bytes)?;
-        icmp::receive(&mut world.ctx(), &datagram).map(|_| ())
+        icmp::receive(world.ctx(), &datagram).map(|_| ())
     }
 
     //= RFC5927 section 7.2

@@ -44,10 +44,10 @@ impl Host {
 
     fn give_whole(&mut self, bytes: &[u8]) -> Verdict {
         let now = self.world.now;
-        let mut ctx = self.world.ctx();
-        match accept(&mut ctx, TUN, &Packet::plain(bytes, now))? {
+        let ctx = self.world.ctx();
+        match accept(ctx, TUN, &Packet::plain(bytes, now))? {
             Taken::Part(part) => {
-                let verdict = self.reassembly.add(&mut ctx, &part);
+                let verdict = self.reassembly.add(ctx, &part);
                 self.check_invariants();
                 verdict
             }
@@ -59,7 +59,7 @@ impl Host {
         self.world.now += time;
         while let Some(key) = self.world.timers.pop_due(self.world.now) {
             assert_eq!(key, TimerKey::Reassembly);
-            self.reassembly.timer(&mut self.world.ctx());
+            self.reassembly.timer(self.world.ctx());
         }
         self.check_invariants();
     }
@@ -227,7 +227,7 @@ fn a_part_of_a_datagram_that_came_in_parts_is_no_datagram() {
             checksum: ChecksumState::Unverified,
             at: host.world.now,
         };
-        let read = input::reassembled(&mut host.world.ctx(), &part, &bytes).map(|read| read.payload.to_vec());
+        let read = input::reassembled(host.world.ctx(), &part, &bytes).map(|read| read.payload.to_vec());
         assert_eq!(read, Err(FragmentMalformed));
         // As Linux says it: an erroneous field, where the second fragment header is.
         let (kind, code, pointer, _) = host.complaint().unwrap();

@@ -220,7 +220,7 @@ impl Endpoint {
         debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
         socket.disarm(ctx);
         if let Phase::Over(Remains::Connection(connection)) = socket.phase {
-            self.spare.take_connection(connection, ctx.pool);
+            self.spare.take_connection(connection, &mut ctx.pool);
         }
     }
 }
@@ -324,7 +324,7 @@ impl Socket {
         match &self.phase {
             Phase::Synchronised(connection) if !connection.has_rare_deadlines(&self.options) => {
                 let at = connection.usual_deadline(&self.options, ctx.now);
-                debug_assert_eq!(at, connection.deadline(ctx.config, &self.options, ctx.now));
+                debug_assert_eq!(at, connection.deadline(&ctx.config, &self.options, ctx.now));
                 self.arm_by(ctx, id, at);
             }
             Phase::Opening(_) | Phase::Synchronised(_) | Phase::Over(_) => self.rearm_anyhow(ctx, id),
@@ -335,7 +335,7 @@ impl Socket {
     #[inline(never)]
     fn rearm_anyhow(&mut self, ctx: &mut Context<'_>, id: TcpId) {
         let at = match &self.phase {
-            Phase::Synchronised(connection) => connection.deadline(ctx.config, &self.options, ctx.now),
+            Phase::Synchronised(connection) => connection.deadline(&ctx.config, &self.options, ctx.now),
             other => other.deadline(&self.options),
         };
         self.arm_by(ctx, id, at);

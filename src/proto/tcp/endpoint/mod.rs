@@ -220,7 +220,7 @@ impl Endpoint {
         let mut place = None;
         let segment = Segment::parse_into(&mut place, payload, [src, dst], checksum)?;
         ctx.counters.tcp_segments_in += 1;
-        emit::trace_received(ctx.trace, datagram, segment);
+        emit::trace_received(&mut ctx.trace, datagram, segment);
         match self.guess(segment, datagram) {
             Some(id) => self.for_socket(ctx, id, segment, datagram),
             None => self.for_whom_it_concerns(ctx, segment, datagram),
@@ -313,14 +313,14 @@ impl Endpoint {
     ) -> Result<(), DropReason> {
         let tuple = &at.tuple;
         let listener = self.listeners.get_mut(listener_id).ok_or(DropReason::TcpNoSocket)?;
-        let admission = listener.admits_syn(ctx.config);
+        let admission = listener.admits_syn(&ctx.config);
         let wants_cookie = admission == Err(DropReason::TcpSynQueueFull) && ctx.config.syn_cookies;
         if !wants_cookie {
             admission?;
         }
         let route = self.latest_routes.ask(ctx, tuple.remote, Some(tuple.local));
         let route = route.map_err(|_| DropReason::TcpNoSocket)?;
-        let peer = PeerSyn::of(ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
+        let peer = PeerSyn::of(&ctx.config, segment, tuple.local.is_ipv4(), recv::syn_window(ctx));
         let (marks, offsets) = (Marks::of(&listener.options), self.isn.of(tuple));
         //= RFC4987 3.7 hybrid, 4 defence
         if wants_cookie {
@@ -550,7 +550,7 @@ impl Endpoint {
                     return Err(DropReason::TcpUnexpected);
                 };
                 // A cookie will not do: its number might not be above all the old ones.
-                listener.admits_syn(ctx.config)?;
+                listener.admits_syn(&ctx.config)?;
                 self.end_time_wait(ctx, id);
                 self.begin_half_open(ctx, listener_id, at, segment, Some(old_nxt))
             }

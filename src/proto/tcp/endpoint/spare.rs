@@ -34,10 +34,10 @@ impl Spare {
         settled: &Settled,
         options: &SocketOptions,
     ) -> Box<Connection> {
-        let mut connection = self.begun(ctx.config, settled, ctx.now);
+        let mut connection = self.begun(&ctx.config, settled, ctx.now);
         connection.signals |= Readiness::WRITABLE;
         connection.limit_unsent(options.notsent_lowat);
-        connection.rcv.follow_memory(ctx.pool);
+        connection.rcv.follow_memory(&mut ctx.pool);
         connection
     }
 
@@ -136,7 +136,7 @@ mod tests {
             ends.push(plan.end());
             world.now += Duration::from_millis(1);
         }
-        let mut ctx = world.ctx();
+        let ctx = world.ctx();
         let said = Acknowledgement {
             ack: ends[0],
             seq: first,
@@ -146,11 +146,11 @@ mod tests {
             sack: core::iter::once(ends[1].get()..ends[2].get()).collect(),
             echo: None,
         };
-        connection.snd.acknowledge(&said, ctx.pool, ctx.counters);
+        connection.snd.acknowledge(&said, &mut ctx.pool, &mut ctx.counters);
         assert_eq!(connection.snd.outstanding(), 27);
-        assert_eq!(connection.rcv.segment(&mut ctx, first, b"heard", false, 5), Text::InOrder);
-        assert_eq!(connection.rcv.segment(&mut ctx, first.plus(9), b"early", false, 5), Text::Ahead);
-        assert_eq!(connection.rcv.consume(9, ctx.pool, ctx.now), 5);
+        assert_eq!(connection.rcv.segment(ctx, first, b"heard", false, 5), Text::InOrder);
+        assert_eq!(connection.rcv.segment(ctx, first.plus(9), b"early", false, 5), Text::Ahead);
+        assert_eq!(connection.rcv.consume(9, &mut ctx.pool, ctx.now), 5);
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         };
         let before = told(&connection);
         assert!(before.2 > 0);
-        connection.release(&mut world.ctx());
+        connection.release(world.ctx());
         assert_eq!(told(&connection), before);
         connection.retire(&mut world.pool);
     }
@@ -181,8 +181,8 @@ mod tests {
         let again = connection.snd.plan(true, 0, u64::MAX).unwrap();
         connection.snd.commit(&again, world.now);
         assert!(format!("{connection:?}").contains("unexplained: Some(Ranges { ranges: [429"));
-        connection.close(&mut world.ctx(), None);
-        connection.release(&mut world.ctx());
+        connection.close(world.ctx(), None);
+        connection.release(world.ctx());
         spare.take_connection(connection, &mut world.pool);
         let kept = format!("{:?}", spare.connections);
         // Positions here are all of ten digits, and begin with a 4.
@@ -200,8 +200,8 @@ mod tests {
             connection.soft_error = Some(Error::TimedOut);
             connection.signals = Readiness::ERROR;
             connection.received_tos = 8;
-            assert_eq!(connection.close(&mut world.ctx(), None), None);
-            connection.release(&mut world.ctx());
+            assert_eq!(connection.close(world.ctx(), None), None);
+            connection.release(world.ctx());
             let place = &raw const *connection;
             spare.take_connection(connection, &mut world.pool);
             assert_eq!(spare.connections.len(), 1);

@@ -71,7 +71,7 @@ impl Endpoint {
         sink: &mut dyn PacketSink,
         more_to_come: bool,
     ) -> Progress {
-        if self.can_wake_starved(ctx.pool) {
+        if self.can_wake_starved(&ctx.pool) {
             self.wake_starved(ctx);
         }
         let mut round = Round { sink, budget: ctx.config.transmit_budget };

@@ -81,7 +81,7 @@ impl Endpoint {
             port => port,
         };
         let local = SocketAddr::new(local.ip(), port);
-        let id = self.listeners.insert(Listener::new(ctx.config, local, options, backlog, owner));
+        let id = self.listeners.insert(Listener::new(&ctx.config, local, options, backlog, owner));
         //= RFC9293 MUST-41
         self.demux.add_listener(local, id, options.reuse_port);
         Ok(id)
@@ -185,7 +185,7 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(Error::NoBufferSpace);
         }
-        let options = options.unwrap_or_else(|| SocketOptions::new(ctx.config));
+        let options = options.unwrap_or_else(|| SocketOptions::new(&ctx.config));
         let offsets = self.isn.of(&tuple);
         let iss = match self.demux.find_at(&at) {
             Some(Target::TimeWait(old)) => {

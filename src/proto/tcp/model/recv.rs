@@ -411,7 +411,7 @@ impl Pair {
         let at = self.position(seq);
         let size = len.min(1460);
         let now = self.world.now;
-        let text = self.half.segment(&mut self.world.ctx(), at, &payload, fin, size);
+        let text = self.half.segment(self.world.ctx(), at, &payload, fin, size);
         assert_eq!(text, self.rcv.segment(seq, len, fin, size, now));
     }
 
@@ -539,7 +539,7 @@ proptest! {
                     let seq = pair.place(from).max(0) as u64;
                     let end = seq + to.unwrap_or(600);
                     let at = pair.position(seq as i64);
-                    pair.half.segment(&mut pair.world.ctx(), at, &octets(seq, end), false, 536);
+                    pair.half.segment(pair.world.ctx(), at, &octets(seq, end), false, 536);
                     (seq..end.min(edge)).for_each(|at| came[at as usize] = true);
                 }
                 Op::Read(share) => {
@@ -579,7 +579,7 @@ proptest! {
             pair.half.acknowledged(to, false, pair.world.now);
             let nxt = pair.half.nxt();
             let seq = nxt.since(pair.first);
-            pair.half.segment(&mut pair.world.ctx(), nxt, &octets(seq, seq + 700), false, 536);
+            pair.half.segment(pair.world.ctx(), nxt, &octets(seq, seq + 700), false, 536);
             prop_assert!(pair.half.nxt() > nxt, "text in order finds no room");
         }
         pair.half.clear(&mut pair.world.pool);

@@ -182,7 +182,7 @@ impl Host {
         self.write(&mut connection, setting.in_flight);
         let unread = octets(0, setting.unread.into());
         let first = settled.rcv_first;
-        connection.rcv.segment(&mut self.world.ctx(), first, &unread, false, 1000);
+        connection.rcv.segment(self.world.ctx(), first, &unread, false, 1000);
         let (_, edge) = connection.rcv.window_field();
         connection.rcv.acknowledged(edge, false, now);
         let tcb = Tcb {
@@ -222,7 +222,7 @@ impl Host {
         };
         let seq = connection.rcv.nxt().unwrap(segment.seq);
         let arrival = Arrival { segment: &segment, seq, len: segment.len().into(), segment_size: 0, tos: 0 };
-        connection.segment_arrives(&mut self.world.ctx(), &mut self.global, &arrival)
+        connection.segment_arrives(self.world.ctx(), &mut self.global, &arrival)
     }
 
     /// Gives the segment to a connection, and tells what became of both.

@@ -475,7 +475,7 @@ impl RecvHalf {
 
     fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8], segment_size: u64) -> Text {
         self.active = ctx.now;
-        self.follow_memory(ctx.pool);
+        self.follow_memory(&mut ctx.pool);
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
         let start = seq.max(self.nxt);
         let end = seq.plus(payload.len() as u64).min(limit);
@@ -510,7 +510,7 @@ impl RecvHalf {
         let arrived = Arrived { len: stored as u64, segment_size, mss: self.mss, at: ctx.now };
         let wnd = self.wnd();
         let is_quick =
-            self.ack.text(&arrived, || Self::quick_acks_of(wnd, arrived.mss, ctx.config), ctx.config);
+            self.ack.text(&arrived, || Self::quick_acks_of(wnd, arrived.mss, &ctx.config), &ctx.config);
         ctx.counters.tcp_quick_acks += u64::from(is_quick);
         //= RFC5681 3.2 gap
         //= RFC6582 5 immediate
@@ -535,13 +535,13 @@ impl RecvHalf {
     /// would hold the place of the very text that it waits for. `stored` bytes at RCV.NXT stay.
     fn forget_ahead(&mut self, ctx: &mut Context<'_>, stored: u64) {
         self.ahead.clear();
-        self.ring.truncate(self.nxt.get() + stored, ctx.pool);
+        self.ring.truncate(self.nxt.get() + stored, &mut ctx.pool);
     }
 
     /// Segments that a sender whose window is to open fast is acknowledged one by one: no more than half of what it may
     /// send, as on Linux.
     fn quick_acks(&self, ctx: &Context<'_>) -> u32 {
-        Self::quick_acks_of(self.wnd(), self.mss, ctx.config)
+        Self::quick_acks_of(self.wnd(), self.mss, &ctx.config)
     }
 
     fn quick_acks_of(wnd: u64, mss: u64, config: &Config) -> u32 {
@@ -647,7 +647,11 @@ impl RecvHalf {
     }
 
     fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {
-        if self.discard_from.is_some() { fresh.len() } else { self.ring.write_at(at.get(), fresh, ctx.pool) }
+        if self.discard_from.is_some() {
+            fresh.len()
+        } else {
+            self.ring.write_at(at.get(), fresh, &mut ctx.pool)
+        }
     }
 }
 
@@ -663,14 +667,14 @@ mod tests {
         let first = RcvPos::of_syn(SeqNr(1_000)).plus(1);
         let start = RecvStart { first, offered: 65_535, scale: 0, rtt: None, sack: false };
         let mut half = RecvHalf::new(&world.config, &start, world.now);
-        let mut ctx = world.ctx();
-        assert_eq!(half.segment(&mut ctx, first, b"unread", false, 6), Text::InOrder);
-        assert_eq!(half.segment(&mut ctx, first.plus(20_000), b"early", false, 5), Text::Ahead);
-        half.clear_ahead(ctx.pool);
+        let ctx = world.ctx();
+        assert_eq!(half.segment(ctx, first, b"unread", false, 6), Text::InOrder);
+        assert_eq!(half.segment(ctx, first.plus(20_000), b"early", false, 5), Text::Ahead);
+        half.clear_ahead(&mut ctx.pool);
         assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (1, 1));
-        assert_eq!(half.consume(4, ctx.pool, ctx.now), 4);
+        assert_eq!(half.consume(4, &mut ctx.pool, ctx.now), 4);
         assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (1, 1));
-        assert_eq!(half.consume(4, ctx.pool, ctx.now), 2);
+        assert_eq!(half.consume(4, &mut ctx.pool, ctx.now), 2);
         assert_eq!((ctx.pool.in_use(), ctx.pool.committed()), (0, 0));
     }
 }

@@ -72,7 +72,7 @@ fn a_socket_that_is_not_connected_or_has_another_peer_is_told_nothing() {
     host.connect(id, "10.9.0.3:9").unwrap();
     assert_eq!(host.icmp_error("10.9.0.1", 3, 3, &about), Err(DropReason::IcmpUnrelated));
     assert_eq!(host.sockets.take_error(id), Ok(None));
-    host.sockets.close(&mut host.world.ctx(), id);
+    host.sockets.close(host.world.ctx(), id);
     assert_eq!(host.icmp_error("10.9.0.1", 3, 3, &about), Err(DropReason::IcmpUnrelated));
 }
 

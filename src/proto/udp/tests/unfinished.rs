@@ -59,8 +59,8 @@ impl Host {
     }
 
     fn send_segments(&mut self, id: UdpId, data: &[u8], size: usize, to: &str) -> Result<usize, Error> {
-        let mut ctx = self.world.ctx();
-        self.sockets.send_segments(&mut ctx, id, data, size, Some(addr(to)), SendOptions::default())
+        let ctx = self.world.ctx();
+        self.sockets.send_segments(ctx, id, data, size, Some(addr(to)), SendOptions::default())
     }
 
     fn left(&mut self) -> Vec<Left> {
@@ -124,7 +124,7 @@ fn a_path_that_has_become_narrower_is_heeded_by_the_next_datagram() {
         assert_eq!(host.send_segments(id, &text(3 * size), size, remote), Ok(3 * size));
         let [left] = &host.left()[..] else { panic!("one super-datagram") };
         assert_eq!(left.on_the_wire().len(), 3);
-        assert!(learn(&mut host.world.ctx(), addr(remote).ip(), 1400));
+        assert!(learn(host.world.ctx(), addr(remote).ip(), 1400));
         assert_eq!(host.send_segments(id, &text(3 * size), size, remote), Ok(3 * size));
         let left = host.left();
         assert!(
@@ -216,7 +216,7 @@ fn datagrams_that_wait_behind_others_of_their_kind_leave_with_them() {
         // One for somebody else ends it, or one that is marked otherwise.
         for (to, tos) in [(remote, 0), (remote, 0), (&other, 0), (remote, 0), (remote, 1), (remote, 1)] {
             let with = SendOptions { tos: Some(tos), ..SendOptions::default() };
-            host.sockets.send_to(&mut host.world.ctx(), id, b"x", Some(addr(to)), with).unwrap();
+            host.sockets.send_to(host.world.ctx(), id, b"x", Some(addr(to)), with).unwrap();
         }
         let counts: Vec<usize> = host.left().iter().map(|left| left.on_the_wire().len()).collect();
         assert_eq!(counts, [2, 1, 1, 2]);
