@@ -212,9 +212,12 @@ impl Interfaces {
     /// The interface that an address was given to; `None` if it isn't one of ours.
     #[inline]
     pub(crate) fn owner_of(&self, address: IpAddr) -> Option<DeviceId> {
-        if !self.sieve.passes(address) {
-            return None;
-        }
+        if self.sieve.passes(address) { self.owner_of_likely(address) } else { None }
+    }
+
+    /// The same of an address that mostly is one of ours: then the sieve would be only one question more.
+    #[inline]
+    pub(crate) fn owner_of_likely(&self, address: IpAddr) -> Option<DeviceId> {
         match address {
             IpAddr::V4(v4) => owner_in(&self.owned_v4, v4.to_bits()),
             IpAddr::V6(v6) => owner_in(&self.owned_v6, v6.to_bits()),

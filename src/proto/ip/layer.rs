@@ -266,10 +266,10 @@ impl Layer {
         self.interfaces.owner_of(address).is_some() || address.is_loopback()
     }
 
-    /// Whether the address was given to one of our interfaces.
+    /// Whether the address was given to one of our interfaces, as it mostly was.
     #[inline]
     pub(super) fn is_of_interface(&self, address: IpAddr) -> bool {
-        self.interfaces.owner_of(address).is_some()
+        self.interfaces.owner_of_likely(address).is_some()
     }
 
     /// Whether the address is a broadcast address of one of our networks, or 255.255.255.255, or multicast.

@@ -298,6 +298,11 @@ impl Stack {
         sink: &mut dyn PacketSink,
     ) -> Result<Fate, DropReason> {
         match ip::input::usual_v4(&self.ctx.ip, device, packet) {
+            // What most packets carry is taken here, where all that was read of it is at hand.
+            Some(datagram) if datagram.protocol == wire::ip::PROTOCOL_TCP && self.raw.is_empty() => {
+                let (tcp, ctx) = with!(self, datagram.at, tcp);
+                tcp.receive(ctx, &datagram).map(|()| Fate::Delivered)
+            }
             Some(datagram) => self.deliver(&datagram),
             None => self.dispatch_usual_v6(device, packet, sink),
         }
@@ -350,6 +355,7 @@ impl Stack {
     }
 
     /// Brings a datagram to the transport of ours that it is for.
+    #[inline(never)]
     fn deliver(&mut self, datagram: &Datagram<'_>) -> Result<Fate, DropReason> {
         let (tcp, ctx) = with!(self, datagram.at, tcp);
         // The raw sockets that want a copy come first.
