@@ -57,14 +57,12 @@ pub enum Control {
 impl Control {
     /// The control bit that rules in a flags octet.
     fn of(flags: u8) -> Control {
-        if flags & FLAG_RST != 0 {
-            Control::Rst
-        } else if flags & FLAG_SYN != 0 {
-            Control::Syn
-        } else if flags & FLAG_FIN != 0 {
-            Control::Fin
-        } else {
-            Control::None
+        const SYN_AND_FIN: u8 = FLAG_SYN | FLAG_FIN;
+        match flags & (FLAG_RST | SYN_AND_FIN) {
+            0 => Control::None,
+            FLAG_FIN => Control::Fin,
+            FLAG_SYN | SYN_AND_FIN => Control::Syn,
+            _ => Control::Rst,
         }
     }
 
@@ -208,7 +206,7 @@ impl<'a> Intact<'a> {
             seq: SeqNr(header.sequence_number()),
             ack: (flags & FLAG_ACK != 0).then_some(SeqNr(header.acknowledgment_number())),
             control,
-            fin_with_syn: control == Control::Syn && flags & FLAG_FIN != 0,
+            fin_with_syn: flags & (FLAG_RST | FLAG_SYN | FLAG_FIN) == FLAG_SYN | FLAG_FIN,
             psh: flags & FLAG_PSH != 0,
             urgent: (flags & FLAG_URG != 0).then_some(header.urgent_pointer()),
             window: header.window_size(),

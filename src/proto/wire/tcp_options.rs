@@ -22,6 +22,9 @@ const KIND_TIMESTAMPS: u8 = 8;
 /// Room for options in a header: the data offset counts up to 15 words, five of them fixed.
 pub const OPTIONS_LEN_MAX: usize = 40;
 
+/// What stands before timestamps and their echo where there is nothing else.
+const TIMESTAMPS_HEAD: [u8; 4] = [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10];
+
 /// What timestamps take, brought to whole words.
 pub(crate) const TIMESTAMPS_LEN: usize = 12;
 
@@ -71,13 +74,13 @@ impl TcpOptions {
     /// The same where they are to stand: [`NONE`](Self::NONE) becomes what `bytes` says.
     #[inline]
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), BadOption> {
-        match *bytes {
-            [] => Ok(()),
+        match bytes.split_first_chunk() {
             // How nearly all segments of a connection with timestamps look (RFC 7323 appendix A).
-            [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, a, b, c, d, e, f, g, h] => {
+            Some((head, &[a, b, c, d, e, f, g, h])) if *head == TIMESTAMPS_HEAD => {
                 self.timestamps = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
                 Ok(())
             }
+            None if bytes.is_empty() => Ok(()),
             _ => self.read_each(bytes),
         }
     }
@@ -263,8 +266,9 @@ impl TcpOptions {
 /// What [`TcpOptions::write`] appends if there is nothing else.
 #[inline]
 pub(crate) fn timestamps_bytes((value, echo): (u32, u32)) -> [u8; TIMESTAMPS_LEN] {
+    let [nop, nop_too, kind, len] = TIMESTAMPS_HEAD;
     let ([a, b, c, d], [e, f, g, h]) = (value.to_be_bytes(), echo.to_be_bytes());
-    [KIND_NOP, KIND_NOP, KIND_TIMESTAMPS, 10, a, b, c, d, e, f, g, h]
+    [nop, nop_too, kind, len, a, b, c, d, e, f, g, h]
 }
 
 /// Appends options as they are written.
