@@ -9,7 +9,7 @@ use super::connection::{Connection, Ending};
 use super::recv::Text;
 use super::send::acked::Acknowledgement;
 use super::send::scoreboard::SackBlocks;
-use super::seq::RcvPos;
+use super::seq::{RcvPos, SndPos};
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Readiness;
@@ -152,7 +152,7 @@ impl Connection {
         self.answer_unacceptable(ctx, arrival);
         self.keepalive.heard(ctx.now);
         if self.is_right_before(arrival) {
-            self.check_ack(ctx, global, arrival)?;
+            self.check_ack_of_refused(ctx, global, arrival)?;
         }
         ControlFlow::Break(Verdict::Dropped(DropReason::TcpOutOfWindow))
     }
@@ -237,7 +237,20 @@ impl Connection {
         ControlFlow::Continue(())
     }
 
+    // Apart, so that the check stands where nearly all segments come along.
+    #[cold]
+    #[inline(never)]
+    fn check_ack_of_refused(
+        &mut self,
+        ctx: &mut Context<'_>,
+        global: &mut GlobalChallengeLimit,
+        arrival: &Arrival<'_>,
+    ) -> Check {
+        self.check_ack(ctx, global, arrival)
+    }
+
     /// Fifth: the acknowledgement.
+    #[inline(always)]
     fn check_ack(
         &mut self,
         ctx: &mut Context<'_>,
@@ -256,25 +269,44 @@ impl Connection {
         }
         //= RFC5961 5.2 duplicate: an older one says nothing, and its text is looked at.
         if ack >= self.snd.una() {
-            let mut acknowledgement = Acknowledgement {
-                ack,
-                seq: arrival.seq,
-                //= RFC9293 MUST-1
-                //= RFC9293 REC-1: 64 bits hold what 32 do.
-                //= RFC7323 2.3 incoming
-                wnd: u64::from(arrival.segment.window) << self.snd.scale(),
-                is_bare: arrival.is_bare(),
-                at: ctx.now,
-                sack: SackBlocks::new(),
-                echo: self.timestamps.and(arrival.segment.options.timestamps).map(|(_, echo)| echo),
-            };
-            if !arrival.segment.options.sack.is_empty() {
-                self.read_sack_blocks(arrival, &mut acknowledgement.sack);
-            }
-            self.snd.acknowledge(&acknowledgement, &mut ctx.pool, &mut ctx.counters);
+            self.hear_acknowledgement(ctx, arrival, ack);
             self.after_acknowledgement(ctx);
         }
         ControlFlow::Continue(())
+    }
+
+    #[inline(always)]
+    fn hear_acknowledgement(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>, ack: SndPos) {
+        let segment = arrival.segment;
+        //= RFC9293 MUST-1
+        //= RFC9293 REC-1: 64 bits hold what 32 do.
+        //= RFC7323 2.3 incoming
+        let wnd = u64::from(segment.window) << self.snd.scale();
+        let reports_nothing = segment.options.sack.is_empty();
+        if reports_nothing && self.snd.is_at_rest() {
+            return self.snd.hear_window(arrival.seq, wnd);
+        }
+        if reports_nothing && self.ends_with_our_fin() && self.snd.is_fin_alone(ack) {
+            return self.snd.finish();
+        }
+        let mut acknowledgement = Acknowledgement {
+            ack,
+            seq: arrival.seq,
+            wnd,
+            is_bare: arrival.is_bare(),
+            at: ctx.now,
+            sack: SackBlocks::new(),
+            echo: self.timestamps.and(segment.options.timestamps).map(|(_, echo)| echo),
+        };
+        if !reports_nothing {
+            self.read_sack_blocks(arrival, &mut acknowledgement.sack);
+        }
+        self.snd.acknowledge(&acknowledgement, &mut ctx.pool, &mut ctx.counters);
+    }
+
+    /// Whether the acknowledgement of our FIN is the last that is waited for, and nobody is left to ask what it tells of the path.
+    fn ends_with_our_fin(&self) -> bool {
+        self.orphan && self.sides.theirs() == TheirSide::Closed
     }
 
     /// The blocks that a segment reports, unwrapped: put where they are to stand, which most segments have no use for.
@@ -284,6 +316,7 @@ impl Connection {
         blocks.extend(arrival.segment.options.sack.iter().map(|(left, right)| place(*left)..place(*right)));
     }
 
+    #[inline(always)]
     fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {
         self.soft_error = None;
         if self.sides.ours() == OurSide::Closing && self.snd.fin_acknowledged() {
@@ -306,9 +339,11 @@ impl Connection {
     }
 
     /// Seventh and eighth: text and FIN.
+    #[inline(always)]
     fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
         let segment = arrival.segment;
-        if self.sides.theirs() == TheirSide::Closed {
+        let has_neither = arrival.is_bare() && !self.orphan;
+        if has_neither || self.sides.theirs() == TheirSide::Closed {
             return ControlFlow::Continue(());
         }
         let text_end = arrival.seq.plus(segment.payload.len() as u64);
@@ -348,6 +383,10 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use core::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -414,5 +453,143 @@ mod tests {
             prop_assert_eq!(verdict, Verdict::Accepted);
             prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
         }
+
+        #[test]
+        fn the_last_acknowledgement_ends_what_nobody_holds_as_if_all_that_it_tells_were_heard(
+            numbers in any::<[u32; 2]>(),
+            sack in any::<bool>(),
+            syn_was_lost in any::<bool>(),
+            text in 0_usize..5_000,
+            text_waits in any::<bool>(),
+            we_close_first in any::<bool>(),
+            later in 0_u64..3_000,
+        ) {
+            let numbers = numbers.map(SeqNr);
+            let last = Last { numbers, sack, syn_was_lost, text, text_waits, we_close_first, later };
+            prop_assert_eq!(last.comes(false), last.comes(true));
+        }
+    }
+
+    /// How a connection comes to its last acknowledgement.
+    struct Last {
+        numbers: [SeqNr; 2],
+        sack: bool,
+        /// Congestion control begins with a small window.
+        syn_was_lost: bool,
+        text: usize,
+        /// The text is acknowledged with the FIN, not before.
+        text_waits: bool,
+        we_close_first: bool,
+        later: u64,
+    }
+
+    impl Last {
+        /// A connection that has sent its text, and closes.
+        fn closing(&self, ctx: &mut Context<'_>) -> Connection {
+            let [irs, iss] = self.numbers;
+            let peer = PeerSyn {
+                irs,
+                mss: 1460,
+                scale: Some(7),
+                window: 64_000,
+                offered: 64_000,
+                sack: self.sack,
+                timestamp: None,
+            };
+            let rtt = (!self.syn_was_lost).then_some(Duration::from_millis(10));
+            let settled = peer.settle(ctx, iss, rtt, TimestampClock::ahead_by(1), 1460);
+            let mut connection = Connection::new(&ctx.config, &settled, ctx.now);
+            connection.rcv.follow_memory(&mut ctx.pool);
+            let written = connection.snd.write(&alloc::vec![7; self.text], &mut ctx.pool, ctx.now);
+            assert_eq!(written, self.text);
+            send(&mut connection, ctx);
+            ctx.now += Duration::from_micros(self.later);
+            if !self.text_waits {
+                hear(&mut connection, ctx, Control::None);
+            }
+            if self.we_close_first {
+                assert_eq!(connection.close(ctx, None), None);
+                send(&mut connection, ctx);
+                let una = connection.snd.una();
+                let fin = segment(&connection, una, Control::Fin);
+                take(&mut connection, ctx, &fin);
+            } else {
+                let una = connection.snd.una();
+                let fin = segment(&connection, una, Control::Fin);
+                take(&mut connection, ctx, &fin);
+                assert_eq!(connection.close(ctx, None), None);
+                send(&mut connection, ctx);
+            }
+            connection
+        }
+
+        /// What can be told of the connection after it.
+        fn comes(&self, the_long_way: bool) -> String {
+            let mut world = World::new();
+            let ctx = world.ctx();
+            let mut connection = self.closing(ctx);
+            ctx.now += Duration::from_micros(self.later);
+            let ack = connection.snd.nxt();
+            let is_alone = self.sack && connection.snd.outstanding() == 1 && connection.snd.cwnd() > 1460;
+            assert_eq!(connection.snd.is_fin_alone(ack), is_alone);
+            if the_long_way {
+                let acknowledgement = Acknowledgement {
+                    ack,
+                    seq: connection.rcv.nxt(),
+                    wnd: 64_000 << 7,
+                    is_bare: true,
+                    at: ctx.now,
+                    sack: SackBlocks::new(),
+                    echo: None,
+                };
+                connection.snd.acknowledge_the_long_way(&acknowledgement, &mut ctx.pool, &mut ctx.counters);
+                connection.after_acknowledgement(ctx);
+            } else {
+                hear(&mut connection, ctx, Control::None);
+            }
+            connection.check_invariants();
+            let told = (connection.ending(), connection.state(), connection.signals, connection.snd.una());
+            connection.release(ctx);
+            let left = (connection.snd.bytes_acked(), ctx.pool.in_use(), ctx.pool.committed());
+            format!("{told:?} {left:?} {:?}", ctx.counters)
+        }
+    }
+
+    /// Sends all that there is.
+    fn send(connection: &mut Connection, ctx: &mut Context<'_>) {
+        while let Some(plan) = connection.snd.plan(true, 0, u64::MAX) {
+            connection.snd.commit(&plan, ctx.now);
+        }
+    }
+
+    /// The next segment of the peer.
+    fn segment(connection: &Connection, ack: SndPos, control: Control) -> Segment<'static> {
+        Segment {
+            src_port: 1,
+            dst_port: 7,
+            seq: connection.rcv.nxt().wire(),
+            ack: Some(ack.wire()),
+            control,
+            fin_with_syn: false,
+            psh: false,
+            urgent: None,
+            window: 64_000,
+            flags: 0,
+            options: TcpOptions::NONE,
+            payload: &[],
+        }
+    }
+
+    fn take(connection: &mut Connection, ctx: &mut Context<'_>, segment: &Segment<'_>) {
+        let seq = connection.rcv.nxt().unwrap(segment.seq);
+        let arrival = Arrival { segment, seq, len: segment.len().into(), segment_size: 0, tos: 0 };
+        let verdict = connection.segment_arrives(ctx, &mut GlobalChallengeLimit::new(), &arrival);
+        assert_eq!(verdict, Verdict::Accepted);
+    }
+
+    /// Takes one that acknowledges all that was sent.
+    fn hear(connection: &mut Connection, ctx: &mut Context<'_>, control: Control) {
+        let segment = segment(connection, connection.snd.nxt(), control);
+        take(connection, ctx, &segment);
     }
 }

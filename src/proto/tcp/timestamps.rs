@@ -100,12 +100,14 @@ impl Timestamps {
         now.since(self.recent_at) >= Duration::from_secs(1)
     }
 
-    /// Takes over the TSval of an acceptable segment that begins at `seq`, if it is one that is to be echoed: with
-    /// acknowledgements delayed, that of the earliest segment that the next of them covers.
+    /// Takes over the TSval of an acceptable segment that begins at `seq`, and is not [refused](Self::refuses), if it is one that
+    /// is to be echoed: with acknowledgements delayed, that of the earliest segment that the next of them covers.
     //= RFC7323 4.3 echo, 4.3 delayed, 4.3 hole, 4.3 filled
     pub(crate) fn heard(&mut self, value: u32, seq: RcvPos, last_ack_sent: RcvPos, now: Instant) {
+        debug_assert_ne!(self.order(value, now), Order::Older);
         if seq <= last_ack_sent {
-            self.take(value, now);
+            self.recent = value;
+            self.recent_at = now;
         }
     }
 
@@ -183,7 +185,7 @@ mod tests {
         }
         assert_eq!(stamps.option(now).1, 11);
         // One that is older never does.
-        stamps.heard(9, RcvPos::at(100), RcvPos::at(300), now);
+        stamps.take(9, now);
         assert_eq!(stamps.option(now).1, 11);
         stamps.heard(14, RcvPos::at(300), RcvPos::at(300), now);
         assert_eq!(stamps.option(now), (CLOCK.at(now), 14));

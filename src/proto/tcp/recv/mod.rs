@@ -243,6 +243,7 @@ impl RecvHalf {
     }
 
     /// Takes a segment's text and FIN. `segment_size` is the size of the packets it stands for.
+    #[inline(always)]
     pub(crate) fn segment(
         &mut self,
         ctx: &mut Context<'_>,

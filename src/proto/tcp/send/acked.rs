@@ -8,7 +8,7 @@ use core::ops::Range;
 use super::SendHalf;
 use super::recovery::Phase;
 use super::scoreboard::{Report, SackBlocks};
-use super::selective::Acknowledged;
+use super::selective::{Acknowledged, Selective};
 use crate::proto::counters::Counters;
 use crate::proto::tcp::congestion::Progress;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
@@ -68,11 +68,44 @@ impl SendHalf {
         if self.is_usual(acked, advances) {
             self.take_usual_news(acked, pool, counters);
         } else if self.is_no_news(acked) {
-            self.update_window(acked);
+            self.update_window(acked.ack, acked.seq, acked.wnd);
         } else {
             self.take_news(acked, pool, counters);
         }
         self.timer_after_ack(advances, acked.at);
+    }
+
+    /// Whether all that was to be sent is acknowledged, so that nothing is waited for: what comes without SACK blocks tells a window
+    /// and nothing else.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.is_unfinished() && self.timer.is_off() && !self.in_recovery()
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), while it is [at rest](Self::is_at_rest).
+    #[inline]
+    pub(crate) fn hear_window(&mut self, seq: RcvPos, wnd: u64) {
+        debug_assert!(self.timer.rests());
+        self.update_window(self.una, seq, wnd);
+    }
+
+    /// Whether `ack` acknowledges our FIN, which was sent once and is all that was on its way. With SACK, as
+    /// [most](Self::is_usual).
+    pub(crate) fn is_fin_alone(&self, ack: SndPos) -> bool {
+        let was_sent_once =
+            |selective: &Selective| selective.all_was_sent_once(&self.lost) && selective.probe.may_probe();
+        self.una == self.end
+            && ack > self.end
+            && !self.in_recovery()
+            // So little lets no window grow.
+            && self.cc.cwnd() > self.mss
+            && self.selective.as_ref().is_some_and(was_sent_once)
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), if our FIN [was alone](Self::is_fin_alone) and is acknowledged: nothing will be sent
+    /// any more, and nobody asks how long it took or what the window would be.
+    pub(crate) fn finish(&mut self) {
+        self.una = self.end_with_fin();
     }
 
     /// The acknowledgement of our SYN, which stands at `seq`, tells a window of `wnd` bytes: nothing has been sent since.
@@ -123,7 +156,7 @@ impl SendHalf {
             duplicate: None,
             echo: acked.echo,
         };
-        self.update_window(acked);
+        self.update_window(acked.ack, acked.seq, acked.wnd);
         if let Some(selective) = &mut self.selective {
             facts.arrived_after = selective.arrive_in_order(self.una..acked.ack, acked.at);
         }
@@ -143,7 +176,7 @@ impl SendHalf {
         // With SACK, whatever detects losses asks.
         facts.is_duplicate =
             facts.is_duplicate && (self.selective.is_some() || !self.is_about_probe(acked.at));
-        self.update_window(acked);
+        self.update_window(acked.ack, acked.seq, acked.wnd);
         self.arrive(acked, &report, &mut facts);
         self.measure(&facts);
         if facts.newly_acked > 0 {
@@ -226,19 +259,18 @@ impl SendHalf {
         clock.since(echo, facts.at).map(nanos).filter(|rtt| *rtt <= facts.at.nanos_since(self.opened))
     }
 
-    #[inline]
-    fn update_window(&mut self, acked: &Acknowledgement) {
+    #[inline(always)]
+    fn update_window(&mut self, ack: SndPos, seq: RcvPos, wnd: u64) {
         // RFC 9293 looks at SEG.SEQ first. But an ACK that moves SND.UNA is newer than any before it, though it
         // may ride on a retransmission with an old SEG.SEQ; a window left as it was would then reach past what the
         // peer has offered, because it is counted from SND.UNA.
-        let is_newer =
-            acked.ack > self.una || self.wl1 < acked.seq || (self.wl1 == acked.seq && self.wl2 <= acked.ack);
+        let is_newer = ack > self.una || self.wl1 < seq || (self.wl1 == seq && self.wl2 <= ack);
         if is_newer {
-            self.wl1 = acked.seq;
-            self.wl2 = acked.ack;
+            self.wl1 = seq;
+            self.wl2 = ack;
             let was_zero = self.wnd == 0;
-            self.wnd = acked.wnd;
-            self.max_wnd = self.max_wnd.max(acked.wnd);
+            self.wnd = wnd;
+            self.max_wnd = self.max_wnd.max(wnd);
             if was_zero && self.wnd > 0 && self.timer.has_probed() {
                 self.window_opened();
             }

@@ -42,7 +42,7 @@ enum Early {
 }
 
 /// The timer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendTimer {
     mode: Mode,
     at: Instant,
@@ -99,6 +99,19 @@ impl SendTimer {
         self.probes = 0;
         self.silent_since = NEVER;
         self.stuck_since = NEVER;
+    }
+
+    /// Whether nothing is waited for.
+    #[inline]
+    pub(super) fn is_off(&self) -> bool {
+        self.mode == Mode::Off
+    }
+
+    /// Whether it is as [`rest`](Self::rest) leaves it.
+    pub(super) fn rests(&self) -> bool {
+        let mut resting = *self;
+        resting.rest();
+        *self == resting
     }
 
     /// It is armed for this now.
