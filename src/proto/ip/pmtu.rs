@@ -80,6 +80,12 @@ impl PathMtu {
         self.by_destination.get(&destination).and_then(|entry| entry.mtu)
     }
 
+    /// Whether anything is known of the path to `destination`.
+    #[inline]
+    pub(crate) fn knows(&self, destination: &IpAddr) -> bool {
+        !self.by_destination.is_empty() && self.by_destination.contains_key(destination)
+    }
+
     /// How often what [`get`](Self::get) and [`needs_cutting`](Self::needs_cutting) say may have changed.
     pub(crate) fn changes(&self) -> u64 {
         self.next_age + self.forgotten

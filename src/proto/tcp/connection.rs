@@ -23,9 +23,10 @@ use super::send::timer::{Expiry, Patience};
 use super::send::{SendHalf, SendStart};
 use super::seq::RcvPos;
 use super::timestamps::Timestamps;
+use super::way::KnownWay;
 use crate::proto::buf::pages::Pool;
 use crate::proto::buf::text::Text;
-use crate::proto::config::Config;
+use crate::proto::config::{Config, MtuProbing};
 use crate::proto::context::Context;
 use crate::proto::error::Error;
 use crate::proto::events::Readiness;
@@ -434,6 +435,26 @@ impl Connection {
         let shared = if asks { ctx.ip.path_mtu.searched(remote) } else { None };
         let headers = fixed + fixed_options_len(self.timestamps.as_ref());
         self.snd.follow_path(limits, headers, shared, ctx.now);
+    }
+
+    /// The same for one that has just been opened by a handshake that took this way: then mostly there is nothing to be found out
+    /// that the handshake has not, and the first turn need not ask. Else it does.
+    #[inline]
+    pub(crate) fn begin_path(&mut self, ctx: &Context<'_>, way: &KnownWay, remote: &IpAddr) {
+        let Some((route, link)) = way.mtus(ctx) else { return };
+        let is_to_search = ctx.config.mtu_probing == MtuProbing::Always || ctx.ip.path_mtu.knows(remote);
+        // The option of the handshake says no more than that.
+        if is_to_search || route > u16::MAX.into() {
+            return;
+        }
+        let fixed = header_len(remote.is_ipv4()) as u64;
+        let limits = Limits {
+            route: route.into(),
+            link: link.into(),
+            peer: self.peer_mss + fixed,
+            is_ipv4: remote.is_ipv4(),
+        };
+        self.snd.begin_path(limits, fixed + fixed_options_len(self.timestamps.as_ref()));
     }
 
     /// What a reset of ours says.

@@ -47,6 +47,12 @@ impl KnownWay {
         Some(route)
     }
 
+    /// The MTU of the path and of its first link, if nothing has changed since it was found.
+    #[inline]
+    pub(crate) fn mtus(&self, ctx: &Context<'_>) -> Option<(u32, u32)> {
+        (self.changes == ctx.ip.changes()).then_some((self.mtu, self.link_mtu))
+    }
+
     /// The path's MTU when it was found.
     pub(crate) fn mtu(&self) -> usize {
         self.mtu as usize
@@ -106,8 +112,61 @@ impl LatestRoutes {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
+    use crate::proto::config::MtuProbing;
+    use crate::proto::ip::pmtu::Searched;
     use crate::proto::ip::testing::{TUN, World};
+    use crate::proto::tcp::connection::{Connection, mss_for};
+    use crate::proto::tcp::handshake::PeerSyn;
+    use crate::proto::tcp::timestamps::TimestampClock;
+    use crate::proto::wire::tcp::SeqNr;
+
+    /// Whether a connection that begins to follow its path when it is opened is the same after it has followed it, and whether
+    /// there was nothing left to be followed.
+    fn begins_as_it_goes_on(world: &mut World, peer: PeerSyn, ends: (IpAddr, IpAddr)) -> bool {
+        let ctx = world.ctx();
+        let (remote, local) = ends;
+        let route = ctx.ip.route(remote, Some(local)).unwrap();
+        let way = KnownWay::by(&ctx, &route);
+        let mss_max = mss_for(way.mtu().min(u16::MAX.into()), local.is_ipv4());
+        let settled = peer.settle(&ctx, SeqNr(7), None, TimestampClock::ahead_by(1), mss_max);
+        let mut late = Connection::new(ctx.config, &settled, ctx.now);
+        let mut early = Connection::new(ctx.config, &settled, ctx.now);
+        early.begin_path(&ctx, &way, &remote);
+        let is_done = early.has_followed_path(&route);
+        early.follow_path(&ctx, &route, remote);
+        late.follow_path(&ctx, &route, remote);
+        assert_eq!(format!("{early:?}"), format!("{late:?}"));
+        is_done
+    }
+
+    #[test]
+    fn a_path_that_is_followed_from_the_beginning_is_followed_as_at_the_first_turn() {
+        let ends = |remote: &str, local: &str| (remote.parse().unwrap(), local.parse().unwrap());
+        for ends in [ends("10.9.0.1", "10.9.0.2"), ends("fd09::1", "fd09::2")] {
+            for (mtu, mss, timestamp) in [1_280, 1_500, 9_000, 65_535]
+                .into_iter()
+                .flat_map(|mtu| [1, 536, 1_460, u16::MAX].map(|mss| (mtu, mss)))
+                .flat_map(|(mtu, mss)| [None, Some(5)].map(|timestamp| (mtu, mss, timestamp)))
+            {
+                let (irs, sack) = (SeqNr(9), true);
+                let peer = PeerSyn { irs, mss, scale: Some(3), window: 500, offered: 1_000, sack, timestamp };
+                for mode in [MtuProbing::Off, MtuProbing::AfterBlackHole, MtuProbing::Always] {
+                    let mut world = World::new();
+                    world.config.mtu_probing = mode;
+                    world.ip.set_mtu(TUN, mtu);
+                    let is_done = begins_as_it_goes_on(&mut world, peer, ends);
+                    assert_eq!(is_done, mode != MtuProbing::Always, "{mtu}, {mode:?}");
+                    let found = Searched { low: 1_200, high: 1_270, is_proven: false };
+                    let expires = world.now + Duration::from_secs(600);
+                    world.ip.path_mtu.found(ends.0, found, mtu, expires, &mut world.timers);
+                    assert!(!begins_as_it_goes_on(&mut world, peer, ends));
+                }
+            }
+        }
+    }
 
     /// Asks for routes that differ in each part of the question, and each twice.
     fn ask_all(latest: &mut LatestRoutes, world: &mut World) {

@@ -584,7 +584,8 @@ impl Endpoint {
         if self.sockets.len() >= ctx.config.connections {
             return Err(DropReason::NoMemory);
         }
-        let connection = self.spare.connection(ctx, settled, &listener.options);
+        let mut connection = self.spare.connection(ctx, settled, &listener.options);
+        connection.begin_path(ctx, &way, &at.tuple.remote);
         lifecycle::trace_opened(ctx, &at.tuple, false);
         // It is made where it stays: it would have to be moved there.
         let socket_id = self.sockets.insert_with_key(|_| Socket {

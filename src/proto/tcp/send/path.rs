@@ -78,6 +78,14 @@ impl Path {
 }
 
 impl SendHalf {
+    /// Follows the path from the beginning, where the handshake's word is what follows from it.
+    #[inline]
+    pub(crate) fn begin_path(&mut self, limits: Limits, headers: u64) {
+        self.path.headers = headers;
+        self.path.probe.begin(limits);
+        debug_assert!(self.has_followed(limits.route, limits.link));
+    }
+
     /// Follows the path: `headers` bytes of each datagram are not text, and `shared` is what other connections know.
     pub(crate) fn follow_path(
         &mut self,

@@ -146,6 +146,13 @@ impl PathProbe {
         PathProbe { mode, limits: None, search: None, probe: None, timeouts: 0, news: None }
     }
 
+    /// What [`follow`](Self::follow) does at first where nobody knows more, and there is no search from the beginning.
+    #[inline]
+    pub(crate) fn begin(&mut self, limits: Limits) {
+        debug_assert!(self.limits.is_none() && self.mode != MtuProbing::Always);
+        self.limits = Some(limits);
+    }
+
     /// The largest datagram that may go, but for probes. `None` before [`follow`](Self::follow).
     pub(crate) fn mtu(&self) -> Option<u64> {
         let limits = self.limits?;
