@@ -1,6 +1,7 @@
 //! Half-open connections of listeners: SYN-RECEIVED after a passive open (RFC 9293 section 3.10.7.4).
 //!
-//! An entry owns no buffers and costs about a hundred bytes, so that a SYN flood is cheap to bear.
+//! An entry owns no buffers and costs about a hundred bytes, so that a SYN flood is cheap to bear. All whose first SYN-ACK is under
+//! way have one timer together, as those in TIME-WAIT do: most of them are answered long before it fires.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
