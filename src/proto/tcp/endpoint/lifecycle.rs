@@ -105,6 +105,8 @@ impl Endpoint {
     pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, settled: &Settled) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let mut connection = self.spare.connection(ctx, settled, &socket.options);
+        // That is the way which the SYN went.
+        connection.begin_path(ctx, &socket.way, &socket.tuple.remote);
         if socket.read_shut {
             connection.close_read(ctx);
         }
