@@ -22,8 +22,8 @@ impl Talk for Echo {
         loop {
             match pipe.send_back() {
                 // Closing sends what is queued, and then our FIN for theirs.
-                Ok(0) => return Turn::Done,
-                Ok(_) if pipe.has_something_to_read() => {}
+                Ok((0, _)) => return Turn::Done,
+                Ok((_, has_more)) if has_more => {}
                 Ok(_) => return Turn::Idle,
                 Err(SpliceError::Read(Error::WouldBlock)) => return Turn::Idle,
                 Err(SpliceError::Write(Error::WouldBlock)) => return Turn::Blocked,

@@ -9,9 +9,9 @@ use crate::time::Instant;
 
 /// The verbs of one connection. They answer as [`Stack`]'s do.
 pub(super) trait Pipe {
-    /// Sends back what came, as far as there is room; 0 is the end of the stream.
-    fn send_back(&mut self) -> Result<usize, SpliceError>;
-    /// Whether one of both would find something now; to ask costs less than to try.
+    /// Sends back what came, as far as there is room, and tells whether it would find something now; 0 is the end of the stream.
+    fn send_back(&mut self) -> Result<(usize, bool), SpliceError>;
+    /// Whether [`skip`](Self::skip) would find something now; to ask costs less than to try.
     fn has_something_to_read(&self) -> bool;
     /// Throws away up to `max` bytes that came; 0 is the end of the stream.
     fn skip(&mut self, max: usize) -> Result<usize, Error>;
@@ -62,8 +62,9 @@ pub(super) struct Wire<'a> {
 }
 
 impl Pipe for Wire<'_> {
-    fn send_back(&mut self) -> Result<usize, SpliceError> {
-        self.stack.tcp_splice(self.now, self.id, self.id, usize::MAX)
+    #[inline(always)]
+    fn send_back(&mut self) -> Result<(usize, bool), SpliceError> {
+        self.stack.tcp_send_back(self.now, self.id)
     }
 
     fn has_something_to_read(&self) -> bool {
@@ -145,7 +146,7 @@ pub(super) mod tests {
     }
 
     impl Pipe for Tube {
-        fn send_back(&mut self) -> Result<usize, SpliceError> {
+        fn send_back(&mut self) -> Result<(usize, bool), SpliceError> {
             let len = self.readable().map_err(SpliceError::Read)?.min(self.room);
             if len == 0 && !self.came.is_empty() {
                 return Err(SpliceError::Write(Error::WouldBlock));
@@ -153,7 +154,7 @@ pub(super) mod tests {
             assert!(len == 0 || !self.our_end, "written after the end");
             self.room -= len;
             self.went.extend(self.came.drain(..len));
-            Ok(len)
+            Ok((len, self.has_something_to_read()))
         }
 
         fn has_something_to_read(&self) -> bool {

@@ -275,6 +275,15 @@ impl Stack {
         Ok(count)
     }
 
+    /// Like [`tcp_splice`](Self::tcp_splice) of all that came on a connection to itself. Tells also whether a read
+    /// [would find something](Self::tcp_has_something_to_read) now.
+    #[cfg(feature = "daemon")]
+    #[inline(always)]
+    pub(crate) fn tcp_send_back(&mut self, now: Instant, id: TcpId) -> Result<(usize, bool), SpliceError> {
+        let (done, has_more) = self.tcp.send_back(&mut self.pool, id, usize::MAX, now)?;
+        Ok((self.tcp_done(now, id, done), has_more))
+    }
+
     /// Whether a read would find something now: bytes, the end of the stream, or how the connection failed.
     #[cfg(feature = "daemon")]
     pub(crate) fn tcp_has_something_to_read(&self, id: TcpId) -> bool {
@@ -351,13 +360,19 @@ impl Stack {
     /// Does what a read or a write has left to be done, and tells how many bytes it was.
     fn tcp_done(&mut self, now: Instant, id: TcpId, done: Done) -> usize {
         if done.rearm {
-            let (tcp, ctx) = with!(self, now, tcp);
-            tcp.rearm(ctx, id);
+            self.tcp_rearm(now, id);
         }
         debug_assert!(
             self.tcp.is_settled(&self.ctx.config, id, now),
             "a read or a write has done more than that"
         );
         done.count
+    }
+
+    // Apart, so that a read or a write, after which it mostly isn't needed, prepares nothing for it.
+    #[inline(never)]
+    fn tcp_rearm(&mut self, now: Instant, id: TcpId) {
+        let (tcp, mut ctx) = with!(self, now, tcp);
+        tcp.rearm(&mut ctx, id);
     }
 }

@@ -277,7 +277,7 @@ impl Socket {
 
     /// After the application has written, which ends nothing and is no news to the application: gets in line for a turn.
     /// Tells whether the timer is to be armed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle_sending(&mut self, id: TcpId, ready: &mut VecDeque<TcpId>, now: Instant) -> bool {
         if !self.is_ready && self.connection().is_some_and(|connection| connection.wants_transmit(now)) {
             self.get_in_line(id, ready);

@@ -418,20 +418,36 @@ impl Endpoint {
         if max == 0 {
             return Ok(Done::only(0));
         }
-        let source = self.sockets.get_mut(from).ok_or(SpliceError::Read(Error::NoSuchSocket))?;
-        if source.rcv().map_err(SpliceError::Read)?.is_none_or(|rcv| rcv.readable() == 0) {
-            return source.end_of_reading().map(Done::only).map_err(SpliceError::Read);
+        if from == to {
+            return self.send_back(pool, from, max, now).map(|(done, _)| done);
         }
-        if from != to {
-            return self.splice_to_another(pool, from, to, max, now);
+        self.splice_to_another(pool, from, to, max, now)
+    }
+
+    /// Moves up to `max` bytes, at least one, that came on a connection to where those wait that it is to send. Tells also whether a
+    /// read would find something now.
+    #[inline(always)]
+    pub(crate) fn send_back(
+        &mut self,
+        pool: &mut Pool,
+        id: TcpId,
+        max: usize,
+        now: Instant,
+    ) -> Result<(Done, bool), SpliceError> {
+        let socket = self.sockets.get_mut(id).ok_or(SpliceError::Read(Error::NoSuchSocket))?;
+        let unread = socket.unread().map_err(SpliceError::Read)?;
+        if unread == 0 {
+            let end = socket.end_of_reading().map_err(SpliceError::Read)?;
+            return Ok((Done::only(end), true));
         }
-        let Connection { rcv, snd, .. } = source.writable().map_err(SpliceError::Write)?;
-        let count = carry(pool, rcv, snd, max, now);
+        let Connection { rcv, snd, sides, .. } = socket.writable().map_err(SpliceError::Write)?;
+        let count = carry(pool, rcv, snd, unread.min(max as u64), now);
         if count == 0 {
-            self.note_starved(to);
+            self.note_starved(id);
             return Err(SpliceError::Write(Error::WouldBlock));
         }
-        Ok(Done { count, rearm: source.settle_sending(to, &mut self.ready, now) })
+        let has_more = (count as u64) < unread || sides.theirs() == TheirSide::Closed;
+        Ok((Done { count, rearm: socket.settle_sending(id, &mut self.ready, now) }, has_more))
     }
 
     #[inline(never)]
@@ -443,10 +459,16 @@ impl Endpoint {
         max: usize,
         now: Instant,
     ) -> Result<Done, SpliceError> {
+        let source = self.sockets.get_mut(from).ok_or(SpliceError::Read(Error::NoSuchSocket))?;
+        let unread = source.unread().map_err(SpliceError::Read)?;
+        if unread == 0 {
+            return source.end_of_reading().map(Done::only).map_err(SpliceError::Read);
+        }
         let both = self.sockets.get_disjoint_mut([from, to]);
         let [source, sink] = both.ok_or(SpliceError::Write(Error::NoSuchSocket))?;
         let Connection { snd, .. } = sink.writable().map_err(SpliceError::Write)?;
-        let count = source.rcv().map_err(SpliceError::Read)?.map_or(0, |rcv| carry(pool, rcv, snd, max, now));
+        let rcv = source.rcv().map_err(SpliceError::Read)?;
+        let count = rcv.map_or(0, |rcv| carry(pool, rcv, snd, unread.min(max as u64), now));
         if count == 0 {
             self.note_starved(to);
             return Err(SpliceError::Write(Error::WouldBlock));
@@ -631,12 +653,12 @@ impl Endpoint {
     }
 }
 
-/// Moves bytes from one half to another, and tells how many.
-fn carry(pool: &mut Pool, rcv: &mut RecvHalf, snd: &mut SendHalf, max: usize, now: Instant) -> usize {
-    let unread = rcv.readable().min(max as u64);
-    let count = match rcv.unread_in_one(unread) {
+/// Moves up to so many bytes, which are there to be read, from one half to another, and tells how many.
+fn carry(pool: &mut Pool, rcv: &mut RecvHalf, snd: &mut SendHalf, wanted: u64, now: Instant) -> usize {
+    let count = match rcv.unread_in_one(wanted) {
         Some(all) => snd.write(all, pool, now),
-        None => copy_pieces(pool, rcv, snd, max, now),
+        // No more than there is room for in memory.
+        None => copy_pieces(pool, rcv, snd, wanted as usize, now),
     };
     snd.timer_refresh(now);
     rcv.skip(count as u64, pool, now);
@@ -685,6 +707,12 @@ impl Socket {
             Phase::Synchronised(connection) => Ok(Some(&mut connection.rcv)),
             other => other.rcv(),
         }
+    }
+
+    /// How many bytes there are to be read.
+    #[inline]
+    fn unread(&mut self) -> Result<u64, Error> {
+        Ok(self.rcv()?.map_or(0, |rcv| rcv.readable()))
     }
 
     /// The connection, if it can be written to; or the pending error, which is told thereby.
