@@ -593,8 +593,9 @@ impl Connection {
             says.options.sack = self.sack_option(self.sack_blocks_beside_text());
         }
         let gso_size = u16::try_from(plan.size).ok().filter(|_| plan.is_super()).and_then(NonZeroU16::new);
-        let text = self.snd.text_in_one(plan.start, plan.len);
-        let sent = if text.is_some() || plan.len == 0 {
+        let has_text = plan.len > 0;
+        let text = if has_text { self.snd.text_in_one(plan.start, plan.len) } else { None };
+        let sent = if text.is_some() || !has_text {
             emit::send(ctx, sink, way, &says, text.as_slice(), gso_size)
         } else {
             self.send_pieces(ctx, sink, way, &says, plan, gso_size)
