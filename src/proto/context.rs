@@ -15,7 +15,7 @@ use crate::time::Instant;
 /// Everything that is shared.
 // In one place, and not a reference to each: those would be gathered anew for every verb and every packet.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Context {
     /// First, so that it is dropped first: debug builds call pages a leak while their pool still lives.
     pub(crate) pool: Pool,
     /// The time of the verb that runs.
@@ -30,12 +30,9 @@ pub(crate) struct Shared {
     pub(crate) timers: TimerWheel<TimerKey>,
 }
 
-/// The same as a layer has it, for the time of one verb.
-pub(crate) type Context<'a> = Shared;
-
-impl Shared {
+impl Context {
     pub(crate) fn of(config: Config, secrets: &Secrets, now: Instant) -> Self {
-        Shared {
+        Context {
             pool: Pool::new(config.pages),
             now,
             counters: Counters::default(),

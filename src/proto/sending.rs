@@ -40,13 +40,7 @@ pub enum MtuDiscover {
 
 impl MtuDiscover {
     /// Prepares route and header of a datagram with `payload_len` bytes behind its IP header.
-    pub(crate) fn apply(
-        self,
-        ctx: &Context<'_>,
-        route: &mut Route,
-        header: &mut IpHeader,
-        payload_len: usize,
-    ) {
+    pub(crate) fn apply(self, ctx: &Context, route: &mut Route, header: &mut IpHeader, payload_len: usize) {
         header.dont_fragment = match self {
             // Where the path is narrower than may be believed, somebody has to cut what was to fit.
             MtuDiscover::Want => {
@@ -104,7 +98,7 @@ impl Manner {
     /// `payload_len` what is to follow the IP header, in bytes.
     pub(crate) fn prepare(
         self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         with: SendOptions,
         local: IpAddr,
         to: IpAddr,
@@ -150,7 +144,7 @@ impl Manner {
     /// The way to a host, a group, or (on purpose only: SO_BROADCAST) to all.
     pub(crate) fn route(
         self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         source: Option<IpAddr>,
         local: IpAddr,
         to: IpAddr,

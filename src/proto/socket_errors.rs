@@ -106,7 +106,7 @@ impl SocketErrors {
     // from the IP layer.
     pub(crate) fn icmp(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         error: &IcmpError<'_>,
         listening: Listening,
         quoted: &[u8],
@@ -136,7 +136,7 @@ impl SocketErrors {
     /// A datagram was too large to be sent: notes so, for who has asked.
     pub(crate) fn too_long(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         report_errors: bool,
         destination: SocketAddr,
         mtu: usize,

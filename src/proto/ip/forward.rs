@@ -35,7 +35,7 @@ use crate::proto::wire::checksum;
 
 /// Sends a datagram on its way: by `sink` at once, or if that takes nothing by the outbox.
 pub(crate) fn forward(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     transit: &Transit<'_, '_>,
     sink: &mut dyn PacketSink,
 ) -> Result<(), DropReason> {
@@ -56,7 +56,7 @@ pub(crate) fn forward(
 }
 
 /// Whether a packet goes on, and where to (RFC 1812 section 5.2.1.2, steps 5 to 7).
-fn decide(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
+fn decide(ctx: &mut Context, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
     check_scope(ctx, transit)?;
     check_reverse_path(ctx, transit)?;
     let hop = find_hop(ctx, transit)?;
@@ -65,7 +65,7 @@ fn decide(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropR
 }
 
 /// Addresses that mean something on one link only, and those of many hosts, lead nowhere else.
-fn check_scope(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
+fn check_scope(ctx: &mut Context, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     let (src, dst) = (transit.parsed.src, transit.parsed.dst);
     //= RFC2644 section 3: a router must not forward directed broadcasts unless told to. Those of our networks are
     //# for us, and never in transit; groups are joined for nobody but us.
@@ -102,7 +102,7 @@ fn is_link_local(address: IpAddr) -> bool {
 //= RFC1812 5.3.8 silently: if this filtering is enabled, the router MUST silently discard a packet if the
 //# interface on which the packet was received is not the interface on which a packet would be forwarded to
 //# reach the address contained in the source address.
-fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
+fn check_reverse_path(ctx: &Context, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     let how = ctx.config.reverse_path;
     if ctx.ip.is_reachable_by(transit.parsed.src, transit.device, how) {
         Ok(())
@@ -112,7 +112,7 @@ fn check_reverse_path(ctx: &Context<'_>, transit: &Transit<'_, '_>) -> Result<()
 }
 
 /// The next hop; if there is none, the source hears why (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1).
-fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
+fn find_hop(ctx: &mut Context, transit: &Transit<'_, '_>) -> Result<Hop, DropReason> {
     let no_hop = match ctx.ip.next_hop(transit.parsed.dst) {
         //= RFC4443 3.1 back onto the link
         Ok(hop) if goes_to_and_fro(ctx, transit, hop) => NoHop::Unreachable,
@@ -139,7 +139,7 @@ fn find_hop(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<Hop, Dro
 /// both ends would take the other for the way there. (Over IPv4 it goes, as on Linux: hubs of tunnels live on it.)
 // RFC 4443 section 3.1: a packet received on a point-to-point link and destined to an address within a subnet
 // assigned to that same link MUST NOT be forwarded back onto the arrival link.
-fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop) -> bool {
+fn goes_to_and_fro(ctx: &Context, transit: &Transit<'_, '_>, hop: Hop) -> bool {
     let dst = transit.parsed.dst;
     let is_of_the_link = |net: &IpNet| net.contains(&dst);
     hop.device == transit.device
@@ -149,7 +149,7 @@ fn goes_to_and_fro(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop) -> bo
 
 //= RFC1812 5.3.1 no foresight: if the TTL is reduced to zero (or less), the packet MUST be discarded, and the
 //# router MUST send an ICMP time exceeded message, code 0.
-fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
+fn check_hop_limit(ctx: &mut Context, transit: &Transit<'_, '_>) -> Result<(), DropReason> {
     //= RFC791 3.1 time to live
     //= RFC1812 4.2.2.9 time to live of zero
     if transit.parsed.hop_limit > 1 {
@@ -163,7 +163,7 @@ fn check_hop_limit(ctx: &mut Context<'_>, transit: &Transit<'_, '_>) -> Result<(
 
 /// Record route and timestamp (RFC 1812 section 5.2.1.2, step 8).
 #[cold]
-fn write_options(ctx: &Context<'_>, transit: &Transit<'_, '_>, hop: Hop, header: &mut Header) {
+fn write_options(ctx: &Context, transit: &Transit<'_, '_>, hop: Hop, header: &mut Header) {
     let address_on = |device, towards| match ctx.ip.interfaces.source_for(device, towards) {
         Some(IpAddr::V4(address)) => address,
         Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
@@ -194,7 +194,7 @@ impl<'a> Way<'a> {
     }
 
     /// A packet whose checksum is to be completed, or that is to be cut, by somebody from here on.
-    fn send_unfinished(&self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink) -> Result<(), DropReason> {
+    fn send_unfinished(&self, ctx: &mut Context, sink: &mut dyn PacketSink) -> Result<(), DropReason> {
         let unfinished = Unfinished::in_transit(self.transit).ok_or(DropReason::ForwardOffload)?;
         let offloads = ctx.ip.interfaces.offloads(self.hop.device);
         match unfinished.gso_size() {
@@ -206,7 +206,7 @@ impl<'a> Way<'a> {
     /// A super-segment. What has to fit is each of the packets that it stands for.
     fn send_super(
         &self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         unfinished: &Unfinished<'_>,
         size: NonZeroU16,
         offloads: Offloads,
@@ -253,7 +253,7 @@ impl<'a> Way<'a> {
     /// A packet that stands for itself alone.
     fn send_unsummed(
         &self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         unfinished: &Unfinished<'_>,
         offloads: Offloads,
         sink: &mut dyn PacketSink,
@@ -279,7 +279,7 @@ impl<'a> Way<'a> {
     #[cold]
     fn send_in_parts(
         &self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sum: Option<Sum>,
         sink: &mut dyn PacketSink,
     ) -> Result<(), DropReason> {
@@ -297,7 +297,7 @@ impl<'a> Way<'a> {
     //= RFC1191 4 router: a router that would have to fragment a datagram with DF set MUST say with the error
     //# what the MTU of the next hop is.
     // RFC 8200 section 5: over IPv6 nobody fragments on the way.
-    fn check_may_be_cut(&self, ctx: &mut Context<'_>) -> Result<(), DropReason> {
+    fn check_may_be_cut(&self, ctx: &mut Context) -> Result<(), DropReason> {
         //= RFC791 2.3 don't fragment, 3.1 flags
         if !self.transit.parsed.dont_fragment {
             return Ok(());
@@ -307,12 +307,7 @@ impl<'a> Way<'a> {
         Err(DropReason::ForwardTooBig)
     }
 
-    fn split(
-        &self,
-        ctx: &mut Context<'_>,
-        whole: &[u8],
-        sink: &mut dyn PacketSink,
-    ) -> Result<(), DropReason> {
+    fn split(&self, ctx: &mut Context, whole: &[u8], sink: &mut dyn PacketSink) -> Result<(), DropReason> {
         let mut result = Ok(());
         //= RFC1812 4.2.2.7 fragment
         let parts = fragment::split(whole, self.hop.mtu, 0, |part| {
@@ -335,11 +330,7 @@ struct Sum {
 const SUPER_HEADERS_MAX: usize = 128;
 
 /// Gives a packet to the device, or to the queue for it.
-fn hand_over(
-    ctx: &mut Context<'_>,
-    egress: &Egress<'_>,
-    sink: &mut dyn PacketSink,
-) -> Result<(), DropReason> {
+fn hand_over(ctx: &mut Context, egress: &Egress<'_>, sink: &mut dyn PacketSink) -> Result<(), DropReason> {
     // What waits already came earlier: nothing may overtake it.
     if !ctx.outbox.has_waiting(egress.device) && sink.send(*egress) == Sent::Taken {
         ctx.counters.packets_out += 1;

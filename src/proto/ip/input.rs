@@ -61,11 +61,7 @@ fn usual<'p>(
 /// else and forwarding is on.
 ///
 /// A packet filter of the ingress would stand between [`check_addresses`] and this question.
-pub(crate) fn cast(
-    ctx: &Context<'_>,
-    device: DeviceId,
-    parsed: &Parsed<'_>,
-) -> Result<Option<Cast>, DropReason> {
+pub(crate) fn cast(ctx: &Context, device: DeviceId, parsed: &Parsed<'_>) -> Result<Option<Cast>, DropReason> {
     check_addresses(&ctx.ip, device, parsed)?;
     let cast = ctx.ip.cast(parsed.dst);
     //= RFC1122 3.1 several interfaces
@@ -86,7 +82,7 @@ fn check_addresses(layer: &Layer, device: DeviceId, parsed: &Parsed<'_>) -> Resu
 /// Validates a packet for us, reading on in `parsed`, and tells what it is. Errors that deserve an ICMP answer have been
 /// answered through `ctx`. What has been read stays where it is: to move it about would cost as much as to look at it.
 pub(crate) fn receive<'p>(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     device: DeviceId,
     packet: &Packet<'p>,
     parsed: &mut Parsed<'p>,
@@ -110,7 +106,7 @@ pub(crate) fn receive<'p>(
 // RFC 8200 section 4: extension headers, but for hop-by-hop options, are not examined or processed by any node
 // along a packet's delivery path, until it reaches the node identified in the destination address field.
 pub(crate) fn receive_transit<'a, 'p>(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     device: DeviceId,
     packet: &Packet<'p>,
     parsed: &'a mut Parsed<'p>,
@@ -126,7 +122,7 @@ pub(crate) fn receive_transit<'a, 'p>(
 
 /// Validates a datagram that has been put together of parts, of which `last` was the last to come.
 pub(crate) fn reassembled<'p>(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     last: &Part<'_>,
     whole: &'p [u8],
 ) -> Result<Datagram<'p>, DropReason> {
@@ -195,7 +191,7 @@ fn check_destination(device: DeviceId, parsed: &Parsed<'_>) -> Result<(), DropRe
 
 /// Headers that forbid to go on are answered as RFC 8200 section 4 and RFC 1122 section 3.2.2.5 say.
 fn check_problem<'a>(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     parsed: &Parsed<'_>,
     about: impl Into<icmp::Subject<'a>>,
 ) -> Result<(), DropReason> {

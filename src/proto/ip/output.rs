@@ -16,12 +16,12 @@ use crate::proto::wire::ip::{IpHeader, PROTOCOL_TCP, Parsed, parse};
 /// Builds a datagram from `header` and `payload`, cuts it if it is larger than `route.mtu`, and queues it. Counts
 /// it as lost if the queue is full, or if it is too large and not to be cut (`header.dont_fragment`, which over IPv6
 /// means no more than that).
-pub(crate) fn send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) {
+pub(crate) fn send(ctx: &mut Context, route: &Route, header: &IpHeader, payload: &[&[u8]]) {
     let _ = try_send(ctx, route, header, payload);
 }
 
 /// Like [`send`], and tells whether the datagram is on its way.
-pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
+pub(crate) fn try_send(ctx: &mut Context, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
     let payload_len = len_of(payload);
     let sent = room_needed(route, header, payload_len)
         .filter(|&(packets, bytes)| ctx.outbox.has_room_for(route.device, packets, bytes))
@@ -34,7 +34,7 @@ pub(crate) fn try_send(ctx: &mut Context<'_>, route: &Route, header: &IpHeader, 
 
 /// Like [`try_send`] over IPv4, with options in the header.
 pub(crate) fn try_send_with_options(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     options: &[u8],
@@ -66,7 +66,7 @@ pub(crate) fn try_send_with_options(
 
 /// Whether an application's datagram of `payload_len` bytes behind its IP header finds room, with all its parts.
 pub(crate) fn room_for_application(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     payload_len: usize,
@@ -76,7 +76,7 @@ pub(crate) fn room_for_application(
 
 /// The same of so many datagrams at once, each of which could be sent alone.
 pub(crate) fn room_for_all(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     payload_len: usize,
@@ -95,7 +95,7 @@ pub(crate) fn room_for_all(
 
 /// The same of a super-datagram that the [device takes](LeftToDevice::SumAndCut): it waits in one piece.
 pub(crate) fn room_for_super(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     payload_len: usize,
@@ -130,12 +130,7 @@ fn room_needed(route: &Route, header: &IpHeader, payload_len: usize) -> Option<(
 }
 
 /// Like [`try_send`], of what is known to find room.
-pub(crate) fn send_admitted(
-    ctx: &mut Context<'_>,
-    route: &Route,
-    header: &IpHeader,
-    payload: &[&[u8]],
-) -> bool {
+pub(crate) fn send_admitted(ctx: &mut Context, route: &Route, header: &IpHeader, payload: &[&[u8]]) -> bool {
     let payload_len = len_of(payload);
     let mut written = HeaderBuf::new();
     header.write(payload_len, &mut written);
@@ -184,7 +179,7 @@ pub(crate) enum LeftToDevice {
 
 impl LeftToDevice {
     /// Of a datagram with so many bytes behind its IP header.
-    pub(crate) fn of(ctx: &Context<'_>, route: &Route, header: &IpHeader, payload_len: usize) -> Self {
+    pub(crate) fn of(ctx: &Context, route: &Route, header: &IpHeader, payload_len: usize) -> Self {
         let Offloads { checksum, uso, .. } = ctx.ip.interfaces.offloads(route.device);
         if !checksum || header.len() + payload_len > route.mtu {
             LeftToDevice::Nothing
@@ -200,7 +195,7 @@ impl LeftToDevice {
 /// Queues a datagram whose checksum is [left to the device](LeftToDevice::Sum), which has room. If cutting is, too, it
 /// may become part of a super-datagram. `udp` holds the pseudo-header's sum.
 pub(crate) fn send_unsummed(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     udp: &[u8],
@@ -224,7 +219,7 @@ pub(crate) fn send_unsummed(
 
 /// Queues a super-datagram, to be [cut](LeftToDevice::SumAndCut) into datagrams with `size` bytes of data, which has room.
 pub(crate) fn send_super_datagram(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     udp: &[u8],
@@ -239,7 +234,7 @@ pub(crate) fn send_super_datagram(
 
 /// Remembers a datagram with so many bytes of data, or one that is cut out of what is sent.
 pub(crate) fn note_sent(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     route: &Route,
     header: &IpHeader,
     transport: &[u8],
@@ -252,7 +247,7 @@ pub(crate) fn note_sent(
 
 /// Queues a datagram as a program has made it, however odd; it must be no larger than the link takes. Counts it as
 /// lost if the queue is full.
-pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
+pub(crate) fn send_whole(ctx: &mut Context, route: &Route, whole: Vec<u8>) {
     if let Ok(parsed) = parse(&whole) {
         let Parsed { src, dst, protocol, payload: transport, .. } = parsed;
         note(ctx, route, &pmtu::Sent { src, dst, protocol, transport, len: whole.len() });
@@ -268,14 +263,14 @@ pub(crate) fn send_whole(ctx: &mut Context<'_>, route: &Route, whole: Vec<u8>) {
 const QUOTED: usize = 8;
 
 /// Remembers what may be quoted to us. TCP tells by its sequence numbers, and nobody is between us and ourselves.
-fn note(ctx: &mut Context<'_>, route: &Route, sent: &pmtu::Sent<'_>) {
+fn note(ctx: &mut Context, route: &Route, sent: &pmtu::Sent<'_>) {
     if sent.protocol != PROTOCOL_TCP && route.device != DeviceId::LOOPBACK {
         ctx.ip.path_mtu.note_sent(&mut ctx.rng, sent);
     }
 }
 
 /// The header of a datagram that routers may fragment: what the stack itself answers.
-pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
+pub(crate) fn fragmentable(ctx: &mut Context, src: IpAddr, dst: IpAddr, protocol: u8) -> IpHeader {
     //= RFC1122 3.2.1.7 configurable
     //= RFC1812 4.3.2.2 time to live
     let hop_limit = ctx.config.ttl;
@@ -286,7 +281,7 @@ pub(crate) fn fragmentable(ctx: &mut Context<'_>, src: IpAddr, dst: IpAddr, prot
 
 /// The identification that a datagram needs: over IPv4 without DF it is not atomic, and has to have one of its own (RFC
 /// 6864 section 4.3). Nobody looks at others', which are 0, as on Linux.
-pub(crate) fn ident_of(ctx: &mut Context<'_>, header: &IpHeader) -> u16 {
+pub(crate) fn ident_of(ctx: &mut Context, header: &IpHeader) -> u16 {
     let IpHeader { src, dst, protocol, dont_fragment, .. } = *header;
     if src.is_ipv4() && !dont_fragment { ctx.ip.next_ident(&mut ctx.rng, src, dst, protocol) } else { 0 }
 }

@@ -74,11 +74,7 @@ impl Reassembly {
     }
 
     /// Takes a part. Returns the datagram, with a header that knows nothing of fragments, once it is whole.
-    pub(crate) fn add(
-        &mut self,
-        ctx: &mut Context<'_>,
-        part: &Part<'_>,
-    ) -> Result<Option<Vec<u8>>, DropReason> {
+    pub(crate) fn add(&mut self, ctx: &mut Context, part: &Part<'_>) -> Result<Option<Vec<u8>>, DropReason> {
         let Some(info) = part.parsed.fragment else { return Ok(Some(part.parsed.whole.to_vec())) };
         check(ctx, part, info)?;
         let name = Name::of(part, info);
@@ -103,7 +99,7 @@ impl Reassembly {
     }
 
     /// Gives up datagrams whose parts have not come in time.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn timer(&mut self, ctx: &mut Context) {
         self.timer = None;
         for family in 0..self.by_age.len() {
             while let Some((_, name)) = self.by_age[family].first_key_value() {
@@ -157,7 +153,7 @@ impl Reassembly {
             .map(|(_, it)| *it)
     }
 
-    fn keep(&mut self, ctx: &Context<'_>, name: Name, part: &Part<'_>, piece: &Piece<'_>) {
+    fn keep(&mut self, ctx: &Context, name: Name, part: &Part<'_>, piece: &Piece<'_>) {
         let age = self.next_age;
         let pending = self.pending.entry(name).or_insert_with(|| {
             let timeout = match part.parsed.src {
@@ -213,7 +209,7 @@ impl Reassembly {
 
     /// Sees to it that the timer fires no later than the first deadline. One that fires earlier is armed again
     /// then: datagrams come and go faster than that.
-    fn arm(&mut self, ctx: &mut Context<'_>) {
+    fn arm(&mut self, ctx: &mut Context) {
         let oldest = self.by_age.iter().filter_map(|family| family.first_key_value());
         let first = oldest.filter_map(|(_, name)| Some(self.pending.get(name)?.deadline)).min();
         match (first, self.timer) {
@@ -423,7 +419,7 @@ impl Parts {
 }
 
 /// What can be said of a part alone.
-fn check(ctx: &mut Context<'_>, part: &Part<'_>, info: FragmentInfo) -> Result<(), DropReason> {
+fn check(ctx: &mut Context, part: &Part<'_>, info: FragmentInfo) -> Result<(), DropReason> {
     let parsed = &part.parsed;
     //= RFC791 3.2 fragment size
     let is_uneven = info.more && !parsed.payload.len().is_multiple_of(8);
@@ -468,7 +464,7 @@ fn combined_ecn(seen: u8) -> Option<u8> {
 /// Tells the source that not all has come, if its first part has (else the error could name no transport).
 // RFC 1122 section 3.3.2: if fragment zero has been received, a time exceeded message with code 1 MUST be sent.
 // RFC 8200 section 4.5: if the first fragment has been received, a time exceeded message should be sent.
-fn tell_of_timeout(ctx: &mut Context<'_>, name: &Name, pending: &Pending) {
+fn tell_of_timeout(ctx: &mut Context, name: &Name, pending: &Pending) {
     let Some(parts) = &pending.parts else { return };
     let (Some(headers), Some(data)) = (&parts.headers, parts.by_offset.get(&0)) else { return };
     let whole = [&headers[..], &data[..]].concat();

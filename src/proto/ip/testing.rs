@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use super::{Accepted, Datagram, Part, icmp, input};
 use crate::proto::config::{Config, Secrets};
-use crate::proto::context::{Context, Shared};
+use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
 use crate::proto::events::Event;
 use crate::proto::packet::{DeviceId, Packet};
@@ -21,7 +21,7 @@ use crate::proto::wire::udp::UdpHeader;
 use crate::time::Instant;
 
 /// Everything that a layer has to do with.
-pub(crate) type World = Shared;
+pub(crate) type World = Context;
 
 /// The interface that [`World::new`] makes.
 pub(crate) const TUN: DeviceId = DeviceId(0);
@@ -34,7 +34,7 @@ impl World {
 
     /// The same with other limits.
     pub(crate) fn with(config: Config) -> Self {
-        let mut world = Shared::of(config, &Secrets::from_number(1), Instant::from_millis(1000));
+        let mut world = Context::of(config, &Secrets::from_number(1), Instant::from_millis(1000));
         let device = world.ip.add_interface(1500);
         assert_eq!(device, TUN);
         for address in ["10.9.0.2/24", "fd09::2/64"] {
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The context of one verb.
-    pub(crate) fn ctx(&mut self) -> &mut Context<'_> {
+    pub(crate) fn ctx(&mut self) -> &mut Context {
         self
     }
 
@@ -110,7 +110,7 @@ pub(crate) enum Taken<'p> {
 
 /// Validates a packet, which has to be for us; and if it is as nearly all are, it has to be the same the short way.
 pub(crate) fn accept<'p>(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     device: DeviceId,
     packet: &Packet<'p>,
 ) -> Result<Taken<'p>, DropReason> {
@@ -125,11 +125,7 @@ pub(crate) fn accept<'p>(
 }
 
 /// The same, whatever it is.
-fn accept_any<'p>(
-    ctx: &mut Context<'_>,
-    device: DeviceId,
-    packet: &Packet<'p>,
-) -> Result<Taken<'p>, DropReason> {
+fn accept_any<'p>(ctx: &mut Context, device: DeviceId, packet: &Packet<'p>) -> Result<Taken<'p>, DropReason> {
     let mut parsed = parse_fixed(packet.bytes)?;
     let cast = input::cast(ctx, device, &parsed)?.ok_or(DropReason::NotOurs)?;
     Ok(match input::receive(ctx, device, packet, &mut parsed, cast)? {

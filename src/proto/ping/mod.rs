@@ -117,7 +117,7 @@ impl Sockets {
 
     pub(crate) fn bind(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         local: IpAddr,
         ident: u16,
         owner: Owner,
@@ -150,7 +150,7 @@ impl Sockets {
         Ok(id)
     }
 
-    pub(crate) fn connect(&mut self, ctx: &mut Context<'_>, id: PingId, remote: IpAddr) -> Result<(), Error> {
+    pub(crate) fn connect(&mut self, ctx: &mut Context, id: PingId, remote: IpAddr) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         check_family(socket, remote)?;
         let route = socket.options.manner().route(ctx, None, socket.bound, remote)?;
@@ -162,7 +162,7 @@ impl Sockets {
     /// Sends one echo request.
     pub(crate) fn send_to(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: PingId,
         seq: u16,
         data: &[u8],
@@ -209,7 +209,7 @@ impl Sockets {
         Ok(socket.errors.next_report().and_then(|report| told(&report)))
     }
 
-    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: PingId) {
+    pub(crate) fn close(&mut self, ctx: &mut Context, id: PingId) {
         let Some(socket) = self.sockets.remove(id) else { return };
         self.idents.remove(&(socket.bound.is_ipv4(), socket.ident));
         self.refused.remove(id, socket.is_refused);
@@ -263,7 +263,7 @@ impl Sockets {
     /// Delivers an echo reply.
     pub(crate) fn receive(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         datagram: &Datagram<'_>,
         echo: Echo<'_>,
     ) -> Result<(), DropReason> {
@@ -283,11 +283,7 @@ impl Sockets {
     // RFC 1122 section 3.2.2.1: a destination unreachable message MUST be reported to the transport layer.
     // RFC 1122 section 3.2.2.6: what is received in answer to an echo request MUST be passed to the ICMP user
     // interface.
-    pub(crate) fn icmp_error(
-        &mut self,
-        ctx: &mut Context<'_>,
-        error: &IcmpError<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(&mut self, ctx: &mut Context, error: &IcmpError<'_>) -> Result<(), DropReason> {
         let (local, remote) = (error.local.ip(), error.remote.ip());
         let (ident, _) =
             wire::quoted_echo_request(local, error.transport).ok_or(DropReason::IcmpUnrelated)?;
@@ -302,7 +298,7 @@ impl Sockets {
     }
 
     /// Tells the sockets that were refused for want of room that there is some again.
-    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context) {
         for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
@@ -311,13 +307,7 @@ impl Sockets {
     }
 
     /// The socket that a message between these two is for.
-    fn find(
-        &mut self,
-        ctx: &Context<'_>,
-        from: IpAddr,
-        to: IpAddr,
-        ident: u16,
-    ) -> Option<(PingId, &mut Socket)> {
+    fn find(&mut self, ctx: &Context, from: IpAddr, to: IpAddr, ident: u16) -> Option<(PingId, &mut Socket)> {
         let id = *self.idents.get(&(to.is_ipv4(), ident))?;
         let socket = self.sockets.get_mut(id)?;
         let hears = socket.hears(from, to, |peer| ctx.ip.is_broadcast_or_multicast(peer));

@@ -20,7 +20,7 @@ const HEADER_LEN_MIN: usize = 20;
 /// Sends a datagram as it is, but for the fields that are filled in. It goes where the call says, whatever
 /// destination it names, and is not fragmented.
 pub(super) fn send_included(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     socket: &Socket,
     data: &[u8],
     to: IpAddr,
@@ -50,7 +50,7 @@ fn header_len(data: &[u8]) -> Option<usize> {
     (first >> 4 == 4 && len >= HEADER_LEN_MIN && len <= data.len()).then_some(len)
 }
 
-fn fill_in(ctx: &mut Context<'_>, whole: &mut [u8], header_len: usize, source: IpAddr, to: IpAddr) {
+fn fill_in(ctx: &mut Context, whole: &mut [u8], header_len: usize, source: IpAddr, to: IpAddr) {
     let total_len = (whole.len() as u16).to_be_bytes();
     let Some(header) = whole.get_mut(..header_len) else { return };
     put(header, TOTAL_LEN_AT, total_len);

@@ -97,7 +97,7 @@ impl Sockets {
 
     pub(crate) fn bind(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         local: IpAddr,
         protocol: u8,
         owner: Owner,
@@ -127,7 +127,7 @@ impl Sockets {
         Ok(id)
     }
 
-    pub(crate) fn connect(&mut self, ctx: &mut Context<'_>, id: RawId, remote: IpAddr) -> Result<(), Error> {
+    pub(crate) fn connect(&mut self, ctx: &mut Context, id: RawId, remote: IpAddr) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         socket.check_family(remote)?;
         let route = socket.options.manner().route(ctx, None, socket.bound, remote)?;
@@ -139,7 +139,7 @@ impl Sockets {
     /// Sends one datagram, to the peer unless told where.
     pub(crate) fn send_to(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: RawId,
         data: &[u8],
         to: Option<IpAddr>,
@@ -176,7 +176,7 @@ impl Sockets {
         socket.queue.take(out, peek).ok_or(Error::WouldBlock)
     }
 
-    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: RawId) {
+    pub(crate) fn close(&mut self, ctx: &mut Context, id: RawId) {
         let Some(socket) = self.sockets.remove(id) else { return };
         if let Entry::Occupied(mut ids) = self.protocols.entry((socket.bound.is_ipv4(), socket.protocol)) {
             ids.get_mut().retain(|it| *it != id);
@@ -250,7 +250,7 @@ impl Sockets {
     /// or its filter let the message not pass).
     // Few have such sockets: this is to be in nobody's way.
     #[cold]
-    pub(crate) fn receive(&mut self, ctx: &mut Context<'_>, datagram: &Datagram<'_>) -> bool {
+    pub(crate) fn receive(&mut self, ctx: &mut Context, datagram: &Datagram<'_>) -> bool {
         let Datagram { src, dst, protocol, .. } = *datagram;
         let mut is_for_any = false;
         for id in self.protocols.get(&(src.is_ipv4(), protocol)).into_iter().flatten() {
@@ -277,11 +277,7 @@ impl Sockets {
     }
 
     /// Reports an ICMP error to all sockets that can have sent what it is about.
-    pub(crate) fn icmp_error(
-        &mut self,
-        ctx: &mut Context<'_>,
-        error: &IcmpError<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(&mut self, ctx: &mut Context, error: &IcmpError<'_>) -> Result<(), DropReason> {
         let (local, remote) = (error.local.ip(), error.remote.ip());
         let error = IcmpError { remote: SocketAddr::new(remote, 0), ..*error };
         let mut told = Err(DropReason::IcmpUnrelated);
@@ -302,7 +298,7 @@ impl Sockets {
     }
 
     /// Tells the sockets that were refused for want of room that there is some again.
-    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context) {
         for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
@@ -313,7 +309,7 @@ impl Sockets {
 
 /// Sends what is to get a header.
 fn send(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     socket: &Socket,
     data: &[u8],
     to: IpAddr,

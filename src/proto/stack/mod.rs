@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::proto::config::{Config, Secrets};
-use crate::proto::context::Shared;
+use crate::proto::context::Context;
 use crate::proto::counters::{Counters, DropReason};
 use crate::proto::events::Event;
 use crate::proto::ids::TimerKey;
@@ -95,7 +95,7 @@ pub struct TcpCensus {
 #[derive(Debug)]
 pub struct Stack {
     /// First, so that it is dropped first, and the pool first of it.
-    ctx: Shared,
+    ctx: Context,
     reassembly: Reassembly,
     udp: Udp,
     ping: Ping,
@@ -122,7 +122,7 @@ impl Stack {
             tcp: Endpoint::new(&config, secrets),
             tcp_leads: false,
             loopback: VecDeque::new(),
-            ctx: Shared::of(config, secrets, now),
+            ctx: Context::of(config, secrets, now),
         }
     }
 

@@ -280,7 +280,7 @@ impl Stack {
     #[cfg(feature = "daemon")]
     #[inline(always)]
     pub(crate) fn tcp_send_back(&mut self, now: Instant, id: TcpId) -> Result<(usize, bool), SpliceError> {
-        let (done, has_more) = self.tcp.send_back(&mut self.pool, id, usize::MAX, now)?;
+        let (done, has_more) = self.tcp.send_back(&mut self.ctx.pool, id, usize::MAX, now)?;
         Ok((self.tcp_done(now, id, done), has_more))
     }
 
@@ -372,7 +372,7 @@ impl Stack {
     // Apart, so that a read or a write, after which it mostly isn't needed, prepares nothing for it.
     #[inline(never)]
     fn tcp_rearm(&mut self, now: Instant, id: TcpId) {
-        let (tcp, mut ctx) = with!(self, now, tcp);
-        tcp.rearm(&mut ctx, id);
+        let (tcp, ctx) = with!(self, now, tcp);
+        tcp.rearm(ctx, id);
     }
 }

@@ -54,7 +54,7 @@ impl Connection {
     /// Takes a segment.
     pub(crate) fn segment_arrives(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Verdict {
@@ -79,7 +79,7 @@ impl Connection {
 
     /// Takes text and FIN of the SYN-ACK that finished an active handshake: its other fields are done with.
     /// `arrival.seq` is the position after the SYN.
-    pub(crate) fn first_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Verdict {
+    pub(crate) fn first_text(&mut self, ctx: &mut Context, arrival: &Arrival<'_>) -> Verdict {
         match self.take_text(ctx, arrival) {
             ControlFlow::Continue(()) => Verdict::Accepted,
             ControlFlow::Break(verdict) => verdict,
@@ -88,7 +88,7 @@ impl Connection {
 
     fn checks(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -107,7 +107,7 @@ impl Connection {
     }
 
     /// Before all: does it come from the past? Then it draws an ACK, unless it is a reset (RFC 7323 section 5.3 R1).
-    fn check_timestamp(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
+    fn check_timestamp(&mut self, ctx: &mut Context, arrival: &Arrival<'_>) -> Check {
         //= RFC7323 3.2 not agreed
         let timestamps = self.timestamps.as_ref();
         let Some(reason) = timestamps.and_then(|stamps| stamps.refuses(arrival.segment, ctx.now)) else {
@@ -124,7 +124,7 @@ impl Connection {
 
     /// Takes over the timestamp of a segment that is acceptable, its acknowledgement as well: who can't see our segments
     /// shall not be able to make the peer's seem old.
-    fn hear_timestamp(&mut self, ctx: &Context<'_>, arrival: &Arrival<'_>) {
+    fn hear_timestamp(&mut self, ctx: &Context, arrival: &Arrival<'_>) {
         if let (Some(timestamps), Some((value, _))) =
             (&mut self.timestamps, arrival.segment.options.timestamps)
         {
@@ -135,7 +135,7 @@ impl Connection {
     /// First: is any of it in the window? Otherwise it draws an ACK, unless it is a reset.
     fn check_sequence(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -159,7 +159,7 @@ impl Connection {
 
     /// A segment that is not acceptable draws an ACK. Two stacks that answer each other's bare ACKs must not do so for
     /// ever. Whatever has text or FIN can't be part of such a loop, and its sender needs the answer.
-    fn answer_unacceptable(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) {
+    fn answer_unacceptable(&mut self, ctx: &mut Context, arrival: &Arrival<'_>) {
         if !arrival.is_bare() {
             self.rcv.duplicates += 1;
             ctx.counters.tcp_duplicates += 1;
@@ -194,7 +194,7 @@ impl Connection {
     /// Second: a reset must hit RCV.NXT exactly (RFC 5961 section 3.2).
     fn check_reset(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -226,7 +226,7 @@ impl Connection {
     /// Fourth (there is no third: no security compartments): a SYN is challenged (RFC 5961 section 4.2).
     fn check_syn(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -242,7 +242,7 @@ impl Connection {
     #[inline(never)]
     fn check_ack_of_refused(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -253,7 +253,7 @@ impl Connection {
     #[inline(always)]
     fn check_ack(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         arrival: &Arrival<'_>,
     ) -> Check {
@@ -276,7 +276,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn hear_acknowledgement(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>, ack: SndPos) {
+    fn hear_acknowledgement(&mut self, ctx: &mut Context, arrival: &Arrival<'_>, ack: SndPos) {
         let segment = arrival.segment;
         //= RFC9293 MUST-1
         //= RFC9293 REC-1: 64 bits hold what 32 do.
@@ -317,7 +317,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn after_acknowledgement(&mut self, ctx: &mut Context<'_>) {
+    fn after_acknowledgement(&mut self, ctx: &mut Context) {
         self.soft_error = None;
         if self.sides.ours() == OurSide::Closing && self.snd.fin_acknowledged() {
             self.sides.our_fin_acknowledged();
@@ -340,7 +340,7 @@ impl Connection {
 
     /// Seventh and eighth: text and FIN.
     #[inline(always)]
-    fn take_text(&mut self, ctx: &mut Context<'_>, arrival: &Arrival<'_>) -> Check {
+    fn take_text(&mut self, ctx: &mut Context, arrival: &Arrival<'_>) -> Check {
         let segment = arrival.segment;
         let has_neither = arrival.is_bare() && !self.orphan;
         if has_neither || self.sides.theirs() == TheirSide::Closed {
@@ -369,7 +369,7 @@ impl Connection {
 
     fn challenge(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         reason: DropReason,
     ) -> Check {
@@ -440,7 +440,7 @@ mod tests {
             prop_assert!(peer.accepts(&segment) && peer.refuses_age(clock, &segment, world.now).is_none());
             let ctx = world.ctx();
             let settled = peer.settle(ctx, iss, rtt_ms.map(|millis: u64| 1_000_000 * millis), clock, 1460);
-            let begun = |ctx: &Context<'_>| {
+            let begun = |ctx: &Context| {
                 let mut connection = Connection::new(&ctx.config, &settled, ctx.now);
                 connection.limit_unsent(None);
                 connection
@@ -485,7 +485,7 @@ mod tests {
 
     impl Last {
         /// A connection that has sent its text, and closes.
-        fn closing(&self, ctx: &mut Context<'_>) -> Connection {
+        fn closing(&self, ctx: &mut Context) -> Connection {
             let [irs, iss] = self.numbers;
             let peer = PeerSyn {
                 irs,
@@ -496,7 +496,7 @@ mod tests {
                 sack: self.sack,
                 timestamp: None,
             };
-            let rtt = (!self.syn_was_lost).then_some(Duration::from_millis(10));
+            let rtt = (!self.syn_was_lost).then_some(10_000_000);
             let settled = peer.settle(ctx, iss, rtt, TimestampClock::ahead_by(1), 1460);
             let mut connection = Connection::new(&ctx.config, &settled, ctx.now);
             connection.rcv.follow_memory(&mut ctx.pool);
@@ -556,7 +556,7 @@ mod tests {
     }
 
     /// Sends all that there is.
-    fn send(connection: &mut Connection, ctx: &mut Context<'_>) {
+    fn send(connection: &mut Connection, ctx: &mut Context) {
         while let Some(plan) = connection.snd.plan(true, 0, u64::MAX) {
             connection.snd.commit(&plan, ctx.now);
         }
@@ -580,7 +580,7 @@ mod tests {
         }
     }
 
-    fn take(connection: &mut Connection, ctx: &mut Context<'_>, segment: &Segment<'_>) {
+    fn take(connection: &mut Connection, ctx: &mut Context, segment: &Segment<'_>) {
         let seq = connection.rcv.nxt().unwrap(segment.seq);
         let arrival = Arrival { segment, seq, len: segment.len().into(), segment_size: 0, tos: 0 };
         let verdict = connection.segment_arrives(ctx, &mut GlobalChallengeLimit::new(), &arrival);
@@ -588,7 +588,7 @@ mod tests {
     }
 
     /// Takes one that acknowledges all that was sent.
-    fn hear(connection: &mut Connection, ctx: &mut Context<'_>, control: Control) {
+    fn hear(connection: &mut Connection, ctx: &mut Context, control: Control) {
         let segment = segment(connection, connection.snd.nxt(), control);
         take(connection, ctx, &segment);
     }

@@ -23,7 +23,7 @@ impl ChallengeBudget {
 
     /// Whether one more may be sent now; spends it if so.
     //= RFC5961 7
-    pub(crate) fn allows(&mut self, ctx: &mut Context<'_>, global: &mut GlobalChallengeLimit) -> bool {
+    pub(crate) fn allows(&mut self, ctx: &mut Context, global: &mut GlobalChallengeLimit) -> bool {
         let allowed = self.has_some_left(ctx) && global.allows(ctx);
         if allowed {
             self.spent += 1;
@@ -37,13 +37,13 @@ impl ChallengeBudget {
     /// Whether a bare segment outside the window may be answered now; spends from the same allowance if so.
     /// The cap for the whole stack does not hold here: peers' keep-alive and window probes look like that, and
     /// whoever uses the cap up must not be able to make them seem unanswered.
-    pub(crate) fn allows_answer(&mut self, ctx: &Context<'_>) -> bool {
+    pub(crate) fn allows_answer(&mut self, ctx: &Context) -> bool {
         let allowed = self.has_some_left(ctx);
         self.spent += u32::from(allowed);
         allowed
     }
 
-    fn has_some_left(&mut self, ctx: &Context<'_>) -> bool {
+    fn has_some_left(&mut self, ctx: &Context) -> bool {
         if ctx.now.since(self.window_start) >= ctx.config.challenge_ack_window {
             *self = ChallengeBudget::new(ctx.now);
         }
@@ -66,7 +66,7 @@ impl GlobalChallengeLimit {
     }
 
     /// Whether one more may be sent now; spends it if so. Phases without an allowance of their own ask here.
-    pub(crate) fn allows(&mut self, ctx: &mut Context<'_>) -> bool {
+    pub(crate) fn allows(&mut self, ctx: &mut Context) -> bool {
         let second_is_over =
             self.second_start.is_none_or(|start| ctx.now.since(start) >= Duration::from_secs(1));
         if second_is_over {

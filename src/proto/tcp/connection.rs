@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// The application closes our side.
-    pub(crate) fn close_write(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn close_write(&mut self, ctx: &mut Context) {
         if self.sides.ours() == OurSide::Open {
             self.sides.close_ours();
             self.snd.close();
@@ -236,13 +236,13 @@ impl Connection {
     }
 
     /// The application will read no more than has come by now.
-    pub(crate) fn close_read(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn close_read(&mut self, ctx: &mut Context) {
         self.rcv.discard(&mut ctx.pool);
         self.rcv.tell_window();
     }
 
     /// The application lets go of the handle. `Some` if that aborts the connection.
-    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, linger: Option<Duration>) -> Option<Ending> {
+    pub(crate) fn close(&mut self, ctx: &mut Context, linger: Option<Duration>) -> Option<Ending> {
         //= RFC9293 SHLD-3: who closes without having read all tells the peer so.
         if self.rcv.readable() > 0 || linger == Some(Duration::ZERO) {
             return Some(Ending::Aborted);
@@ -263,7 +263,7 @@ impl Connection {
     }
 
     /// Starts the orphan's FIN-WAIT-2 timer when it gets there.
-    pub(crate) fn watch_fin_wait2(&mut self, ctx: &Context<'_>) {
+    pub(crate) fn watch_fin_wait2(&mut self, ctx: &Context) {
         if self.orphan && self.state() == State::FinWait2 && self.fin_wait2_until == Instant::MAX {
             self.fin_wait2_until = ctx.now + ctx.config.fin_wait2_timeout;
         }
@@ -306,7 +306,7 @@ impl Connection {
     /// Runs what is due. `Some` if that ends the connection.
     pub(crate) fn timer(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         remote: IpAddr,
         options: &SocketOptions,
     ) -> Option<Ending> {
@@ -347,7 +347,7 @@ impl Connection {
     /// Sends one segment or super-segment, if there is one to send. The driver asks for it once all that has come is processed.
     pub(crate) fn transmit(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         way: &Way<'_>,
         nodelay: bool,
@@ -371,7 +371,7 @@ impl Connection {
     #[inline(always)]
     fn transmit_text(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         way: &Way<'_>,
         nodelay: bool,
@@ -390,7 +390,7 @@ impl Connection {
 
     /// How much text a super-segment may have that goes this way; 0 if none may.
     #[inline(never)]
-    fn most_at_once(&self, ctx: &Context<'_>, way: &Way<'_>, sack_len: u64) -> u64 {
+    fn most_at_once(&self, ctx: &Context, way: &Way<'_>, sack_len: u64) -> u64 {
         if !emit::takes_supers(ctx, way) {
             return 0;
         }
@@ -402,7 +402,7 @@ impl Connection {
     /// Tells others what was found out about the path to `remote`; `route` is the way there. To be called before they are
     /// asked, which is [`follow_path`](Self::follow_path).
     #[cold]
-    pub(crate) fn tell_path(&mut self, ctx: &mut Context<'_>, route: &Route, remote: IpAddr) -> bool {
+    pub(crate) fn tell_path(&mut self, ctx: &mut Context, route: &Route, remote: IpAddr) -> bool {
         let news = self.snd.path().probe.take_news();
         if let Some(found) = news {
             let expires = ctx.now + ctx.config.path_mtu_expiry;
@@ -421,7 +421,7 @@ impl Connection {
     //= RFC9293 MUST-16
     // Inlined, since each connection calls it once, and it has hardly anything to do then.
     #[inline(always)]
-    pub(crate) fn follow_path(&mut self, ctx: &Context<'_>, route: &Route, remote: IpAddr) {
+    pub(crate) fn follow_path(&mut self, ctx: &Context, route: &Route, remote: IpAddr) {
         let fixed = header_len(remote.is_ipv4()) as u64;
         let asks = self.snd.path().probe.asks_others(route.mtu as u64);
         let is_cut = asks && ctx.ip.path_mtu.needs_cutting(&remote);
@@ -440,7 +440,7 @@ impl Connection {
     /// The same for one that has just been opened by a handshake that took this way: then mostly there is nothing to be found out
     /// that the handshake has not, and the first turn need not ask. Else it does.
     #[inline]
-    pub(crate) fn begin_path(&mut self, ctx: &Context<'_>, way: &KnownWay, remote: &IpAddr) {
+    pub(crate) fn begin_path(&mut self, ctx: &Context, way: &KnownWay, remote: &IpAddr) {
         let Some((route, link)) = way.mtus(ctx) else { return };
         let is_to_search = ctx.config.mtu_probing == MtuProbing::Always || ctx.ip.path_mtu.knows(remote);
         // The option of the handshake says no more than that.
@@ -464,7 +464,7 @@ impl Connection {
     }
 
     /// Gives memory back. Unread bytes stay if the application can still read them.
-    pub(crate) fn release(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn release(&mut self, ctx: &mut Context) {
         ctx.counters.tcp_send_buffers_grown += u64::from(self.snd.buffer_has_grown(&ctx.config));
         ctx.counters.tcp_recv_buffers_grown += u64::from(self.rcv.buffer_has_grown(&ctx.config));
         self.snd.clear(&mut ctx.pool);
@@ -530,7 +530,7 @@ impl Connection {
 
     //= RFC9293 MUST-20/r1
     //= RFC9293 SHLD-9
-    fn trouble(&mut self, ctx: &mut Context<'_>, remote: IpAddr) {
+    fn trouble(&mut self, ctx: &mut Context, remote: IpAddr) {
         ctx.ip.negative_advice(remote);
         ctx.counters.negative_advice += 1;
         self.soft_error.get_or_insert(Error::TimedOut);
@@ -561,7 +561,7 @@ impl Connection {
     #[inline(never)]
     fn transmit_planned(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         way: &Way<'_>,
         plan: impl FnOnce(&SendHalf) -> Option<TextPlan>,
@@ -574,7 +574,7 @@ impl Connection {
     #[inline(always)]
     fn send_text(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         way: &Way<'_>,
         plan: &TextPlan,
@@ -619,7 +619,7 @@ impl Connection {
     #[inline(never)]
     fn send_pieces(
         &self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         way: &Way<'_>,
         says: &Says,
@@ -634,7 +634,7 @@ impl Connection {
 
     // By itself, as what follows it: the way of text is long enough.
     #[inline(never)]
-    fn send_ack(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
+    fn send_ack(&mut self, ctx: &mut Context, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let says = Says::ack(self.snd.bare_seq().wire(), self.rcv.nxt().wire(), window)
             .with(self.options(ctx.now, BLOCKS_MAX));
@@ -673,7 +673,7 @@ impl Connection {
     }
 
     /// A segment with these options has gone out.
-    fn count_reports(&self, ctx: &mut Context<'_>, options: &TcpOptions) {
+    fn count_reports(&self, ctx: &mut Context, options: &TcpOptions) {
         if !options.sack.is_empty() {
             ctx.counters.tcp_sacks_out += 1;
             ctx.counters.tcp_dsacks_out += u64::from(self.rcv.reports_duplicate());
@@ -700,7 +700,7 @@ impl Connection {
 
     #[cold]
     //= RFC9293 SHLD-12: no data, one sequence number below what the peer expects.
-    fn send_keepalive(&mut self, ctx: &mut Context<'_>, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
+    fn send_keepalive(&mut self, ctx: &mut Context, sink: &mut dyn PacketSink, way: &Way<'_>) -> Sent {
         let (window, edge) = self.rcv.window_field();
         let seq = self.snd.nxt().wire().plus(u32::MAX);
         let says = Says::ack(seq, self.rcv.nxt().wire(), window).with(self.options(ctx.now, BLOCKS_MAX));

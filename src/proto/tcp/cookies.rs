@@ -72,7 +72,7 @@ impl Cookies {
     //= RFC4987 3.6 cookies
     pub(crate) fn syn_ack(
         &self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         offsets: Offsets,
         tuple: &FourTuple,
         peer: &PeerSyn,
@@ -91,7 +91,7 @@ impl Cookies {
     /// What `segment`, which acknowledges a cookie, settles; `None` if it doesn't, or if the cookie is too old.
     pub(crate) fn settle(
         &self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         offsets: Offsets,
         tuple: &FourTuple,
         segment: &Segment<'_>,
@@ -114,7 +114,7 @@ impl Cookies {
     /// one in 128 has one of these. Whose cookie was taken lately had a connection that is over, and has to hear of it.
     pub(crate) fn may_come(
         &self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         offsets: Offsets,
         tuple: &FourTuple,
         segment: &Segment<'_>,
@@ -233,7 +233,7 @@ impl Offer {
     /// The SYN again, as far as a cookie tells of it, and the round-trip time of our SYN-ACK in nanoseconds.
     fn peer(
         self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         clock: TimestampClock,
         segment: &Segment<'_>,
     ) -> Option<(PeerSyn, Option<u64>)> {

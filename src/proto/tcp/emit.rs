@@ -109,7 +109,7 @@ impl Marks {
     //= RFC4821 5.1 DF
     // Inlined, the header is never anywhere but where it goes.
     #[inline(always)]
-    fn ip_header(self, ctx: &mut Context<'_>, tuple: &FourTuple) -> IpHeader {
+    fn ip_header(self, ctx: &mut Context, tuple: &FourTuple) -> IpHeader {
         match ctx.ip.path_mtu.needs_cutting(&tuple.remote) {
             false => self.whole_header(ctx, tuple),
             true => {
@@ -121,7 +121,7 @@ impl Marks {
 
     /// That of a segment that is not to be cut.
     #[inline(always)]
-    fn whole_header(self, ctx: &Context<'_>, tuple: &FourTuple) -> IpHeader {
+    fn whole_header(self, ctx: &Context, tuple: &FourTuple) -> IpHeader {
         IpHeader {
             src: tuple.local,
             dst: tuple.remote,
@@ -137,7 +137,7 @@ impl Marks {
 
 /// Identification and DF of a segment that may be cut on the way.
 #[cold]
-fn cuttable(ctx: &mut Context<'_>, tuple: &FourTuple) -> (u16, bool) {
+fn cuttable(ctx: &mut Context, tuple: &FourTuple) -> (u16, bool) {
     let IpHeader { ident, dont_fragment, .. } =
         ip::fragmentable(ctx, tuple.local, tuple.remote, PROTOCOL_TCP);
     (ident, dont_fragment)
@@ -154,20 +154,20 @@ pub(crate) struct Way<'a> {
 /// Hands a segment with `text` to the sink. With `gso_size` it is a super-segment, for a device that
 /// [takes it](takes_supers).
 pub(crate) fn send(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     sink: &mut dyn PacketSink,
     way: &Way<'_>,
     says: &Says,
     text: &[&[u8]],
     gso_size: Option<NonZeroU16>,
 ) -> Sent {
-    if let Some(usual) = Usual::of(ctx, way.tuple, says)
+    if let Some(usual) = Usual::of(ctx, way, says)
         && let Some(ack) = says.ack
         && let Some(timestamps) = says.options.timestamps_alone()
     {
         let mut header = HeaderBuf::new();
         let options = timestamps_bytes(timestamps);
-        let checksum = usual.write_headers(ctx, way, says, Some(ack), &options, text, &mut header);
+        let checksum = usual.write_headers(ctx, says, Some(ack), &options, text, &mut header);
         return sink.send(Egress { device: way.device, header: &header, payload: text, gso_size, checksum });
     }
     send_any(ctx, sink, way, says, text, gso_size)
@@ -175,19 +175,20 @@ pub(crate) fn send(
 
 /// What is known of nearly all segments: they go over IPv4, are not to be cut, and nothing in them is urgent. Said once more, it
 /// is known to be so wherever a header is made.
-struct Usual {
+struct Usual<'a> {
+    way: &'a Way<'a>,
     local: Ipv4Addr,
     remote: Ipv4Addr,
 }
 
-impl Usual {
+impl<'a> Usual<'a> {
     #[inline(always)]
-    fn of(ctx: &Context<'_>, tuple: &FourTuple, says: &Says) -> Option<Self> {
-        if !ctx.ip.path_mtu.needs_cutting(&tuple.remote)
-            && let FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), .. } = *tuple
+    fn of(ctx: &Context, way: &'a Way<'a>, says: &Says) -> Option<Self> {
+        if !ctx.ip.path_mtu.needs_cutting(&way.tuple.remote)
+            && let FourTuple { local: IpAddr::V4(local), remote: IpAddr::V4(remote), .. } = *way.tuple
             && says.urgent.is_none()
         {
-            Some(Usual { local, remote })
+            Some(Usual { way, local, remote })
         } else {
             None
         }
@@ -197,14 +198,14 @@ impl Usual {
     #[inline(always)]
     fn write_headers<const N: usize>(
         &self,
-        ctx: &Context<'_>,
-        way: &Way<'_>,
+        ctx: &Context,
         says: &Says,
         ack: Option<SeqNr>,
         options: &[u8; N],
         text: &[&[u8]],
         header: &mut HeaderBuf,
     ) -> EgressChecksum {
+        let way = self.way;
         let (local, remote) = (IpAddr::V4(self.local), IpAddr::V4(self.remote));
         let text_len = len_of(text);
         let ends = FourTuple { local, remote, ..*way.tuple };
@@ -224,7 +225,7 @@ impl Usual {
 /// The same, however odd its header is.
 #[inline(never)]
 fn send_any(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     sink: &mut dyn PacketSink,
     way: &Way<'_>,
     says: &Says,
@@ -239,7 +240,7 @@ fn send_any(
 /// Writes both headers of a segment, and what of its checksum the device can complete is left to it.
 #[inline(never)]
 fn write_headers(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     way: &Way<'_>,
     says: &Says,
     text: &[&[u8]],
@@ -260,7 +261,7 @@ fn write_headers(
 }
 
 /// Whether super-segments may go this way: the device cuts them, and nobody has to cut what it makes of them.
-pub(crate) fn takes_supers(ctx: &Context<'_>, way: &Way<'_>) -> bool {
+pub(crate) fn takes_supers(ctx: &Context, way: &Way<'_>) -> bool {
     let remote = way.tuple.remote;
     let Offloads { checksum, tso4, tso6, .. } = ctx.ip.interfaces.offloads(way.device);
     let takes_kind = if remote.is_ipv4() { tso4 } else { tso6 };
@@ -269,7 +270,7 @@ pub(crate) fn takes_supers(ctx: &Context<'_>, way: &Way<'_>) -> bool {
 }
 
 /// Queues a segment without text. Like any packet it may be lost: if there is no route or no room.
-pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says: &Says) {
+pub(crate) fn queue(ctx: &mut Context, tuple: &FourTuple, marks: Marks, says: &Says) {
     match ctx.ip.route(tuple.remote, Some(tuple.local)) {
         Ok(route) => queue_by(ctx, &route, tuple, marks, says),
         Err(_) => ctx.counters.replies_lost += 1,
@@ -277,7 +278,7 @@ pub(crate) fn queue(ctx: &mut Context<'_>, tuple: &FourTuple, marks: Marks, says
 }
 
 /// The same by a route that is known to be the one.
-pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
+pub(crate) fn queue_by(ctx: &mut Context, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
     note_sent(ctx, tuple, says, 0, None);
     if route.mtu < HEADERS_MAX {
         return queue_by_narrow(ctx, route, tuple, marks, says);
@@ -285,10 +286,10 @@ pub(crate) fn queue_by(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, 
     let mut headers = HeaderBuf::new();
     let way = Way { device: route.device, tuple, marks };
     // Mostly it is a SYN, or answers one.
-    let checksum = if let Some(usual) = Usual::of(ctx, tuple, says)
+    let checksum = if let Some(usual) = Usual::of(ctx, &way, says)
         && let Some(options) = says.options.usual_syn()
     {
-        usual.write_headers(ctx, &way, says, says.ack, &options, &[], &mut headers)
+        usual.write_headers(ctx, says, says.ack, &options, &[], &mut headers)
     } else {
         write_headers(ctx, &way, says, &[], &mut headers)
     };
@@ -301,7 +302,7 @@ const HEADERS_MAX: usize = 100;
 
 /// The same where that may not fit into one packet.
 #[cold]
-fn queue_by_narrow(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
+fn queue_by_narrow(ctx: &mut Context, route: &Route, tuple: &FourTuple, marks: Marks, says: &Says) {
     let mut header = HeaderBuf::new();
     says.write_summed(tuple, &[], &mut header);
     let ip_header = marks.ip_header(ctx, tuple);
@@ -310,7 +311,7 @@ fn queue_by_narrow(ctx: &mut Context<'_>, route: &Route, tuple: &FourTuple, mark
 
 /// Counts and traces a segment that was sent, with `len` bytes of text; a super-segment counts as those it is cut into.
 pub(crate) fn note_sent(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     tuple: &FourTuple,
     says: &Says,
     len: usize,
@@ -361,7 +362,7 @@ fn record_received(trace: &mut Trace, datagram: &Datagram<'_>, segment: &Segment
 
 /// Answers a segment that no connection wants with a reset (RFC 9293 section 3.10.7.1). Never answers a
 /// reset.
-pub(crate) fn refuse(ctx: &mut Context<'_>, tuple: &FourTuple, segment: &Segment<'_>) {
+pub(crate) fn refuse(ctx: &mut Context, tuple: &FourTuple, segment: &Segment<'_>) {
     if segment.control == Control::Rst {
         return;
     }

@@ -94,7 +94,7 @@ impl PeerSyn {
     /// What the handshake has settled, with our SYN numbered `iss` and the path's largest segment, as it was when our SYN went.
     pub(crate) fn settle(
         &self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         iss: SeqNr,
         rtt: Option<u64>,
         clock: TimestampClock,
@@ -252,7 +252,7 @@ pub(crate) enum Outcome {
 impl Handshake {
     /// Begins an open: sends the SYN by `route`.
     pub(crate) fn begin(
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         tuple: &FourTuple,
         options: &SocketOptions,
         iss: SeqNr,
@@ -303,7 +303,7 @@ impl Handshake {
     /// A segment has come.
     pub(crate) fn segment_arrives(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         tuple: &FourTuple,
         options: &SocketOptions,
@@ -329,7 +329,7 @@ impl Handshake {
     /// Retransmits, or gives up. `Some` if it gives up.
     pub(crate) fn timer(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         tuple: &FourTuple,
         options: &SocketOptions,
     ) -> Option<Ending> {
@@ -363,12 +363,12 @@ impl Handshake {
     }
 
     /// Sends our SYN, as a SYN-ACK once the peer's has come.
-    fn send(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions) {
+    fn send(&self, ctx: &mut Context, tuple: &FourTuple, options: &SocketOptions) {
         let says = self.syn(ctx, tuple);
         emit::queue(ctx, tuple, Marks::of(options), &says);
     }
 
-    fn syn(&self, ctx: &Context<'_>, tuple: &FourTuple) -> Says {
+    fn syn(&self, ctx: &Context, tuple: &FourTuple) -> Says {
         let peer = match &self.stage {
             Stage::SynSent => None,
             Stage::SynReceived(peer) => Some(peer),
@@ -381,7 +381,7 @@ impl Handshake {
     /// RFC 9293 section 3.10.7.3.
     fn in_syn_sent(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         tuple: &FourTuple,
         options: &SocketOptions,
         segment: &Segment<'_>,
@@ -413,7 +413,7 @@ impl Handshake {
     //= RFC9293 MUST-10
     fn simultaneous_open(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         tuple: &FourTuple,
         options: &SocketOptions,
         peer: PeerSyn,
@@ -428,7 +428,7 @@ impl Handshake {
     /// RFC 9293 section 3.10.7.4, for a connection that was opened actively (MUST-11).
     fn in_syn_received(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         tuple: &FourTuple,
         options: &SocketOptions,
@@ -482,7 +482,7 @@ impl Handshake {
 
     fn established(
         &self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         tuple: &FourTuple,
         peer: &PeerSyn,
         segment: &Segment<'_>,
@@ -494,7 +494,7 @@ impl Handshake {
         Outcome::Established { settled, only_text }
     }
 
-    fn send_ack(&self, ctx: &mut Context<'_>, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
+    fn send_ack(&self, ctx: &mut Context, tuple: &FourTuple, options: &SocketOptions, peer: &PeerSyn) {
         let window = peer.ack_window(&ctx.config);
         let says = Says::ack(self.iss.plus(1), peer.rcv_nxt(), window);
         let says = says.with(peer.ack_options(self.clock, ctx.now));

@@ -69,7 +69,7 @@ impl SynQueue {
     #[inline]
     pub(crate) fn insert(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         tuple: &FourTuple,
         new: impl FnOnce() -> HalfOpen,
     ) -> HalfOpenId {
@@ -87,7 +87,7 @@ impl SynQueue {
     }
 
     /// Removes an entry, and tells whose it was.
-    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) -> Option<ListenerId> {
+    pub(crate) fn remove(&mut self, ctx: &mut Context, id: HalfOpenId) -> Option<ListenerId> {
         let entry = self.entries.remove(id)?;
         if let Some(timer) = entry.timer {
             ctx.timers.remove(timer);
@@ -102,7 +102,7 @@ impl SynQueue {
 
     /// An entry whose first SYN-ACK has not been answered in time; to be asked until there is none: then the timer is armed for
     /// the next.
-    pub(crate) fn next_late(&mut self, ctx: &mut Context<'_>) -> Option<HalfOpenId> {
+    pub(crate) fn next_late(&mut self, ctx: &mut Context) -> Option<HalfOpenId> {
         while let Some((until, id)) = self.order.front().copied() {
             if is_in_order(&self.entries, id) {
                 if until > ctx.now {
@@ -118,7 +118,7 @@ impl SynQueue {
     }
 
     #[inline(never)]
-    fn arm(&mut self, ctx: &mut Context<'_>, at: Instant) {
+    fn arm(&mut self, ctx: &mut Context, at: Instant) {
         self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::SynQueue), at));
     }
 
@@ -200,13 +200,13 @@ impl HalfOpen {
     }
 
     /// Sends the SYN-ACK by `route`.
-    pub(crate) fn begin(&self, ctx: &mut Context<'_>, route: &Route) {
+    pub(crate) fn begin(&self, ctx: &mut Context, route: &Route) {
         let says = self.syn_ack(ctx);
         emit::queue_by(ctx, route, &self.at.tuple, self.marks, &says);
     }
 
     /// Its time is over (and its timer disarmed, if it had one of its own): retransmits the SYN-ACK, or gives up with `false`.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) -> bool {
+    pub(crate) fn timer(&mut self, ctx: &mut Context, id: HalfOpenId) -> bool {
         self.timer = None;
         if u32::from(self.retransmissions) >= ctx.config.syn_ack_retransmits {
             return false;
@@ -223,7 +223,7 @@ impl HalfOpen {
     /// A segment has come.
     pub(crate) fn segment_arrives(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         id: HalfOpenId,
         segment: &Segment<'_>,
@@ -281,13 +281,13 @@ impl HalfOpen {
     }
 
     /// How long the SYN-ACK that was sent last is given.
-    fn timeout(&self, ctx: &Context<'_>) -> Duration {
+    fn timeout(&self, ctx: &Context) -> Duration {
         let doubled = 1u32.checked_shl(self.retransmissions.into()).unwrap_or(u32::MAX);
         ctx.config.rto_initial.saturating_mul(doubled).min(ctx.config.rto_max)
     }
 
     /// What the handshake has settled, of which the segment is the last.
-    pub(crate) fn settle(&self, ctx: &Context<'_>, segment: &Segment<'_>) -> Settled {
+    pub(crate) fn settle(&self, ctx: &Context, segment: &Segment<'_>) -> Settled {
         // Karn's rule: a SYN-ACK that was sent twice measures nothing, unless the echo tells that the first was answered.
         let sent_once = self.retransmissions == 0 && !self.sent_twice;
         let first_answered = self.peer.echo(segment) == Some(self.ours.clock.at(self.first_sent));
@@ -296,19 +296,19 @@ impl HalfOpen {
         self.peer.settle(ctx, self.ours.iss, rtt, self.ours.clock, mss_max)
     }
 
-    fn send_syn_ack(&self, ctx: &mut Context<'_>) {
+    fn send_syn_ack(&self, ctx: &mut Context) {
         let says = self.syn_ack(ctx);
         emit::queue(ctx, &self.at.tuple, self.marks, &says);
     }
 
-    fn syn_ack(&self, ctx: &Context<'_>) -> Says {
+    fn syn_ack(&self, ctx: &Context) -> Says {
         let is_ipv4 = self.at.tuple.local.is_ipv4();
         let stamp = self.ours.clock.at(ctx.now);
         let options = PeerSyn::our_options(&ctx.config, self.mtu(), is_ipv4, Some(&self.peer), stamp);
         Says::syn(self.ours.iss, Some(self.peer.rcv_nxt()), self.peer.offered(), options)
     }
 
-    fn send_ack(&self, ctx: &mut Context<'_>) {
+    fn send_ack(&self, ctx: &mut Context) {
         let window = self.peer.ack_window(&ctx.config);
         let says = Says::ack(self.ours.iss.plus(1), self.peer.rcv_nxt(), window);
         let says = says.with(self.peer.ack_options(self.ours.clock, ctx.now));
@@ -341,25 +341,25 @@ mod tests {
         let (marks, now) = (Marks { ttl: 64, tos: 0 }, world.now);
         let at = Demux::new([1; 16]).locate(tuple);
         let new = || HalfOpen::new(at, ListenerId::default(), ours, peer, marks, KnownWay::NONE, now);
-        queue.insert(&mut world.ctx(), &tuple, new)
+        queue.insert(world.ctx(), &tuple, new)
     }
 
     /// Whose time is over by now, in the order in which they are told. To each something is sent again.
     fn late(queue: &mut SynQueue, world: &mut World) -> Vec<HalfOpenId> {
         let mut all = Vec::new();
         while let Some(key) = world.timers.pop_due(world.now) {
-            let mut ctx = world.ctx();
-            let mut is_late = |queue: &mut SynQueue, ctx: &mut Context<'_>, id| {
+            let ctx = world.ctx();
+            let mut is_late = |queue: &mut SynQueue, ctx: &mut Context, id| {
                 assert!(queue.get_mut(id).unwrap().timer(ctx, id));
                 all.push(id);
             };
             match key {
-                TimerKey::Tcp(TcpTimer::HalfOpen(id)) => is_late(queue, &mut ctx, id),
+                TimerKey::Tcp(TcpTimer::HalfOpen(id)) => is_late(queue, ctx, id),
                 _ => {
                     assert_eq!(key, TimerKey::Tcp(TcpTimer::SynQueue));
                     queue.timer_fired();
-                    while let Some(id) = queue.next_late(&mut ctx) {
-                        is_late(queue, &mut ctx, id);
+                    while let Some(id) = queue.next_late(ctx) {
+                        is_late(queue, ctx, id);
                     }
                 }
             }
@@ -379,10 +379,7 @@ mod tests {
             })
             .collect();
         // The first and the third are answered; to the fourth the SYN comes again a little later.
-        assert!(
-            queue.remove(&mut world.ctx(), ids[0]).is_some()
-                && queue.remove(&mut world.ctx(), ids[2]).is_some()
-        );
+        assert!(queue.remove(world.ctx(), ids[0]).is_some() && queue.remove(world.ctx(), ids[2]).is_some());
         let again = Segment {
             src_port: 4,
             dst_port: 7,
@@ -399,8 +396,7 @@ mod tests {
         };
         world.now += step;
         let entry = queue.get_mut(ids[3]).unwrap();
-        let outcome =
-            entry.segment_arrives(&mut world.ctx(), &mut GlobalChallengeLimit::new(), ids[3], &again);
+        let outcome = entry.segment_arrives(world.ctx(), &mut GlobalChallengeLimit::new(), ids[3], &again);
         assert!(matches!(outcome, Outcome::Continues));
         for (at, expected) in [
             (rto + step * 2 - least, &[][..]),
@@ -416,7 +412,7 @@ mod tests {
             assert_eq!(late(&mut queue, &mut world), expected, "at {at:?}");
         }
         for id in ids {
-            queue.remove(&mut world.ctx(), id);
+            queue.remove(world.ctx(), id);
         }
         assert_eq!((queue.len(), queue.order.len(), world.timers.len()), (0, 0, 0));
     }
@@ -427,11 +423,11 @@ mod tests {
         let stays = insert(&mut queue, &mut world, 1);
         for port in 2..1_000 {
             let id = insert(&mut queue, &mut world, port);
-            assert!(queue.remove(&mut world.ctx(), id).is_some());
+            assert!(queue.remove(world.ctx(), id).is_some());
             assert!(queue.order.len() <= 2 * 2 + 16, "{}", queue.order.len());
         }
         assert_eq!(world.timers.len(), 1);
-        assert!(queue.remove(&mut world.ctx(), stays).is_some());
+        assert!(queue.remove(world.ctx(), stays).is_some());
         world.now += world.config.rto_initial;
         assert_eq!(late(&mut queue, &mut world), []);
         assert_eq!((queue.order.len(), world.timers.len()), (0, 0));

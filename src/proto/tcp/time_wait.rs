@@ -79,7 +79,7 @@ impl TimeWaitTable {
     /// Adds an entry. If the table is full, the one whose wait is over first goes for it: `forget` is told which, and where it stood.
     pub(crate) fn insert(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         forget: impl FnOnce(TimeWaitId, &Located),
         new: impl FnOnce() -> TimeWait,
     ) -> TimeWaitId {
@@ -97,7 +97,7 @@ impl TimeWaitTable {
     }
 
     /// Removes an entry that makes room for a new connection.
-    pub(crate) fn remove(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) -> Option<Located> {
+    pub(crate) fn remove(&mut self, ctx: &mut Context, id: TimeWaitId) -> Option<Located> {
         let removed = self.entries.remove(id)?;
         if self.entries.is_empty() {
             self.order.clear();
@@ -108,7 +108,7 @@ impl TimeWaitTable {
 
     /// The timer has fired, and is disarmed: removes the entries whose wait is over, telling `forget` of each, and arms it for the
     /// next.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, mut forget: impl FnMut(TimeWaitId, &Located)) {
+    pub(crate) fn timer(&mut self, ctx: &mut Context, mut forget: impl FnMut(TimeWaitId, &Located)) {
         self.timer = None;
         while let Some((until, id)) = self.order.front().copied() {
             if let Some(waiting) = self.entries.get(id)
@@ -135,7 +135,7 @@ impl TimeWaitTable {
     /// A segment has come for an entry.
     pub(crate) fn segment_arrives(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         global: &mut GlobalChallengeLimit,
         id: TimeWaitId,
         segment: &Segment<'_>,
@@ -182,7 +182,7 @@ impl TimeWaitTable {
     }
 
     /// Answers a segment that turned out to change nothing.
-    pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>, id: TimeWaitId) {
+    pub(crate) fn acknowledge(&self, ctx: &mut Context, id: TimeWaitId) {
         if let Some(entry) = self.get(id) {
             entry.acknowledge(ctx);
         }
@@ -190,7 +190,7 @@ impl TimeWaitTable {
 
     /// Removes the entry whose wait is over first, and tells where it stood.
     #[cold]
-    fn evict(&mut self, ctx: &mut Context<'_>) -> Option<(TimeWaitId, Located)> {
+    fn evict(&mut self, ctx: &mut Context) -> Option<(TimeWaitId, Located)> {
         while let Some((until, id)) = self.order.pop_front() {
             if is_current(&self.entries, until, id) {
                 ctx.counters.tcp_time_wait_overflow += 1;
@@ -209,7 +209,7 @@ fn is_current(entries: &SlotMap<TimeWaitId, Waiting>, until: Instant, id: TimeWa
 impl TimeWait {
     /// Whether a SYN is no old duplicate: a later timestamp than the last says so, and where it is the same or either
     /// connection has none, a number beyond their FIN (RFC 6191 section 2).
-    fn gives_way_to(&self, ctx: &Context<'_>, syn: &Segment<'_>) -> bool {
+    fn gives_way_to(&self, ctx: &Context, syn: &Segment<'_>) -> bool {
         //= RFC6191 2 last number
         let is_beyond = syn.seq.minus(self.rcv_nxt) >= 0;
         let stamp = syn.options.timestamps.filter(|_| ctx.config.timestamps);
@@ -232,7 +232,7 @@ impl TimeWait {
         }
     }
 
-    fn hear_timestamp(&mut self, ctx: &Context<'_>, segment: &Segment<'_>) {
+    fn hear_timestamp(&mut self, ctx: &Context, segment: &Segment<'_>) {
         if let (Some(stamps), Some((value, _))) = (&mut self.timestamps, segment.options.timestamps) {
             stamps.take(value, ctx.now);
         }
@@ -245,12 +245,12 @@ impl TimeWait {
     }
 
     /// Acknowledges all that came, their FIN included.
-    pub(crate) fn acknowledge(&self, ctx: &mut Context<'_>) {
+    pub(crate) fn acknowledge(&self, ctx: &mut Context) {
         emit::queue(ctx, &self.at.tuple, self.marks, &self.says(ctx.now));
     }
 
     /// The same by the way that its connection knows.
-    pub(crate) fn acknowledge_by(&self, ctx: &mut Context<'_>, way: &mut KnownWay) {
+    pub(crate) fn acknowledge_by(&self, ctx: &mut Context, way: &mut KnownWay) {
         match way.find(ctx, &self.at.tuple) {
             Some(route) => emit::queue_by(ctx, &route, &self.at.tuple, self.marks, &self.says(ctx.now)),
             None => ctx.counters.replies_lost += 1,

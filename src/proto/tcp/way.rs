@@ -26,13 +26,13 @@ impl KnownWay {
         KnownWay { changes: u64::MAX, device: DeviceId::LOOPBACK, mtu: 0, link_mtu: 0 };
 
     /// The way by a route that has just been found.
-    pub(crate) fn by(ctx: &Context<'_>, route: &Route) -> Self {
+    pub(crate) fn by(ctx: &Context, route: &Route) -> Self {
         let (mtu, link_mtu) = (route.mtu as u32, route.link_mtu as u32);
         KnownWay { changes: ctx.ip.changes(), device: route.device, mtu, link_mtu }
     }
 
     /// The way now, if there is one.
-    pub(crate) fn find(&mut self, ctx: &Context<'_>, tuple: &FourTuple) -> Option<Route> {
+    pub(crate) fn find(&mut self, ctx: &Context, tuple: &FourTuple) -> Option<Route> {
         if self.changes != ctx.ip.changes() {
             let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
                 *self = KnownWay::NONE;
@@ -49,7 +49,7 @@ impl KnownWay {
 
     /// The MTU of the path and of its first link, if nothing has changed since it was found.
     #[inline]
-    pub(crate) fn mtus(&self, ctx: &Context<'_>) -> Option<(u32, u32)> {
+    pub(crate) fn mtus(&self, ctx: &Context) -> Option<(u32, u32)> {
         (self.changes == ctx.ip.changes()).then_some((self.mtu, self.link_mtu))
     }
 
@@ -82,7 +82,7 @@ impl LatestRoutes {
     /// The route to `remote`, as [`Layer::route`](crate::proto::ip::Layer::route) tells it.
     pub(crate) fn ask(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         remote: IpAddr,
         source: Option<IpAddr>,
     ) -> Result<Route, Error> {
@@ -129,15 +129,15 @@ mod tests {
         let ctx = world.ctx();
         let (remote, local) = ends;
         let route = ctx.ip.route(remote, Some(local)).unwrap();
-        let way = KnownWay::by(&ctx, &route);
+        let way = KnownWay::by(ctx, &route);
         let mss_max = mss_for(way.mtu().min(u16::MAX.into()), local.is_ipv4());
-        let settled = peer.settle(&ctx, SeqNr(7), None, TimestampClock::ahead_by(1), mss_max);
-        let mut late = Connection::new(ctx.config, &settled, ctx.now);
-        let mut early = Connection::new(ctx.config, &settled, ctx.now);
-        early.begin_path(&ctx, &way, &remote);
+        let settled = peer.settle(ctx, SeqNr(7), None, TimestampClock::ahead_by(1), mss_max);
+        let mut late = Connection::new(&ctx.config, &settled, ctx.now);
+        let mut early = Connection::new(&ctx.config, &settled, ctx.now);
+        early.begin_path(ctx, &way, &remote);
         let is_done = early.has_followed_path(&route);
-        early.follow_path(&ctx, &route, remote);
-        late.follow_path(&ctx, &route, remote);
+        early.follow_path(ctx, &route, remote);
+        late.follow_path(ctx, &route, remote);
         assert_eq!(format!("{early:?}"), format!("{late:?}"));
         is_done
     }

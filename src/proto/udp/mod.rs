@@ -76,7 +76,7 @@ impl Sockets {
 
     pub(crate) fn bind(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         local: SocketAddr,
         bind_options: BindOptions,
         owner: Owner,
@@ -109,12 +109,7 @@ impl Sockets {
         Ok(id)
     }
 
-    pub(crate) fn connect(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: UdpId,
-        remote: SocketAddr,
-    ) -> Result<(), Error> {
+    pub(crate) fn connect(&mut self, ctx: &mut Context, id: UdpId, remote: SocketAddr) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let remote = check_remote(socket, remote)?;
         let route = socket.options.manner().route(ctx, None, socket.bound.ip(), remote.ip())?;
@@ -134,7 +129,7 @@ impl Sockets {
     /// Sends one datagram, to the peer unless told where.
     pub(crate) fn send_to(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: UdpId,
         data: &[u8],
         to: Option<SocketAddr>,
@@ -148,7 +143,7 @@ impl Sockets {
     /// Sends datagrams of `size` bytes each, the last of what is left: all of them or none.
     pub(crate) fn send_segments(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: UdpId,
         data: &[u8],
         size: usize,
@@ -191,7 +186,7 @@ impl Sockets {
     /// Decides how a datagram with `len` bytes of data goes, and from which port to which.
     fn prepare(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: UdpId,
         len: usize,
         to: Option<SocketAddr>,
@@ -234,7 +229,7 @@ impl Sockets {
         socket.queue.take(out, peek).ok_or(Error::WouldBlock)
     }
 
-    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: UdpId) {
+    pub(crate) fn close(&mut self, ctx: &mut Context, id: UdpId) {
         let Some(socket) = self.sockets.remove(id) else { return };
         self.bindings.remove(socket.standing(id));
         self.refused.remove(id, socket.is_refused);
@@ -293,11 +288,7 @@ impl Sockets {
 /// What the stack tells the sockets.
 impl Sockets {
     /// Delivers a datagram, or answers port unreachable.
-    pub(crate) fn receive(
-        &mut self,
-        ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, ctx: &mut Context, datagram: &Datagram<'_>) -> Result<(), DropReason> {
         let read = wire::parse(datagram.payload, datagram.src, datagram.dst, datagram.checksum)?;
         //= RFC768 source port
         let arrival = Arrival::of(datagram, read.src_port);
@@ -324,11 +315,7 @@ impl Sockets {
     }
 
     /// Reports an ICMP error to the socket that it concerns.
-    pub(crate) fn icmp_error(
-        &mut self,
-        ctx: &mut Context<'_>,
-        error: &IcmpError<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(&mut self, ctx: &mut Context, error: &IcmpError<'_>) -> Result<(), DropReason> {
         let id = self.bindings.lookup(error.local, error.remote);
         let Some((id, socket)) = id.and_then(|id| Some((id, self.sockets.get_mut(id)?))) else {
             return Err(DropReason::IcmpUnrelated);
@@ -345,7 +332,7 @@ impl Sockets {
     }
 
     /// Tells the sockets that were refused for want of room that there is some again.
-    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn outbox_relieved(&mut self, ctx: &mut Context) {
         for id in self.refused.served() {
             let Some(socket) = self.sockets.get_mut(id) else { continue };
             socket.is_refused = false;
@@ -355,7 +342,7 @@ impl Sockets {
 }
 
 /// Sends a datagram that has room.
-fn send(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8]) {
+fn send(ctx: &mut Context, outgoing: &Outgoing, ports: UdpHeader, data: &[u8]) {
     let Outgoing { route, header } = outgoing;
     let mut written = HeaderBuf::new();
     match LeftToDevice::of(ctx, route, header, wire::HEADER_LEN + data.len()) {
@@ -372,7 +359,7 @@ fn send(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8
 }
 
 /// Leaves it to the device to make datagrams of `size` bytes each.
-fn send_super(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data: &[u8], size: NonZeroU16) {
+fn send_super(ctx: &mut Context, outgoing: &Outgoing, ports: UdpHeader, data: &[u8], size: NonZeroU16) {
     let Outgoing { route, header } = outgoing;
     let one = usize::from(size.get());
     // Whoever complains of one of them quotes that, and whoever complains before they are cut, all.
@@ -388,7 +375,7 @@ fn send_super(ctx: &mut Context<'_>, outgoing: &Outgoing, ports: UdpHeader, data
 }
 
 /// Sends datagrams of `size` bytes each one by one.
-fn send_each(ctx: &mut Context<'_>, mut outgoing: Outgoing, ports: UdpHeader, data: &[u8], size: usize) {
+fn send_each(ctx: &mut Context, mut outgoing: Outgoing, ports: UdpHeader, data: &[u8], size: usize) {
     for (index, segment) in data.chunks(size).enumerate() {
         if index > 0 {
             outgoing.header.ident = ip::ident_of(ctx, &outgoing.header);
@@ -399,7 +386,7 @@ fn send_each(ctx: &mut Context<'_>, mut outgoing: Outgoing, ports: UdpHeader, da
 
 /// Puts a datagram into a socket's queue.
 fn queue(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     sockets: &mut SlotMap<UdpId, Socket>,
     id: UdpId,
     datagram: &Datagram<'_>,

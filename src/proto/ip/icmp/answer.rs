@@ -12,7 +12,7 @@ use crate::proto::wire::ip::IpHeader;
 /// The same data goes back, from the address that was pinged (RFC 1122 section 3.2.2.6, RFC 4443 section 4.2), in
 /// parts if it came in parts. "The type code is changed" (RFC 792): the code is not, which is what Linux makes
 /// of it over both families.
-pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_>) -> Result<(), DropReason> {
+pub(super) fn echo(ctx: &mut Context, datagram: &Datagram<'_>, echo: Echo<'_>) -> Result<(), DropReason> {
     let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
     let kind = if source.is_ipv4() { v4::TYPE_ECHO_REPLY } else { v6::TYPE_ECHO_REPLY };
     let code = datagram.payload.get(1).copied().unwrap_or_default();
@@ -30,7 +30,7 @@ pub(super) fn echo(ctx: &mut Context<'_>, datagram: &Datagram<'_>, echo: Echo<'_
 /// Answers a timestamp request with the time of day, as far as it is known, and what else is neither echo nor error
 /// not at all.
 pub(super) fn other(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     datagram: &Datagram<'_>,
     message: &Other<'_>,
 ) -> Result<(), DropReason> {
@@ -45,7 +45,7 @@ pub(super) fn other(
 /// RFC 792: the times of receiving and of sending beside that which came. Linux answers with one and the same.
 // RFC 1122 section 3.2.2.8: a host MAY implement timestamp and timestamp reply; if so, the reply comes from the
 // address that was asked, and a request to a broadcast or multicast address MAY be discarded.
-fn timestamp(ctx: &mut Context<'_>, datagram: &Datagram<'_>, request: &Other<'_>) -> Result<(), DropReason> {
+fn timestamp(ctx: &mut Context, datagram: &Datagram<'_>, request: &Other<'_>) -> Result<(), DropReason> {
     let source = reply_source(ctx, datagram).ok_or(DropReason::IcmpRequestToMany)?;
     // As Linux: the time of origin is all that a request needs.
     let &[a, b, c, d] = request.body.first_chunk().ok_or(DropReason::IcmpMalformed)?;
@@ -59,7 +59,7 @@ fn timestamp(ctx: &mut Context<'_>, datagram: &Datagram<'_>, request: &Other<'_>
 }
 
 /// Sends the answer to a request. `false` if it was lost.
-fn send_reply(ctx: &mut Context<'_>, request: &Datagram<'_>, source: IpAddr, reply: Message<'_>) -> bool {
+fn send_reply(ctx: &mut Context, request: &Datagram<'_>, source: IpAddr, reply: Message<'_>) -> bool {
     // The whole octet is reflected, ECN bits included, as Linux does (RFC 1122 section 3.2.2.6 wants no less).
     //= RFC1812 4.3.2.5 precedence
     let header = IpHeader { tos: request.tos, ..fragmentable(ctx, source, request.src, request.protocol) };
@@ -90,7 +90,7 @@ fn ignored(family: IpAddr, kind: u8) -> DropReason {
 }
 
 /// The address to answer a request from; `None` if it is not to be answered.
-fn reply_source(ctx: &Context<'_>, datagram: &Datagram<'_>) -> Option<IpAddr> {
+fn reply_source(ctx: &Context, datagram: &Datagram<'_>) -> Option<IpAddr> {
     if !address::is_single_host(datagram.src) {
         return None;
     }

@@ -82,7 +82,7 @@ pub(crate) enum Complaint {
 /// RFC 4443 section 2.4 e): never about an error or a redirect, never about a fragment that isn't the first, never
 /// to a source that isn't one host, not about what came to many (but for `TooBig` and unknown options in IPv6), and
 /// no more often than the rate limits say.
-pub(crate) fn complain<'a>(ctx: &mut Context<'_>, about: impl Into<Subject<'a>>, complaint: Complaint) {
+pub(crate) fn complain<'a>(ctx: &mut Context, about: impl Into<Subject<'a>>, complaint: Complaint) {
     let about = about.into();
     let Some((kind, code, word)) = on_the_wire(&about, complaint) else { return };
     //= RFC1122 3.3.8 report
@@ -166,7 +166,7 @@ fn may_be_about(about: &Subject<'_>, complaint: Complaint) -> bool {
     }
 }
 
-fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message: ErrorMessage<'_>) {
+fn send_error(ctx: &mut Context, about: &Subject<'_>, price: Price, message: ErrorMessage<'_>) {
     let Some(source) = error_source(ctx, about) else { return };
     // Who tells himself does so at no one's cost (as Linux).
     let is_free = about.device == DeviceId::LOOPBACK;
@@ -192,7 +192,7 @@ fn send_error(ctx: &mut Context<'_>, about: &Subject<'_>, price: Price, message:
 const PRECEDENCE_INTERNETWORK_CONTROL: u8 = 0xc0;
 
 /// The address that the error comes from. It is what `traceroute` shows of a router.
-fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
+fn error_source(ctx: &Context, about: &Subject<'_>) -> Option<IpAddr> {
     match about.cast {
         //= RFC4443 2.2 source: in response to a message sent to one of the node's unicast addresses, the source
         //# MUST be that address. (So does Linux over IPv4, and RFC 1122 section 3.2.2 has no other in mind.)
@@ -210,7 +210,7 @@ fn error_source(ctx: &Context<'_>, about: &Subject<'_>) -> Option<IpAddr> {
 }
 
 /// The rules that hold for every error, whatever it says.
-fn may_draw_an_error(ctx: &Context<'_>, about: &Subject<'_>) -> bool {
+fn may_draw_an_error(ctx: &Context, about: &Subject<'_>) -> bool {
     //= RFC1122 3.2.2 no error to no host: an ICMP error MUST NOT be sent about a datagram whose source address
     //# does not define a single host: a zero, loopback, broadcast, multicast or class E address.
     //= RFC4443 2.4 e.6 source: nor (e.6) about a packet whose source does not uniquely identify a single node.

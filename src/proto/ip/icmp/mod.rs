@@ -44,10 +44,7 @@ pub(crate) enum Received<'a> {
 }
 
 /// Handles an ICMP or ICMPv6 message, and tells what of it is for a socket.
-pub(crate) fn receive<'a>(
-    ctx: &mut Context<'_>,
-    datagram: &Datagram<'a>,
-) -> Result<Received<'a>, DropReason> {
+pub(crate) fn receive<'a>(ctx: &mut Context, datagram: &Datagram<'a>) -> Result<Received<'a>, DropReason> {
     if !is_icmp(datagram.src, datagram.protocol) {
         // ICMP over IPv6, or ICMPv6 over IPv4.
         complain(ctx, datagram, Complaint::ProtocolUnreachable);
@@ -72,12 +69,12 @@ pub(crate) fn receive<'a>(
 }
 
 /// Routes a message and queues it; `false` if it was lost.
-fn send_message(ctx: &mut Context<'_>, header: &IpHeader, message: Message<'_>) -> bool {
+fn send_message(ctx: &mut Context, header: &IpHeader, message: Message<'_>) -> bool {
     send_with_options(ctx, header, &[], message)
 }
 
 /// The same with options of IPv4.
-fn send_with_options(ctx: &mut Context<'_>, header: &IpHeader, options: &[u8], message: Message<'_>) -> bool {
+fn send_with_options(ctx: &mut Context, header: &IpHeader, options: &[u8], message: Message<'_>) -> bool {
     let Ok(route) = ctx.ip.route(header.dst, Some(header.src)) else {
         ctx.counters.replies_lost += 1;
         return false;

@@ -12,7 +12,7 @@ use crate::proto::wire::ip::PROTOCOL_TCP;
 
 /// Notes that datagrams of more than `mtu` bytes do not reach `destination`. The caller has made sure that who
 /// says so has seen a packet of ours (RFC 5927). Returns whether that is news.
-pub(crate) fn learn(ctx: &mut Context<'_>, destination: IpAddr, mtu: usize) -> bool {
+pub(crate) fn learn(ctx: &mut Context, destination: IpAddr, mtu: usize) -> bool {
     let known = ctx.ip.route(destination, None).map_or(usize::MAX, |route| route.mtu);
     let expires = ctx.now + ctx.config.path_mtu_expiry;
     let is_news = ctx.ip.path_mtu.lower(destination, mtu, known, expires, &mut ctx.timers);
@@ -29,7 +29,7 @@ pub(crate) fn learn(ctx: &mut Context<'_>, destination: IpAddr, mtu: usize) -> b
 /// # Errors
 /// `IcmpUnrelated` if we have sent no such packet lately.
 pub(super) fn packet_too_big(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     error: &mut IcmpError<'_>,
     quoted: &[u8],
 ) -> Result<(), DropReason> {

@@ -12,7 +12,7 @@ use crate::proto::trace::{Record, TraceLevel};
 
 impl Endpoint {
     /// A timer of ours has fired, and is disarmed.
-    pub(crate) fn timer(&mut self, ctx: &mut Context<'_>, timer: TcpTimer) {
+    pub(crate) fn timer(&mut self, ctx: &mut Context, timer: TcpTimer) {
         match timer {
             TcpTimer::Socket(id) => self.socket_timer(ctx, id),
             TcpTimer::HalfOpen(id) => self.half_open_timer(ctx, id),
@@ -29,7 +29,7 @@ impl Endpoint {
         }
     }
 
-    fn half_open_timer(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+    fn half_open_timer(&mut self, ctx: &mut Context, id: HalfOpenId) {
         let keeps = self.half_open.get_mut(id).is_some_and(|entry| entry.timer(ctx, id));
         if !keeps {
             ctx.counters.tcp_attempts_failed += 1;
@@ -37,7 +37,7 @@ impl Endpoint {
         }
     }
 
-    fn socket_timer(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    fn socket_timer(&mut self, ctx: &mut Context, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.timer = None;
         let ending = match &mut socket.phase {
@@ -56,11 +56,7 @@ impl Endpoint {
 
     /// An ICMP error about a segment of ours (RFC 9293 section 3.9.2.2, RFC 5927).
     //= RFC9293 MUST-54
-    pub(crate) fn icmp_error(
-        &mut self,
-        ctx: &mut Context<'_>,
-        error: &IcmpError<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn icmp_error(&mut self, ctx: &mut Context, error: &IcmpError<'_>) -> Result<(), DropReason> {
         let tuple = FourTuple::new(error.local, error.remote);
         let seq = SeqNr(error.seq.ok_or(DropReason::IcmpMalformed)?);
         let Some(Target::Socket(id)) = self.demux.find(&tuple) else { return Err(DropReason::IcmpUnrelated) };
@@ -102,7 +98,7 @@ impl Endpoint {
     }
 
     /// The handshake of an active open is done: the socket is a connection now.
-    pub(super) fn opened(&mut self, ctx: &mut Context<'_>, id: TcpId, settled: &Settled) {
+    pub(super) fn opened(&mut self, ctx: &mut Context, id: TcpId, settled: &Settled) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let mut connection = self.spare.connection(ctx, settled, &socket.options);
         // That is the way which the SYN went.
@@ -127,7 +123,7 @@ impl Endpoint {
 
     /// Brings everything that depends on a socket's state up to date. To be called after whatever may have
     /// changed it.
-    pub(super) fn settle(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(super) fn settle(&mut self, ctx: &mut Context, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         if let Some(ending) = socket.settle(ctx, id, &mut self.ready) {
             self.finish(ctx, id, ending);
@@ -137,7 +133,7 @@ impl Endpoint {
     /// Arms the timer of who needs it, after a verb whose answer tells that.
     #[cold]
     #[inline(never)]
-    pub(crate) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(crate) fn rearm(&mut self, ctx: &mut Context, id: TcpId) {
         if let Some(socket) = self.sockets.get_mut(id) {
             socket.rearm(ctx, id);
         }
@@ -149,7 +145,7 @@ impl Endpoint {
     }
 
     /// Ends a connection, or an attempt at one. What the application may still want stays with its handle.
-    pub(super) fn finish(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
+    pub(super) fn finish(&mut self, ctx: &mut Context, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.disarm(ctx);
         let nothing = Phase::Over(Remains::Attempt(None));
@@ -181,7 +177,7 @@ impl Endpoint {
     /// Remembers a connection that is over for 2 MSL.
     // Apart, so that the entry is made where it stays, and for those who wait alone.
     #[inline(never)]
-    fn wait(&mut self, ctx: &mut Context<'_>, id: TcpId, owes_ack: bool) {
+    fn wait(&mut self, ctx: &mut Context, id: TcpId, owes_ack: bool) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let Phase::Over(Remains::Connection(connection)) = &socket.phase else { return };
         let at = socket.located();
@@ -201,7 +197,7 @@ impl Endpoint {
         self.demux.point(&at, Target::TimeWait(entry_id));
     }
 
-    fn after_end(&mut self, ctx: &mut Context<'_>, id: TcpId, ending: Ending) {
+    fn after_end(&mut self, ctx: &mut Context, id: TcpId, ending: Ending) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.trace_end(ctx, ending);
         match socket.holder {
@@ -217,7 +213,7 @@ impl Endpoint {
     }
 
     /// Removes a socket whose handle is gone, and its events with that, and whose connection is over.
-    pub(super) fn remove(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(super) fn remove(&mut self, ctx: &mut Context, id: TcpId) {
         let Some(mut socket) = self.sockets.remove(id) else { return };
         debug_assert_ne!(self.demux.find(&socket.tuple), Some(Target::Socket(id)));
         socket.disarm(ctx);
@@ -232,7 +228,7 @@ impl Socket {
     /// be [finished](Endpoint::finish).
     pub(super) fn settle(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         ready: &mut VecDeque<TcpId>,
     ) -> Option<Ending> {
@@ -253,13 +249,13 @@ impl Socket {
 
     /// Tells the application, if it holds the handle.
     #[inline(never)]
-    pub(super) fn raise(&self, ctx: &mut Context<'_>, id: TcpId, readiness: Readiness) {
+    pub(super) fn raise(&self, ctx: &mut Context, id: TcpId, readiness: Readiness) {
         self.tell(ctx, id, readiness);
     }
 
     /// The same, for the way of a segment: it stands where it is called.
     #[inline(always)]
-    fn tell(&self, ctx: &mut Context<'_>, id: TcpId, mut readiness: Readiness) {
+    fn tell(&self, ctx: &mut Context, id: TcpId, mut readiness: Readiness) {
         if self.holder == Holder::Application {
             //= RFC9293 SHLD-20
             if readiness.contains(Readiness::SOFT_ERROR) && !self.options.report_soft_errors {
@@ -304,13 +300,7 @@ impl Socket {
     }
 
     /// Gets in line for a turn, if there may be something to send. Who has no turn soon has the timer armed.
-    fn settle_turn(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: TcpId,
-        ready: &mut VecDeque<TcpId>,
-        told: Readiness,
-    ) {
+    fn settle_turn(&mut self, ctx: &mut Context, id: TcpId, ready: &mut VecDeque<TcpId>, told: Readiness) {
         // Who answers what comes does so before the turn: when the acknowledgement would be due that goes with the answer need not
         // be known until then.
         if told.contains(Readiness::READABLE) && !self.is_ready && self.is_interactive() {
@@ -322,7 +312,7 @@ impl Socket {
     }
 
     /// Arms the timer for the earliest deadline. A later one is left to be found out when the timer fires.
-    pub(super) fn rearm(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(super) fn rearm(&mut self, ctx: &mut Context, id: TcpId) {
         match &self.phase {
             Phase::Synchronised(connection) if !connection.has_rare_deadlines(&self.options) => {
                 let at = connection.usual_deadline(&self.options, ctx.now);
@@ -335,7 +325,7 @@ impl Socket {
 
     // Apart, so that the other needs hardly any registers.
     #[inline(never)]
-    fn rearm_anyhow(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    fn rearm_anyhow(&mut self, ctx: &mut Context, id: TcpId) {
         let at = match &self.phase {
             Phase::Synchronised(connection) => connection.deadline(&ctx.config, &self.options, ctx.now),
             other => other.deadline(&self.options),
@@ -344,7 +334,7 @@ impl Socket {
     }
 
     #[inline]
-    fn arm_by(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
+    fn arm_by(&mut self, ctx: &mut Context, id: TcpId, at: Instant) {
         if at < self.timer.map_or(Instant::MAX, |(_, armed)| armed) {
             self.arm(ctx, id, at);
         }
@@ -352,7 +342,7 @@ impl Socket {
 
     // Apart, since mostly the timer is armed for something earlier.
     #[inline(never)]
-    fn arm(&mut self, ctx: &mut Context<'_>, id: TcpId, at: Instant) {
+    fn arm(&mut self, ctx: &mut Context, id: TcpId, at: Instant) {
         let timer = match self.timer {
             Some((timer, _)) => {
                 ctx.timers.reschedule(timer, at);
@@ -381,13 +371,13 @@ impl Socket {
             && matches!(&self.phase, Phase::Synchronised(connection) if connection.sides == Sides::OPEN)
     }
 
-    fn disarm(&mut self, ctx: &mut Context<'_>) {
+    fn disarm(&mut self, ctx: &mut Context) {
         if let Some((timer, _)) = self.timer.take() {
             ctx.timers.remove(timer);
         }
     }
 
-    fn trace_state(&mut self, ctx: &mut Context<'_>) {
+    fn trace_state(&mut self, ctx: &mut Context) {
         let (from, to) = (self.last_state, self.state());
         if from != to {
             self.last_state = to;
@@ -397,7 +387,7 @@ impl Socket {
     }
 
     /// An attempt to open a connection ends.
-    fn give_up_opening(&mut self, ctx: &mut Context<'_>, opening: &Handshake, ending: Ending) -> Remains {
+    fn give_up_opening(&mut self, ctx: &mut Context, opening: &Handshake, ending: Ending) -> Remains {
         ctx.counters.tcp_attempts_failed += 1;
         if let Some(reset) = opening.reset(ctx.now).filter(|_| ending == Ending::Aborted) {
             emit::queue(ctx, &self.tuple, Marks::of(&self.options), &reset);
@@ -409,7 +399,7 @@ impl Socket {
     }
 
     /// A connection ends, and gives back what nobody will want.
-    fn end_connection(&mut self, ctx: &mut Context<'_>, ending: Ending) {
+    fn end_connection(&mut self, ctx: &mut Context, ending: Ending) {
         let Phase::Over(Remains::Connection(connection)) = &mut self.phase else { return };
         if matches!(ending, Ending::Aborted | Ending::KeepAliveTimedOut) {
             let reset = connection.reset(ctx.now);
@@ -423,7 +413,7 @@ impl Socket {
         }
     }
 
-    fn trace_end(&mut self, ctx: &mut Context<'_>, ending: Ending) {
+    fn trace_end(&mut self, ctx: &mut Context, ending: Ending) {
         let to = if ending == Ending::TimeWait { State::TimeWait } else { State::Closed };
         let from = core::mem::replace(&mut self.last_state, to);
         let tuple = &self.tuple;
@@ -449,7 +439,7 @@ impl Socket {
 impl Socket {
     /// A router says that segments of more than `mtu` bytes don't go on. Believed if it quotes one that is on its way
     /// (RFC 5927 section 7.2) and larger than that.
-    fn packet_too_big(&mut self, ctx: &mut Context<'_>, seq: SeqNr, mtu: usize) -> Result<(), DropReason> {
+    fn packet_too_big(&mut self, ctx: &mut Context, seq: SeqNr, mtu: usize) -> Result<(), DropReason> {
         // A SYN is smaller than any MTU that is believed.
         let Phase::Synchronised(connection) = &mut self.phase else { return Err(DropReason::IcmpUnrelated) };
         let quoted = connection.snd.una().unwrap(seq);
@@ -484,7 +474,7 @@ impl Socket {
 }
 
 /// Tells the log of a connection that is open.
-pub(super) fn trace_opened(ctx: &mut Context<'_>, tuple: &FourTuple, active: bool) {
+pub(super) fn trace_opened(ctx: &mut Context, tuple: &FourTuple, active: bool) {
     ctx.trace.record(ctx.now, TraceLevel::Info, || Record::Opened { ends: tuple.ends(), active });
 }
 

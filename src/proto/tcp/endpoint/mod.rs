@@ -207,11 +207,7 @@ impl Endpoint {
     /// Takes a datagram that carries TCP.
     // Inlined where the datagram was read: most are for an open connection, and a call would cost a tenth of finding it.
     #[inline(always)]
-    pub(crate) fn receive(
-        &mut self,
-        ctx: &mut Context<'_>,
-        datagram: &Datagram<'_>,
-    ) -> Result<(), DropReason> {
+    pub(crate) fn receive(&mut self, ctx: &mut Context, datagram: &Datagram<'_>) -> Result<(), DropReason> {
         //= RFC9293 MUST-57/opening
         //= RFC9293 MUST-57/validation
         if datagram.cast != Cast::Unicast {
@@ -249,7 +245,7 @@ impl Endpoint {
     #[inline(never)]
     fn for_whom_it_concerns(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
     ) -> Result<(), DropReason> {
@@ -277,7 +273,7 @@ impl Endpoint {
     /// LISTEN (RFC 9293 section 3.10.7.2), or CLOSED (3.10.7.1) if nobody listens.
     fn for_listener(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         at: &Located,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
@@ -307,7 +303,7 @@ impl Endpoint {
     /// A SYN for a listener. `old_nxt` is set if an entry in TIME-WAIT makes room for it.
     fn begin_half_open(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         listener_id: ListenerId,
         at: &Located,
         segment: &Segment<'_>,
@@ -353,7 +349,7 @@ impl Endpoint {
     /// tells of a cookie without bringing it back is dropped without a reset.
     fn takes_cookie(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         listener_id: ListenerId,
         at: &Located,
         segment: &Segment<'_>,
@@ -380,7 +376,7 @@ impl Endpoint {
     #[inline(never)]
     fn for_half_open(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: HalfOpenId,
         at: &Located,
         segment: &Segment<'_>,
@@ -428,7 +424,7 @@ impl Endpoint {
     #[inline(never)]
     fn for_found_socket(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
@@ -439,7 +435,7 @@ impl Endpoint {
     #[inline(always)]
     fn for_socket(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
@@ -465,7 +461,7 @@ impl Endpoint {
     #[inline(never)]
     fn for_opening(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         segment: &Segment<'_>,
         datagram: &Datagram<'_>,
@@ -479,12 +475,7 @@ impl Endpoint {
     }
 
     #[inline(never)]
-    fn after_verdict(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: TcpId,
-        verdict: Verdict,
-    ) -> Result<(), DropReason> {
+    fn after_verdict(&mut self, ctx: &mut Context, id: TcpId, verdict: Verdict) -> Result<(), DropReason> {
         match verdict {
             Verdict::Accepted => {
                 self.settle(ctx, id);
@@ -505,7 +496,7 @@ impl Endpoint {
     /// What a segment did to an active open; if it is open now, the rest of the segment.
     fn after_opening(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         outcome: handshake::Outcome,
         segment: &Segment<'_>,
@@ -535,7 +526,7 @@ impl Endpoint {
 
     fn for_time_wait(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TimeWaitId,
         at: &Located,
         segment: &Segment<'_>,
@@ -560,7 +551,7 @@ impl Endpoint {
     }
 
     /// An entry in TIME-WAIT makes room for a new connection.
-    fn end_time_wait(&mut self, ctx: &mut Context<'_>, id: TimeWaitId) {
+    fn end_time_wait(&mut self, ctx: &mut Context, id: TimeWaitId) {
         if let Some(at) = self.time_wait.remove(ctx, id) {
             self.demux.forget_at(&at, Target::TimeWait(id));
             ctx.counters.tcp_time_wait_reused += 1;
@@ -570,7 +561,7 @@ impl Endpoint {
     /// Makes a connection whose handshake is done a socket in its listener's accept queue.
     fn promote(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         at: &Located,
         listener_id: ListenerId,
         settled: &Settled,
@@ -605,7 +596,7 @@ impl Endpoint {
     }
 
     /// Forgets a half-open connection.
-    fn forget_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+    fn forget_half_open(&mut self, ctx: &mut Context, id: HalfOpenId) {
         if let Some(entry) = self.half_open.get_mut(id) {
             self.demux.forget_at(&entry.at, Target::HalfOpen(id));
         }
@@ -613,7 +604,7 @@ impl Endpoint {
     }
 
     /// Ends a half-open connection whose tuple points at the connection it has become.
-    fn end_half_open(&mut self, ctx: &mut Context<'_>, id: HalfOpenId) {
+    fn end_half_open(&mut self, ctx: &mut Context, id: HalfOpenId) {
         if let Some(listener) = self.half_open.remove(ctx, id)
             && let Some(listener) = self.listeners.get_mut(listener)
         {

@@ -30,7 +30,7 @@ impl Spare {
     /// A connection that is open now, and can be written to.
     pub(super) fn connection(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         settled: &Settled,
         options: &SocketOptions,
     ) -> Box<Connection> {

@@ -67,7 +67,7 @@ impl Endpoint {
     /// that those packets may share stay behind.
     pub(crate) fn transmit(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         sink: &mut dyn PacketSink,
         more_to_come: bool,
     ) -> Progress {
@@ -92,7 +92,7 @@ impl Endpoint {
 
     /// Sends one of those that wait for each device ahead. Tells whether the round goes on.
     #[inline(never)]
-    fn try_parked(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>) -> bool {
+    fn try_parked(&mut self, ctx: &mut Context, round: &mut Round<'_>) -> bool {
         for index in 0..self.parked.len() {
             while let Some(id) = self.parked.get_mut(index).and_then(|parked| parked.queue.pop_front()) {
                 // It would not have been parked for an acknowledgement that may wait.
@@ -115,7 +115,7 @@ impl Endpoint {
     }
 
     /// Tells whether all had their turns.
-    fn take_turns(&mut self, ctx: &mut Context<'_>, round: &mut Round<'_>, more_to_come: bool) -> bool {
+    fn take_turns(&mut self, ctx: &mut Context, round: &mut Round<'_>, more_to_come: bool) -> bool {
         while let Some(id) = self.ready.pop_front() {
             let turn = self.take_turn(ctx, round, id, more_to_come, KnowsBusy::All);
             if round.is_over(turn) {
@@ -128,7 +128,7 @@ impl Endpoint {
     /// Gives one connection its turn, and a place according to how it ended.
     fn take_turn(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         round: &mut Round<'_>,
         id: TcpId,
         more_to_come: bool,
@@ -184,7 +184,7 @@ impl Endpoint {
 
     /// Lets sockets try again that found the page pool empty.
     #[cold]
-    fn wake_starved(&mut self, ctx: &mut Context<'_>) {
+    fn wake_starved(&mut self, ctx: &mut Context) {
         for id in core::mem::take(&mut self.starved) {
             if let Some(socket) = self.sockets.get_mut(id) {
                 socket.is_starved = false;
@@ -212,7 +212,7 @@ impl Round<'_> {
 
 impl Socket {
     /// Something was sent: what waits has become less, and there may be a writer who waited for that.
-    fn note_room(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    fn note_room(&mut self, ctx: &mut Context, id: TcpId) {
         if let Some(connection) = self.connection() {
             connection.note_room();
             let signals = self.take_signals();
@@ -224,7 +224,7 @@ impl Socket {
 
     fn take_turn(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         round: &mut Round<'_>,
         is_busy: impl FnOnce(DeviceId) -> bool,
         more_to_come: bool,
@@ -266,7 +266,7 @@ impl Socket {
 /// What this connection and others have found out about the path is told to each other.
 #[inline(never)]
 fn follow_path(
-    ctx: &mut Context<'_>,
+    ctx: &mut Context,
     connection: &mut Connection,
     way: &mut KnownWay,
     route: Route,

@@ -61,7 +61,7 @@ impl Take<'_> {
 impl Endpoint {
     pub(crate) fn listen(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         local: SocketAddr,
         options: BindOptions,
         backlog: Option<usize>,
@@ -104,11 +104,7 @@ impl Endpoint {
         self.listeners.get(id).map(|listener| listener.local).ok_or(Error::NoSuchSocket)
     }
 
-    pub(crate) fn accept(
-        &mut self,
-        ctx: &mut Context<'_>,
-        id: ListenerId,
-    ) -> Result<(TcpId, SocketAddr), Error> {
+    pub(crate) fn accept(&mut self, ctx: &mut Context, id: ListenerId) -> Result<(TcpId, SocketAddr), Error> {
         let listener = self.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let accepted = listener.pop().ok_or(Error::WouldBlock)?;
         if listener.has_waiting() {
@@ -135,7 +131,7 @@ impl Endpoint {
         None
     }
 
-    pub(crate) fn close_listener(&mut self, ctx: &mut Context<'_>, id: ListenerId) {
+    pub(crate) fn close_listener(&mut self, ctx: &mut Context, id: ListenerId) {
         let Some(mut listener) = self.listeners.remove(id) else { return };
         self.demux.remove_listener(listener.local, id);
         ctx.events.forget(SocketId::Listener(id));
@@ -174,7 +170,7 @@ impl Endpoint {
 impl Endpoint {
     pub(crate) fn connect(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         local: Option<SocketAddr>,
         remote: SocketAddr,
         options: Option<SocketOptions>,
@@ -223,7 +219,7 @@ impl Endpoint {
     /// Both ends of a connection to be opened, and the way there.
     fn choose_ends(
         &mut self,
-        ctx: &Context<'_>,
+        ctx: &Context,
         local: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> Result<(Located, Route), Error> {
@@ -499,7 +495,7 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn shutdown(&mut self, ctx: &mut Context<'_>, id: TcpId, how: Shutdown) -> Result<(), Error> {
+    pub(crate) fn shutdown(&mut self, ctx: &mut Context, id: TcpId, how: Shutdown) -> Result<(), Error> {
         let socket = self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let (read, write) = (how != Shutdown::Write, how != Shutdown::Read);
         match &mut socket.phase {
@@ -529,7 +525,7 @@ impl Endpoint {
         Ok(())
     }
 
-    pub(crate) fn close(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(crate) fn close(&mut self, ctx: &mut Context, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let linger = socket.options.linger;
         socket.holder = Holder::Nobody;
@@ -546,7 +542,7 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn abort(&mut self, ctx: &mut Context<'_>, id: TcpId) {
+    pub(crate) fn abort(&mut self, ctx: &mut Context, id: TcpId) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         socket.holder = Holder::Nobody;
         ctx.events.forget(SocketId::Tcp(id));
@@ -560,7 +556,7 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn abort_all(&mut self, ctx: &mut Context<'_>) {
+    pub(crate) fn abort_all(&mut self, ctx: &mut Context) {
         let ids: Vec<TcpId> = self.sockets.keys().collect();
         for id in ids {
             // The handle stays with whoever holds it: reads and writes tell what happened.
@@ -579,7 +575,7 @@ impl Endpoint {
 
     pub(crate) fn set_options(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         id: TcpId,
         options: SocketOptions,
     ) -> Result<(), Error> {

@@ -48,7 +48,7 @@ pub(crate) struct RecvStart {
 }
 
 /// The window that a SYN offers now: what a buffer starts with, as far as there is memory.
-pub(crate) fn syn_window(ctx: &Context<'_>) -> u16 {
+pub(crate) fn syn_window(ctx: &Context) -> u16 {
     let initial = ctx.config.recv_buffer_initial.min(ctx.config.recv_buffer) as u64;
     // Where there is plenty, the share need not be known.
     if initial <= bytes_of_share(Pool::SHARE_WHEN_PLENTY) && ctx.pool.has_plenty(0) {
@@ -246,7 +246,7 @@ impl RecvHalf {
     #[inline(always)]
     pub(crate) fn segment(
         &mut self,
-        ctx: &mut Context<'_>,
+        ctx: &mut Context,
         seq: RcvPos,
         payload: &[u8],
         fin: bool,
@@ -474,7 +474,7 @@ impl RecvHalf {
         }
     }
 
-    fn text(&mut self, ctx: &mut Context<'_>, seq: RcvPos, payload: &[u8], segment_size: u64) -> Text {
+    fn text(&mut self, ctx: &mut Context, seq: RcvPos, payload: &[u8], segment_size: u64) -> Text {
         self.active = ctx.now;
         self.follow_memory(&mut ctx.pool);
         let limit = self.fin.map_or(self.window.edge(), |fin| fin.min(self.window.edge()));
@@ -495,7 +495,7 @@ impl RecvHalf {
         }
     }
 
-    fn in_order(&mut self, ctx: &mut Context<'_>, fresh: &[u8], segment_size: u64) -> Text {
+    fn in_order(&mut self, ctx: &mut Context, fresh: &[u8], segment_size: u64) -> Text {
         let mut stored = self.store(ctx, self.nxt, fresh);
         if stored < fresh.len() && !self.ahead.is_empty() {
             self.forget_ahead(ctx, stored as u64);
@@ -534,14 +534,14 @@ impl RecvHalf {
 
     /// Text in order found no memory: text that came too early, and was never acknowledged, gives way. Else it
     /// would hold the place of the very text that it waits for. `stored` bytes at RCV.NXT stay.
-    fn forget_ahead(&mut self, ctx: &mut Context<'_>, stored: u64) {
+    fn forget_ahead(&mut self, ctx: &mut Context, stored: u64) {
         self.ahead.clear();
         self.ring.truncate(self.nxt.get() + stored, &mut ctx.pool);
     }
 
     /// Segments that a sender whose window is to open fast is acknowledged one by one: no more than half of what it may
     /// send, as on Linux.
-    fn quick_acks(&self, ctx: &Context<'_>) -> u32 {
+    fn quick_acks(&self, ctx: &Context) -> u32 {
         Self::quick_acks_of(self.wnd(), self.mss, &ctx.config)
     }
 
@@ -613,7 +613,7 @@ impl RecvHalf {
     }
 
     //= RFC9293 SHLD-31
-    fn out_of_order(&mut self, ctx: &mut Context<'_>, start: RcvPos, fresh: &[u8]) -> Text {
+    fn out_of_order(&mut self, ctx: &mut Context, start: RcvPos, fresh: &[u8]) -> Text {
         self.out_of_order += 1;
         //= RFC9293 MAY-13
         //= RFC5681 3.2 duplicate ACK
@@ -647,7 +647,7 @@ impl RecvHalf {
         }
     }
 
-    fn store(&mut self, ctx: &mut Context<'_>, at: RcvPos, fresh: &[u8]) -> usize {
+    fn store(&mut self, ctx: &mut Context, at: RcvPos, fresh: &[u8]) -> usize {
         if self.discard_from.is_some() {
             fresh.len()
         } else {
