@@ -35,7 +35,7 @@ pub(crate) struct SynQueue {
     /// Until when the first SYN-ACK of each may be answered, the earliest first: all have as much time, and most are answered long
     /// before. Places of entries that are gone, or have a timer of their own since, are skipped, and swept when they prevail.
     order: VecDeque<(Instant, HalfOpenId)>,
-    /// Armed, if there is any order, for no later than the first.
+    /// Armed while anybody is in order, for no later than the first.
     timer: Option<TimerId>,
 }
 
@@ -92,7 +92,18 @@ impl SynQueue {
         if let Some(timer) = entry.timer {
             ctx.timers.remove(timer);
         }
+        if self.entries.is_empty() {
+            self.rest(ctx);
+        }
         Some(entry.listener)
+    }
+
+    /// Nobody waits any more, and nothing is to wake us: who has no connections sleeps for as long as nobody comes.
+    fn rest(&mut self, ctx: &mut Context) {
+        self.order.clear();
+        if let Some(timer) = self.timer.take() {
+            ctx.timers.remove(timer);
+        }
     }
 
     /// The timer that they have together has fired, and is disarmed.

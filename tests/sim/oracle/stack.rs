@@ -18,8 +18,8 @@ pub(crate) fn check(host: &OurHost) {
         ("half-open connections", half_open, config.syn_queue * listeners),
         ("entries in TIME-WAIT", time_wait, config.time_wait_entries),
         ("pages", pages, config.pages),
-        // One each, and one each for reassembly and path MTUs.
-        ("timers", timers, sockets + half_open + time_wait + 2),
+        // One each, one for all half-open connections to which nothing was sent again, and one each for reassembly and path MTUs.
+        ("timers", timers, sockets + half_open + usize::from(half_open > 0) + time_wait + 2),
     ] {
         assert!(there_are <= limit, "{there_are} {what}, and {limit} are allowed");
     }
