@@ -102,9 +102,9 @@ impl SackReport {
         self.unreported.truncate(waiting);
     }
 
-    /// Another connection's, where no order is remembered.
+    /// Another connection's, of which nothing has come.
     pub(crate) fn renew(&mut self) {
-        debug_assert!(self.latest.is_empty() && self.unreported.is_empty(), "it was forgotten");
+        self.forget_order();
         self.duplicate = None;
     }
 
