@@ -419,21 +419,14 @@ mod tests {
                 timestamp: timestamp.map(|(value, ..)| value),
             };
             let segment = Segment {
-                src_port: 1,
-                dst_port: 7,
                 seq: peer.rcv_nxt(),
                 ack: Some(iss.plus(1)),
-                control: Control::None,
-                fin_with_syn: false,
-                psh: false,
-                urgent: None,
                 window,
-                flags: 0,
                 options: TcpOptions {
                     timestamps: timestamp.map(|(value, later, echo)| (value.wrapping_add(later), echo)),
                     ..TcpOptions::NONE
                 },
-                payload: &[],
+                ..Segment::BARE
             };
             let clock = TimestampClock::ahead_by(offset.0);
             prop_assert!(peer.hears_no_more_than_an_ack(&segment));
@@ -565,18 +558,11 @@ mod tests {
     /// The next segment of the peer.
     fn segment(connection: &Connection, ack: SndPos, control: Control) -> Segment<'static> {
         Segment {
-            src_port: 1,
-            dst_port: 7,
             seq: connection.rcv.nxt().wire(),
             ack: Some(ack.wire()),
             control,
-            fin_with_syn: false,
-            psh: false,
-            urgent: None,
             window: 64_000,
-            flags: 0,
-            options: TcpOptions::NONE,
-            payload: &[],
+            ..Segment::BARE
         }
     }
 

@@ -334,7 +334,6 @@ mod tests {
     use super::*;
     use crate::proto::ip::testing::World;
     use crate::proto::tcp::demux::Demux;
-    use crate::proto::wire::tcp_options::TcpOptions;
 
     /// A SYN comes.
     fn insert(queue: &mut SynQueue, world: &mut World, port: u16) -> HalfOpenId {
@@ -391,20 +390,7 @@ mod tests {
             .collect();
         // The first and the third are answered; to the fourth the SYN comes again a little later.
         assert!(queue.remove(world.ctx(), ids[0]).is_some() && queue.remove(world.ctx(), ids[2]).is_some());
-        let again = Segment {
-            src_port: 4,
-            dst_port: 7,
-            seq: SeqNr(0),
-            ack: None,
-            control: Control::Syn,
-            fin_with_syn: false,
-            psh: false,
-            urgent: None,
-            window: 0,
-            flags: 0,
-            options: TcpOptions::NONE,
-            payload: &[],
-        };
+        let again = Segment { src_port: 4, control: Control::Syn, ..Segment::BARE };
         world.now += step;
         let entry = queue.get_mut(ids[3]).unwrap();
         let outcome = entry.segment_arrives(world.ctx(), &mut GlobalChallengeLimit::new(), ids[3], &again);

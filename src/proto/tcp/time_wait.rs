@@ -288,20 +288,8 @@ mod tests {
 
     /// The FIN of an entry's peer comes again.
     fn repeat_fin(world: &mut World, table: &mut TimeWaitTable, id: TimeWaitId) {
-        let fin = Segment {
-            src_port: 1,
-            dst_port: 7,
-            seq: SeqNr(u32::MAX),
-            ack: Some(SeqNr(0)),
-            control: Control::Fin,
-            fin_with_syn: false,
-            psh: false,
-            urgent: None,
-            window: 0,
-            flags: 0,
-            options: TcpOptions::NONE,
-            payload: &[],
-        };
+        let fin =
+            Segment { seq: SeqNr(u32::MAX), ack: Some(SeqNr(0)), control: Control::Fin, ..Segment::BARE };
         let outcome = table.segment_arrives(world.ctx(), &mut GlobalChallengeLimit::new(), id, &fin);
         assert_eq!(outcome, Outcome::Restarted);
     }

@@ -14,7 +14,6 @@ use crate::proto::tcp::send::SendStart;
 use crate::proto::tcp::seq::{RcvPos, SndPos};
 use crate::proto::wire::seq_nr::SeqNr;
 use crate::proto::wire::tcp::{Control, Segment};
-use crate::proto::wire::tcp_options::TcpOptions;
 
 /// Section 3.4: "=<" and "<" of numbers modulo 2^32.
 fn at_or_before(a: u32, b: u32) -> bool {
@@ -207,18 +206,12 @@ impl Host {
     fn give(&mut self, connection: &mut Connection, seg: &Seg, window: u32) -> Verdict {
         let payload = octets(0, seg.text.into());
         let segment = Segment {
-            src_port: 1,
-            dst_port: 2,
             seq: SeqNr(seg.seq),
             ack: seg.ack.map(SeqNr),
             control: seg.control,
-            fin_with_syn: false,
-            psh: false,
-            urgent: None,
             window: window as u16,
-            flags: 0,
-            options: TcpOptions::NONE,
             payload: &payload,
+            ..Segment::BARE
         };
         let seq = connection.rcv.nxt().unwrap(segment.seq);
         let arrival = Arrival { segment: &segment, seq, len: segment.len().into(), segment_size: 0, tos: 0 };
