@@ -129,6 +129,17 @@ pub(super) fn len_of(pieces: &[&[u8]]) -> usize {
     }
 }
 
+/// Copies all the pieces, one behind the other, to `room`, which has their length.
+#[inline(never)]
+pub(crate) fn copy_pieces(pieces: &[&[u8]], room: &mut [u8]) {
+    let mut rest = room;
+    for piece in pieces {
+        let (here, behind) = rest.split_at_mut(piece.len());
+        here.copy_from_slice(piece);
+        rest = behind;
+    }
+}
+
 /// What became of a packet handed to a [`PacketSink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]

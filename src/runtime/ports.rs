@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::device::{Device, EgressMeta, HEADROOM};
+use crate::proto::packet::copy_pieces;
 use crate::proto::{DeviceId, Egress, PacketSink, Sent};
 
 /// Datagrams that one holder of the lock sends before it lets go of it: each costs about a microsecond in
@@ -100,7 +101,7 @@ impl Outgoing {
     /// Copies a datagram, which has this length, behind the others.
     fn push(&mut self, egress: &Egress<'_>, len: usize) {
         match self.room_for(egress, len) {
-            Some(room) => copy_pieces(egress, room),
+            Some(room) => copy_whole(egress, room),
             None => {
                 self.make_room(len);
                 self.push(egress, len);
@@ -174,14 +175,10 @@ impl Outgoing {
 }
 
 /// Copies a whole datagram into `room`, which has its length.
-fn copy_pieces(egress: &Egress<'_>, room: &mut [u8]) {
-    let (place, mut rest) = room.split_at_mut(egress.header.len());
+fn copy_whole(egress: &Egress<'_>, room: &mut [u8]) {
+    let (place, rest) = room.split_at_mut(egress.header.len());
     place.copy_from_slice(egress.header);
-    for piece in egress.payload {
-        let (place, behind) = rest.split_at_mut(piece.len());
-        place.copy_from_slice(piece);
-        rest = behind;
-    }
+    copy_pieces(egress.payload, rest);
 }
 
 /// What one holder of the lock may still send.

@@ -9,7 +9,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::proto::packet::len_of;
+use crate::proto::packet::{copy_pieces, len_of};
 
 /// A queue of records, each with something that is known of it.
 #[derive(Debug)]
@@ -179,17 +179,6 @@ impl<M> Records<M> {
         }
         self.bytes = bytes;
         self.end = end;
-    }
-}
-
-/// Copies all pieces, one behind the other, to `room`, which has their length.
-#[inline(never)]
-fn copy_pieces(pieces: &[&[u8]], room: &mut [u8]) {
-    let mut rest = room;
-    for piece in pieces {
-        let (here, behind) = rest.split_at_mut(piece.len());
-        here.copy_from_slice(piece);
-        rest = behind;
     }
 }
 
