@@ -422,19 +422,21 @@ impl Connection {
     // Inlined, since each connection calls it once, and it has hardly anything to do then.
     #[inline(always)]
     pub(crate) fn follow_path(&mut self, ctx: &Context, route: &Route, remote: IpAddr) {
-        let fixed = header_len(remote.is_ipv4()) as u64;
         let asks = self.snd.path().probe.asks_others(route.mtu as u64);
         let is_cut = asks && ctx.ip.path_mtu.needs_cutting(&remote);
-        let limits = Limits {
-            route: route.mtu as u64,
-            // What routers may cut proves nothing.
-            link: if is_cut { route.mtu } else { route.link_mtu } as u64,
-            peer: self.peer_mss + fixed,
-            is_ipv4: remote.is_ipv4(),
-        };
+        // What routers may cut proves nothing.
+        let link = if is_cut { route.mtu } else { route.link_mtu };
+        let (limits, headers) = self.path_limits(route.mtu as u64, link as u64, remote.is_ipv4());
         let shared = if asks { ctx.ip.path_mtu.searched(remote) } else { None };
-        let headers = fixed + fixed_options_len(self.timestamps.as_ref());
         self.snd.follow_path(limits, headers, shared, ctx.now);
+    }
+
+    /// What a path with these MTUs allows, and how many bytes of each datagram are not text.
+    #[inline(always)]
+    fn path_limits(&self, route: u64, link: u64, is_ipv4: bool) -> (Limits, u64) {
+        let fixed = header_len(is_ipv4) as u64;
+        let limits = Limits { route, link, peer: self.peer_mss + fixed, is_ipv4 };
+        (limits, fixed + fixed_options_len(self.timestamps.as_ref()))
     }
 
     /// The same for one that has just been opened by a handshake that took this way: then mostly there is nothing to be found out
@@ -447,14 +449,8 @@ impl Connection {
         if is_to_search || route > u16::MAX.into() {
             return;
         }
-        let fixed = header_len(remote.is_ipv4()) as u64;
-        let limits = Limits {
-            route: route.into(),
-            link: link.into(),
-            peer: self.peer_mss + fixed,
-            is_ipv4: remote.is_ipv4(),
-        };
-        self.snd.begin_path(limits, fixed + fixed_options_len(self.timestamps.as_ref()));
+        let (limits, headers) = self.path_limits(route.into(), link.into(), remote.is_ipv4());
+        self.snd.begin_path(limits, headers);
     }
 
     /// What a reset of ours says.
