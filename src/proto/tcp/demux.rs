@@ -204,11 +204,6 @@ impl Demux {
     }
 
     /// Forgets the tuple, if it still points at `target`.
-    #[cfg(test)]
-    pub(crate) fn forget(&mut self, tuple: &FourTuple, target: Target) {
-        self.forget_at(&self.locate(*tuple), target);
-    }
-
     pub(crate) fn forget_at(&mut self, at: &Located, target: Target) {
         let is_it = |known: &Known| known.tuple == at.tuple && known.target == target;
         if let Ok(known) = self.connections.find_entry(at.place.0, is_it) {

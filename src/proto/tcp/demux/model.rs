@@ -130,12 +130,12 @@ fn apply(demux: &mut Demux, lists: &mut Lists, op: Op) {
             lists.point(tuple, target);
         }
         Op::Forget(tuple, target) => {
-            demux.forget(&tuple, target);
+            demux.forget_at(&demux.locate(tuple), target);
             lists.connections.retain(|it| *it != (tuple, target));
         }
         Op::ForgetOne(which) if !lists.connections.is_empty() => {
             let (tuple, target) = lists.connections.swap_remove(which.index(lists.connections.len()));
-            demux.forget(&tuple, target);
+            demux.forget_at(&demux.locate(tuple), target);
         }
         Op::Listen(at, reuse_port) => {
             let may = lists.may_listen(at, reuse_port);
@@ -200,7 +200,7 @@ proptest! {
             compare(&mut demux, &lists, &probes);
         }
         for (tuple, target) in lists.connections {
-            demux.forget(&tuple, target);
+            demux.forget_at(&demux.locate(tuple), target);
         }
         for Listens { at, id, .. } in lists.listeners {
             demux.remove_listener(at, id);
