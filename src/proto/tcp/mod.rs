@@ -24,6 +24,7 @@ pub(crate) mod seq;
 pub(crate) mod syn_queue;
 pub(crate) mod time_wait;
 pub(crate) mod timestamps;
+pub(crate) mod wait_order;
 pub(crate) mod way;
 
 #[cfg(test)]

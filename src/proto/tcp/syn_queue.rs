@@ -3,7 +3,6 @@
 //! An entry owns no buffers and costs about a hundred bytes, so that a SYN flood is cheap to bear. All whose first SYN-ACK is under
 //! way have one timer together, as those in TIME-WAIT do: most of them are answered long before it fires.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use slotmap::SlotMap;
@@ -15,11 +14,11 @@ use super::emit::{self, Marks, Says};
 use super::handshake::PeerSyn;
 use super::recent::Recent;
 use super::timestamps::TimestampClock;
+use super::wait_order::WaitOrder;
 use super::way::KnownWay;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::ids::{HalfOpenId, ListenerId};
-use crate::proto::ids::{TcpTimer, TimerKey};
+use crate::proto::ids::{HalfOpenId, ListenerId, TcpTimer, TimerKey};
 use crate::proto::ip::Route;
 use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
@@ -32,16 +31,14 @@ pub(crate) struct SynQueue {
     entries: SlotMap<HalfOpenId, HalfOpen>,
     /// The latest of them: mostly the next segment that is for any is for one of these.
     recent: Recent<HalfOpenId>,
-    /// Until when the first SYN-ACK of each may be answered, the earliest first: all have as much time, and most are answered long
-    /// before. Places of entries that are gone, or have a timer of their own since, are skipped, and swept when they prevail.
-    order: VecDeque<(Instant, HalfOpenId)>,
-    /// Armed while anybody is in order, for no later than the first.
-    timer: Option<TimerId>,
+    /// Until when the first SYN-ACK of each may be answered: all have as much time, and most are answered long before.
+    order: WaitOrder<HalfOpenId>,
 }
 
 impl SynQueue {
     pub(crate) fn new() -> Self {
-        SynQueue { entries: SlotMap::with_key(), recent: Recent::new(), order: VecDeque::new(), timer: None }
+        let order = WaitOrder::new(TcpTimer::SynQueue);
+        SynQueue { entries: SlotMap::with_key(), recent: Recent::new(), order }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -76,13 +73,8 @@ impl SynQueue {
         let id = self.entries.insert_with_key(|_| new());
         self.recent.note(tuple, id);
         let until = ctx.now + ctx.config.rto_initial;
-        self.order.push_back((until, id));
-        if self.timer.is_none() {
-            self.arm(ctx, until);
-        }
-        if self.order.len() > 2 * self.entries.len() + 16 {
-            self.sweep();
-        }
+        let waiting = self.entries.len();
+        self.order.push(ctx, (until, id), waiting, |_, id| is_in_order(&self.entries, id));
         id
     }
 
@@ -93,53 +85,23 @@ impl SynQueue {
             ctx.timers.remove(timer);
         }
         if self.entries.is_empty() {
-            self.rest(ctx);
+            self.order.clear(ctx);
         }
         Some(entry.listener)
     }
 
-    /// Nobody waits any more, and nothing is to wake us: who has no connections sleeps for as long as nobody comes.
-    fn rest(&mut self, ctx: &mut Context) {
-        self.order.clear();
-        if let Some(timer) = self.timer.take() {
-            ctx.timers.remove(timer);
-        }
-    }
-
-    /// The timer that they have together has fired, and is disarmed.
+    /// The timer that they have together has fired: [`next_late`](Self::next_late) is to be asked.
     pub(crate) fn timer_fired(&mut self) {
-        self.timer = None;
+        self.order.fired();
     }
 
-    /// An entry whose first SYN-ACK has not been answered in time; to be asked until there is none: then the timer is armed for
-    /// the next.
+    /// An entry whose first SYN-ACK has not been answered in time; to be asked until there is none.
     pub(crate) fn next_late(&mut self, ctx: &mut Context) -> Option<HalfOpenId> {
-        while let Some((until, id)) = self.order.front().copied() {
-            if is_in_order(&self.entries, id) {
-                if until > ctx.now {
-                    self.arm(ctx, until);
-                    return None;
-                }
-                self.order.pop_front();
-                return Some(id);
-            }
-            self.order.pop_front();
-        }
-        None
-    }
-
-    #[inline(never)]
-    fn arm(&mut self, ctx: &mut Context, at: Instant) {
-        self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::SynQueue), at));
-    }
-
-    #[inline(never)]
-    fn sweep(&mut self) {
-        self.order.retain(|(_, id)| is_in_order(&self.entries, *id));
+        self.order.pop_due(ctx, |_, id| is_in_order(&self.entries, id))
     }
 }
 
-/// Whether a place in the order is that of an entry.
+/// Whether a place in the order is that of an entry, which has no timer of its own since.
 fn is_in_order(entries: &SlotMap<HalfOpenId, HalfOpen>, id: HalfOpenId) -> bool {
     entries.get(id).is_some_and(|entry| entry.timer.is_none())
 }

@@ -4,21 +4,18 @@
 //! Owns the entries, their order and the one timer that they have together: all wait equally long, so whose wait began first
 //! is over first. A socket's handle has nothing to do with its entry.
 
-use alloc::collections::VecDeque;
-
 use slotmap::SlotMap;
 
 use super::challenge::GlobalChallengeLimit;
 use super::demux::Located;
 use super::emit::{self, Marks, Says};
 use super::timestamps::{Order, Timestamps};
+use super::wait_order::WaitOrder;
 use super::way::KnownWay;
 use crate::proto::context::Context;
 use crate::proto::counters::DropReason;
-use crate::proto::ids::TimeWaitId;
-use crate::proto::ids::{TcpTimer, TimerKey};
+use crate::proto::ids::{TcpTimer, TimeWaitId};
 use crate::proto::reuse::BindOptions;
-use crate::proto::timer_wheel::TimerId;
 use crate::proto::wire::tcp::{Control, Segment, SeqNr};
 use crate::proto::wire::tcp_options::TcpOptions;
 use crate::time::Instant;
@@ -56,17 +53,17 @@ pub(crate) struct Waiting {
 }
 
 /// The table.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TimeWaitTable {
     entries: SlotMap<TimeWaitId, Waiting>,
-    /// When whose wait is over, the earliest first. Places of entries that are gone, or whose wait began anew since, are skipped, and
-    /// swept when they prevail.
-    order: VecDeque<(Instant, TimeWaitId)>,
-    /// Armed while anybody waits, for no later than the first.
-    timer: Option<TimerId>,
+    order: WaitOrder<TimeWaitId>,
 }
 
 impl TimeWaitTable {
+    pub(crate) fn new() -> Self {
+        TimeWaitTable { entries: SlotMap::with_key(), order: WaitOrder::new(TcpTimer::TimeWait) }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -91,8 +88,7 @@ impl TimeWaitTable {
         //= RFC9293 MUST-13
         let until = ctx.now + ctx.config.time_wait();
         let id = self.entries.insert_with_key(|_| Waiting { entry: new(), until });
-        self.append(until, id);
-        self.timer.get_or_insert_with(|| ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
+        self.append(ctx, until, id);
         id
     }
 
@@ -100,36 +96,24 @@ impl TimeWaitTable {
     pub(crate) fn remove(&mut self, ctx: &mut Context, id: TimeWaitId) -> Option<Located> {
         let removed = self.entries.remove(id)?;
         if self.entries.is_empty() {
-            self.order.clear();
-            self.timer.take().into_iter().for_each(|timer| ctx.timers.remove(timer));
+            self.order.clear(ctx);
         }
         Some(removed.entry.at)
     }
 
-    /// The timer has fired, and is disarmed: removes the entries whose wait is over, telling `forget` of each, and arms it for the
-    /// next.
+    /// The timer has fired: removes the entries whose wait is over, telling `forget` of each.
     pub(crate) fn timer(&mut self, ctx: &mut Context, mut forget: impl FnMut(TimeWaitId, &Located)) {
-        self.timer = None;
-        while let Some((until, id)) = self.order.front().copied() {
-            if let Some(waiting) = self.entries.get(id)
-                && waiting.until == until
-            {
-                if until > ctx.now {
-                    self.timer = Some(ctx.timers.insert(TimerKey::Tcp(TcpTimer::TimeWait), until));
-                    break;
-                }
+        self.order.fired();
+        while let Some(id) = self.order.pop_due(ctx, |until, id| is_current(&self.entries, until, id)) {
+            if let Some(waiting) = self.entries.remove(id) {
                 forget(id, &waiting.entry.at);
-                self.entries.remove(id);
             }
-            self.order.pop_front();
         }
     }
 
-    fn append(&mut self, until: Instant, id: TimeWaitId) {
-        self.order.push_back((until, id));
-        if self.order.len() > 2 * self.entries.len() + 16 {
-            self.order.retain(|(until, id)| is_current(&self.entries, *until, *id));
-        }
+    fn append(&mut self, ctx: &mut Context, until: Instant, id: TimeWaitId) {
+        let waiting = self.entries.len();
+        self.order.push(ctx, (until, id), waiting, |until, id| is_current(&self.entries, until, id));
     }
 
     /// A segment has come for an entry.
@@ -163,7 +147,7 @@ impl TimeWaitTable {
                 let anew = ctx.now + ctx.config.time_wait();
                 if anew > *until {
                     *until = anew;
-                    self.append(anew, id);
+                    self.append(ctx, anew, id);
                 }
                 Outcome::Restarted
             }
@@ -191,17 +175,13 @@ impl TimeWaitTable {
     /// Removes the entry whose wait is over first, and tells where it stood.
     #[cold]
     fn evict(&mut self, ctx: &mut Context) -> Option<(TimeWaitId, Located)> {
-        while let Some((until, id)) = self.order.pop_front() {
-            if is_current(&self.entries, until, id) {
-                ctx.counters.tcp_time_wait_overflow += 1;
-                return self.remove(ctx, id).map(|at| (id, at));
-            }
-        }
-        None
+        let id = self.order.pop(|until, id| is_current(&self.entries, until, id))?;
+        ctx.counters.tcp_time_wait_overflow += 1;
+        self.remove(ctx, id).map(|at| (id, at))
     }
 }
 
-/// Whether a place in the order is that of an entry.
+/// Whether a place in the order is that of an entry, whose wait has not begun anew since.
 fn is_current(entries: &SlotMap<TimeWaitId, Waiting>, until: Instant, id: TimeWaitId) -> bool {
     entries.get(id).is_some_and(|waiting| waiting.until == until)
 }
@@ -270,6 +250,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
+    use crate::proto::ids::TimerKey;
     use crate::proto::ip::testing::World;
     use crate::proto::tcp::demux::{Demux, FourTuple};
 
@@ -307,7 +288,7 @@ mod tests {
     #[test]
     fn each_wait_is_as_long_as_the_others_and_one_that_begins_anew_as_long_again() {
         let mut world = World::new();
-        let mut table = TimeWaitTable::default();
+        let mut table = TimeWaitTable::new();
         let (wait, second) = (world.config.time_wait(), Duration::from_secs(1));
         let began = world.now;
         let ids: Vec<_> = (1..=4)
@@ -336,7 +317,7 @@ mod tests {
     #[test]
     fn a_fin_that_is_repeated_without_end_leaves_no_trail() {
         let mut world = World::new();
-        let mut table = TimeWaitTable::default();
+        let mut table = TimeWaitTable::new();
         let id = table.insert(world.ctx(), |_, _| {}, || entry(1));
         for round in 0..1_000 {
             world.now += Duration::from_millis(round % 2);
@@ -351,7 +332,7 @@ mod tests {
     #[test]
     fn entries_whose_time_is_over_do_not_pile_up_in_the_order_of_those_that_wait() {
         let mut world = World::new();
-        let mut table = TimeWaitTable::default();
+        let mut table = TimeWaitTable::new();
         // Ten stay; of the others each is over before the next one comes.
         for port in 0..10 {
             table.insert(world.ctx(), |_, _| {}, || entry(port));

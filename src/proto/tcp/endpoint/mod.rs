@@ -188,7 +188,7 @@ impl Endpoint {
             sockets: SlotMap::with_key(),
             listeners: SlotMap::with_key(),
             half_open: SynQueue::new(),
-            time_wait: TimeWaitTable::default(),
+            time_wait: TimeWaitTable::new(),
             demux: Demux::new(secrets.tables),
             recent: Recent::new(),
             isn: IsnGenerator::new(secrets.isn),
