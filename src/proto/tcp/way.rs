@@ -145,11 +145,14 @@ mod tests {
     #[test]
     fn a_path_that_is_followed_from_the_beginning_is_followed_as_at_the_first_turn() {
         let ends = |remote: &str, local: &str| (remote.parse().unwrap(), local.parse().unwrap());
-        for ends in [ends("10.9.0.1", "10.9.0.2"), ends("fd09::1", "fd09::2")] {
-            for (mtu, mss, timestamp) in [1_280, 1_500, 9_000, 65_535]
-                .into_iter()
-                .flat_map(|mtu| [1, 536, 1_460, u16::MAX].map(|mss| (mtu, mss)))
-                .flat_map(|(mtu, mss)| [None, Some(5)].map(|timestamp| (mtu, mss, timestamp)))
+        let (ipv4, ipv6) = (ends("10.9.0.1", "10.9.0.2"), ends("fd09::1", "fd09::2"));
+        // With the smallest that an interface may have, hardly any text fits beside the headers.
+        let ways = [68, 576].map(|mtu| (ipv4, mtu)).into_iter();
+        let ways =
+            ways.chain([1_280, 1_500, 9_000, 65_535].into_iter().flat_map(|mtu| [(ipv4, mtu), (ipv6, mtu)]));
+        for (ends, mtu) in ways {
+            for (mss, timestamp) in
+                [1, 48, 536, 1_460, u16::MAX].into_iter().flat_map(|mss| [None, Some(5)].map(|at| (mss, at)))
             {
                 let (irs, sack) = (SeqNr(9), true);
                 let peer = PeerSyn { irs, mss, scale: Some(3), window: 500, offered: 1_000, sack, timestamp };
@@ -159,12 +162,47 @@ mod tests {
                     world.ip.set_mtu(TUN, mtu);
                     let is_done = begins_as_it_goes_on(&mut world, peer, ends);
                     assert_eq!(is_done, mode != MtuProbing::Always, "{mtu}, {mode:?}");
-                    let found = Searched { low: 1_200, high: 1_270, is_proven: false };
+                    let found = Searched { low: mtu - 20, high: mtu - 10, is_proven: false };
                     let expires = world.now + Duration::from_secs(600);
                     world.ip.path_mtu.found(ends.0, found, mtu, expires, &mut world.timers);
                     assert!(!begins_as_it_goes_on(&mut world, peer, ends));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_path_that_has_changed_since_the_handshake_is_followed_at_the_first_turn() {
+        let (remote, local): (IpAddr, IpAddr) = ("10.9.0.1".parse().unwrap(), "10.9.0.2".parse().unwrap());
+        let mut world = World::new();
+        let route = world.ip.route(remote, Some(local)).unwrap();
+        let way = KnownWay::by(world.ctx(), &route);
+        let peer = PeerSyn {
+            irs: SeqNr(9),
+            mss: 1_460,
+            scale: None,
+            window: 500,
+            offered: 1_000,
+            sack: true,
+            timestamp: None,
+        };
+        let mss_max = mss_for(way.mtu(), true);
+        let settled = peer.settle(world.ctx(), SeqNr(7), None, TimestampClock::ahead_by(1), mss_max);
+        for change in [
+            |world: &mut World| world.ip.set_mtu(TUN, 576),
+            |world: &mut World| {
+                let (remote, expires) = ("10.9.0.1".parse().unwrap(), world.now + Duration::from_secs(600));
+                assert!(world.ip.path_mtu.lower(remote, 560, 576, expires, &mut world.timers));
+            },
+        ] {
+            change(&mut world);
+            let ctx = world.ctx();
+            let mut connection = Connection::new(&ctx.config, &settled, ctx.now);
+            connection.begin_path(ctx, &way, &remote);
+            let route = ctx.ip.route(remote, Some(local)).unwrap();
+            assert!(route.mtu < 1_500 && !connection.has_followed_path(&route));
+            connection.follow_path(ctx, &route, remote);
+            assert_eq!(connection.snd.mss(), route.mtu as u64 - 40);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The receiving half: octets have come or not, one by one.
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -343,7 +344,8 @@ impl Pair {
         let rtt = Some(nanos(Duration::from_millis(20))).filter(|_| irs.is_multiple_of(2));
         let mut tune = AutoTune::new(initial, max, RcvPos::at(0), offered, world.now);
         rtt.into_iter().for_each(|rtt| tune.rtt_sample(rtt));
-        let start = RecvStart { first, offered: offered as u16, scale, rtt, sack: false };
+        let sack = irs.is_multiple_of(3);
+        let start = RecvStart { first, offered: offered as u16, scale, rtt, sack };
         Pair {
             half: RecvHalf::new(&world.config, &start, world.now),
             rcv: Rcv::new(tune, offered, scale),
@@ -404,7 +406,13 @@ impl Pair {
 
     /// A segment of the peer's, which knows of no FIN once it was taken: a connection gives the half no more then.
     fn segment(&mut self, seq: i64, len: u64, fin: bool) {
-        if self.rcv.fin_received() || (len == 0 && !fin) {
+        if self.rcv.fin_received() {
+            return;
+        }
+        if len == 0 && !fin {
+            // A connection does not even give it such a segment, unless nobody holds it.
+            let at = self.position(seq);
+            assert_eq!(self.half.segment(self.world.ctx(), at, &[], false, 0), Text::None);
             return;
         }
         let payload: Vec<u8> = (seq..seq + len as i64).map(|at| octet(at as u64)).collect();
@@ -487,6 +495,19 @@ impl Pair {
         assert!(self.read == octets(0, self.rcv.discards_from.map_or(end, |from| from.min(end))));
         self.half.clear(&mut self.world.pool);
         assert_eq!(self.world.pool.in_use(), 0);
+        self.check_renewed();
+    }
+
+    /// The next connection in its memory is as if there had been none.
+    fn check_renewed(&mut self) {
+        let now = self.world.now + Duration::from_secs(1);
+        for sack in [true, false] {
+            let first = self.half.nxt().plus(77);
+            let start = RecvStart { first, offered: 300, scale: 2, rtt: Some(9), sack };
+            self.half.renew(&self.world.config, &start, now);
+            let fresh = RecvHalf::new(&self.world.config, &start, now);
+            assert_eq!(format!("{:?}", self.half), format!("{fresh:?}"));
+        }
     }
 }
 

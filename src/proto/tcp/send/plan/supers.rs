@@ -120,6 +120,7 @@ struct Side {
 }
 
 struct Pair {
+    config: Config,
     /// With super-segments.
     with: Side,
     /// Without.
@@ -153,7 +154,7 @@ impl Pair {
         };
         let (with, without) = (side(), side());
         let base = syn.plus(1);
-        let mut pair = Pair { with, without, base, clock, now, closed: false };
+        let mut pair = Pair { config, with, without, base, clock, now, closed: false };
         let low = MSS as usize;
         pair.follow(MSS, setting.searched.map(|high| Searched { low, high, is_proven: false }));
         pair
@@ -278,7 +279,11 @@ impl Pair {
         let sack = ranges.into_iter().collect();
         let said = Acknowledgement { ack, seq: RcvPos::at(1), wnd, is_bare: true, at: now, sack, echo };
         let Pair { with, without, .. } = self;
-        with.half.acknowledge(&said, &mut with.pool, &mut with.counters);
+        if said.sack.is_empty() && with.half.is_at_rest() {
+            with.half.hear_window(said.seq, wnd);
+        } else {
+            with.half.acknowledge(&said, &mut with.pool, &mut with.counters);
+        }
         // Nor does it matter by which way the news is taken.
         without.half.acknowledge_the_long_way(&said, &mut without.pool, &mut without.counters);
         self.both(|side| {
@@ -292,6 +297,32 @@ impl Pair {
         let (with, without) = (self.with.remembers(), self.without.remembers());
         assert_eq!(with, without);
         self.check_short_plan();
+    }
+
+    /// It is over, however far it has come; the next connection in the memory of either is as if there had been none.
+    fn end(mut self) {
+        let now = self.now + Duration::from_secs(1);
+        for sack in [true, false] {
+            let start = SendStart {
+                syn: SndPos::of_syn(SeqNr(70)),
+                mss: MSS + 1,
+                wnd: 3_000,
+                scale: 3,
+                wl1: RcvPos::at(2),
+                rtt: sack.then_some(50_000_000),
+                sack,
+                clock: sack.then_some(TimestampClock::ahead_by(5)),
+            };
+            let config = self.config.clone();
+            self.both(|side| {
+                side.half.clear(&mut side.pool);
+                side.half.trim();
+                side.half.retire();
+                side.half.renew(&config, &start, now);
+                let fresh = SendHalf::new(&config, &start, now);
+                assert_eq!(format!("{:?}", side.half), format!("{fresh:?}"));
+            });
+        }
     }
 
     /// Whoever has only new text gets the same plan by the short way.
@@ -359,7 +390,7 @@ proptest! {
         for op in &ops {
             pair.apply(op);
         }
-        pair.both(|side| side.half.clear(&mut side.pool));
+        pair.end();
     }
 }
 
