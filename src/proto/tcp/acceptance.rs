@@ -455,10 +455,12 @@ mod tests {
             text in 0_usize..5_000,
             text_waits in any::<bool>(),
             we_close_first in any::<bool>(),
+            window_shuts in any::<bool>(),
             later in 0_u64..3_000,
         ) {
             let numbers = numbers.map(SeqNr);
-            let last = Last { numbers, sack, syn_was_lost, text, text_waits, we_close_first, later };
+            let last =
+                Last { numbers, sack, syn_was_lost, text, text_waits, we_close_first, window_shuts, later };
             prop_assert_eq!(last.comes(false), last.comes(true));
         }
     }
@@ -473,6 +475,8 @@ mod tests {
         /// The text is acknowledged with the FIN, not before.
         text_waits: bool,
         we_close_first: bool,
+        /// Their FIN shuts the window on what is on its way, and the last acknowledgement opens it.
+        window_shuts: bool,
         later: u64,
     }
 
@@ -504,7 +508,8 @@ mod tests {
                 assert_eq!(connection.close(ctx, None), None);
                 send(&mut connection, ctx);
                 let una = connection.snd.una();
-                let fin = segment(&connection, una, Control::Fin);
+                let window = if self.window_shuts { 0 } else { 64_000 };
+                let fin = Segment { window, ..segment(&connection, una, Control::Fin) };
                 take(&mut connection, ctx, &fin);
             } else {
                 let una = connection.snd.una();
