@@ -275,6 +275,27 @@ fn where_large_segments_vanish_smaller_ones_go_after_two_time_outs() {
     }
 }
 
+//= RFC4821 5.2 shared
+#[test]
+fn who_was_open_before_a_black_hole_was_found_and_has_sent_nothing_begins_with_what_gets_through() {
+    for ipv6 in [false, true] {
+        let (mut t, headers) = script(ipv6);
+        open(&mut t, 1_400);
+        t.client(1);
+        open(&mut t, 1_400);
+        t.client(0).write(1_400);
+        t.expect("PA 1:1401 ack 1");
+        t.expect_in(200, "PA 1:1401 ack 1");
+        let room = if ipv6 { 1_280 } else { 1_200 } - headers;
+        t.expect_in(400, &format!("A 1:{} ack 1", 1 + room));
+        t.peer(&format!("A 1 ack {}", 1 + room));
+        t.expect(&format!("PA {}:1401 ack 1", 1 + room));
+        t.client(1).write(1_400);
+        t.expect(&format!("A 1:{} ack 1", 1 + room));
+        t.expect_none();
+    }
+}
+
 //= RFC4821 7.7 lower bound
 #[test]
 fn where_even_those_vanish_the_smallest_that_every_host_takes_go() {

@@ -31,9 +31,15 @@ impl KnownWay {
         KnownWay { changes: ctx.ip.changes(), device: route.device, mtu, link_mtu }
     }
 
+    /// Whether something has changed since it was found: then [`find`](Self::find) looks for it once more.
+    #[inline]
+    pub(crate) fn is_outdated(&self, ctx: &Context) -> bool {
+        self.changes != ctx.ip.changes()
+    }
+
     /// The way now, if there is one.
     pub(crate) fn find(&mut self, ctx: &Context, tuple: &FourTuple) -> Option<Route> {
-        if self.changes != ctx.ip.changes() {
+        if self.is_outdated(ctx) {
             let Ok(route) = ctx.ip.route(tuple.remote, Some(tuple.local)) else {
                 *self = KnownWay::NONE;
                 return None;
@@ -50,7 +56,7 @@ impl KnownWay {
     /// The MTU of the path and of its first link, if nothing has changed since it was found.
     #[inline]
     pub(crate) fn mtus(&self, ctx: &Context) -> Option<(u32, u32)> {
-        (self.changes == ctx.ip.changes()).then_some((self.mtu, self.link_mtu))
+        (!self.is_outdated(ctx)).then_some((self.mtu, self.link_mtu))
     }
 
     /// The path's MTU when it was found.

@@ -233,6 +233,9 @@ impl Socket {
         if more_to_come && connection.may_wait(&self.options, ctx.now) {
             return (Turn::Waits, 0);
         }
+        if self.way.is_outdated(ctx) {
+            connection.snd.begin_path_anew();
+        }
         // Without a route the segments are lost on the way, like any that a network loses.
         let route = self.way.find(ctx, &self.tuple);
         let device = route.map_or(DeviceId::LOOPBACK, |route| route.device);
@@ -240,7 +243,9 @@ impl Socket {
             if is_busy(device) {
                 return (Turn::Busy(device), 0);
             }
-            if !connection.has_followed_path(&route) {
+            if connection.has_followed_path(&route) {
+                connection.snd.path().probe.go_on();
+            } else {
                 follow_path(ctx, connection, &mut self.way, route, &self.tuple);
             }
         }

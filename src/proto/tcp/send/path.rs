@@ -86,6 +86,12 @@ impl SendHalf {
         debug_assert!(self.has_followed(limits.route, limits.link));
     }
 
+    /// Something has changed: if no turn was taken since the handshake, the first asks what others have found out meanwhile.
+    #[cold]
+    pub(crate) fn begin_path_anew(&mut self) {
+        self.path.probe.begin_anew();
+    }
+
     /// Follows the path: `headers` bytes of each datagram are not text, and `shared` is what other connections know.
     pub(crate) fn follow_path(
         &mut self,

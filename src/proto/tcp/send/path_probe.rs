@@ -133,6 +133,8 @@ pub(crate) struct PathProbe {
     mode: MtuProbing,
     /// `None` before anybody was asked.
     limits: Option<Limits>,
+    /// They are the handshake's, and no turn was taken with them yet.
+    is_untried: bool,
     search: Option<Search>,
     probe: Option<Probe>,
     /// Time-outs in a row of a segment that a base size would have made smaller.
@@ -143,14 +145,36 @@ pub(crate) struct PathProbe {
 
 impl PathProbe {
     pub(crate) fn new(mode: MtuProbing) -> Self {
-        PathProbe { mode, limits: None, search: None, probe: None, timeouts: 0, news: None }
+        PathProbe {
+            mode,
+            limits: None,
+            is_untried: false,
+            search: None,
+            probe: None,
+            timeouts: 0,
+            news: None,
+        }
     }
 
     /// What [`follow`](Self::follow) does at first where nobody knows more, and there is no search from the beginning.
     #[inline]
     pub(crate) fn begin(&mut self, limits: Limits) {
         debug_assert!(self.limits.is_none() && self.mode != MtuProbing::Always);
-        self.limits = Some(limits);
+        (self.limits, self.is_untried) = (Some(limits), true);
+    }
+
+    /// The path was made use of as it is.
+    #[inline]
+    pub(crate) fn go_on(&mut self) {
+        self.is_untried = false;
+    }
+
+    /// Others may have found something out meanwhile: where the path has only [begun](Self::begin), [`follow`](Self::follow) asks
+    /// them.
+    pub(crate) fn begin_anew(&mut self) {
+        if self.is_untried {
+            (self.limits, self.is_untried) = (None, false);
+        }
     }
 
     /// The largest datagram that may go, but for probes. `None` before [`follow`](Self::follow).
@@ -185,6 +209,7 @@ impl PathProbe {
     /// Takes what others know by now: before each turn of sending.
     pub(crate) fn follow(&mut self, limits: Limits, shared: Option<Searched>, now: Instant) {
         let is_first = self.limits.replace(limits).is_none();
+        self.is_untried = false;
         //= RFC4821 7.2 switch
         if self.mode == MtuProbing::Off {
             return;
