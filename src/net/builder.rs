@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Net;
+use super::driver::Driver;
+use super::interface::Known;
 use super::links::{self, Link, Source};
 use super::route::{IntoRoute, RouteConfig};
 use super::start_error::StartError;
@@ -202,7 +204,22 @@ impl Builder {
     /// # Errors
     /// See [`StartError`], which also turns into an [`io::Error`]. What was made is undone, except for what
     /// was set on a device that existed before.
-    pub fn start(mut self) -> Result<Net, StartError> {
+    pub fn start(self) -> Result<Net, StartError> {
+        let made = self.make()?;
+        let thread = made.runner.spawn().map_err(StartError::Runtime)?;
+        Ok(Net::new(made.shared, Some(thread), made.interfaces))
+    }
+
+    /// Does what [`start`](Self::start) does but for the loop, which runs where and when [`Driver::run`] is called.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn build(self) -> Result<(Net, Driver), StartError> {
+        let made = self.make()?;
+        Ok((Net::new(made.shared, None, made.interfaces), Driver::new(made.runner)))
+    }
+
+    fn make(mut self) -> Result<Made, StartError> {
         if let Some(unreadable) = self.unreadable.take() {
             return Err(unreadable);
         }
@@ -217,10 +234,10 @@ impl Builder {
         for interface in &interfaces {
             interface.add_to(&mut stack)?;
         }
-        let (devices, infos): (Vec<_>, Vec<_>) =
+        let (devices, interfaces): (Vec<_>, Vec<_>) =
             interfaces.into_iter().map(|interface| (interface.device, interface.info)).unzip();
         for route in &self.routes {
-            route.add_to(&mut stack, &infos).map_err(StartError::Route)?;
+            route.add_to(&mut stack, &interfaces).map_err(StartError::Route)?;
         }
         stack.trace().set_level(runtime::trace_level());
         let shared = Arc::new(Shared::new(stack, &devices).map_err(StartError::Runtime)?);
@@ -231,10 +248,8 @@ impl Builder {
         }
         let runner =
             Runner::new(Arc::clone(&shared), &devices, self.busy_poll).map_err(StartError::Runtime)?;
-        // The loop alone holds them from now on.
-        drop(devices);
-        let thread = runner.spawn().map_err(StartError::Runtime)?;
-        Ok(Net::new(shared, thread, infos))
+        // The loop alone holds the devices from now on.
+        Ok(Made { shared, runner, interfaces })
     }
 
     fn last(&mut self) -> &mut Link {
@@ -252,6 +267,13 @@ impl Builder {
             }
         }
     }
+}
+
+/// A stack whose loop doesn't run yet.
+struct Made {
+    shared: Arc<Shared>,
+    runner: Runner,
+    interfaces: Vec<Known>,
 }
 
 /// What can be read as an address with a prefix length.

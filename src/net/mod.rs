@@ -1,7 +1,7 @@
 //! A running stack, and sockets on it in the manner of [`std::net`].
 //!
-//! [`Net`] is a stack with a thread of its own; [`TcpListener`], [`TcpStream`] and [`UdpSocket`] mirror
-//! `std::net` name by name, with `&net` first where `std` would use the kernel. Errors carry the
+//! [`Net`] is a stack with a thread of its own (or on one that you choose: [`Driver`]); [`TcpListener`],
+//! [`TcpStream`] and [`UdpSocket`] mirror `std::net` name by name, with `&net` first where `std` would use the kernel. Errors carry the
 //! [`io::ErrorKind`] that `std` gives for the same event. Owns handles, time-outs and blocking; what the
 //! sockets do is the core's.
 //!
@@ -35,6 +35,7 @@
 
 mod bound;
 mod builder;
+mod driver;
 mod interface;
 mod links;
 mod modes;
@@ -55,6 +56,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use builder::{Builder, IntoCidr};
+pub use driver::Driver;
 pub use interface::InterfaceInfo;
 pub use ping::PingSocket;
 pub use raw::RawSocket;
@@ -93,10 +95,11 @@ impl Net {
         Builder::new()
     }
 
-    fn new(shared: Arc<Shared>, thread: JoinHandle<()>, interfaces: Vec<Known>) -> Self {
+    /// `thread` is the loop's, if it has one of its own.
+    fn new(shared: Arc<Shared>, thread: Option<JoinHandle<()>>, interfaces: Vec<Known>) -> Self {
         let all = |of: fn(&Known) -> &Vec<IpNet>| interfaces.iter().flat_map(of).copied().collect();
         let (addresses, host_addresses) = (all(|known| &known.addresses), all(|known| &known.host_addresses));
-        let thread = Mutex::new(Some(thread));
+        let thread = Mutex::new(thread);
         Net(Arc::new(Handle { shared, thread, interfaces, addresses, host_addresses }))
     }
 
@@ -222,7 +225,7 @@ impl fmt::Debug for Net {
     }
 }
 
-/// What all handles share. The loop's thread has none, so that the last one dropped ends it.
+/// What all handles share. The loop itself has none, so that the last one dropped ends it.
 struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -239,22 +242,28 @@ impl Handle {
 
     fn shut_down(&self, timeout: Duration) -> ShutdownReport {
         let stopped = self.shared.shut_down(timeout);
+        self.join();
+        match stopped {
+            Stopped::Shutdown(report) => report,
+            Stopped::DeviceGone { .. } | Stopped::Failed { .. } => ShutdownReport::default(),
+        }
+    }
+
+    /// Waits until the loop's thread is over, if it has one of its own.
+    fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A service may hold the last handle; the loop can't wait for itself.
         if let Some(thread) = thread.filter(|_| !self.shared.is_loop()) {
             // A panic of the loop was caught and told through `stopped`.
             let _ = thread.join();
         }
-        match stopped {
-            Stopped::Shutdown(report) => report,
-            Stopped::DeviceGone { .. } | Stopped::Failed { .. } => ShutdownReport::default(),
-        }
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shut_down(DROP_TIMEOUT);
+        self.shared.abandon(DROP_TIMEOUT);
+        self.join();
     }
 }
 

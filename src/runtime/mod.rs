@@ -1,11 +1,11 @@
-//! The run loop: joins devices, the clock and the core on a thread of its own.
+//! The run loop: joins devices, the clock and the core on one thread, its own or one of the program's.
 //!
 //! Owns the clock, the lock round the stack, wake-ups in both directions and the services that live inside
 //! the loop. Does not know what a packet or a socket call means: that is the core's and `net`'s.
 //!
 //! The loop sleeps until a device has a packet, or its `epoll` has something: a timer of the core is due (a
-//! `timerfd`, since `epoll`'s own milliseconds are too coarse), a device itself has changed, or an application
-//! thread rings.
+//! `timerfd`, since `epoll`'s own milliseconds are too coarse), a device itself has changed, an application
+//! thread rings, or something else has happened that it was told to watch.
 //! Nothing is polled: a stack with nothing to do uses no CPU, nor does one that is told to poll for a while after something
 //! happened (`busy.rs`), once the while is over. One turn of the loop reads up to 64 datagrams of one
 //! device outside the lock (the devices take turns), then under the lock processes them, runs timers, lets services handle their events and

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +32,9 @@ const GIVE_WAY_MAX: usize = 64;
 /// How long a shutdown that has nothing more to send waits for peers to close their side, too: soon enough
 /// for those that close when we do, and they then see an end instead of a reset.
 const FIN_GRACE: Duration = Duration::from_millis(250);
+/// After so many turns without sleep the loop asks what has seldom happened, which it hears of when it sleeps otherwise. Under
+/// load a turn takes some tens of microseconds.
+const SLEEPLESS_MAX: u32 = 64;
 /// How often the last resets are offered to a device that has no room.
 const LAST_OFFERS: usize = 16;
 
@@ -44,6 +48,8 @@ pub(crate) struct Runner {
     answers: Answers,
     /// Something was sent in the latest turn, and no answer looked for yet.
     has_sent: bool,
+    /// Turns since it slept last.
+    sleepless: u32,
     /// Since when the loop waits, if it does.
     waits_since: Option<Instant>,
     wakes: Vec<Wake>,
@@ -81,35 +87,57 @@ impl Runner {
             busy: Busy::new(busy_poll),
             answers: Answers::default(),
             has_sent: false,
+            sleepless: 0,
             waits_since: None,
             wakes: Vec::new(),
             to_drop: ToDrop::default(),
         })
     }
 
+    /// Has `react` called by the loop, without the lock, whenever `source` has something to read, until that was read.
+    ///
+    /// # Errors
+    /// If `source` can't be waited for, as files can't.
+    pub(crate) fn watch_also<S: AsFd + Send + 'static>(
+        &mut self,
+        source: S,
+        react: impl FnMut(&mut S) + Send + 'static,
+    ) -> io::Result<()> {
+        self.sleeper.watch_also(source, react)
+    }
+
     /// Starts the loop on a thread of its own.
-    pub(crate) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn spawn(self) -> io::Result<JoinHandle<()>> {
         let name = self.line.ports().first().map_or("tunstack", |port| port.device.name());
-        thread::Builder::new().name(format!("tunstack {name}")).spawn(move || {
-            let shared = Arc::clone(&self.shared);
-            let _ = shared.loop_thread.set(thread::current().id());
-            let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-            // One of the two who hold the devices.
-            drop(self);
-            shared.stop(end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) }));
-        })
+        self.shared.will_run();
+        thread::Builder::new().name(format!("tunstack {name}")).spawn(move || drop(self.run_here()))
+    }
+
+    /// Runs the loop on this thread until the stack stops, and tells why it did.
+    pub(crate) fn run_here(mut self) -> Stopped {
+        let shared = Arc::clone(&self.shared);
+        shared.will_run();
+        let _ = shared.loop_thread.set(thread::current().id());
+        let end = catch_unwind(AssertUnwindSafe(|| self.run()));
+        // One of the two who hold the devices.
+        drop(self);
+        let stopped = end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) });
+        shared.stop(stopped.clone());
+        stopped
+    }
+
+    /// Ends the stack though the loop never ran.
+    pub(crate) fn give_up(self) {
+        let shared = Arc::clone(&self.shared);
+        drop(self);
+        shared.stop(Stopped::Shutdown(ShutdownReport::default()));
     }
 
     fn run(&mut self) -> Stopped {
         let mut read = self.read();
         loop {
             let next = match self.turn(read) {
-                Next::Again => {
-                    self.give_way();
-                    // Whatever else there is to do, and however long it lasts, the devices have their turns, too.
-                    let begun = if self.line.is_round_over() { self.begin_round() } else { Ok(()) };
-                    begun.map(|()| self.read())
-                }
+                Next::Again => self.go_on(),
                 Next::Sleep { until } => self.wait(until),
                 Next::Stop(stopped) => return stopped,
             };
@@ -118,6 +146,21 @@ impl Runner {
                 Err(error) => return Stopped::Failed { cause: format!("can't wait for events: {error}") },
             }
         }
+    }
+
+    /// There is more to do at once.
+    fn go_on(&mut self) -> Result<Read, Errno> {
+        self.give_way();
+        self.sleepless += 1;
+        if self.sleepless >= SLEEPLESS_MAX {
+            self.sleepless = 0;
+            self.sleeper.take_seldom(&mut self.line)?;
+        }
+        // Whatever else there is to do, and however long it lasts, the devices have their turns, too.
+        if self.line.is_round_over() {
+            self.begin_round()?;
+        }
+        Ok(self.read())
     }
 
     /// Reads from the device whose turn it is, passing over those that have nothing: they are not worth the lock.
@@ -160,6 +203,7 @@ impl Runner {
         }
         self.line.begin_round();
         self.sleeper.sleep(&mut self.line, until)?;
+        self.sleepless = 0;
         self.answers.asked();
         if self.shared.take_ring() {
             self.busy.something_happened(now());
@@ -209,11 +253,13 @@ impl Runner {
                 return Ok(None);
             }
             let rung = self.shared.take_ring();
-            if rung || self.busy.is_seldom_due(at) {
-                self.sleeper.take_seldom(&mut self.line)?;
-            }
+            let due = rung || self.busy.is_seldom_due(at);
+            // Whoever was told of something may have asked for the end.
+            let told = due && self.sleeper.take_seldom(&mut self.line)?;
             if rung {
                 self.busy.something_happened(at);
+            }
+            if rung || told {
                 return Ok(Some(None));
             }
             if let Some(read) = self.look()? {

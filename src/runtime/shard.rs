@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     /// Signalled when the stack has stopped.
     stopped: Condvar,
     pub(super) loop_thread: OnceLock<ThreadId>,
+    /// The loop runs, or is about to: somebody answers who waits for it.
+    runs: AtomicBool,
     /// Within how many nanoseconds a service wants the stack to end; `u64::MAX` if none does.
     end_wanted_within: AtomicU64,
 }
@@ -123,6 +125,7 @@ impl Shared {
             rung: AtomicBool::new(false),
             stopped: Condvar::new(),
             loop_thread: OnceLock::new(),
+            runs: AtomicBool::new(false),
             end_wanted_within: AtomicU64::new(u64::MAX),
         })
     }
@@ -279,6 +282,20 @@ impl Shared {
         }
         self.settle_and_leave(shard, None);
         result
+    }
+
+    /// The loop is about to run.
+    pub(super) fn will_run(&self) {
+        self.runs.store(true, Ordering::Relaxed);
+    }
+
+    /// As [`shut_down`](Self::shut_down), but only asks where nobody runs the loop: whoever does some day ends at once.
+    pub(crate) fn abandon(&self, timeout: Duration) {
+        if self.runs.load(Ordering::Relaxed) {
+            self.shut_down(timeout);
+        } else {
+            self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
+        }
     }
 
     /// Asks the loop to end the stack within `timeout`, and waits until it has; on the loop's own thread, where that

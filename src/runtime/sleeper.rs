@@ -27,6 +27,8 @@ const SELDOM_MAX: usize = 8;
 
 const BELL: u64 = 1 << 32;
 const TIMER: u64 = 2 << 32;
+/// And from here on what else is watched, in its order.
+const ALSO: u64 = 3 << 32;
 
 /// Descriptors that are asked without a list made for it: those of a stack with a device or a few.
 const FEW: usize = 4;
@@ -36,6 +38,8 @@ pub(super) struct Sleeper {
     epoll: OwnedFd,
     alarm: Alarm,
     shared: Arc<Shared>,
+    /// Who is told of what else is watched; each owns it.
+    also: Vec<Box<dyn FnMut() + Send>>,
     /// What `poll` is told of each descriptor; kept for its memory.
     happened: Vec<bool>,
 }
@@ -52,7 +56,19 @@ impl Sleeper {
                 add(control, u64::from(port.id.0))?;
             }
         }
-        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared), happened: Vec::new() })
+        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared), also: Vec::new(), happened: Vec::new() })
+    }
+
+    /// Has `react` called whenever `source` has something to read, until that was read.
+    pub(super) fn watch_also<S: AsFd + Send + 'static>(
+        &mut self,
+        mut source: S,
+        mut react: impl FnMut(&mut S) + Send + 'static,
+    ) -> io::Result<()> {
+        let id = ALSO + self.also.len() as u64;
+        epoll::add(&self.epoll, &source, EventData::new_u64(id), EventFlags::IN)?;
+        self.also.push(Box::new(move || react(&mut source)));
+        Ok(())
     }
 
     /// Sleeps until then, or until there is something to do, and notes which devices may have something to read.
@@ -118,19 +134,25 @@ impl Sleeper {
         Ok(*seldom)
     }
 
-    /// Takes notice of what seldom happens, if it has.
-    pub(super) fn take_seldom(&mut self, line: &mut Line) -> Result<(), Errno> {
+    /// Takes notice of what seldom happens, if it has, and tells whether somebody else than the loop was told of it.
+    pub(super) fn take_seldom(&mut self, line: &mut Line) -> Result<bool, Errno> {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); SELDOM_MAX];
         let at_once = timespec(Instant::ZERO);
         let events = match epoll::wait(&self.epoll, &mut events, Some(&at_once)) {
             Ok((events, _)) => events,
-            Err(Errno::INTR) => return Ok(()),
+            Err(Errno::INTR) => return Ok(false),
             Err(error) => return Err(error),
         };
+        let mut told = false;
         for event in events {
             match event.data.u64() {
                 BELL => drain(&self.shared.bell),
                 TIMER => self.alarm.rang(),
+                also @ ALSO.. => {
+                    let react = usize::try_from(also - ALSO).ok().and_then(|nth| self.also.get_mut(nth));
+                    react.into_iter().for_each(|react| react());
+                    told = true;
+                }
                 device => {
                     let changed = |port: &&mut Port| u64::from(port.id.0) == device;
                     for port in line.ports_mut().iter_mut().filter(changed) {
@@ -141,7 +163,7 @@ impl Sleeper {
                 }
             }
         }
-        Ok(())
+        Ok(told)
     }
 }
 

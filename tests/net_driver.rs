@@ -1,0 +1,188 @@
+//! A stack that runs on a thread of the program's choosing: who waits for it, what else it hears of, and how it ends.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use tunstack::device::{Device, MemoryDevice, Received, Room};
+use tunstack::net::{Builder, Driver, Net, Stopped, TcpListener, TcpStream};
+use tunstack::proto::{ChecksumState, Egress, Sent};
+
+/// In which all that follows has happened, or never will.
+const SOON: Duration = Duration::from_secs(20);
+
+fn builder() -> (Builder, MemoryDevice) {
+    let (device, peer) = MemoryDevice::pair(1500).unwrap();
+    (Net::builder().device(device).addr("10.9.0.1/24"), peer)
+}
+
+fn built() -> (Net, Driver) {
+    builder().0.build().unwrap()
+}
+
+/// Does it on a thread of its own.
+fn aside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(act()));
+    told
+}
+
+fn soon<T>(told: &Receiver<T>) -> T {
+    told.recv_timeout(SOON).expect("it is over soon")
+}
+
+fn is_shutdown(stopped: &Stopped) -> bool {
+    matches!(stopped, Stopped::Shutdown(_))
+}
+
+#[test]
+fn it_runs_on_the_thread_that_asks_for_it_until_the_stack_ends() {
+    let (net, driver) = built();
+    // Whoever waits before it runs is answered when it does.
+    let waiting = net.clone();
+    let talk = aside(move || {
+        let listener = TcpListener::bind(&waiting, "10.9.0.1:7").unwrap();
+        let mut client = TcpStream::connect(&waiting, "10.9.0.1:7").unwrap();
+        let mut server = listener.accept().unwrap().0;
+        client.write_all(b"odd").unwrap();
+        let mut read = [0; 3];
+        server.read_exact(&mut read).unwrap();
+        assert!(waiting.stopped().is_none());
+        waiting.shutdown(SOON)
+    });
+    let run = aside(move || driver.run());
+    soon(&talk);
+    assert!(is_shutdown(&soon(&run)));
+    assert!(net.stopped().is_some_and(|stopped| is_shutdown(&stopped)));
+}
+
+#[test]
+fn a_driver_that_is_dropped_leaves_a_stack_that_has_stopped() {
+    let (net, driver) = built();
+    let waits = net.clone();
+    let stopped = aside(move || waits.wait_stopped());
+    drop(driver);
+    assert!(is_shutdown(&soon(&stopped)));
+    let error = TcpListener::bind(&net, "10.9.0.1:7").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NetworkDown);
+}
+
+#[test]
+fn the_last_handle_waits_for_no_driver_that_does_not_run_and_one_that_does_then_ends_at_once() {
+    let over = aside(|| {
+        let (net, driver) = built();
+        drop(net);
+        driver.run()
+    });
+    assert!(is_shutdown(&soon(&over)));
+}
+
+#[test]
+fn the_last_handle_ends_a_driver_that_runs_elsewhere() {
+    let (net, driver) = built();
+    let run = aside(move || driver.run());
+    let dropped = aside(move || drop(net));
+    assert!(is_shutdown(&soon(&run)));
+    soon(&dropped);
+}
+
+#[test]
+fn what_is_watched_is_told_until_it_was_read_and_may_end_the_stack() {
+    let (net, driver) = built();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let (tell, told) = mpsc::channel();
+    let ends = net.clone();
+    let driver = driver
+        .watch(theirs, move |stream| {
+            let mut octet = [0];
+            stream.read_exact(&mut octet).unwrap();
+            tell.send(octet[0]).unwrap();
+            if octet[0] == b'q' {
+                // It asks, and waits for nothing here.
+                ends.shutdown(SOON);
+            }
+        })
+        .unwrap();
+    let run = aside(move || driver.run());
+    // The loop sleeps by now, or soon does.
+    for octet in [b"a".as_slice(), b"bc"] {
+        ours.write_all(octet).unwrap();
+        octet.iter().for_each(|octet| assert_eq!(soon(&told), *octet));
+    }
+    ours.write_all(b"q").unwrap();
+    assert_eq!(soon(&told), b'q');
+    assert!(is_shutdown(&soon(&run)));
+}
+
+#[test]
+fn a_panic_of_whoever_watches_is_the_stacks_end_and_is_told() {
+    let (net, driver) = built();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let driver = driver.watch(theirs, |_| panic!("no more of this")).unwrap();
+    let run = aside(move || driver.run());
+    ours.write_all(b"x").unwrap();
+    let cause = "no more of this".to_owned();
+    assert_eq!(soon(&run), Stopped::Failed { cause: cause.clone() });
+    assert_eq!(net.stopped(), Some(Stopped::Failed { cause }));
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_refused() {
+    let (_net, driver) = built();
+    let file = std::fs::File::open(file!()).unwrap();
+    let error = driver.watch(file, |_| {}).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+/// A device that always has one more datagram, which is nobody's.
+struct Flood(OwnedFd);
+
+impl Device for Flood {
+    fn name(&self) -> &str {
+        "flood"
+    }
+
+    fn mtu(&self) -> usize {
+        1500
+    }
+
+    fn recv(&self, buffer: &mut [u8]) -> Received {
+        buffer[..20].fill(0);
+        Received::Packet { len: 20, checksum: ChecksumState::Trusted, gso_size: None }
+    }
+
+    fn send(&self, _: Egress<'_>) -> Sent {
+        Sent::Taken
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn room(&self) -> Room {
+        Room::Readable
+    }
+}
+
+#[test]
+fn a_loop_that_never_sleeps_hears_of_what_is_watched() {
+    let bell = eventfd(1, EventfdFlags::CLOEXEC).unwrap();
+    let (net, driver) = Net::builder().device(Flood(bell)).addr("10.9.0.1/24").build().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let ends = net.clone();
+    let end = move |stream: &mut UnixStream| {
+        stream.read_exact(&mut [0]).unwrap();
+        ends.shutdown(SOON);
+    };
+    let driver = driver.watch(theirs, end).unwrap();
+    let run = aside(move || driver.run());
+    while net.counters().packets_in < 10_000 {
+        thread::yield_now();
+    }
+    ours.write_all(b"q").unwrap();
+    assert!(is_shutdown(&soon(&run)));
+}
