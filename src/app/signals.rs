@@ -1,16 +1,20 @@
 //! SIGINT and SIGTERM: the first asks for an orderly end, the second is the end. SIGUSR1 asks for a report.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::SyncSender;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 
-/// Signals that are caught from now on.
-pub(crate) struct Caught(Signals);
+/// Signals that are caught from now on. It has something to read while some are there that [`take`](Self::take) has not told of.
+pub(crate) struct Caught(SignalDelivery<UnixStream, SignalOnly>);
 
 /// Begins to catch SIGINT, SIGTERM and SIGUSR1. A second one of the former two exits at once, from the handler
 /// itself, with 128 and the signal's number, whatever the program is doing.
@@ -24,10 +28,22 @@ pub(crate) fn catch() -> io::Result<Caught> {
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&once))?;
         flag::register(signal, Arc::clone(&once))?;
     }
-    Signals::new([SIGINT, SIGTERM, SIGUSR1]).map(Caught)
+    let (read, write) = UnixStream::pair()?;
+    SignalDelivery::with_pipe(read, write, SignalOnly, [SIGINT, SIGTERM, SIGUSR1]).map(Caught)
+}
+
+impl AsFd for Caught {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
 }
 
 impl Caught {
+    /// The signals that have come since this was asked last, without waiting.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Signal> {
+        self.0.pending().map(Signal)
+    }
+
     /// Tells `to` of every signal, also of those that came before this call, from a thread of its own, which waits while
     /// there is no room.
     ///
@@ -35,9 +51,13 @@ impl Caught {
     /// If the thread can't be started.
     pub(crate) fn tell<T: From<Signal> + Send + 'static>(mut self, to: SyncSender<T>) -> io::Result<()> {
         std::thread::Builder::new().name("signals".into()).spawn(move || {
-            for number in self.0.forever() {
-                // The receiver is gone only when the program ends anyway.
-                let _ = to.send(T::from(Signal(number)));
+            loop {
+                // Whatever it was that came to an end, what is there is told.
+                let _ = poll(&mut [PollFd::new(&self, PollFlags::IN)], None);
+                for signal in self.take() {
+                    // The receiver is gone only when the program ends anyway.
+                    let _ = to.send(T::from(signal));
+                }
             }
         })?;
         Ok(())

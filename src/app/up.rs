@@ -1,7 +1,8 @@
 //! `tunstack up`: attach, announce, run until told to end.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use super::cli::UpArgs;
 use super::failure::Failure;
@@ -11,11 +12,8 @@ use super::output::say;
 use super::report;
 use super::services;
 use super::signals::{self, Signal, Wish};
-use crate::net::Net;
+use crate::net::{Driver, Net};
 use crate::runtime::Stopped;
-
-/// Signals that wait to be heeded: more say nothing new.
-const WAKES_MAX: usize = 8;
 
 /// Runs the daemon to its end.
 ///
@@ -27,7 +25,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     let network = Network::resolve(&args.network)?;
     let network = network.fit_to_host(Path::new("/proc/sys/net"))?;
 
-    let net = start(args, &network)?;
+    let (net, driver) = build(args, &network)?;
     let interfaces = net.interfaces();
     let devices: Vec<Greeted<'_>> = interfaces
         .iter()
@@ -37,65 +35,50 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     // A reader that has closed its end is no reason to end: the daemon serves the network.
     let _ = say(&greeting(&devices, args.forward, &args.serve));
 
-    let (tell, wakes) = sync_channel(WAKES_MAX);
-    let threads = signals.tell(tell.clone()).and_then(|()| {
-        let net = net.clone();
-        std::thread::Builder::new().name("stopped".into()).spawn(move || {
-            let _ = tell.send(Wake::Stopped(net.wait_stopped()));
-        })
-    });
-    threads.map_err(|error| Failure::new(format!("can't start a thread: {error}")))?;
-    wait(args, &net, &wakes)
+    // All that the daemon does it does on this thread: to a process with one thread system calls are cheaper.
+    let heed = heeding(net.clone(), args.stop_timeout());
+    let driver = driver
+        .watch(signals, move |signals| signals.take().for_each(&heed))
+        .map_err(|error| Failure::new(format!("can't wait for signals: {error}")))?;
+    match driver.run() {
+        Stopped::Shutdown(report) => {
+            log::info!("ended in {:?}: {} finished, {} reset", report.took, report.finished, report.reset);
+            if log::log_enabled!(log::Level::Info) {
+                report::print(&net);
+            }
+            Ok(())
+        }
+        stopped => Err(stopped_by_itself(stopped)),
+    }
 }
 
-/// Runs until a signal asks for the end, or the stack ends by itself.
-fn wait(args: &UpArgs, net: &Net, wakes: &Receiver<Wake>) -> Result<(), Failure> {
-    loop {
-        match wakes.recv() {
-            Ok(Wake::Signal(signal)) => match signal.wish() {
-                Wish::Report => report::print(net),
-                Wish::End => {
-                    log::info!("{signal}: ending; a second one ends at once");
-                    let report = net.shutdown(args.stop_timeout());
-                    log::info!(
-                        "ended in {:?}: {} finished, {} reset",
-                        report.took,
-                        report.finished,
-                        report.reset
-                    );
-                    if log::log_enabled!(log::Level::Info) {
-                        report::print(net);
-                    }
-                    return Ok(());
-                }
-            },
-            Ok(Wake::Stopped(stopped)) => return Err(stopped_by_itself(stopped)),
-            Err(_) => {
-                return Err(Failure::new("lost sight of the stack's threads; please report this as a bug"));
-            }
+/// What is done about a signal, between two turns of the loop.
+fn heeding(net: Net, stop_timeout: Duration) -> impl Fn(Signal) {
+    move |signal| match signal.wish() {
+        Wish::Report => print_aside(&net),
+        Wish::End => {
+            log::info!("{signal}: ending; a second one ends at once");
+            net.shutdown(stop_timeout);
         }
     }
 }
 
-/// What ends the wait.
-enum Wake {
-    Signal(Signal),
-    Stopped(Stopped),
-}
-
-impl From<Signal> for Wake {
-    fn from(signal: Signal) -> Self {
-        Wake::Signal(signal)
+/// Prints the counters on a thread of its own: whoever reads them may pause, and the network must not.
+fn print_aside(net: &Net) {
+    let counted = net.clone();
+    let printing = thread::Builder::new().name("report".into()).spawn(move || report::print(&counted));
+    if printing.is_err() {
+        report::print(net);
     }
 }
 
-fn start(args: &UpArgs, network: &Network) -> Result<Net, Failure> {
+fn build(args: &UpArgs, network: &Network) -> Result<(Net, Driver), Failure> {
     let builder = network
         .builder(args.offload.into())
         .forwarding(args.forward)
         .reverse_path(args.reverse_path.into())
         .busy_poll(args.busy_poll);
-    services::add_all(builder, &args.serve, &network.addresses()).start().map_err(|error| {
+    services::add_all(builder, &args.serve, &network.addresses()).build().map_err(|error| {
         Failure::new(network::explain(&error, &Called::now("tunstack up --addr 10.10.0.2/24")))
     })
 }

@@ -321,6 +321,52 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn all_that_it_does_it_does_on_one_thread_reports_aside() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("");
+        let tasks = format!("/proc/{}/task", daemon.process().id());
+        let threads = || std::fs::read_dir(&tasks).expect("it runs").count();
+        say_hello();
+        assert_eq!(threads(), 1);
+        daemon.process().signal(Signal::USR1);
+        daemon.process().wait_for_stderr("tcp_passive_opens", Duration::from_secs(5));
+        say_hello();
+        eventually("the report is printed", Duration::from_secs(5), || threads() == 1);
+        assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+    });
+}
+
+#[test]
+fn a_report_that_nobody_reads_does_not_stop_the_network() {
+    in_namespace(|| {
+        let (full, mut keeps) = std::io::pipe().expect("a pipe");
+        // As much as a pipe holds: whoever writes more waits.
+        rustix::fs::fcntl_setfl(&keeps, rustix::fs::OFlags::NONBLOCK).expect("a flag of a pipe");
+        while keeps.write(&[b'.'; 4096]).is_ok() {}
+        rustix::fs::fcntl_setfl(&keeps, rustix::fs::OFlags::empty()).expect("a flag of a pipe");
+        let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_tunstack"))
+            .args(["up", "--tun", "tun0"])
+            .stdout(std::process::Stdio::null())
+            .stderr(keeps)
+            .spawn()
+            .expect("the daemon starts");
+        eventually("it answers", Duration::from_secs(10), || {
+            Command::new("ping")
+                .args(["-c", "1", "-W", "1", "10.9.0.2"])
+                .output()
+                .is_ok_and(|ping| ping.status.success())
+        });
+        let pid = rustix::process::Pid::from_child(&daemon);
+        rustix::process::kill_process(pid, Signal::USR1).expect("it runs");
+        thread::sleep(Duration::from_millis(100));
+        say_hello();
+        drop(full);
+        rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
+        assert_eq!(daemon.wait().expect("it ends").code(), Some(0));
+    });
+}
+
+#[test]
 fn an_idle_daemon_uses_no_processor_time() {
     in_namespace(|| {
         let daemon = Daemon::up("");
