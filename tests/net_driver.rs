@@ -1,6 +1,7 @@
 //! A stack that runs on a thread of the program's choosing: who waits for it, what else it hears of, and how it ends.
 
 use std::io::{Read, Write};
+use std::ops::ControlFlow::{Break, Continue};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Builder, Driver, Net, Stopped, TcpListener, TcpStream};
-use tunstack::proto::{ChecksumState, Egress, Sent};
+use tunstack::proto::{ChecksumState, DeviceId, Egress, Sent};
 
 /// In which all that follows has happened, or never will.
 const SOON: Duration = Duration::from_secs(20);
@@ -100,11 +101,14 @@ fn what_is_watched_is_told_until_it_was_read_and_may_end_the_stack() {
         .watch(theirs, move |stream| {
             let mut octet = [0];
             stream.read_exact(&mut octet).unwrap();
+            // Nobody holds the lock.
+            assert!(ends.stopped().is_none() && ends.counters().packets_in == 0);
             tell.send(octet[0]).unwrap();
             if octet[0] == b'q' {
                 // It asks, and waits for nothing here.
                 ends.shutdown(SOON);
             }
+            Continue(())
         })
         .unwrap();
     let run = aside(move || driver.run());
@@ -134,8 +138,101 @@ fn a_panic_of_whoever_watches_is_the_stacks_end_and_is_told() {
 fn what_cannot_be_waited_for_is_refused() {
     let (_net, driver) = built();
     let file = std::fs::File::open(file!()).unwrap();
-    let error = driver.watch(file, |_| {}).unwrap_err();
+    let error = driver.watch(file, |_| Continue(())).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn what_is_watched_no_longer_is_dropped() {
+    let (net, driver) = built();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (told, tells) = mpsc::channel();
+    // It is readable for ever, also by this other descriptor of it.
+    let copy = theirs.try_clone().unwrap();
+    let driver = driver
+        .watch(theirs, move |stream| {
+            told.send(stream.read(&mut [0]).unwrap()).unwrap();
+            Break(())
+        })
+        .unwrap();
+    let run = aside(move || driver.run());
+    drop(ours);
+    assert_eq!(tells.recv_timeout(SOON), Ok(0));
+    assert_eq!(tells.recv_timeout(SOON), Err(mpsc::RecvTimeoutError::Disconnected));
+    net.shutdown(SOON);
+    soon(&run);
+    drop(copy);
+}
+
+#[test]
+fn a_loop_that_looks_before_it_sleeps_hears_of_the_end() {
+    let (builder, peer) = builder();
+    let (net, driver) = builder.busy_poll(SOON * 10).build().unwrap();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let ends = net.clone();
+    let driver = driver
+        .watch(theirs, move |stream| {
+            stream.read_exact(&mut [0]).unwrap();
+            ends.shutdown(SOON);
+            Continue(())
+        })
+        .unwrap();
+    let run = aside(move || driver.run());
+    assert_eq!(peer.send(Egress::plain(DeviceId(0), b"x", &[])), Sent::Taken);
+    while net.counters().packets_in == 0 {
+        thread::yield_now();
+    }
+    ours.write_all(b"q").unwrap();
+    assert!(is_shutdown(&soon(&run)));
+}
+
+/// Does it when it is dropped.
+struct AtTheEnd<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for AtTheEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn who_watched_may_wait_for_the_end_when_it_is_dropped_and_panic() {
+    for runs in [true, false] {
+        let (net, driver) = built();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let waits = net.clone();
+        let waits = AtTheEnd(move || {
+            let waits = waits.clone();
+            assert!(is_shutdown(&soon(&aside(move || waits.wait_stopped()))));
+            panic!("and this is nobody's end");
+        });
+        let watches = move |_: &mut UnixStream| {
+            let _held = &waits;
+            Continue(())
+        };
+        let driver = driver.watch(theirs, watches).unwrap();
+        let run = aside(move || if runs { drop(driver.run()) } else { drop(driver) });
+        if runs {
+            net.shutdown(SOON);
+        }
+        soon(&run);
+        drop(ours);
+    }
+}
+
+#[test]
+fn the_thread_that_ran_it_hears_the_truth_about_the_end() {
+    let (net, driver) = built();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let driver = driver.watch(theirs, |_| panic!("no more of this")).unwrap();
+    ours.write_all(b"x").unwrap();
+    let ends = aside(move || {
+        let ran = driver.run();
+        net.shutdown(SOON);
+        [ran, net.wait_stopped(), net.stopped().unwrap()]
+    });
+    let failed = Stopped::Failed { cause: "no more of this".to_owned() };
+    assert_eq!(soon(&ends), [failed.clone(), failed.clone(), failed]);
 }
 
 /// A device that always has one more datagram, which is nobody's.
@@ -177,6 +274,7 @@ fn a_loop_that_never_sleeps_hears_of_what_is_watched() {
     let end = move |stream: &mut UnixStream| {
         stream.read_exact(&mut [0]).unwrap();
         ends.shutdown(SOON);
+        Continue(())
     };
     let driver = driver.watch(theirs, end).unwrap();
     let run = aside(move || driver.run());

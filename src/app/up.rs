@@ -1,8 +1,11 @@
 //! `tunstack up`: attach, announce, run until told to end.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cli::UpArgs;
 use super::failure::Failure;
@@ -13,7 +16,10 @@ use super::report;
 use super::services;
 use super::signals::{self, Signal, Wish};
 use crate::net::{Driver, Net};
-use crate::runtime::Stopped;
+use crate::runtime::{ShutdownReport, Stopped};
+
+/// For how long the end waits for what is being printed.
+const ASIDE_MAX: Duration = Duration::from_millis(200);
 
 /// Runs the daemon to its end.
 ///
@@ -32,43 +38,79 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         .zip(network.links())
         .map(|(interface, link)| Greeted { name: &interface.name, link })
         .collect();
-    // A reader that has closed its end is no reason to end: the daemon serves the network.
-    let _ = say(&greeting(&devices, args.forward, &args.serve));
+    let (said, reports) = (Asides::default(), Asides::default());
+    let greeting = greeting(&devices, args.forward, &args.serve);
+    said.begin(move || {
+        // A reader that has closed its end is no reason to end: the daemon serves the network.
+        let _ = say(&greeting);
+    });
 
     // All that the daemon does it does on this thread: to a process with one thread system calls are cheaper.
-    let heed = heeding(net.clone(), args.stop_timeout());
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let heed = heeding(net.clone(), reports.clone(), args.stop_timeout(), Arc::clone(&is_ending));
+    let heed_all = move |signals: &mut signals::Caught| {
+        signals.take().for_each(&heed);
+        ControlFlow::Continue(())
+    };
     let driver = driver
-        .watch(signals, move |signals| signals.take().for_each(&heed))
+        .watch(signals, heed_all)
         .map_err(|error| Failure::new(format!("can't wait for signals: {error}")))?;
-    match driver.run() {
-        Stopped::Shutdown(report) => {
-            log::info!("ended in {:?}: {} finished, {} reset", report.took, report.finished, report.reset);
-            if log::log_enabled!(log::Level::Info) {
-                report::print(&net);
-            }
-            Ok(())
-        }
-        stopped => Err(stopped_by_itself(stopped)),
+    let stopped = driver.run();
+    [said, reports].iter().for_each(|aside| aside.wait_for(ASIDE_MAX));
+    let report = match stopped {
+        Stopped::Shutdown(report) => report,
+        // Who asks for the end may take the device away as well.
+        Stopped::DeviceGone { .. } if is_ending.load(Ordering::Relaxed) => ShutdownReport::default(),
+        stopped => return Err(stopped_by_itself(stopped)),
+    };
+    log::info!("ended in {:?}: {} finished, {} reset", report.took, report.finished, report.reset);
+    if log::log_enabled!(log::Level::Info) {
+        report::print(&net);
     }
+    Ok(())
 }
 
 /// What is done about a signal, between two turns of the loop.
-fn heeding(net: Net, stop_timeout: Duration) -> impl Fn(Signal) {
+fn heeding(net: Net, reports: Asides, timeout: Duration, is_ending: Arc<AtomicBool>) -> impl Fn(Signal) {
     move |signal| match signal.wish() {
-        Wish::Report => print_aside(&net),
+        Wish::Report => {
+            let net = net.clone();
+            reports.begin(move || report::print(&net));
+        }
         Wish::End => {
+            is_ending.store(true, Ordering::Relaxed);
             log::info!("{signal}: ending; a second one ends at once");
-            net.shutdown(stop_timeout);
+            net.shutdown(timeout);
         }
     }
 }
 
-/// Prints the counters on a thread of its own: whoever reads them may pause, and the network must not.
-fn print_aside(net: &Net) {
-    let counted = net.clone();
-    let printing = thread::Builder::new().name("report".into()).spawn(move || report::print(&counted));
-    if printing.is_err() {
-        report::print(net);
+/// What is printed on a thread of its own: whoever reads it may pause, and the network must not.
+#[derive(Clone, Default)]
+struct Asides(Arc<AtomicBool>);
+
+impl Asides {
+    /// Begins to print, unless the last is still being printed: then there is a reader who has more to read than is read.
+    fn begin(&self, print: impl FnOnce() + Send + 'static) {
+        if self.0.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let is_printing = Arc::clone(&self.0);
+        let printing = thread::Builder::new().name("print".into()).spawn(move || {
+            print();
+            is_printing.store(false, Ordering::Release);
+        });
+        if printing.is_err() {
+            self.0.store(false, Ordering::Release);
+        }
+    }
+
+    /// Waits for what is being printed, for so long at most.
+    fn wait_for(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        while self.0.load(Ordering::Acquire) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
 use crate::runtime::{Runner, Stopped};
@@ -14,8 +15,8 @@ use crate::runtime::{Runner, Stopped};
 /// nanoseconds shorter, since the kernel need not count who uses it.
 ///
 /// Until it runs nothing is received and nothing ends: a call on the [`Net`](super::Net) that waits does so until another thread runs it.
-/// On the thread that does, calls that would wait fail with `WouldBlock` instead, as in a service. A stack whose driver is dropped has
-/// stopped.
+/// On the thread that does, calls that would wait fail with `WouldBlock` instead, as in a service; [`Net::shutdown`](super::Net::shutdown)
+/// only asks there, and its report is empty. A stack whose driver is dropped has stopped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,18 +49,22 @@ impl Driver {
         Driver { runner: Some(runner) }
     }
 
-    /// Has `react` called whenever `source` has something to read, until that was read: signals, say, that a pipe tells of. Everything is
-    /// waited for in one place, and the program needs no thread for it.
+    /// Has `react` called whenever `source` has something to read, until that was read or it says
+    /// [`Break`](ControlFlow::Break): signals, say, that a pipe tells of. Everything is waited for in one place, and the program needs
+    /// no thread for it. What has come to an end, such as a pipe that nobody writes to any more, has something to read for ever: `Break`
+    /// drops it.
     ///
     /// It is called between two turns of the loop, where it may use the [`Net`](super::Net) (but not wait for it; and
-    /// [`Net::shutdown`](super::Net::shutdown) only asks for the end there). Nothing else happens meanwhile: it has to be short.
+    /// [`Net::shutdown`](super::Net::shutdown) only asks for the end there). Nothing else happens meanwhile: it has to be short. A `Net`
+    /// that it holds is a handle like any other, and as long as it does, dropping all others doesn't end the stack.
     ///
     /// # Errors
-    /// Those of `epoll_ctl(2)`: `PermissionDenied` for what can't be waited for, such as a file.
+    /// Those of `epoll_ctl(2)`: `PermissionDenied` for what can't be waited for, such as a file; `AlreadyExists` for what is watched. The
+    /// stack has stopped then.
     pub fn watch<S: AsFd + Send + 'static>(
         mut self,
         source: S,
-        react: impl FnMut(&mut S) + Send + 'static,
+        react: impl FnMut(&mut S) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<Self> {
         if let Some(runner) = &mut self.runner {
             runner.watch_also(source, react)?;

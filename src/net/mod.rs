@@ -225,7 +225,7 @@ impl fmt::Debug for Net {
     }
 }
 
-/// What all handles share. The loop itself has none, so that the last one dropped ends it.
+/// What all handles share. The loop itself has none (unless what it watches has), so that the last one dropped ends it.
 struct Handle {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,

@@ -1,4 +1,4 @@
-//! The loop itself: what the stack's own thread does.
+//! The loop itself: what the thread does that runs the stack.
 
 use std::any::Any;
 use std::io;
@@ -94,14 +94,15 @@ impl Runner {
         })
     }
 
-    /// Has `react` called by the loop, without the lock, whenever `source` has something to read, until that was read.
+    /// Has `react` called by the loop, without the lock, whenever `source` has something to read, until that was read or it says
+    /// `Break`.
     ///
     /// # Errors
     /// If `source` can't be waited for, as files can't.
     pub(crate) fn watch_also<S: AsFd + Send + 'static>(
         &mut self,
         source: S,
-        react: impl FnMut(&mut S) + Send + 'static,
+        react: impl FnMut(&mut S) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<()> {
         self.sleeper.watch_also(source, react)
     }
@@ -119,18 +120,28 @@ impl Runner {
         shared.will_run();
         let _ = shared.loop_thread.set(thread::current().id());
         let end = catch_unwind(AssertUnwindSafe(|| self.run()));
-        // One of the two who hold the devices.
-        drop(self);
         let stopped = end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) });
-        shared.stop(stopped.clone());
+        self.end(stopped.clone());
+        // From here on this thread is like any other, and hears the truth about the end.
+        shared.loop_is_over();
         stopped
     }
 
     /// Ends the stack though the loop never ran.
     pub(crate) fn give_up(self) {
+        self.end(Stopped::Shutdown(ShutdownReport::default()));
+    }
+
+    fn end(mut self, stopped: Stopped) {
         let shared = Arc::clone(&self.shared);
+        let also = self.sleeper.take_also();
+        // One of the two who hold the devices.
         drop(self);
-        shared.stop(Stopped::Shutdown(ShutdownReport::default()));
+        shared.stop(stopped);
+        // Other people's code, which may wait for somebody who waits for the end, or panic.
+        for watched in also {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(watched)));
+        }
     }
 
     fn run(&mut self) -> Stopped {

@@ -46,7 +46,9 @@ pub(crate) struct Shared {
     pub(super) loop_thread: OnceLock<ThreadId>,
     /// The loop runs, or is about to: somebody answers who waits for it.
     runs: AtomicBool,
-    /// Within how many nanoseconds a service wants the stack to end; `u64::MAX` if none does.
+    /// The loop has run.
+    is_over: AtomicBool,
+    /// Within how many nanoseconds somebody on the loop's thread wants the stack to end; `u64::MAX` if nobody does.
     end_wanted_within: AtomicU64,
 }
 
@@ -126,6 +128,7 @@ impl Shared {
             stopped: Condvar::new(),
             loop_thread: OnceLock::new(),
             runs: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             end_wanted_within: AtomicU64::new(u64::MAX),
         })
     }
@@ -289,12 +292,19 @@ impl Shared {
         self.runs.store(true, Ordering::Relaxed);
     }
 
+    /// The loop's thread runs it no more, and may wait.
+    pub(super) fn loop_is_over(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     /// As [`shut_down`](Self::shut_down), but only asks where nobody runs the loop: whoever does some day ends at once.
     pub(crate) fn abandon(&self, timeout: Duration) {
         if self.runs.load(Ordering::Relaxed) {
             self.shut_down(timeout);
         } else {
             self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
+            // It may have begun to run since it was asked, and sleep by now.
+            self.ring();
         }
     }
 
@@ -313,7 +323,7 @@ impl Shared {
 
     /// Begins the end that a service has asked for. It runs under the lock, and could not take it again.
     pub(super) fn heed_services(&self, shard: &mut Shard) {
-        // Only services ask, on this thread.
+        // Only services ask, and what is watched besides, on this thread.
         if self.end_wanted_within.load(Ordering::Relaxed) != u64::MAX {
             let nanos = self.end_wanted_within.swap(u64::MAX, Ordering::Relaxed);
             shard.close_within(Duration::from_nanos(nanos));
@@ -353,7 +363,7 @@ impl Shared {
 
     /// Whether this is the loop's own thread.
     pub(crate) fn is_loop(&self) -> bool {
-        self.loop_thread.get() == Some(&std::thread::current().id())
+        self.loop_thread.get() == Some(&std::thread::current().id()) && !self.is_over.load(Ordering::Relaxed)
     }
 
     /// Wakes the loop.

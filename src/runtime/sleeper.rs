@@ -4,6 +4,7 @@
 //! under load nobody sleeps.
 
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::{io, iter};
@@ -38,8 +39,8 @@ pub(super) struct Sleeper {
     epoll: OwnedFd,
     alarm: Alarm,
     shared: Arc<Shared>,
-    /// Who is told of what else is watched; each owns it.
-    also: Vec<Box<dyn FnMut() + Send>>,
+    /// What else is watched.
+    also: Also,
     /// What `poll` is told of each descriptor; kept for its memory.
     happened: Vec<bool>,
 }
@@ -56,19 +57,35 @@ impl Sleeper {
                 add(control, u64::from(port.id.0))?;
             }
         }
-        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared), also: Vec::new(), happened: Vec::new() })
+        Ok(Sleeper { epoll, alarm, shared: Arc::clone(shared), also: Also::default(), happened: Vec::new() })
     }
 
-    /// Has `react` called whenever `source` has something to read, until that was read.
+    /// Has `react` called whenever `source` has something to read, until that was read or it says `Break`.
     pub(super) fn watch_also<S: AsFd + Send + 'static>(
         &mut self,
-        mut source: S,
-        mut react: impl FnMut(&mut S) + Send + 'static,
+        source: S,
+        react: impl FnMut(&mut S) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<()> {
         let id = ALSO + self.also.len() as u64;
         epoll::add(&self.epoll, &source, EventData::new_u64(id), EventFlags::IN)?;
-        self.also.push(Box::new(move || react(&mut source)));
+        self.also.push(Some(Box::new(Watch { source, react })));
         Ok(())
+    }
+
+    /// What is watched besides, which is so no longer: its owner's code, which runs when it is dropped.
+    pub(super) fn take_also(&mut self) -> Also {
+        std::mem::take(&mut self.also)
+    }
+
+    /// Tells whom it concerns, and watches no longer what they are done with.
+    fn tell(&mut self, nth: u64) {
+        let Some(slot) = usize::try_from(nth).ok().and_then(|nth| self.also.get_mut(nth)) else { return };
+        if slot.as_mut().is_some_and(|watched| watched.react().is_break())
+            && let Some(watched) = slot.take()
+        {
+            // That it isn't there is all that can go wrong.
+            let _ = epoll::delete(&self.epoll, watched.fd());
+        }
     }
 
     /// Sleeps until then, or until there is something to do, and notes which devices may have something to read.
@@ -149,8 +166,7 @@ impl Sleeper {
                 BELL => drain(&self.shared.bell),
                 TIMER => self.alarm.rang(),
                 also @ ALSO.. => {
-                    let react = usize::try_from(also - ALSO).ok().and_then(|nth| self.also.get_mut(nth));
-                    react.into_iter().for_each(|react| react());
+                    self.tell(also - ALSO);
                     told = true;
                 }
                 device => {
@@ -164,6 +180,32 @@ impl Sleeper {
             }
         }
         Ok(told)
+    }
+}
+
+/// What else is watched, in the order of its ids; `None` where it is so no longer.
+pub(super) type Also = Vec<Option<Box<dyn Watched>>>;
+
+/// Something that is watched besides the devices.
+pub(super) trait Watched: Send {
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// It has something to read. `Break` if it is to be watched no longer.
+    fn react(&mut self) -> ControlFlow<()>;
+}
+
+struct Watch<S, F> {
+    source: S,
+    react: F,
+}
+
+impl<S: AsFd + Send, F: FnMut(&mut S) -> ControlFlow<()> + Send> Watched for Watch<S, F> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+
+    fn react(&mut self) -> ControlFlow<()> {
+        (self.react)(&mut self.source)
     }
 }
 

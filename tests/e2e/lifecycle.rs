@@ -327,12 +327,28 @@ fn all_that_it_does_it_does_on_one_thread_reports_aside() {
         let tasks = format!("/proc/{}/task", daemon.process().id());
         let threads = || std::fs::read_dir(&tasks).expect("it runs").count();
         say_hello();
-        assert_eq!(threads(), 1);
+        eventually("it has greeted", Duration::from_secs(5), || threads() == 1);
         daemon.process().signal(Signal::USR1);
         daemon.process().wait_for_stderr("tcp_passive_opens", Duration::from_secs(5));
         say_hello();
         eventually("the report is printed", Duration::from_secs(5), || threads() == 1);
         assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
+    });
+}
+
+#[test]
+fn a_device_that_goes_while_it_ends_changes_nothing_about_the_end() {
+    in_namespace(|| {
+        let mut daemon = Daemon::up("--stop-timeout 10");
+        // A client that doesn't read what chargen has queued, so that the signal can't finish it.
+        let deaf = connect("10.9.0.2:19");
+        thread::sleep(Duration::from_millis(500));
+        daemon.process().signal(Signal::TERM);
+        thread::sleep(Duration::from_millis(200));
+        assert!(daemon.process().is_running());
+        sh("ip link delete tun0");
+        assert_eq!(daemon.process().wait(STOP).code(), Some(0));
+        drop(deaf);
     });
 }
 
@@ -357,8 +373,13 @@ fn a_report_that_nobody_reads_does_not_stop_the_network() {
                 .is_ok_and(|ping| ping.status.success())
         });
         let pid = rustix::process::Pid::from_child(&daemon);
-        rustix::process::kill_process(pid, Signal::USR1).expect("it runs");
-        thread::sleep(Duration::from_millis(100));
+        let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+        let threads = || std::fs::read_dir(&tasks).expect("it runs").count();
+        for _ in 0..20 {
+            rustix::process::kill_process(pid, Signal::USR1).expect("it runs");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(threads(), 2, "one report waits, and no more are begun");
         say_hello();
         drop(full);
         rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
