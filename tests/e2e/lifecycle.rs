@@ -17,6 +17,18 @@ fn connect(address: &str) -> TcpStream {
     stream
 }
 
+/// A client that doesn't read what chargen has queued by now, so that a first signal can't finish it.
+fn deaf_client() -> TcpStream {
+    let deaf = connect("10.9.0.2:19");
+    thread::sleep(Duration::from_millis(500));
+    deaf
+}
+
+/// How many threads a process has.
+fn threads(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs").count()
+}
+
 fn say_hello() {
     let nc =
         run_with_input(Command::new("nc").args(["-N", "10.9.0.2", "7"]), "hello\n", Duration::from_secs(10));
@@ -307,9 +319,7 @@ fn what_was_received_before_sigterm_is_still_echoed_to_a_client_that_reads_slowl
 fn a_second_signal_ends_it_at_once() {
     in_namespace(|| {
         let mut daemon = Daemon::up("");
-        // A client that doesn't read what chargen has queued, so that the first signal can't finish it.
-        let deaf = connect("10.9.0.2:19");
-        thread::sleep(Duration::from_millis(500));
+        let deaf = deaf_client();
         daemon.process().signal(Signal::TERM);
         thread::sleep(Duration::from_millis(100));
         if daemon.process().is_running() {
@@ -324,14 +334,13 @@ fn a_second_signal_ends_it_at_once() {
 fn all_that_it_does_it_does_on_one_thread_reports_aside() {
     in_namespace(|| {
         let mut daemon = Daemon::up("");
-        let tasks = format!("/proc/{}/task", daemon.process().id());
-        let threads = || std::fs::read_dir(&tasks).expect("it runs").count();
+        let pid = daemon.process().id();
         say_hello();
-        eventually("it has greeted", Duration::from_secs(5), || threads() == 1);
+        eventually("it has greeted", Duration::from_secs(5), || threads(pid) == 1);
         daemon.process().signal(Signal::USR1);
         daemon.process().wait_for_stderr("tcp_passive_opens", Duration::from_secs(5));
         say_hello();
-        eventually("the report is printed", Duration::from_secs(5), || threads() == 1);
+        eventually("the report is printed", Duration::from_secs(5), || threads(pid) == 1);
         assert_eq!(daemon.stop_with(Signal::TERM).code(), Some(0));
     });
 }
@@ -340,9 +349,7 @@ fn all_that_it_does_it_does_on_one_thread_reports_aside() {
 fn a_device_that_goes_while_it_ends_changes_nothing_about_the_end() {
     in_namespace(|| {
         let mut daemon = Daemon::up("--stop-timeout 10");
-        // A client that doesn't read what chargen has queued, so that the signal can't finish it.
-        let deaf = connect("10.9.0.2:19");
-        thread::sleep(Duration::from_millis(500));
+        let deaf = deaf_client();
         daemon.process().signal(Signal::TERM);
         thread::sleep(Duration::from_millis(200));
         assert!(daemon.process().is_running());
@@ -360,8 +367,8 @@ fn a_report_that_nobody_reads_does_not_stop_the_network() {
         rustix::fs::fcntl_setfl(&keeps, rustix::fs::OFlags::NONBLOCK).expect("a flag of a pipe");
         while keeps.write(&[b'.'; 4096]).is_ok() {}
         rustix::fs::fcntl_setfl(&keeps, rustix::fs::OFlags::empty()).expect("a flag of a pipe");
-        let mut daemon = std::process::Command::new(env!("CARGO_BIN_EXE_tunstack"))
-            .args(["up", "--tun", "tun0"])
+        let mut daemon = tunstack("up")
+            .args(["--tun", "tun0"])
             .stdout(std::process::Stdio::null())
             .stderr(keeps)
             .spawn()
@@ -373,13 +380,11 @@ fn a_report_that_nobody_reads_does_not_stop_the_network() {
                 .is_ok_and(|ping| ping.status.success())
         });
         let pid = rustix::process::Pid::from_child(&daemon);
-        let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
-        let threads = || std::fs::read_dir(&tasks).expect("it runs").count();
         for _ in 0..20 {
             rustix::process::kill_process(pid, Signal::USR1).expect("it runs");
             thread::sleep(Duration::from_millis(5));
         }
-        assert_eq!(threads(), 2, "one report waits, and no more are begun");
+        assert_eq!(threads(daemon.id()), 2, "one report waits, and no more are begun");
         say_hello();
         drop(full);
         rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
