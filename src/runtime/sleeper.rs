@@ -120,9 +120,10 @@ impl Sleeper {
     /// Tells whether something seldom happened.
     fn poll(&mut self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
         if let [port] = line.ports_mut() {
-            let mut fds = [PollFd::new(&self.epoll, PollFlags::IN), poll_fd(port)];
+            // The device first: if it has something, the kernel gets ready for no sleep on what stands behind it.
+            let mut fds = [poll_fd(port), PollFd::new(&self.epoll, PollFlags::IN)];
             poll(&mut fds, timeout)?;
-            let [seldom, happened] = fds.map(|fd| !fd.revents().is_empty());
+            let [happened, seldom] = fds.map(|fd| !fd.revents().is_empty());
             port.readable |= happened;
             return Ok(seldom);
         }
@@ -132,7 +133,7 @@ impl Sleeper {
     #[inline(never)]
     fn poll_several(&mut self, line: &mut Line, timeout: Option<Instant>) -> Result<bool, Errno> {
         let (mut few, mut many) = (ArrayVec::<PollFd<'_>, FEW>::new(), Vec::new());
-        let all = iter::once(PollFd::new(&self.epoll, PollFlags::IN)).chain(line.ports().iter().map(poll_fd));
+        let all = line.ports().iter().map(poll_fd).chain(iter::once(PollFd::new(&self.epoll, PollFlags::IN)));
         let fds: &mut [PollFd<'_>] = if line.ports().len() < FEW {
             few.extend(all);
             &mut few
@@ -144,7 +145,7 @@ impl Sleeper {
         self.happened.clear();
         self.happened.extend(fds.iter().map(|fd| !fd.revents().is_empty()));
         drop((few, many));
-        let (seldom, ports) = self.happened.split_first().unwrap_or((&false, &[]));
+        let (seldom, ports) = self.happened.split_last().unwrap_or((&false, &[]));
         for (port, happened) in line.ports_mut().iter_mut().zip(ports) {
             port.readable |= happened;
         }
