@@ -1,7 +1,7 @@
 //! What the loop has read from a device and not yet told the stack.
 //!
-//! Owns the buffer and where in it each datagram stands, and how much is read at once. Does not look at what is in a
-//! datagram.
+//! Owns the buffer and where in it each datagram stands, and how much is read at once. All that it asks of what is in a datagram is
+//! whether somebody waits for its answer.
 
 use std::num::NonZeroU16;
 
@@ -9,6 +9,7 @@ use arrayvec::ArrayVec;
 
 use super::singles::Singles;
 use crate::device::{Device, HEADROOM, Received};
+use crate::proto::wire::opens_connection;
 use crate::proto::{ChecksumState, Packet};
 use crate::time::Instant;
 
@@ -37,6 +38,8 @@ pub(super) enum Intake {
     Drained,
     /// The batch is full.
     Full,
+    /// There is one datagram, and who sent it does nothing before it is answered. Whether there are more wasn't asked.
+    Urgent,
     /// There is the one datagram that was expected. Whether there are more wasn't asked.
     One,
     /// The device is gone.
@@ -67,12 +70,19 @@ impl Batch {
         Batch { buffer, origin, packets: ArrayVec::new() }
     }
 
-    /// Reads from the device until the batch is full, which is empty now, or only the one datagram that is expected.
+    /// Reads from the device until the batch is full, which is empty now, or only the one datagram that is expected; or one that opens a
+    /// connection. Whoever sent that waits for the answer, which goes out before what stands behind it is read, and what stands behind it
+    /// is looked at while the answer is on its way. Not twice in a row: where many open connections at once, they are many.
     pub(super) fn fill(&mut self, device: &dyn Device, singles: &mut Singles) -> Intake {
-        let intake = if singles.expects_one() { self.read_one(device) } else { self.read(device) };
+        let intake = if singles.expects_one() {
+            self.read_one(device)
+        } else {
+            self.read(device, !singles.was_urgent())
+        };
         match intake {
             Intake::Drained => singles.drained(self.packets.len()),
             Intake::One => singles.read_one(),
+            Intake::Urgent => singles.read_urgent(),
             Intake::Full | Intake::Gone => singles.found_many(),
         }
         intake
@@ -88,8 +98,9 @@ impl Batch {
         }
     }
 
+    /// The first may be urgent, if `heeds_urgent`.
     #[inline(never)]
-    fn read(&mut self, device: &dyn Device) -> Intake {
+    fn read(&mut self, device: &dyn Device, heeds_urgent: bool) -> Intake {
         let mut at = self.origin;
         let mut singles = 0;
         while !self.packets.is_full() && singles < SINGLES_FILL && at - self.origin < FILL {
@@ -104,7 +115,12 @@ impl Batch {
                 singles += next - at;
             }
             at = next;
+            let is_first = self.packets.is_empty();
+            let is_urgent = is_first && heeds_urgent && opens_connection(&self.buffer[slot.start..end]);
             self.packets.push(slot);
+            if is_urgent {
+                return Intake::Urgent;
+            }
         }
         Intake::Full
     }
@@ -148,8 +164,10 @@ mod tests {
     use rustix::event::{EventfdFlags, eventfd};
 
     use super::*;
-    use crate::device::Room;
-    use crate::proto::{Egress, Sent};
+    use crate::device::{MemoryDevice, Room};
+    use crate::proto::ip::testing::bare_segment;
+    use crate::proto::wire::tcp::FLAG_SYN;
+    use crate::proto::{DeviceId, Egress, Sent};
 
     /// A device with datagrams of these lengths, super-segments if so much is in each of their segments; each is full of
     /// its number.
@@ -260,6 +278,52 @@ mod tests {
         let counts: Vec<usize> = (0..15).map(|_| fill(&many).1.len()).collect();
         assert_eq!(counts, [[1; 14].as_slice(), &[16]].concat());
         assert_eq!(fill(&many), (Intake::Drained, vec![]));
+    }
+
+    #[test]
+    fn who_opens_a_connection_is_answered_before_more_is_read_but_not_twice_in_a_row() {
+        let syn = bare_segment("10.9.0.1", "10.9.0.2", FLAG_SYN);
+        let (device, peer) = MemoryDevice::pair(1500).unwrap();
+        let (mut batch, mut singles) = (Batch::new(), Singles::default());
+        let mut fills = |datagrams: &[&[u8]]| {
+            for bytes in datagrams {
+                assert_eq!(peer.send(Egress::plain(DeviceId(0), bytes, &[])), Sent::Taken);
+            }
+            let mut all = Vec::new();
+            while all.last().is_none_or(|&(intake, _)| intake != Intake::Drained) {
+                let intake = batch.fill(&device, &mut singles);
+                let mut count = 0;
+                batch.take_packets(Instant::ZERO, |_| count += 1);
+                all.push((intake, count));
+            }
+            all
+        };
+        let other: &[u8] = b"other";
+        assert_eq!(fills(&[&syn, other, other]), [(Intake::Urgent, 1), (Intake::Drained, 2)]);
+        assert_eq!(fills(&[other, &syn, other]), [(Intake::Drained, 3)]);
+        let many = [&syn[..]; 100];
+        let expected = [(Intake::Urgent, 1), (Intake::Full, 64), (Intake::Urgent, 1), (Intake::Drained, 34)];
+        assert_eq!(fills(&many), expected);
+    }
+
+    #[test]
+    fn each_device_has_urgent_ones_of_its_own() {
+        let (device, peer) = MemoryDevice::pair(1500).unwrap();
+        let (idle, _peer) = MemoryDevice::pair(1500).unwrap();
+        for _ in 0..100 {
+            let syn = bare_segment("10.9.0.1", "10.9.0.2", FLAG_SYN);
+            assert_eq!(peer.send(Egress::plain(DeviceId(0), &syn, &[])), Sent::Taken);
+        }
+        let (mut batch, mut singles) = (Batch::new(), [(); 2].map(|()| Singles::default()));
+        let mut counts = [(); 4].map(|()| {
+            batch.fill(&device, &mut singles[0]);
+            let mut count = 0;
+            batch.take_packets(Instant::ZERO, |_| count += 1);
+            assert_eq!(batch.fill(&idle, &mut singles[1]), Intake::Drained);
+            count
+        });
+        counts.sort_unstable();
+        assert_eq!(counts, [1, 1, 34, 64], "a flood goes in batches");
     }
 
     #[test]

@@ -394,7 +394,7 @@ fn tell_of_loss(gone: Port, left: usize) {
 
 /// Tells the stack of what was read from a device.
 fn hand_over(shard: &mut Shard, port: &mut Port, batch: &mut Batch, arrived: Instant, intake: Intake) {
-    port.readable = intake == Intake::Full;
+    port.readable = matches!(intake, Intake::Full | Intake::Urgent);
     let mtu = port.device.mtu();
     if mtu != port.mtu {
         port.mtu = mtu;
@@ -482,8 +482,9 @@ mod tests {
     use super::super::alarm::drain;
     use super::*;
     use crate::device::{MemoryDevice, Received, Room};
-    use crate::proto::ip::testing::icmp_message;
+    use crate::proto::ip::testing::{bare_segment, icmp_message};
     use crate::proto::wire::icmp::{Echo, Message};
+    use crate::proto::wire::tcp::FLAG_SYN;
     use crate::proto::{ChecksumState, Config, DeviceId, Egress, Secrets, Sent, Stack};
 
     fn runner_of(devices: &[Arc<dyn Device>], poll: BusyPoll) -> Runner {
@@ -653,6 +654,20 @@ mod tests {
             runner.turn(read);
             assert_eq!(runner.has_sent, sends, "{datagram:02x?}");
         }
+    }
+
+    #[test]
+    fn the_device_is_read_again_at_once_behind_one_who_is_answered_first() {
+        let (mut runner, peer) = runner(BusyPoll::For(Duration::ZERO));
+        give(&peer, &bare_segment("10.9.0.1", "10.9.0.2", FLAG_SYN));
+        give(&peer, &echo_request("10.9.0.2"));
+        let read = runner.wait(Instant::MAX).expect("what was sent");
+        assert!(matches!(read, Some((0, Intake::Urgent))));
+        assert!(matches!(runner.turn(read), Next::Again));
+        let read = runner.go_on().expect("what was sent");
+        assert!(matches!(read, Some((0, Intake::Drained))));
+        runner.turn(read);
+        assert!(runner.has_sent, "the reply to what came behind it");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whether a device's datagrams come one at a time, each after the answer to the one before.
+//! Whether a device's datagrams come one at a time, each after the answer to the one before; and whether the latest was read by itself
+//! because it was urgent.
 //!
 //! Then the read that finds nothing more is spared: the loop looks at the device before it sleeps anyhow. It is tried now and
 //! then, as more may come at a time, and each would have a look of its own.
@@ -15,6 +16,8 @@ pub(super) struct Singles {
     alone: u8,
     /// After the latest, it was not asked whether there was another.
     unasked: bool,
+    /// The latest read ended for one that was urgent.
+    was_urgent: bool,
 }
 
 impl Singles {
@@ -26,6 +29,7 @@ impl Singles {
     /// So many datagrams were found, and nothing behind them.
     pub(super) fn drained(&mut self, datagrams: usize) {
         let unasked = std::mem::take(&mut self.unasked);
+        self.was_urgent = false;
         match datagrams {
             // This device says that it has something until it is read once more: nothing is gained.
             0 if unasked => self.alone = 0,
@@ -43,11 +47,21 @@ impl Singles {
 
     /// One was read, and it was not asked whether there is something behind it.
     pub(super) fn read_one(&mut self) {
-        self.unasked = true;
+        (self.unasked, self.was_urgent) = (true, false);
         self.alone += 1;
         if self.alone >= BELIEVED_FROM + BELIEVED_FOR {
             self.alone = BELIEVED_FROM - 1;
         }
+    }
+
+    /// One was read that was urgent, whatever is behind it.
+    pub(super) fn read_urgent(&mut self) {
+        (self.unasked, self.was_urgent) = (false, true);
+    }
+
+    /// Whether the latest read found one that was urgent.
+    pub(super) fn was_urgent(&self) -> bool {
+        self.was_urgent
     }
 
     /// There may have been more than one read can hold.

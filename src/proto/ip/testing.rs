@@ -17,6 +17,7 @@ use crate::proto::wire::icmp::Message;
 use crate::proto::wire::ip::{
     IpHeader, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, parse_fixed,
 };
+use crate::proto::wire::tcp;
 use crate::proto::wire::udp::UdpHeader;
 use crate::time::Instant;
 
@@ -169,6 +170,13 @@ pub(crate) fn udp(src: &str, dst: &str, data: &[u8]) -> Vec<u8> {
     ports.write(src.ip(), dst.ip(), &[data], &mut written);
     let header = IpHeader { src: src.ip(), dst: dst.ip(), ..header("::", "::", PROTOCOL_UDP) };
     datagram(&header, &[&written[..], data].concat())
+}
+
+/// A TCP segment that is a header and flags, and nothing else.
+pub(crate) fn bare_segment(src: &str, dst: &str, flags: u8) -> Vec<u8> {
+    let mut bytes = [0; tcp::HEADER_LEN];
+    (bytes[12], bytes[13]) = (5 << 4, flags);
+    datagram(&header(src, dst, PROTOCOL_TCP), &bytes)
 }
 
 /// A whole ICMP or ICMPv6 datagram.

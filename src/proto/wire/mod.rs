@@ -12,6 +12,21 @@ pub mod tcp;
 pub mod tcp_options;
 pub mod udp;
 
+/// Whether an IP datagram is the first of a TCP connection (a SYN without ACK), as far as its fixed headers say: nothing is checked. It is
+/// for who has to decide what to do first, not for who has to decide what to believe. Nothing is found behind IPv6 extension headers.
+pub(crate) fn opens_connection(datagram: &[u8]) -> bool {
+    const FLAGS_AT: usize = 13;
+    let Some(first) = datagram.first() else { return false };
+    let (protocol_at, header_len) = match first >> 4 {
+        4 => (9, usize::from(first & 0x0f) * 4),
+        6 => (6, etherparse::Ipv6Header::LEN),
+        _ => return false,
+    };
+    let all = tcp::FLAG_SYN | tcp::FLAG_ACK | tcp::FLAG_RST | tcp::FLAG_FIN;
+    datagram.get(protocol_at) == Some(&ip::PROTOCOL_TCP)
+        && datagram.get(header_len + FLAGS_AT).is_some_and(|flags| flags & all == tcp::FLAG_SYN)
+}
+
 /// Room for the headers of one packet: IPv6 (40) and TCP with all options (60), and some to spare.
 pub type HeaderBuf = arrayvec::ArrayVec<u8, 128>;
 
@@ -68,5 +83,37 @@ pub(crate) mod testing {
                 turned[at] ^= 1 << bit;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::ip::testing::{bare_segment, datagram, header};
+
+    #[test]
+    fn a_syn_without_ack_opens_a_connection_and_nothing_else_does() {
+        for [src, dst] in [["10.9.0.1", "10.9.0.2"], ["fd09::1", "fd09::2"]] {
+            for flags in 0..=u8::MAX {
+                let opens = flags & 0x17 == 0x02;
+                assert_eq!(opens_connection(&bare_segment(src, dst, flags)), opens, "{flags:02x}");
+            }
+            let syn = bare_segment(src, dst, tcp::FLAG_SYN);
+            let segment = &syn[syn.len() - tcp::HEADER_LEN..];
+            assert!(!opens_connection(&datagram(&header(src, dst, ip::PROTOCOL_UDP), segment)));
+            let flags_at = syn.len() - tcp::HEADER_LEN + 13;
+            for len in 0..=syn.len() {
+                assert_eq!(opens_connection(&syn[..len]), len > flags_at, "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn options_are_passed_over() {
+        let mut syn = bare_segment("10.9.0.1", "10.9.0.2", tcp::FLAG_SYN);
+        syn[0] = 0x46;
+        assert!(!opens_connection(&syn), "there the segment begins 4 octets later");
+        syn.splice(20..20, [1; 4]);
+        assert!(opens_connection(&syn));
     }
 }
