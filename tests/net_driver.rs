@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::ops::ControlFlow::{Break, Continue};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use tunstack::device::{Device, MemoryDevice, Received, Room};
 use tunstack::net::{Builder, Driver, Net, Stopped, TcpListener, TcpStream};
-use tunstack::proto::{ChecksumState, DeviceId, Egress, Sent};
+use tunstack::proto::{ChecksumState, DeviceId, Egress, Event, Owner, Sent, Stack};
+use tunstack::runtime::Service;
+use tunstack::time::Instant;
 
 /// In which all that follows has happened, or never will.
 const SOON: Duration = Duration::from_secs(20);
@@ -195,17 +199,26 @@ impl<F: FnMut()> Drop for AtTheEnd<F> {
     }
 }
 
+/// Waits for the end when it is dropped, sends what it heard, and panics.
+fn waits_at_the_end(net: &Net) -> (AtTheEnd<impl FnMut() + Send + 'static>, Receiver<Stopped>) {
+    let (tell, told) = mpsc::channel();
+    let net = net.clone();
+    let waits = AtTheEnd(move || {
+        let waits = net.clone();
+        if let Ok(stopped) = aside(move || waits.wait_stopped()).recv_timeout(SOON) {
+            tell.send(stopped).unwrap();
+        }
+        panic!("and this is nobody's end");
+    });
+    (waits, told)
+}
+
 #[test]
 fn who_watched_may_wait_for_the_end_when_it_is_dropped_and_panic() {
     for runs in [true, false] {
         let (net, driver) = built();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let waits = net.clone();
-        let waits = AtTheEnd(move || {
-            let waits = waits.clone();
-            assert!(is_shutdown(&soon(&aside(move || waits.wait_stopped()))));
-            panic!("and this is nobody's end");
-        });
+        let (waits, told) = waits_at_the_end(&net);
         let watches = move |_: &mut UnixStream| {
             let _held = &waits;
             Continue(())
@@ -216,8 +229,60 @@ fn who_watched_may_wait_for_the_end_when_it_is_dropped_and_panic() {
             net.shutdown(SOON);
         }
         soon(&run);
+        assert!(
+            told.try_recv().is_ok_and(|stopped| is_shutdown(&stopped)),
+            "it was dropped before the end was told"
+        );
         drop(ours);
     }
+}
+
+#[test]
+fn who_would_have_watched_what_cannot_be_waited_for_may_wait_for_the_end_when_it_is_dropped() {
+    let (net, driver) = built();
+    let (waits, told) = waits_at_the_end(&net);
+    let refused = aside(move || {
+        let file = std::fs::File::open(file!()).unwrap();
+        let watches = move |_: &mut std::fs::File| {
+            let _held = &waits;
+            Continue(())
+        };
+        driver.watch(file, watches).unwrap_err().kind()
+    });
+    assert_eq!(soon(&refused), std::io::ErrorKind::PermissionDenied);
+    assert!(
+        told.try_recv().is_ok_and(|stopped| is_shutdown(&stopped)),
+        "it was dropped before the end was told"
+    );
+}
+
+/// A service that can't be dropped in peace.
+struct Restless;
+
+impl Service for Restless {
+    fn start(&mut self, _: &mut Stack, _: Owner, _: Instant) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn on_event(&mut self, _: &mut Stack, _: Event, _: Instant) {}
+
+    fn on_closing(&mut self, _: &mut Stack, _: Instant) {}
+}
+
+impl Drop for Restless {
+    fn drop(&mut self) {
+        panic!("no rest for this one");
+    }
+}
+
+#[test]
+fn a_service_that_panics_when_it_is_dropped_changes_nothing_about_the_end() {
+    let (net, driver) = built();
+    net.add_service(Restless).unwrap();
+    net.add_service(Restless).unwrap();
+    let run = aside(move || driver.run());
+    net.shutdown(SOON);
+    assert!(is_shutdown(&soon(&run)));
 }
 
 #[test]
@@ -283,4 +348,51 @@ fn a_loop_that_never_sleeps_hears_of_what_is_watched() {
     }
     ours.write_all(b"q").unwrap();
     assert!(is_shutdown(&soon(&run)));
+}
+
+/// A device that never has anything, and panics when it is asked for its MTU, once it has been told to.
+struct Moody(OwnedFd, Arc<AtomicBool>);
+
+impl Device for Moody {
+    fn name(&self) -> &str {
+        "moody"
+    }
+
+    fn mtu(&self) -> usize {
+        assert!(!self.1.load(Ordering::Relaxed), "not now");
+        1500
+    }
+
+    fn recv(&self, _: &mut [u8]) -> Received {
+        Received::Empty
+    }
+
+    fn send(&self, _: Egress<'_>) -> Sent {
+        Sent::Taken
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn room(&self) -> Room {
+        Room::Readable
+    }
+}
+
+#[test]
+fn a_device_that_panics_while_somebody_asks_about_it_is_the_end_for_all_who_wait() {
+    let (silence, is_moody) = (eventfd(0, EventfdFlags::CLOEXEC).unwrap(), Arc::new(AtomicBool::new(false)));
+    let device = Moody(silence, Arc::clone(&is_moody));
+    let (net, driver) = Net::builder().device(device).addr("10.9.0.1/24").build().unwrap();
+    let run = aside(move || driver.run());
+    let listener = TcpListener::bind(&net, "10.9.0.1:7").unwrap();
+    let waits = aside(move || listener.accept().map(drop).unwrap_err().kind());
+    // The loop and the other thread sleep by now, or the test is an easier one.
+    thread::sleep(Duration::from_millis(50));
+    is_moody.store(true, Ordering::Relaxed);
+    let asks = net.clone();
+    assert!(thread::spawn(move || asks.mtu()).join().is_err());
+    assert_eq!(soon(&waits), std::io::ErrorKind::NetworkDown);
+    assert!(matches!(soon(&run), Stopped::Failed { .. }));
 }

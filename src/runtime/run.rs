@@ -18,7 +18,7 @@ use super::busy::{Busy, BusyPoll};
 use super::clock::{now, thread_cpu};
 use super::line::{Line, Port};
 use super::ports::Budgeted;
-use super::shard::{Closing, Settled, Shard, Shared};
+use super::shard::{Closing, Settled, Shard, Shared, let_go};
 use super::sleeper::Sleeper;
 use super::to_drop::ToDrop;
 use super::waiting::Wake;
@@ -122,8 +122,6 @@ impl Runner {
         let end = catch_unwind(AssertUnwindSafe(|| self.run()));
         let stopped = end.unwrap_or_else(|panic| Stopped::Failed { cause: message(&*panic) });
         self.end(stopped.clone());
-        // From here on this thread is like any other, and hears the truth about the end.
-        shared.loop_is_over();
         stopped
     }
 
@@ -138,10 +136,10 @@ impl Runner {
         // One of the two who hold the devices.
         drop(self);
         shared.stop(stopped);
-        // Other people's code, which may wait for somebody who waits for the end, or panic.
-        for watched in also {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(watched)));
-        }
+        // From here on this thread is like any other, and hears the truth about the end.
+        shared.loop_is_over();
+        // Each may wait for somebody who waits for the end.
+        also.into_iter().for_each(let_go);
     }
 
     fn run(&mut self) -> Stopped {
@@ -744,6 +742,26 @@ mod tests {
         let (told, hears) = mpsc::channel();
         thread::spawn(move || told.send(runner.wait(Instant::MAX).is_ok()));
         assert_eq!(hears.recv_timeout(Duration::from_secs(5)), Ok(true), "it sleeps though it was rung for");
+    }
+
+    #[test]
+    fn an_end_that_is_asked_for_on_the_loops_own_thread_is_heard_before_it_sleeps() {
+        let (mut runner, _peer) = runner(BusyPoll::For(Duration::ZERO));
+        runner.turn(None);
+        runner.shared.loop_thread.set(thread::current().id()).expect("the first loop");
+        // As an owner of lent bytes may, when it is dropped behind a turn.
+        runner.shared.shut_down(Duration::ZERO);
+        let (told, hears) = mpsc::channel();
+        thread::spawn(move || {
+            let read = runner.wait(Instant::MAX).expect("no error");
+            let next = runner.turn(read);
+            told.send(matches!(next, Next::Again | Next::Stop(Stopped::Shutdown(_))))
+        });
+        assert_eq!(
+            hears.recv_timeout(Duration::from_secs(5)),
+            Ok(true),
+            "it sleeps though its end was asked for"
+        );
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Shared {
 
     /// Looks at the shard, whatever has happened to it.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut Shard) -> T) -> T {
+        let _alarm = Alarm(self);
         look(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -314,6 +315,8 @@ impl Shared {
         if self.is_loop() {
             // The largest number stands for nobody who wants it.
             self.end_wanted_within.fetch_min(nanos(timeout).min(u64::MAX - 1), Ordering::Relaxed);
+            // Whoever asks between a turn and the sleep after it is heard in no turn before that.
+            self.ring();
         } else {
             self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
             self.ring();
@@ -347,18 +350,15 @@ impl Shared {
 
     /// The loop's last act: the devices are let go, and then nobody waits any longer.
     pub(super) fn stop(&self, stopped: Stopped) {
-        // Whoever hears of the end may want the devices for another stack. A device of other people's making may
-        // panic, and nobody must wait for ever for that.
-        for device in self.look(|shard| shard.ports.take_all()) {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(device)));
-        }
+        // Whoever hears of the end may want the devices for another stack.
+        self.look(|shard| shard.ports.take_all()).into_iter().for_each(let_go);
         let services = self.look(|shard| {
             shard.stopped.get_or_insert(stopped);
             shard.waiting.wake_all();
             std::mem::take(&mut shard.services)
         });
         self.stopped.notify_all();
-        drop(services);
+        services.into_iter().for_each(let_go);
     }
 
     /// Whether this is the loop's own thread.
@@ -640,6 +640,11 @@ impl Drop for Alarm<'_> {
             self.0.ring();
         }
     }
+}
+
+/// Drops what is of other people's making. It may panic, and nobody must wait for ever for that.
+pub(super) fn let_go<T>(what: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(what)));
 }
 
 fn poisoned() -> io::Error {

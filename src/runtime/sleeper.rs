@@ -67,9 +67,11 @@ impl Sleeper {
         react: impl FnMut(&mut S) -> ControlFlow<()> + Send + 'static,
     ) -> io::Result<()> {
         let id = ALSO + self.also.len() as u64;
-        epoll::add(&self.epoll, &source, EventData::new_u64(id), EventFlags::IN)?;
-        self.also.push(Some(Box::new(Watch { source, react })));
-        Ok(())
+        let watch = Box::new(Watch { source, react });
+        let added = epoll::add(&self.epoll, watch.fd(), EventData::new_u64(id), EventFlags::IN);
+        // What can't be watched is kept, too: it is dropped when the end was told, which it may wait for.
+        self.also.push(Some(watch));
+        Ok(added?)
     }
 
     /// What is watched besides, which is so no longer: its owner's code, which runs when it is dropped.
