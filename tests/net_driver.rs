@@ -300,19 +300,35 @@ fn the_thread_that_ran_it_hears_the_truth_about_the_end() {
     assert_eq!(soon(&ends), [failed.clone(), failed.clone(), failed]);
 }
 
-/// A device that always has one more datagram, which is nobody's.
-struct Flood(OwnedFd);
+/// A device that always has one more datagram, which is nobody's, or never any; and panics when it is asked for its MTU, once it has
+/// been told to.
+struct Odd {
+    bell: OwnedFd,
+    floods: bool,
+    is_moody: Arc<AtomicBool>,
+}
 
-impl Device for Flood {
+impl Odd {
+    fn new(floods: bool) -> Odd {
+        let bell = eventfd(floods.into(), EventfdFlags::CLOEXEC).unwrap();
+        Odd { bell, floods, is_moody: Arc::default() }
+    }
+}
+
+impl Device for Odd {
     fn name(&self) -> &str {
-        "flood"
+        "odd"
     }
 
     fn mtu(&self) -> usize {
+        assert!(!self.is_moody.load(Ordering::Relaxed), "not now");
         1500
     }
 
     fn recv(&self, buffer: &mut [u8]) -> Received {
+        if !self.floods {
+            return Received::Empty;
+        }
         buffer[..20].fill(0);
         Received::Packet { len: 20, checksum: ChecksumState::Trusted, gso_size: None }
     }
@@ -322,7 +338,7 @@ impl Device for Flood {
     }
 
     fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.bell.as_fd()
     }
 
     fn room(&self) -> Room {
@@ -332,8 +348,7 @@ impl Device for Flood {
 
 #[test]
 fn a_loop_that_never_sleeps_hears_of_what_is_watched() {
-    let bell = eventfd(1, EventfdFlags::CLOEXEC).unwrap();
-    let (net, driver) = Net::builder().device(Flood(bell)).addr("10.9.0.1/24").build().unwrap();
+    let (net, driver) = Net::builder().device(Odd::new(true)).addr("10.9.0.1/24").build().unwrap();
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let ends = net.clone();
     let end = move |stream: &mut UnixStream| {
@@ -350,40 +365,10 @@ fn a_loop_that_never_sleeps_hears_of_what_is_watched() {
     assert!(is_shutdown(&soon(&run)));
 }
 
-/// A device that never has anything, and panics when it is asked for its MTU, once it has been told to.
-struct Moody(OwnedFd, Arc<AtomicBool>);
-
-impl Device for Moody {
-    fn name(&self) -> &str {
-        "moody"
-    }
-
-    fn mtu(&self) -> usize {
-        assert!(!self.1.load(Ordering::Relaxed), "not now");
-        1500
-    }
-
-    fn recv(&self, _: &mut [u8]) -> Received {
-        Received::Empty
-    }
-
-    fn send(&self, _: Egress<'_>) -> Sent {
-        Sent::Taken
-    }
-
-    fn poll_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
-    fn room(&self) -> Room {
-        Room::Readable
-    }
-}
-
 #[test]
 fn a_device_that_panics_while_somebody_asks_about_it_is_the_end_for_all_who_wait() {
-    let (silence, is_moody) = (eventfd(0, EventfdFlags::CLOEXEC).unwrap(), Arc::new(AtomicBool::new(false)));
-    let device = Moody(silence, Arc::clone(&is_moody));
+    let device = Odd::new(false);
+    let is_moody = Arc::clone(&device.is_moody);
     let (net, driver) = Net::builder().device(device).addr("10.9.0.1/24").build().unwrap();
     let run = aside(move || driver.run());
     let listener = TcpListener::bind(&net, "10.9.0.1:7").unwrap();
