@@ -303,25 +303,26 @@ impl Shared {
         if self.runs.load(Ordering::Relaxed) {
             self.shut_down(timeout);
         } else {
-            self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
-            // It may have begun to run since it was asked, and sleep by now.
-            self.ring();
+            self.ask_for_end(timeout);
         }
     }
 
     /// Asks the loop to end the stack within `timeout`, and waits until it has; on the loop's own thread, where that
     /// would be for ever, it only asks.
     pub(crate) fn shut_down(&self, timeout: Duration) -> Stopped {
+        self.ask_for_end(timeout);
+        self.wait_stopped()
+    }
+
+    fn ask_for_end(&self, timeout: Duration) {
         if self.is_loop() {
             // The largest number stands for nobody who wants it.
             self.end_wanted_within.fetch_min(nanos(timeout).min(u64::MAX - 1), Ordering::Relaxed);
-            // Whoever asks between a turn and the sleep after it is heard in no turn before that.
-            self.ring();
         } else {
             self.lock().unwrap_or_else(PoisonError::into_inner).close_within(timeout);
-            self.ring();
         }
-        self.wait_stopped()
+        // It may sleep by now, or be about to: between a turn and the sleep after it, it hears of nothing else.
+        self.ring();
     }
 
     /// Begins the end that a service has asked for. It runs under the lock, and could not take it again.
